@@ -1,0 +1,42 @@
+"""The base of all configuration models: frozen, typed, and documented field by field.
+
+Each stage has one module beside this one with one model. A field's default, description, unit and
+source live in its declaration, so that the JSON schema and ``docs/configuration.md`` are generated
+and cannot disagree with the code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    unit: str | None = None,
+    source: str | None = None,
+    **constraints: Any,
+) -> Any:
+    """Declare one configuration field.
+
+    Args:
+        default: Value used when the key is absent; ``...`` makes the key required.
+        description: One sentence: what the value changes.
+        unit: Unit of the value, such as ``"px"`` or ``"iterations"``; None for pure numbers.
+        source: Where the default comes from (paper and section, Gaussian Grouping, 3DGS, measured).
+        **constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ``gt``, ``lt``, ...).
+
+    Returns:
+        A pydantic field whose JSON schema carries ``unit`` and ``source``.
+    """
+    extra = {key: value for key, value in (("unit", unit), ("source", source)) if value}
+    return Field(default, description=description, json_schema_extra=extra or None, **constraints)

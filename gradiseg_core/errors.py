@@ -1,0 +1,28 @@
+"""Errors that a user can act on.
+
+Every message names what failed, where, and what to do about it. Programming errors stay
+``ValueError``, ``TypeError`` or ``AssertionError``; the classes here are for what the user's files,
+configuration or machine got wrong.
+"""
+
+from __future__ import annotations
+
+
+class GradisegError(Exception):
+    """Base of all errors that GradiSeg raises on purpose."""
+
+
+class ConfigError(GradisegError):
+    """The configuration is invalid: unknown key, wrong type, impossible combination."""
+
+
+class InputError(GradisegError):
+    """A file or folder that the user gave is missing, unreadable or of the wrong form."""
+
+
+class ReconstructionError(GradisegError):
+    """Structure from motion failed or registered too few images."""
+
+
+class BackendUnavailableError(GradisegError):
+    """A backend was asked for that this machine lacks (package, weights, GPU)."""

@@ -1,0 +1,147 @@
+"""Reading and writing photographs, masks and ID maps.
+
+ID maps are 16-bit grey PNG files whose pixel value is the object's ID; 0 is background.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gradiseg_core.errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+
+def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Read a photograph upright.
+
+    Args:
+        path: A jpg, png or tif file; its EXIF orientation is applied.
+        size: (width, height) to resample to (antialiased), px; None keeps the file's size.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+
+    Raises:
+        InputError: If the file is missing or not a readable image.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except FileNotFoundError as error:
+        raise InputError(f"image not found: {path}") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(
+            f"cannot read {path} as an image ({error}); re-export or remove it"
+        ) from error
+    if size is not None and image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def write_image(path: Path, image: NDArray) -> None:
+    """Write [H, W, 3] or [H, W] uint8, or floats in 0..1 (rounded), as the suffix says."""
+    if image.dtype != np.uint8:
+        image = (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def read_id_map(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
+    """Read an ID map.
+
+    Args:
+        path: An 8- or 16-bit grey, or palette, PNG file.
+        size: (width, height) to resample to (nearest), px; None keeps the file's size.
+
+    Returns:
+        [H, W] int32.
+
+    Raises:
+        InputError: If the file is missing, unreadable, or has several channels.
+    """
+    try:
+        with Image.open(path) as file:
+            file.load()
+            ids = file
+    except FileNotFoundError as error:
+        raise InputError(f"ID map not found: {path}") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"cannot read {path} as an ID map ({error})") from error
+    if len(ids.getbands()) != 1:
+        raise InputError(
+            f"{path} has {len(ids.getbands())} channels; an ID map is one grey channel whose "
+            "value is the object's ID (a coloured visualisation cannot be used)"
+        )
+    if size is not None and ids.size != size:
+        ids = ids.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(ids).astype(np.int32)
+
+
+def write_id_map(path: Path, ids: NDArray) -> None:
+    """Write [H, W] integer IDs as a 16-bit grey PNG.
+
+    Raises:
+        ValueError: If an ID lies outside 0..65535 (it would wrap).
+    """
+    low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+    if low < 0 or high > 65535:
+        raise ValueError(f"IDs {low}..{high} do not fit 16 bits: {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(ids.astype(np.uint16)).save(path)
+
+
+def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """Read a binary mask; a pixel is set where its grey value exceeds 128 (GG's threshold).
+
+    Args:
+        path: Any image file.
+        size: (width, height) to resample to (nearest), px.
+
+    Returns:
+        [H, W] bool.
+
+    Raises:
+        InputError: If the file is missing or unreadable.
+    """
+    try:
+        with Image.open(path) as file:
+            mask = file.convert("L")
+    except FileNotFoundError as error:
+        raise InputError(f"mask not found: {path}") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"cannot read {path} as a mask ({error})") from error
+    if size is not None and mask.size != size:
+        mask = mask.resize(size, Image.Resampling.NEAREST)
+    return np.asarray(mask) > 128
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write [H, W] bool as an 8-bit PNG of 0 and 255."""
+    write_image(path, mask.astype(np.uint8) * 255)
+
+
+def id_colors(num_ids: int) -> NDArray[np.uint8]:
+    """Return a fixed palette, [num_ids, 3] uint8; entry 0 (background) is black.
+
+    Hues step by the golden ratio, so that neighbouring IDs look different, and an ID keeps its
+    colour whatever the number of IDs.
+    """
+    import colorsys
+
+    colors = np.zeros((num_ids, 3), dtype=np.uint8)
+    for index in range(1, num_ids):
+        hue = (index * 0.618033988749895) % 1.0
+        saturation = (0.9, 0.6, 0.75)[index % 3]
+        value = (0.95, 0.8, 0.65)[(index // 3) % 3]
+        colors[index] = np.round(255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)))
+    return colors
+
+
+def colorize_ids(ids: NDArray) -> NDArray[np.uint8]:
+    """Return [H, W, 3] uint8 in which every ID has its palette colour."""
+    return id_colors(int(ids.max(initial=0)) + 1)[ids]
