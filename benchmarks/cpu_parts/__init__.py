@@ -1,0 +1,1 @@
+"""What ``benchmarks/cpu.py`` measures: every module here exposes ``PARTS: list[Part]``."""
