@@ -1,0 +1,43 @@
+"""Configuration of the rendering of held-out views."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gradiseg_core.config.base import Section, option
+
+
+class RenderConfig(Section):
+    """What is rendered from a trained scene, and with which rasterizer."""
+
+    rasterizer: Literal["cpu", "reference"] = option(
+        "cpu",
+        "Rasterizer: `cpu` is the compiled core, `reference` the slow plain-PyTorch one.",
+    )
+    train_views: bool = option(
+        False, "Also render the training views (for viewing; no score uses them)."
+    )
+    features: bool = option(
+        True,
+        "Keep the blended identity encodings of every view (float16); probability masks and "
+        "colour grounding need them, so only switch them off for runs without prompts.",
+    )
+    depth_percentile: float = option(
+        1.0,
+        "Share of the nearest and of the farthest depths that saturate in the depth picture.",
+        unit="percent",
+        ge=0,
+        lt=50,
+    )
+    alpha_threshold: float = option(
+        0.5,
+        "Pixels whose accumulated opacity is below it are drawn black in the depth picture.",
+        ge=0,
+        le=1,
+    )
+    overlay_opacity: float = option(
+        0.55,
+        "Opacity of the object colours over the photograph in side-by-side pictures.",
+        ge=0,
+        le=1,
+    )
