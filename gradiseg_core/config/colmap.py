@@ -1,0 +1,76 @@
+"""Configuration of stage `colmap`: from photographs to cameras and sparse points."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gradiseg_core.config.base import Section, option
+
+CameraModel = Literal["SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"]
+
+
+class ColmapConfig(Section):
+    """How the cameras are found."""
+
+    camera_model: CameraModel = option(
+        "SIMPLE_RADIAL",
+        "COLMAP camera model that is estimated; PINHOLE for images without lens distortion.",
+        source="COLMAP's default for photographs",
+    )
+    single_camera: bool | None = option(
+        None,
+        "Whether all images share one camera; null shares it where all images have one size.",
+        source="COLMAP FAQ: shared intrinsics are better constrained",
+    )
+    max_image_size: int = option(
+        3200,
+        "Longest side at which features are extracted; larger images are reduced first.",
+        unit="px",
+        source="COLMAP before 4.0",
+        ge=64,
+    )
+    max_features: int = option(
+        8192,
+        "Most SIFT features kept in one image (the largest scales first).",
+        unit="features",
+        source="COLMAP",
+        ge=128,
+    )
+    matcher: Literal["auto", "exhaustive", "sequential"] = option(
+        "auto",
+        "Which image pairs are matched: all, or neighbours in the order of names; auto takes all up "
+        "to `exhaustive_limit` images and neighbours beyond.",
+    )
+    exhaustive_limit: int = option(
+        200, "Most images that `auto` matches exhaustively.", unit="images", ge=2
+    )
+    sequential_overlap: int = option(
+        10,
+        "How many following images the sequential matcher pairs each image with (and as many more "
+        "at doubling distances).",
+        unit="images",
+        source="COLMAP",
+        ge=1,
+    )
+    mapper: Literal["incremental", "global"] = option(
+        "incremental",
+        "COLMAP's incremental mapper (robust), or its global one (GLOMAP; faster on many images).",
+    )
+    min_registered_share: float = option(
+        0.8,
+        "Smallest share of the images that must get a camera; below it the job fails and lists the "
+        "images left out.",
+        ge=0.0,
+        le=1.0,
+    )
+    existing: Literal["auto", "require", "ignore"] = option(
+        "auto",
+        "What to do with a `sparse/` model that comes with the scene: auto validates and uses it "
+        "where there is one, require fails without one, ignore always reconstructs.",
+    )
+    deterministic: bool = option(
+        True,
+        "Run the mapper on one thread, so that the same images, seed and versions give the same "
+        "cameras; false uses all threads (worth it from about 300 images).",
+        source="measured: features and matches repeat on any number of threads, mapping does not",
+    )

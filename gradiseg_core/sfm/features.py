@@ -1,0 +1,203 @@
+"""Features and matches: from photographs to COLMAP's database.
+
+The database lives in a work folder and is kept: `inputs.json` beside it names what it was computed
+from, so that a later call with the same images and options continues where the last one ended, and
+one with only another matcher keeps the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.sfm.colmap_log import progress_of_table
+
+logger = logging.getLogger(__name__)
+
+
+def build_database(
+    work_dir: Path,
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    *,
+    single_camera: bool,
+    seed: int,
+    threads: int,
+) -> Path:
+    """Extract SIFT features, match and verify them; return the database's path.
+
+    Args:
+        work_dir: Folder of the database; what it already holds for the same inputs is reused.
+        image_dir: Folder of the photographs.
+        names: File names in that folder, sorted.
+        config: Configuration of the stage.
+        single_camera: Whether all images share one camera.
+        seed: Seed of the geometric verification's RANSAC.
+        threads: CPU threads.
+    """
+    import pycolmap
+
+    database = work_dir / "database.db"
+    key_file = work_dir / "inputs.json"
+    keys = _keys(image_dir, names, config, single_camera=single_camera, seed=seed)
+    old = json.loads(key_file.read_text()) if key_file.is_file() and database.is_file() else {}
+    if old.get("features") != keys["features"]:
+        for path in work_dir.glob("database.db*"):
+            path.unlink()
+        pycolmap.Database.open(database).close()
+    elif old.get("matches") != keys["matches"]:
+        logger.info("features: reused from %s", work_dir)
+        with_matches = pycolmap.Database.open(database)
+        with_matches.clear_two_view_geometries()
+        with_matches.clear_matches()
+        with_matches.close()
+    else:
+        logger.info("features and matches: continued from %s", work_dir)
+    key_file.write_text(json.dumps(keys, indent=1))
+
+    reader = pycolmap.ImageReaderOptions()
+    reader.camera_model = config.camera_model
+    _extract(database, image_dir, names, config, reader, single_camera, threads)
+    _match(database, len(names), config, seed, threads)
+    return database
+
+
+def matched_pairs(database: Path) -> dict[str, int]:
+    """Return, for every image name, how many other images it shares verified matches with."""
+    import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        names = {image.image_id: image.name for image in db.read_all_images()}
+        counts = dict.fromkeys(sorted(names.values()), 0)
+        pair_ids, _ = db.read_two_view_geometry_num_inliers()
+        for pair_id in pair_ids:
+            for image_id in pycolmap.pair_id_to_image_pair(pair_id):
+                counts[names[image_id]] += 1
+    finally:
+        db.close()
+    return counts
+
+
+def chosen_matcher(config: ColmapConfig, num_images: int) -> str:
+    """Return "exhaustive" or "sequential", resolving "auto" by the number of images."""
+    if config.matcher != "auto":
+        return config.matcher
+    return "exhaustive" if num_images <= config.exhaustive_limit else "sequential"
+
+
+def _extract(
+    database: Path,
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    reader: Any,
+    single_camera: bool,
+    threads: int,
+) -> None:
+    import pycolmap
+
+    mode = pycolmap.CameraMode.SINGLE if single_camera else pycolmap.CameraMode.PER_IMAGE
+    db = pycolmap.Database.open(database)
+    known = db.num_images()
+    db.close()
+    if known == 0:
+        # Extraction in several threads would number the images in the order in which they finish,
+        # and the mapper's choices depend on the numbers; importing first fixes them.
+        pycolmap.import_images(
+            database, image_dir, camera_mode=mode, image_names=names, options=reader
+        )
+    options = pycolmap.FeatureExtractionOptions()
+    options.max_image_size = config.max_image_size
+    options.num_threads = threads
+    options.use_gpu = False
+    options.sift.max_num_features = config.max_features
+    done = "SELECT COUNT(*) FROM keypoints"
+    with progress_of_table(database, done, "features of images", len(names)):
+        pycolmap.extract_features(
+            database,
+            image_dir,
+            image_names=names,
+            camera_mode=mode,
+            reader_options=reader,
+            extraction_options=options,
+            device=pycolmap.Device.cpu,
+        )
+    db = pycolmap.Database.open(database)
+    total, empty = (
+        db.num_keypoints(),
+        [
+            image.name
+            for image in db.read_all_images()
+            if db.num_keypoints_for_image(image.image_id) == 0
+        ],
+    )
+    db.close()
+    logger.info("features: %d in %d images", total, len(names))
+    if total == 0:
+        raise ReconstructionError(
+            f"no features found in any of the {len(names)} images of {image_dir}: they are blank, "
+            "far out of focus or much too small; use sharp photographs of textured objects"
+        )
+    if empty:
+        logger.warning("no features in: %s", ", ".join(sorted(empty)))
+
+
+def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, threads: int) -> None:
+    import pycolmap
+
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = threads
+    matching.use_gpu = False
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    matcher = chosen_matcher(config, num_images)
+    common = {
+        "matching_options": matching,
+        "verification_options": verification,
+        "device": pycolmap.Device.cpu,
+    }
+    if matcher == "exhaustive":
+        pairs = num_images * (num_images - 1) // 2
+    else:
+        pairs = num_images * 2 * config.sequential_overlap  # an upper bound
+    logger.info("matching: %s, up to %d pairs", matcher, pairs)
+    done = "SELECT COUNT(*) FROM two_view_geometries"
+    with progress_of_table(database, done, "matched pairs", pairs):
+        if matcher == "exhaustive":
+            pycolmap.match_exhaustive(database, **common)
+        else:
+            pairing = pycolmap.SequentialPairingOptions()
+            pairing.overlap = config.sequential_overlap
+            pycolmap.match_sequential(database, pairing_options=pairing, **common)
+
+
+def _keys(
+    image_dir: Path, names: list[str], config: ColmapConfig, *, single_camera: bool, seed: int
+) -> dict[str, str]:
+    """Return digests of all that the features, and the matches, depend on."""
+    import pycolmap
+
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0".encode())
+        with (image_dir / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    features = [
+        pycolmap.__version__,
+        config.camera_model,
+        single_camera,
+        config.max_image_size,
+        config.max_features,
+    ]
+    digest.update(json.dumps(features).encode())
+    key = digest.hexdigest()
+    matches = [chosen_matcher(config, len(names)), config.sequential_overlap, seed]
+    digest.update(json.dumps(matches).encode())
+    return {"features": key, "matches": digest.hexdigest()}
