@@ -1,0 +1,1 @@
+"""The scene's Gaussians: parameters, initialisation, surgery, files."""

@@ -1,0 +1,240 @@
+"""Configuration of stage 5, training.
+
+Every iteration number refers to the paper's run of 30,000 iterations. A run of another length
+scales them all with its length (:class:`gradiseg_core.schedule.Schedule`), so that
+``iterations: 30000`` is exactly the paper.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from gradiseg_core.config.base import Section, option
+
+Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
+VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
+
+_PAPER = "GradiSeg 4.1"
+_GG = "Gaussian Grouping"
+_3DGS = "3DGS"
+
+
+class LearningRates(Section):
+    """Adam's learning rates."""
+
+    means: float = option(
+        1.6e-4, "Centres at the start, times the scene extent.", source=_3DGS, gt=0
+    )
+    means_final: float = option(
+        1.6e-6,
+        "Centres at the end, times the scene extent; log-linear between.",
+        source=_3DGS,
+        gt=0,
+    )
+    quats: float = option(1e-3, "Rotations.", source=_3DGS, gt=0)
+    scales: float = option(5e-3, "Log scales.", source=_3DGS, gt=0)
+    opacities: float = option(5e-2, "Opacity logits.", source=_3DGS, gt=0)
+    sh0: float = option(2.5e-3, "Order-0 colour.", source=_3DGS, gt=0)
+    shN: float = option(2.5e-3 / 20, "Higher orders of colour.", source=_3DGS, gt=0)  # noqa: N815
+    identities: float = option(2.5e-3, "Identity encodings.", source=_GG, gt=0)
+    classifier: float = option(5e-4, "The classifier F.", source=_GG, gt=0)
+
+
+class Losses(Section):
+    """Weights of Eq. 5."""
+
+    lambda_dssim: float = option(
+        0.2,
+        "Share of 1 - SSIM in the colour loss; 0 is Eq. 5 as printed (L1 alone).",
+        source="3DGS; Table 3 reports an SSIM that L1 alone would not reach",
+        ge=0,
+        le=1,
+    )
+    alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
+    beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
+    spatial_every: int = option(
+        5, "The 3D loss runs every so many iterations.", unit="iterations", source=_GG, ge=1
+    )
+    samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=_PAPER, ge=1)
+    neighbours: int = option(5, "K: neighbours of each sample.", source=_PAPER, ge=1)
+    stop_target: bool = option(
+        False, "Stop Eq. 3's gradient at the neighbours instead of letting both sides learn."
+    )
+
+
+class Densification(Section):
+    """3DGS densification: clone, split, prune, opacity reset."""
+
+    start: int = option(500, "First iteration.", unit="iterations", source=_PAPER, ge=0)
+    until: int = option(
+        12_000,
+        "Last iteration of igd, la_knn and gradiseg.",
+        unit="iterations",
+        source=_PAPER,
+        ge=0,
+    )
+    until_baseline: int = option(
+        10_000, "Last iteration of the variant baseline.", unit="iterations", source=_GG, ge=0
+    )
+    every: int = option(100, "Interval.", unit="iterations", source=_3DGS, ge=1)
+    grow_grad2d: float = option(
+        2e-4,
+        "Clone or split where the mean gradient of the projected centre exceeds this.",
+        unit="loss per half image",
+        source=_3DGS,
+        gt=0,
+    )
+    split_scale: float = option(
+        0.01,
+        "Split instead of clone where the largest scale exceeds this share of the scene extent.",
+        source=_3DGS,
+        gt=0,
+    )
+    prune_opacity: float = option(
+        0.005, "Epsilon: prune below this opacity.", source=_3DGS, ge=0, lt=1
+    )
+    prune_scale: float = option(
+        0.1,
+        "Prune where the largest scale exceeds this share of the scene extent "
+        "(after the first opacity reset).",
+        source=_3DGS,
+        gt=0,
+    )
+    opacity_reset_every: int = option(
+        3000, "Opacities are capped at 0.01 this often.", unit="iterations", source=_3DGS, ge=1
+    )
+
+
+class Igd(Section):
+    """Identity Gradient Guided Densification (Section 3.4, Algorithm 1)."""
+
+    start: int = option(12_000, "First iteration.", unit="iterations", source=_PAPER, ge=0)
+    until: int = option(15_000, "Last iteration.", unit="iterations", source=_PAPER, ge=0)
+    every: int = option(
+        100, "Interval of pruning and splitting.", unit="iterations", source="METHOD: as 3DGS", ge=1
+    )
+    monitor: Literal["sum", "mean"] = option(
+        "sum",
+        "Accumulated gradient norm as in Algorithm 1, or its mean over the views that saw the "
+        "Gaussian.",
+        source="Algorithm 1",
+    )
+    threshold: Literal["quantile", "absolute"] = option(
+        "quantile",
+        "How tau is given. The paper prints no value, and an absolute one does not transfer "
+        "between image sizes.",
+    )
+    quantile: float = option(
+        0.99,
+        "Split the Gaussians whose monitor exceeds this quantile over those that were seen.",
+        ge=0,
+        lt=1,
+    )
+    tau: float = option(1e-4, "Absolute threshold of the monitor.", gt=0)
+    split: Literal["sample", "longest_axis", "across"] = option(
+        "across",
+        "Where the two children go: drawn from the Gaussian (3DGS), on both sides along its "
+        "longest axis, or along the axis in which the neighbours' identities change most.",
+    )
+    scale_factor: float = option(
+        1.6, "Children of `sample` have all scales divided by this.", source=_3DGS, gt=1
+    )
+    max_growth: float = option(
+        0.3, "IGD stops adding Gaussians beyond this share of those at its start.", ge=0
+    )
+
+
+class LaKnn(Section):
+    """Local Adaptive K-Nearest Neighbours (Section 3.5, Eq. 4)."""
+
+    start: int = option(
+        12_000,
+        "Iteration from which it replaces global KNN; the supplement says 15,000.",
+        unit="iterations",
+        source=_PAPER,
+        ge=0,
+    )
+    candidates: int | Literal["all"] = option(
+        32,
+        "Eq. 4 ranges over this many nearest Gaussians; `all` reads it literally.",
+    )
+    direction: Literal["first_moment", "last"] = option(
+        "first_moment",
+        "Position gradient that gives the direction: the optimizer's running first moment, or the "
+        "gradient of the last view that saw the Gaussian.",
+    )
+
+    @model_validator(mode="after")
+    def _enough_candidates(self) -> LaKnn:
+        if isinstance(self.candidates, int) and self.candidates < 1:
+            raise ValueError("candidates must be at least 1, or 'all'")
+        return self
+
+
+class TrainConfig(Section):
+    """Stage 5: training of 3D Gaussians with identities."""
+
+    device: Literal["auto", "cpu"] = option(
+        "auto", "Where training runs: the compiled CPU core (`auto` takes the best there is)."
+    )
+    iterations: int = option(
+        30_000,
+        "Length of the run; all schedule numbers scale with it.",
+        unit="iterations",
+        source=_PAPER,
+        ge=1,
+    )
+    longest_side: int | None = option(
+        None, "Resample images to this longest side (never enlarges).", unit="px", ge=16
+    )
+    downsample: float | None = option(
+        None, "Or downsample images by this factor.", source="GradiSeg 4.1: 8 on Mip-NeRF 360", ge=1
+    )
+    num_classes: int | Literal["auto"] = option(
+        256,
+        "Classes of F, background included; `auto` is the scene's number of objects plus one.",
+        source=_PAPER,
+    )
+    identity_dim: Literal[8, 16, 32] = option(
+        16, "Length D of the Identity Encoding.", source=_PAPER
+    )
+    sh_degree: int = option(3, "Largest degree of spherical harmonics.", source=_3DGS, ge=0, le=3)
+    sh_degree_every: int = option(
+        1000, "Degrees are added one by one this often.", unit="iterations", source=_3DGS, ge=1
+    )
+    initial_opacity: float = option(
+        0.1, "Opacity of the initial Gaussians.", source=_3DGS, gt=0, lt=1
+    )
+    background: Literal["black", "white"] = option(
+        "black", "Colour behind the Gaussians.", source=_3DGS
+    )
+    learning_rates: LearningRates = option(LearningRates(), "Adam's learning rates.")
+    losses: Losses = option(Losses(), "Loss weights.")
+    densification: Densification = option(Densification(), "3DGS densification.")
+    igd: Igd = option(Igd(), "Identity Gradient Guided Densification.")
+    la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
+    knn_refresh: int = option(
+        100,
+        "Neighbour search trees are rebuilt this often, and whenever Gaussians come or go.",
+        unit="iterations",
+        ge=1,
+    )
+    checkpoint_every: int = option(
+        1000, "A killed run resumes from the last checkpoint.", unit="iterations", ge=1
+    )
+    log_every: int = option(50, "Interval of the metrics log.", unit="iterations", ge=1)
+    evaluations: int = option(
+        6, "How often, evenly spread over the run, PSNR is measured on the test views.", ge=0
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        if self.longest_side is not None and self.downsample is not None:
+            raise ValueError("give longest_side or downsample, not both")
+        if isinstance(self.num_classes, int) and not 2 <= self.num_classes <= 65536:
+            raise ValueError("num_classes must lie in 2..65536, or be 'auto'")
+        if self.igd.until < self.igd.start:
+            raise ValueError("igd.until lies before igd.start")
+        return self

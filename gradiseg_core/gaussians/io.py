@@ -1,0 +1,163 @@
+"""Files of a trained scene.
+
+``point_cloud.ply`` has exactly 3DGS's properties, so that every viewer reads it. What viewers do
+not know lies beside it: ``identities.safetensors`` (``identities`` [N, D] in the PLY's order,
+``classifier.weight`` [C, D], ``classifier.bias`` [C]) and ``identities.json`` (metadata).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.losses.identity import IdentityClassifier
+
+_NAMES = (
+    ["x", "y", "z", "nx", "ny", "nz"]
+    + [f"f_dc_{i}" for i in range(3)]
+    + [f"f_rest_{i}" for i in range(45)]
+    + ["opacity"]
+    + [f"scale_{i}" for i in range(3)]
+    + [f"rot_{i}" for i in range(4)]
+)
+
+
+@dataclass(frozen=True)
+class TrainedScene:
+    """A scene read back from its files.
+
+    Attributes:
+        means: [N, 3], world units.
+        quats: [N, 4] wxyz.
+        scales: [N, 3], log.
+        opacities: [N], logit.
+        sh0: [N, 1, 3].
+        shN: [N, 15, 3].
+        identities: [N, D].
+        classifier: F, D -> C.
+        metadata: Contents of ``identities.json``.
+    """
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    sh0: Tensor
+    shN: Tensor  # noqa: N815
+    identities: Tensor
+    classifier: IdentityClassifier
+    metadata: dict[str, Any]
+
+
+def write_ply(path: Path, values: dict[str, Tensor]) -> None:
+    """Write Gaussians as a binary little-endian 3DGS PLY.
+
+    Args:
+        path: File to write.
+        values: Parameters as stored (log scales, opacity logits). ``f_rest`` runs channel by
+            channel, as 3DGS writes it.
+    """
+    from plyfile import PlyData, PlyElement
+
+    count = values["means"].shape[0]
+    table = torch.cat(
+        [
+            values["means"],
+            torch.zeros(count, 3),
+            values["sh0"].reshape(count, 3),
+            values["shN"].transpose(1, 2).reshape(count, 45),
+            values["opacities"][:, None],
+            values["scales"],
+            torch.nn.functional.normalize(values["quats"], dim=1),
+        ],
+        dim=1,
+    )
+    rows = np.ascontiguousarray(table.detach().cpu().numpy(), dtype="<f4")
+    vertices = rows.view([(name, "<f4") for name in _NAMES]).reshape(count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(path))
+
+
+def read_ply(path: Path) -> dict[str, Tensor]:
+    """Read a 3DGS PLY of degree 3.
+
+    Returns:
+        All parameters but ``identities``, float32.
+
+    Raises:
+        InputError: If the file is missing, not a PLY, or lacks a 3DGS property.
+    """
+    from plyfile import PlyData, PlyParseError
+
+    try:
+        vertices = PlyData.read(str(path))["vertex"].data
+        columns = [np.asarray(vertices[name], dtype=np.float32) for name in _NAMES]
+    except FileNotFoundError as error:
+        raise InputError(f"no trained scene at {path}; run the train stage first") from error
+    except (PlyParseError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a 3DGS point cloud of degree 3: {error}") from error
+    table = torch.from_numpy(np.stack(columns, axis=1))
+    count = table.shape[0]
+    return {
+        "means": table[:, 0:3].contiguous(),
+        "sh0": table[:, 6:9].reshape(count, 1, 3).contiguous(),
+        "shN": table[:, 9:54].reshape(count, 3, 15).transpose(1, 2).contiguous(),
+        "opacities": table[:, 54].contiguous(),
+        "scales": table[:, 55:58].contiguous(),
+        "quats": table[:, 58:62].contiguous(),
+    }
+
+
+def save_trained(
+    train_dir: Path,
+    values: dict[str, Tensor],
+    classifier: IdentityClassifier,
+    metadata: dict[str, Any],
+) -> None:
+    """Write ``point_cloud.ply``, ``identities.safetensors`` and ``identities.json``."""
+    from safetensors.torch import save_file
+
+    write_ply(train_dir / "point_cloud.ply", values)
+    save_file(
+        {
+            "identities": values["identities"].detach().contiguous(),
+            "classifier.weight": classifier.weight.detach().contiguous(),
+            "classifier.bias": classifier.bias.detach().contiguous(),
+        },
+        str(train_dir / "identities.safetensors"),
+    )
+    (train_dir / "identities.json").write_text(json.dumps(metadata, indent=1) + "\n")
+
+
+def load_trained(train_dir: Path) -> TrainedScene:
+    """Read what :func:`save_trained` wrote.
+
+    Raises:
+        InputError: If a file is missing or the files disagree on the number of Gaussians.
+    """
+    from safetensors.torch import load_file
+
+    values = read_ply(train_dir / "point_cloud.ply")
+    for name in ("identities.safetensors", "identities.json"):
+        if not (train_dir / name).is_file():
+            raise InputError(f"{train_dir / name} is missing; run the train stage again")
+    tensors = load_file(str(train_dir / "identities.safetensors"))
+    metadata = json.loads((train_dir / "identities.json").read_text())
+    identities, weight = tensors["identities"], tensors["classifier.weight"]
+    if identities.shape[0] != values["means"].shape[0]:
+        raise InputError(
+            f"{train_dir}: point_cloud.ply has {values['means'].shape[0]} Gaussians, "
+            f"identities.safetensors {identities.shape[0]}; they are of different runs"
+        )
+    classifier = IdentityClassifier(*weight.shape)
+    with torch.no_grad():
+        classifier.weight.copy_(weight)
+        classifier.bias.copy_(tensors["classifier.bias"])
+    return TrainedScene(**values, identities=identities, classifier=classifier, metadata=metadata)

@@ -1,0 +1,138 @@
+"""Gaussians under optimization, and the only place where their number changes.
+
+N Gaussians are a dictionary of parameters (names and shapes in :data:`PARAMETERS`), one Adam
+optimizer with a group a parameter, and per-Gaussian statistics that densification strategies keep.
+All surgery goes through :meth:`Gaussians.rebuild`, so that parameters, both Adam moments and the
+statistics can never disagree on N or on order.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PARAMETERS = ("means", "quats", "scales", "opacities", "sh0", "shN", "identities")
+
+
+class Gaussians:
+    """N Gaussians, their optimizer and their statistics.
+
+    Attributes:
+        params: ``means`` [N, 3], ``quats`` [N, 4] wxyz, ``scales`` [N, 3] log, ``opacities`` [N]
+            logit, ``sh0`` [N, 1, 3], ``shN`` [N, 15, 3], ``identities`` [N, D]; float32.
+        optimizer: Adam; its groups carry the parameter's name.
+        statistics: Tensors whose first dimension is N, registered by strategies.
+    """
+
+    def __init__(self, values: dict[str, Tensor], learning_rates: dict[str, float]) -> None:
+        """Wrap initial values.
+
+        Args:
+            values: One tensor for each name of :data:`PARAMETERS`.
+            learning_rates: Adam's rate for each name.
+
+        Raises:
+            ValueError: If a name is missing or first dimensions differ.
+        """
+        if set(values) != set(PARAMETERS):
+            raise ValueError(f"expected parameters {PARAMETERS}, got {tuple(values)}")
+        if len({value.shape[0] for value in values.values()}) != 1:
+            shapes = {name: tuple(value.shape) for name, value in values.items()}
+            raise ValueError(f"parameters disagree on the number of Gaussians: {shapes}")
+        self.params = {name: nn.Parameter(values[name].detach().clone()) for name in PARAMETERS}
+        self.statistics: dict[str, Tensor] = {}
+        # eps 1e-15 is 3DGS's: the usual 1e-8 would damp Gaussians with tiny gradients.
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [self.params[name]], "lr": learning_rates[name], "name": name}
+                for name in PARAMETERS
+            ],
+            eps=1e-15,
+            fused=True,
+        )
+
+    def __len__(self) -> int:
+        return self.params["means"].shape[0]
+
+    @property
+    def scales(self) -> Tensor:
+        """Activated scales, [N, 3], world units."""
+        return self.params["scales"].exp()
+
+    @property
+    def opacities(self) -> Tensor:
+        """Activated opacities, [N], in 0..1."""
+        return self.params["opacities"].sigmoid()
+
+    def set_learning_rate(self, name: str, value: float) -> None:
+        """Set Adam's learning rate of one parameter."""
+        for group in self.optimizer.param_groups:
+            if group["name"] == name:
+                group["lr"] = value
+
+    def first_moment(self, name: str) -> Tensor | None:
+        """Adam's running mean of one parameter's gradient, or None before the first step."""
+        return self.optimizer.state.get(self.params[name], {}).get("exp_avg")
+
+    @torch.no_grad()
+    def rebuild(self, keep: Tensor, new: dict[str, Tensor] | None = None) -> None:
+        """Keep some Gaussians, in order, and append new ones.
+
+        Kept Gaussians keep their Adam moments and statistics; those of new ones start at zero.
+
+        Args:
+            keep: [N] bool, or indices [n].
+            new: Values of the appended Gaussians for every parameter, each [m, ...]; None for none.
+        """
+        for group in self.optimizer.param_groups:
+            name = group["name"]
+            old = self.params[name]
+            tail = None if new is None else new[name]
+            state = self.optimizer.state.pop(old, None)
+            parameter = nn.Parameter(_extend(old.data[keep], tail))
+            group["params"] = [parameter]
+            self.params[name] = parameter
+            if state is not None:
+                zeros = None if tail is None else torch.zeros_like(tail)
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    state[moment] = _extend(state[moment][keep], zeros)
+                self.optimizer.state[parameter] = state
+        count = 0 if new is None else new["means"].shape[0]
+        for name, value in self.statistics.items():
+            zeros = value.new_zeros((count, *value.shape[1:]))
+            self.statistics[name] = _extend(value[keep], zeros)
+
+    @torch.no_grad()
+    def overwrite(self, name: str, values: Tensor) -> None:
+        """Replace one parameter's values and zero its Adam moments (opacity reset)."""
+        self.params[name].data.copy_(values)
+        state = self.optimizer.state.get(self.params[name], {})
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moment in state:
+                state[moment].zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that :meth:`load_state_dict` needs to go on bit for bit."""
+        return {
+            "params": {name: value.detach() for name, value in self.params.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "statistics": self.statistics,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        for group in self.optimizer.param_groups:
+            parameter = nn.Parameter(state["params"][group["name"]].clone())
+            group["params"] = [parameter]
+            self.params[group["name"]] = parameter
+        self.optimizer.state.clear()
+        # load_state_dict keeps the given moments by reference, and steps update them in place.
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.statistics = {name: value.clone() for name, value in state["statistics"].items()}
+
+
+def _extend(head: Tensor, tail: Tensor | None) -> Tensor:
+    return head.contiguous() if tail is None else torch.cat([head, tail])

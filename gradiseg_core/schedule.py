@@ -1,0 +1,35 @@
+"""The paper's schedule, scaled to the length of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REFERENCE_ITERATIONS = 30_000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Maps iteration numbers of the paper's 30,000 to a run of ``iterations``.
+
+    Comparisons are made in integers (step x 30,000 against number x iterations), so a run of 30,000
+    follows the paper exactly and any other has the same number of events at the same fractions.
+    Steps count from 1.
+    """
+
+    iterations: int
+
+    def after(self, step: int, number: int) -> bool:
+        """Whether ``step`` lies after the paper's iteration ``number``."""
+        return step * REFERENCE_ITERATIONS > number * self.iterations
+
+    def before(self, step: int, number: int) -> bool:
+        """Whether ``step`` lies before the paper's iteration ``number``."""
+        return step * REFERENCE_ITERATIONS < number * self.iterations
+
+    def count(self, step: int, every: int) -> int:
+        """How many events of an interval of ``every`` paper iterations are due up to ``step``."""
+        return step * REFERENCE_ITERATIONS // (every * self.iterations)
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether at least one event of that interval falls on ``step``."""
+        return self.count(step, every) > self.count(step - 1, every)

@@ -1,0 +1,160 @@
+"""One training job: load, resume, iterate, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from gradiseg_core import __version__
+from gradiseg_core.config.train import TrainConfig, Variant
+from gradiseg_core.gaussians.io import save_trained
+from gradiseg_core.rasterization import set_threads
+from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
+from gradiseg_core.training.data import load_training_data
+from gradiseg_core.training.journal import Journal
+from gradiseg_core.training.trainer import Throughput, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    scene_dir: Path,
+    colmap_dir: Path,
+    tracking_dir: Path,
+    out_dir: Path,
+    config: TrainConfig,
+    *,
+    variant: Variant,
+    seed: int,
+    threads: int,
+    checkpoint_dir: Path,
+) -> None:
+    """Train one variant from one seed and write the scene.
+
+    Writes ``point_cloud.ply``, ``identities.safetensors``, ``identities.json``, ``config.json``,
+    ``versions.json``, ``metrics.jsonl`` and ``tensorboard/`` to ``out_dir``. A run that was killed
+    resumes from ``checkpoint_dir``, which is emptied at the end.
+
+    Args:
+        scene_dir: Output of stage 1.
+        colmap_dir: Output of stage 2.
+        tracking_dir: Output of stage 4.
+        out_dir: Folder of the results.
+        config: Training parameters.
+        variant: Which of the paper's modules run.
+        seed: Seed of all randomness.
+        threads: CPU threads.
+        checkpoint_dir: Working folder that survives a kill.
+
+    Raises:
+        InputError: If inputs are missing or inconsistent.
+        GradisegError: If training diverges.
+    """
+    set_threads(threads)
+    data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
+    trainer = Trainer(data, config, variant, seed)
+    fingerprint = _fingerprint(config, variant, seed, data.fingerprint())
+    state = load_checkpoint(checkpoint_dir, fingerprint)
+    if state is not None:
+        trainer.load_state_dict(state["trainer"])
+        logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
+    logger.info(
+        "%s, seed %d: %d training views, %d points, %d classes, scene extent %.3g",
+        variant,
+        seed,
+        len(data.train),
+        len(data.points),
+        data.num_classes,
+        trainer.extent,
+    )
+    journal = Journal(
+        checkpoint_dir,
+        first_step=trainer.step,
+        iterations=config.iterations,
+        label=f"{scene_dir.parent.name} {variant} seed {seed}",
+    )
+    try:
+        _loop(trainer, journal, checkpoint_dir, fingerprint)
+    except BaseException:
+        journal.close()
+        raise
+    out_dir.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "format": 1,
+        "gradiseg": __version__,
+        "variant": variant,
+        "seed": seed,
+        "iterations": config.iterations,
+        "num_gaussians": len(trainer.gaussians),
+        "num_classes": data.num_classes,
+        "identity_dim": config.identity_dim,
+        "sh_degree": trainer.sh_degree,
+        "background": config.background,
+        "longest_side": config.longest_side,
+        "downsample": config.downsample,
+        "scene_extent": trainer.extent,
+    }
+    values = {name: value.detach() for name, value in trainer.gaussians.params.items()}
+    save_trained(out_dir, values, trainer.classifier, metadata)
+    resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
+    (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
+    (out_dir / "versions.json").write_text(json.dumps(library_versions(), indent=1) + "\n")
+    journal.publish(out_dir)
+    (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:
+    config, total = trainer.config, trainer.config.iterations
+    evaluate_at = {round(total * (i + 1) / config.evaluations) for i in range(config.evaluations)}
+    throughput = Throughput(trainer.step)
+    while trainer.step < total:
+        parts = trainer.iterate()
+        step = trainer.step
+        journal.advance()
+        if step % config.log_every == 0 or step in evaluate_at or step == total:
+            record: dict[str, float | int | None] = {"iteration": step}
+            record |= {k: None if v is None else float(v) for k, v in parts.items()}
+            record["num_gaussians"] = len(trainer.gaussians)
+            record["it_per_s"] = throughput.measure(step)
+            if step in evaluate_at:
+                record["eval_psnr"] = trainer.evaluate()
+                throughput.measure(step)
+            journal.write(record)
+        if step % config.checkpoint_every == 0 and step < total:
+            save_checkpoint(
+                checkpoint_dir, {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
+            )
+
+
+def _fingerprint(config: TrainConfig, variant: str, seed: int, data: str) -> str:
+    # How often a run logs, evaluates or saves does not change where it goes.
+    settings = config.model_dump(
+        mode="json", exclude={"log_every", "evaluations", "checkpoint_every"}
+    )
+    text = json.dumps([settings, variant, seed, data, __version__], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def library_versions() -> dict[str, str | int | None]:
+    """Versions of everything that can change numbers, and the machine."""
+    names = ("torch", "numpy", "numba", "scipy", "pycolmap", "scikit-image", "safetensors")
+    found: dict[str, str | int | None] = {"gradiseg": __version__}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,252 @@
+"""The training loop (GradiSeg, Algorithm 1 and Eq. 5; Gaussian Grouping where it is silent)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradiseg_core.cameras import scene_extent
+from gradiseg_core.config.train import TrainConfig, Variant
+from gradiseg_core.errors import GradisegError
+from gradiseg_core.gaussians.initialize import gaussians_from_points
+from gradiseg_core.gaussians.model import Gaussians
+from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.losses.photometric import photometric_loss
+from gradiseg_core.rasterization import get_rasterizer
+from gradiseg_core.rasterization.interface import Rasterizer, Rendering
+from gradiseg_core.schedule import Schedule
+from gradiseg_core.strategies.base import Strategy
+from gradiseg_core.strategies.densification import DensificationStrategy
+from gradiseg_core.strategies.igd import IgdStrategy
+from gradiseg_core.training.data import TrainingData, TrainingView
+from gradiseg_core.training.spatial import SpatialLoss
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run: a variant of the method on one scene from one seed.
+
+    All randomness comes from one generator whose state is checkpointed, so that a resumed run goes
+    on exactly where it was.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        config: TrainConfig,
+        variant: Variant,
+        seed: int,
+        rasterizer: Rasterizer | None = None,
+    ) -> None:
+        """Initialise Gaussians from the scene's points.
+
+        Args:
+            data: Views and points.
+            config: Training parameters.
+            variant: ``baseline`` is Gaussian Grouping; ``igd`` and ``la_knn`` add one module each,
+                ``gradiseg`` both.
+            seed: Seed of initialisation, view order, samples and splits.
+            rasterizer: Overrides the compiled core (tests, benchmarks).
+        """
+        self.data, self.config, self.variant = data, config, variant
+        self.rasterizer = rasterizer or get_rasterizer("cpu")
+        self.schedule = Schedule(config.iterations)
+        self.extent = scene_extent([view.camera for view in data.train])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.step = 0
+        self.queue: list[int] = []
+        values = gaussians_from_points(
+            data.points,
+            data.colors,
+            identity_dim=config.identity_dim,
+            initial_opacity=config.initial_opacity,
+            generator=self.generator,
+        )
+        rates = config.learning_rates
+        self.gaussians = Gaussians(
+            values,
+            {name: getattr(rates, name) for name in values} | {"means": rates.means * self.extent},
+        )
+        self.classifier = IdentityClassifier(
+            data.num_classes, config.identity_dim, generator=self.generator
+        )
+        self.classifier_optimizer = torch.optim.Adam(
+            self.classifier.parameters(), lr=rates.classifier
+        )
+        self.strategies = self._make_strategies()
+        self.spatial = SpatialLoss(
+            config.losses,
+            config.la_knn if variant in ("la_knn", "gradiseg") else None,
+            config.knn_refresh,
+            self.schedule,
+            self.generator,
+        )
+        self.background = torch.full((3,), 1.0 if config.background == "white" else 0.0)
+
+    def _make_strategies(self) -> dict[str, Strategy]:
+        config, shared = self.config, {"extent": self.extent, "generator": self.generator}
+        densification = config.densification
+        baseline = self.variant == "baseline"
+        strategies: dict[str, Strategy] = {
+            "densification": DensificationStrategy(
+                densification,
+                self.schedule,
+                until=densification.until_baseline if baseline else densification.until,
+                **shared,
+            )
+        }
+        if self.variant in ("igd", "gradiseg"):
+            strategies["igd"] = IgdStrategy(
+                config.igd,
+                self.schedule,
+                prune_opacity=densification.prune_opacity,
+                prune_scale=densification.prune_scale,
+                **shared,
+            )
+        return strategies
+
+    @property
+    def sh_degree(self) -> int:
+        """Degree of spherical harmonics in use."""
+        return min(
+            self.config.sh_degree, self.schedule.count(self.step, self.config.sh_degree_every)
+        )
+
+    def render(self, view: TrainingView) -> Rendering:
+        """Render one view with the current Gaussians."""
+        params, camera = self.gaussians.params, view.camera
+        return self.rasterizer(
+            params["means"],
+            params["quats"],
+            self.gaussians.scales,
+            self.gaussians.opacities,
+            params["sh0"],
+            params["shN"],
+            params["identities"],
+            viewmat=view.viewmat,
+            K=view.K,
+            width=camera.width,
+            height=camera.height,
+            sh_degree=self.sh_degree,
+            background=self.background,
+        )
+
+    def iterate(self) -> dict[str, Tensor | None]:
+        """Run one iteration; return the detached parts of its loss (None: did not run).
+
+        Raises:
+            GradisegError: If the loss is not finite.
+        """
+        self.step += 1
+        config = self.config
+        self._set_position_rate()
+        view = self.data.train[self._next_view()]
+        assert view.labels is not None
+        rendering = self.render(view)
+        target = view.image.to(torch.float32).div_(255.0)
+        photometric = photometric_loss(rendering.color, target, config.losses.lambda_dssim)
+        identity = identity_loss(rendering.identity, view.labels, self.classifier)
+        loss = photometric.total + config.losses.alpha * identity
+        spatial = self.spatial(self.step, self.gaussians, self.classifier)
+        if spatial is not None:
+            loss = loss + config.losses.beta * spatial
+        if not math.isfinite(loss.item()):
+            raise GradisegError(
+                f"the loss became {loss.item()} at iteration {self.step} on {view.camera.name} "
+                f"({len(self.gaussians)} Gaussians); lower train.learning_rates or check that "
+                "view's pose. The last checkpoint is kept"
+            )
+        loss.backward()
+        with torch.no_grad():
+            for strategy in self.strategies.values():
+                strategy.after_backward(self.step, self.gaussians, rendering)
+            self.spatial.observe(self.gaussians, rendering)
+        self.gaussians.optimizer.step()
+        self.gaussians.optimizer.zero_grad(set_to_none=True)
+        self.classifier_optimizer.step()
+        self.classifier_optimizer.zero_grad(set_to_none=True)
+        for strategy in self.strategies.values():
+            if strategy.after_step(self.step, self.gaussians):
+                self.spatial.invalidate()
+        if len(self.gaussians) == 0:
+            raise GradisegError(
+                f"no Gaussian is left at iteration {self.step}: all were pruned. Poses and images "
+                "probably do not belong together; check the reconstruction"
+            )
+        return {
+            "loss": loss.detach(),
+            "l1": photometric.l1,
+            "ssim": photometric.ssim,
+            "identity_loss": identity.detach(),
+            "spatial_loss": None if spatial is None else spatial.detach(),
+        }
+
+    @torch.no_grad()
+    def evaluate(self) -> float | None:
+        """Return the mean PSNR over the test views, dB, or None without test views."""
+        if not self.data.test:
+            return None
+        values = []
+        for view in self.data.test:
+            rendered = self.render(view).color.clamp(0.0, 1.0)
+            error = torch.mean((rendered - view.image.to(torch.float32) / 255.0) ** 2).item()
+            values.append(-10.0 * math.log10(max(error, 1e-10)))
+        return sum(values) / len(values)
+
+    def _set_position_rate(self) -> None:
+        rates = self.config.learning_rates
+        progress = self.step / self.config.iterations
+        rate = math.exp(
+            (1.0 - progress) * math.log(rates.means) + progress * math.log(rates.means_final)
+        )
+        self.gaussians.set_learning_rate("means", rate * self.extent)
+
+    def _next_view(self) -> int:
+        if not self.queue:
+            self.queue = torch.randperm(len(self.data.train), generator=self.generator).tolist()
+        return self.queue.pop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during a run."""
+        return {
+            "step": self.step,
+            "queue": list(self.queue),
+            "generator": self.generator.get_state(),
+            "gaussians": self.gaussians.state_dict(),
+            "classifier": self.classifier.state_dict(),
+            "classifier_optimizer": self.classifier_optimizer.state_dict(),
+            "strategies": {name: s.state_dict() for name, s in self.strategies.items()},
+            "spatial": self.spatial.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.step, self.queue = state["step"], list(state["queue"])
+        self.generator.set_state(state["generator"])
+        self.gaussians.load_state_dict(state["gaussians"])
+        self.classifier.load_state_dict(state["classifier"])
+        self.classifier_optimizer.load_state_dict(state["classifier_optimizer"])
+        for name, strategy in self.strategies.items():
+            strategy.load_state_dict(state["strategies"][name])
+        self.spatial.load_state_dict(state["spatial"])
+
+
+class Throughput:
+    """Iterations a second since the last question."""
+
+    def __init__(self, step: int) -> None:
+        """Start counting at ``step``."""
+        self._step, self._time = step, time.perf_counter()
+
+    def measure(self, step: int) -> float:
+        """Return iterations a second since the last call."""
+        now = time.perf_counter()
+        rate = (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return rate

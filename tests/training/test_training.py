@@ -1,0 +1,167 @@
+"""Training on a small scene: it learns, it resumes bit for bit, and it names what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gradiseg_core.config.train import Densification, Losses, TrainConfig
+from gradiseg_core.errors import GradisegError, InputError
+from gradiseg_core.gaussians.io import load_trained
+from gradiseg_core.imaging import write_id_map
+from gradiseg_core.training import train
+from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint
+from gradiseg_core.training.data import load_training_data
+from gradiseg_core.training.trainer import Trainer
+from tests.synthetic import write_scene
+
+CONFIG = TrainConfig(
+    iterations=120,
+    num_classes="auto",
+    losses=Losses(samples=100),
+    checkpoint_every=20,
+    log_every=10,
+    evaluations=2,
+)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_scene(tmp_path_factory.mktemp("balls"))
+
+
+def run(scene: tuple[Path, Path, Path], out: Path, work: Path, **options: object) -> None:
+    arguments = {"config": CONFIG, "variant": "gradiseg", "seed": 3, "threads": 1} | options
+    train(*scene, out, checkpoint_dir=work, **arguments)  # type: ignore[arg-type]
+
+
+def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    run(scene, tmp_path / "out", tmp_path / "work")
+    trained = load_trained(tmp_path / "out")
+    assert trained.metadata["num_classes"] == 4
+    assert trained.metadata["num_gaussians"] == len(trained.means)
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [r["iteration"] for r in records] == list(range(10, 121, 10))
+    assert records[-1]["eval_psnr"] > 18.0
+    assert records[-1]["identity_loss"] < 0.6 * records[0]["identity_loss"]
+    assert records[-1]["spatial_loss"] is not None
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["train"]["iterations"] == 120
+    assert json.loads((tmp_path / "out" / "versions.json").read_text())["torch"]
+    assert list((tmp_path / "out" / "tensorboard").iterdir())
+    assert not (tmp_path / "work" / FILE_NAME).exists()
+
+
+def test_variants_differ_in_what_they_run(scene: tuple[Path, Path, Path]) -> None:
+    data = load_training_data(*scene, CONFIG)
+    trainers = {v: Trainer(data, CONFIG, v, 0) for v in ("baseline", "igd", "la_knn", "gradiseg")}
+    assert {v for v, t in trainers.items() if "igd" in t.strategies} == {"igd", "gradiseg"}
+    assert {v for v, t in trainers.items() if t.spatial.adaptive} == {"la_knn", "gradiseg"}
+    until = {v: t.strategies["densification"].until for v, t in trainers.items()}  # type: ignore[attr-defined]
+    assert until == {"baseline": 10_000, "igd": 12_000, "la_knn": 12_000, "gradiseg": 12_000}
+
+
+def test_resumed_in_process_is_bit_equal(scene: tuple[Path, Path, Path]) -> None:
+    data = load_training_data(*scene, CONFIG)
+    whole = Trainer(data, CONFIG, "gradiseg", 1)
+    first = Trainer(data, CONFIG, "gradiseg", 1)
+    for trainer, steps in ((whole, 120), (first, 57)):
+        for _ in range(steps):
+            trainer.iterate()
+    second = Trainer(data, CONFIG, "gradiseg", 99)
+    second.load_state_dict(first.state_dict())
+    for _ in range(120 - 57):
+        second.iterate()
+    for name, value in whole.gaussians.params.items():
+        assert torch.equal(value, second.gaussians.params[name]), name
+    assert torch.equal(whole.classifier.weight, second.classifier.weight)
+
+
+def test_killed_run_ends_with_the_same_result(
+    scene: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    run(scene, tmp_path / "whole", tmp_path / "work_whole")
+    script = (
+        "import sys; from pathlib import Path; from tests.training.test_training import run\n"
+        "a = [Path(p) for p in sys.argv[1:]]; run(tuple(a[:3]), a[3], a[4])"
+    )
+    out, work = tmp_path / "out", tmp_path / "work"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, (*scene, out, work))],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not (work / FILE_NAME).exists():
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "point_cloud.ply").exists()
+    run(scene, out, work)
+    for name in ("identities.safetensors",):
+        expected, got = (load_file(str(folder / name)) for folder in (tmp_path / "whole", out))
+        assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert (out / "point_cloud.ply").read_bytes() == (
+        tmp_path / "whole" / "point_cloud.ply"
+    ).read_bytes()
+    iterations = [
+        json.loads(line)["iteration"] for line in (out / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert iterations == list(range(10, 121, 10))
+
+
+def test_checkpoint_of_other_settings_or_a_torn_one_is_not_resumed(tmp_path: Path) -> None:
+    from gradiseg_core.training.checkpoint import save_checkpoint
+
+    save_checkpoint(tmp_path, {"fingerprint": "a", "trainer": {}})
+    assert load_checkpoint(tmp_path, "a") is not None
+    assert load_checkpoint(tmp_path, "b") is None
+    content = (tmp_path / FILE_NAME).read_bytes()
+    (tmp_path / FILE_NAME).write_bytes(content[: len(content) // 2])
+    assert load_checkpoint(tmp_path, "a") is None
+
+
+def test_schedule_changes_the_number_of_gaussians(scene: tuple[Path, Path, Path]) -> None:
+    config = CONFIG.model_copy(update={"densification": Densification(grow_grad2d=1e-7)})
+    data = load_training_data(*scene, config)
+    trainer = Trainer(data, config, "baseline", 0)
+    counts = []
+    for _ in range(60):
+        trainer.iterate()
+        counts.append(len(trainer.gaussians))
+    assert counts[1] == counts[0]  # densification starts after 500 / 30,000 of the run
+    assert max(counts) > counts[0]
+    assert counts[39] == counts[59]  # and ends at a third of it
+
+
+def test_id_beyond_the_classifier_is_an_error(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path, views=4)
+    with pytest.raises(InputError, match=r"ID 3, but the classifier has 3 classes"):
+        load_training_data(*scene, TrainConfig(num_classes=3))
+
+
+def test_mask_of_another_shape_is_named(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path, views=4)
+    write_id_map(scene[2] / "ids" / "view_002.png", np.zeros((48, 50), dtype=int))
+    with pytest.raises(InputError, match=r"view_002\.png is 50 x 48 px"):
+        load_training_data(*scene, CONFIG)
+
+
+def test_diverging_loss_says_where(scene: tuple[Path, Path, Path]) -> None:
+    trainer = Trainer(load_training_data(*scene, CONFIG), CONFIG, "baseline", 0)
+    with torch.no_grad():
+        trainer.classifier.weight.fill_(float("nan"))
+    with pytest.raises(GradisegError, match=r"nan at iteration 1 on view_\d+\.png"):
+        trainer.iterate()
