@@ -1,0 +1,114 @@
+"""Backend `sfm`: association of per-view masks by the SfM points that they share.
+
+The steps (docs/association.md): `evidence` says which point is seen in which mask, `linkage` joins
+masks whose points share masks, `refine` lets points and masks vote, divides masks that cover
+several objects and fills pixels without a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.config.tracking import SfmTrackingConfig
+from gradiseg_core.errors import InputError
+from gradiseg_core.imaging import read_id_map
+from gradiseg_core.tracking import evidence, linkage, refine
+
+#: Evidence against joining that every pair of masks starts with (see `linkage.link`).
+LINK_PRIOR = 1.0
+#: Weight of a reprojected observation relative to a detection.
+REPROJECTED_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Association:
+    """The result for all views.
+
+    Attributes:
+        maps: By stem, [H, W] int32 object IDs, arbitrary but consistent over views; 0 = none.
+        details: Counts for objects.json.
+    """
+
+    maps: dict[str, NDArray[np.int32]]
+    details: dict
+
+
+def load_views(
+    colmap_dir: Path, masks_dir: Path, stems: list[str]
+) -> tuple[list[evidence.View], NDArray[np.float64]]:
+    """Read cameras, tracks and masks of the views.
+
+    Returns:
+        The views sorted by name, and the points [P, 3].
+
+    Raises:
+        InputError: If a mask map is missing or does not have its view's size.
+    """
+    from gradiseg_core.sfm.model import load_cameras, load_observations, load_points
+
+    cameras = {camera.stem: camera for camera in load_cameras(colmap_dir).values()}
+    xyz, _ = load_points(colmap_dir)
+    observed = load_observations(colmap_dir).views
+    views = []
+    for stem in sorted(stems):
+        camera = cameras[stem]
+        path = masks_dir / f"{stem}.png"
+        segments = read_id_map(path)
+        if segments.shape != (camera.height, camera.width):
+            raise InputError(
+                f"{path} is {segments.shape[1]} x {segments.shape[0]} px, its undistorted view is "
+                f"{camera.width} x {camera.height} px; rerun stage `masks`"
+            )
+        xy, points = observed[camera.name]
+        views.append(evidence.View(camera, segments, xy, points))
+    return views, xyz
+
+
+def solve(
+    views: list[evidence.View], xyz: NDArray[np.float64], config: SfmTrackingConfig
+) -> Association:
+    """Associate the masks of all views.
+
+    Args:
+        views: At least two views, in any order and with any per-view IDs; the result is the same.
+        xyz: [P, 3] points, world units.
+        config: Options.
+
+    Raises:
+        InputError: If no view has a mask, or no mask sees a point.
+    """
+    views = sorted(views, key=lambda view: view.camera.name)
+    masks = evidence.number_masks(views)
+    if len(masks) == 0:
+        raise InputError("no view has a mask: nothing to associate; check stage `masks`")
+    height, width = views[0].segments.shape
+    seen = evidence.observe(
+        views,
+        masks,
+        xyz,
+        boundary_px=max(1.0, config.boundary_share * float(np.hypot(height, width))),
+        reproject_angle_rad=float(np.deg2rad(config.reproject_angle_deg)),
+        depth_tolerance=config.depth_tolerance,
+        reprojected_weight=REPROJECTED_WEIGHT,
+    )
+    if not (seen.mask >= 0).any():
+        raise InputError(
+            "no SfM point falls into any mask: masks and cameras do not belong together, or the "
+            "reconstruction is empty; check stages `colmap` and `masks`"
+        )
+    shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views))
+    cluster = linkage.link(shared, n_view, threshold=config.link_threshold, prior=LINK_PRIOR)
+    labels, details = refine.refine(views, masks, seen, xyz, cluster, config)
+    maps = {view.camera.stem: ids for view, ids in zip(views, labels, strict=True)}
+    details = {
+        "masks": len(masks),
+        "direct_observations": int(seen.direct.sum()),
+        "reprojected_observations": int((~seen.direct).sum()),
+        "clusters_linked": int(cluster.max()) + 1,
+        **details,
+    }
+    return Association(maps, details)
