@@ -1,0 +1,32 @@
+"""Rasterization of Gaussians behind one interface, :class:`.interface.Rasterizer`."""
+
+from __future__ import annotations
+
+from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.rasterization.interface import Rasterizer, Rendering
+
+__all__ = ["Rasterizer", "Rendering", "get_rasterizer"]
+
+
+def get_rasterizer(name: str) -> Rasterizer:
+    """Return a rasterizer by its name; kernels are imported only now.
+
+    Args:
+        name: ``"cpu"`` (numba, fast) or ``"reference"`` (plain PyTorch, slow, any precision).
+
+    Raises:
+        BackendUnavailableError: If there is no such rasterizer on this machine.
+    """
+    if name == "cpu":
+        from gradiseg_core.rasterization import cpu
+
+        return cpu.rasterize
+    if name == "reference":
+        from gradiseg_core.rasterization import reference
+
+        return reference.rasterize
+    if name == "cuda":
+        raise BackendUnavailableError(
+            "rasterizer 'cuda' is not built yet: use 'cpu', which needs no GPU"
+        )
+    raise BackendUnavailableError(f"no rasterizer is called {name!r}: use 'cpu' or 'reference'")

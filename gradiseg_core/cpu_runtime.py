@@ -1,0 +1,123 @@
+"""Threads and compilation of the CPU kernels, for every module that holds numba kernels.
+
+Kernels release the GIL and work on one band of the problem at a time; :func:`run_bands` hands bands
+to plain Python threads. That leaves numba's own threading layers out of the game, two of which have
+traps (``omp``: a fork after use kills the child; ``workqueue``: aborts on concurrent callers). What
+a band computes never depends on which thread takes it, so results do not depend on the number of
+threads or on scheduling.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import torch
+
+logger = logging.getLogger(__name__)
+
+_pool: ThreadPoolExecutor | None = None
+_pool_owner: tuple[int, int] = (0, 0)  # (process id, workers) that _pool was made for
+_announced = False
+
+
+def set_threads(threads: int) -> None:
+    """Use ``threads`` threads in torch and in all CPU kernels of this process.
+
+    Raises:
+        ValueError: If ``threads`` is below 1.
+    """
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, got {threads}")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator like ``numba.njit``: GIL released, compiled code cached on disk.
+
+    Where neither the package's folder nor the user's cache folder is writable, the kernel is
+    compiled in each process instead, and a warning says how to avoid that.
+
+    Args:
+        **options: Passed to ``numba.njit``.
+    """
+    options = {"nogil": True, "error_model": "numpy", **options}
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError as error:  # numba: "cannot cache function ...: no locator available"
+            logger.warning(
+                "compiled kernels cannot be cached (%s): every process compiles them again; "
+                "set NUMBA_CACHE_DIR to a writable folder to avoid that",
+                error,
+            )
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
+def run_bands(function: Any, bands: int, *args: Any) -> None:
+    """Call the kernel ``function(band, *args)`` for every band, on torch's number of threads.
+
+    Args:
+        function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
+        bands: Number of bands.
+        *args: Passed to every call.
+    """
+    announce_compilation(function)
+    workers = min(torch.get_num_threads(), bands)
+    if workers <= 1:
+        for band in range(bands):
+            function(band, *args)
+        return
+    counter = itertools.count()  # next() holds the GIL, so that each band is taken once
+
+    def work() -> None:
+        while (band := next(counter)) < bands:
+            function(band, *args)
+
+    pool = _workers(workers - 1)
+    others = [pool.submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        errors = [other.exception() for other in others]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def announce_compilation(*functions: Any) -> None:
+    """Tell the user, once a process, when one of the kernels is about to be compiled."""
+    global _announced
+    if _announced or not any(_is_cold(function) for function in functions):
+        return
+    _announced = True
+    logger.warning("compiling CPU kernels, once on this machine, about 20 s")
+
+
+def _is_cold(function: Any) -> bool:
+    """Return whether a kernel has neither been compiled in this process nor found on disk."""
+    if getattr(function, "signatures", True):
+        return False
+    folder = getattr(getattr(function, "_cache", None), "cache_path", None)
+    if folder is None:
+        return True
+    return not any(Path(folder).glob(f"*.{function.__name__}-*.nbi"))
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Return this process's pool of at least ``count`` threads; a forked child gets a new one."""
+    global _pool, _pool_owner
+    if _pool is None or _pool_owner[0] != os.getpid() or _pool_owner[1] < count:
+        _pool = ThreadPoolExecutor(count, thread_name_prefix="gradiseg-kernel")
+        _pool_owner = (os.getpid(), count)
+    return _pool
