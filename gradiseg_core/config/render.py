@@ -17,11 +17,6 @@ class RenderConfig(Section):
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."
     )
-    features: bool = option(
-        True,
-        "Keep the blended identity encodings of every view (float16); probability masks and "
-        "colour grounding need them, so only switch them off for runs without prompts.",
-    )
     depth_percentile: float = option(
         1.0,
         "Share of the nearest and of the farthest depths that saturate in the depth picture.",

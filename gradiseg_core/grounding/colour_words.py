@@ -1,0 +1,155 @@
+"""Backend ``colour_words``: match the colours that a prompt names with the rendered objects.
+
+It needs no model and no download, and it is exactly that: it reads colour words and nothing else.
+It cannot tell a red apple from a red box; of several red objects it takes the reddest. A prompt
+without a colour word selects nothing and says so. Use it to try the pipeline; for text queries that
+mean something use ``manual`` or a text model.
+
+For every ID in the rendered test views (colour and argmax map, never the photographs or the
+annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
+views. Large IDs count as background, tiny ones are weighed down, and the best ID wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.grounding.colours import COLOURS, NamedColour, colour_words, rgb_to_lab
+from gradiseg_core.grounding.inputs import GroundingInputs
+from gradiseg_core.grounding.selection import Choice
+from gradiseg_core.imaging import read_image
+
+
+@dataclass(frozen=True)
+class RegionColours:
+    """Pixels of every ID in the rendered views.
+
+    Attributes:
+        labs: CIELAB of all pixels, [P, 3].
+        ids: ID of each pixel, [P].
+        area_px: [I], pixels of each ID over all views.
+        mean_share: [I], mean area share of the ID over the views that show it.
+        max_share: [I], largest area share.
+    """
+
+    labs: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    area_px: NDArray[np.int64]
+    mean_share: NDArray[np.float64]
+    max_share: NDArray[np.float64]
+
+    def share(self, colour: NamedColour) -> NDArray[np.float64]:
+        """Return [I], the share of each ID's pixels that have the colour."""
+        member = np.bincount(
+            self.ids, weights=colour.membership(self.labs), minlength=len(self.area_px)
+        )
+        return member / np.maximum(self.area_px, 1)
+
+
+def measure_regions(
+    views: list[tuple[NDArray[np.uint8], NDArray[np.integer]]],
+) -> RegionColours:
+    """Gather the colours of all IDs.
+
+    Args:
+        views: Rendered colour [H, W, 3] and argmax IDs [H, W] of each view.
+
+    Raises:
+        ValueError: If there are no views.
+    """
+    if not views:
+        raise ValueError("colour words need at least one rendered view")
+    num_ids = 1 + max(int(ids.max()) for _, ids in views)
+    areas = np.stack([np.bincount(ids.ravel(), minlength=num_ids) for _, ids in views])
+    shares = areas / np.array([[ids.size] for _, ids in views])
+    shown = np.maximum((areas > 0).sum(axis=0), 1)
+    return RegionColours(
+        labs=np.concatenate([rgb_to_lab(color).reshape(-1, 3) for color, _ in views]),
+        ids=np.concatenate([ids.ravel().astype(np.int64) for _, ids in views]),
+        area_px=areas.sum(axis=0),
+        mean_share=shares.sum(axis=0) / shown,
+        max_share=shares.max(axis=0),
+    )
+
+
+def score_ids(regions: RegionColours, colours: list[NamedColour]) -> NDArray[np.float64]:
+    """Return [I], how well each ID's pixels show the colours, 0..1.
+
+    One colour: the share of pixels that have it. n colours: each is expected on 1/n of the pixels;
+    the geometric mean of the fulfilled parts, so that every colour must occur.
+    """
+    parts = [np.minimum(1.0, len(colours) * regions.share(colour)) for colour in colours]
+    return np.prod(np.stack(parts), axis=0) ** (1.0 / len(parts))
+
+
+def choose(
+    prompt: str,
+    regions: RegionColours,
+    *,
+    max_area_share: float,
+    min_area_share: float,
+    min_score: float,
+    background_ids: tuple[int, ...] = (0,),
+) -> Choice:
+    """Choose the ID whose colour fits a prompt best; see the stage's options for the numbers."""
+    words = colour_words(prompt)
+    if not words:
+        known = ", ".join(COLOURS)
+        return Choice([], f"the prompt names no colour (known: {known}); use grounding 'manual'")
+    names = [name for name, _ in words]
+    scores = score_ids(regions, [colour for _, colour in words])
+    # A speck may be purely of one colour; an object of its colour should still win.
+    rank = scores * regions.mean_share / (regions.mean_share + min_area_share)
+    rank[(regions.max_share < min_area_share) | (regions.mean_share > max_area_share)] = -1.0
+    rank[[index for index in background_ids if index < len(rank)]] = -1.0
+    order = np.argsort(-rank, kind="stable")
+    candidates: list[dict[str, Any]] = [
+        {
+            "id": int(index),
+            "score": round(float(scores[index]), 4),
+            "area_share": round(float(regions.mean_share[index]), 5),
+        }
+        for index in order[:3]
+        if rank[index] >= 0
+    ]
+    details = {"colours": names, "candidates": candidates}
+    wanted = " and ".join(names)
+    if not candidates or candidates[0]["score"] < min_score:
+        return Choice(
+            [], f"no rendered object is {wanted} enough (score below {min_score})", details
+        )
+    best = candidates[0]
+    return Choice(
+        [best["id"]],
+        f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})",
+        details,
+    )
+
+
+def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
+    """Choose IDs for every prompt of the scene by its colour words."""
+    regions = measure_regions(
+        [
+            (
+                read_image(inputs.render_dir / "color" / f"{view.stem}.png"),
+                inputs.rendered_ids(view),
+            )
+            for view in inputs.views
+        ]
+    )
+    config = inputs.config
+    return {
+        prompt: choose(
+            prompt,
+            regions,
+            max_area_share=config.max_area_share,
+            min_area_share=config.min_area_share,
+            min_score=config.min_score,
+            background_ids=config.background_ids,
+        )
+        for prompt in inputs.manifest.prompts
+    }

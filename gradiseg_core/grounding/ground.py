@@ -1,0 +1,201 @@
+"""Stage 7: from prompts to IDs (a backend decides) to predicted masks of every test view."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gradiseg_core.annotations import mask_file
+from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.grounding.colour_words import ground_colour_words
+from gradiseg_core.grounding.inputs import GroundingInputs, match_objects
+from gradiseg_core.grounding.manual import ground_manual
+from gradiseg_core.grounding.selection import Choice
+from gradiseg_core.imaging import write_mask
+from gradiseg_core.losses.identity import IdentityClassifier, probabilities
+from gradiseg_core.rendering.views import load_features
+from gradiseg_core.scene.manifest import SceneManifest
+
+logger = logging.getLogger(__name__)
+
+Backend = Callable[[GroundingInputs], dict[str, Choice]]
+
+BACKENDS: dict[str, Backend] = {
+    "manual": ground_manual,
+    "colour_words": ground_colour_words,
+}
+"""Name -> backend. A new one is one module with one function of this type, entered here; a text
+model finds its mask in the rendering of ``inputs.views[0]`` and calls ``selection.select_ids``."""
+
+
+def resolve_backend(name: str) -> Backend:
+    """Return a backend by name.
+
+    Raises:
+        BackendUnavailableError: If there is none of that name.
+    """
+    if name not in BACKENDS:
+        raise BackendUnavailableError(
+            f"there is no grounding backend {name!r}; set grounding.backend to one of "
+            f"{', '.join(sorted(BACKENDS))}"
+        )
+    return BACKENDS[name]
+
+
+def ground(
+    scene_dir: Path,
+    colmap_dir: Path,
+    tracking_dir: Path,
+    train_dir: Path,
+    render_dir: Path,
+    out_dir: Path,
+    config: GroundingConfig,
+) -> dict[str, Any]:
+    """Select IDs for every prompt and write the predicted masks.
+
+    Writes ``selection.json`` (can be edited and given back as ``grounding.selection``),
+    ``gt_match.json`` (exact objects and their tracked IDs, for the metrics), and
+    ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt.
+
+    Args:
+        scene_dir: Scene folder.
+        colmap_dir: Undistorted frame.
+        tracking_dir: Consistent IDs of the training views.
+        train_dir: Trained scene; only its classifier is read.
+        render_dir: Rendered test views.
+        out_dir: Folder to write.
+        config: Options of the stage.
+
+    Returns:
+        The contents of ``selection.json``.
+
+    Raises:
+        BackendUnavailableError: If the backend does not exist.
+        InputError: If a selection file or a stage's output is unusable.
+    """
+    backend = resolve_backend(config.backend)
+    manifest = SceneManifest.load(scene_dir)
+    render = _read_render(render_dir)
+    classifier = load_classifier(train_dir)
+    rendered = {view["name"] for view in render["views"]}
+    inputs = GroundingInputs(
+        manifest=manifest,
+        scene_dir=scene_dir,
+        colmap_dir=colmap_dir,
+        tracking_dir=tracking_dir,
+        render_dir=render_dir,
+        views=[view for view in manifest.test_views if view.name in rendered],
+        num_classes=classifier.num_classes,
+        config=config,
+    )
+    choices = backend(inputs)
+    for prompt, choice in choices.items():
+        logger.info("%s: %s: IDs %s, %s", manifest.name, prompt, choice.ids, choice.why)
+    _write_masks(inputs, choices, classifier, out_dir)
+    selection = {
+        "scene": manifest.name,
+        "backend": config.backend,
+        "masks": config.masks,
+        "probability_threshold": config.probability_threshold,
+        "to_edit": "copy this file, change the lists `ids`, set grounding.backend to manual and "
+        "grounding.selection to the copy, and run again",
+        "prompts": {
+            prompt: {"ids": choice.ids, "why": choice.why, **choice.details}
+            for prompt, choice in choices.items()
+        },
+    }
+    _write_json(out_dir / "selection.json", selection)
+    _write_json(out_dir / "gt_match.json", match_objects(inputs))
+    return selection
+
+
+def predict_mask(
+    ids: NDArray[np.integer],
+    features: NDArray[np.float32],
+    classifier: IdentityClassifier,
+    selected: list[int],
+    *,
+    rule: str,
+    threshold: float,
+) -> NDArray[np.bool_]:
+    """Return a prompt's mask in one view.
+
+    Args:
+        ids: [H, W] argmax IDs.
+        features: [H, W, D] blended encodings.
+        classifier: F.
+        selected: The prompt's IDs; none gives an empty mask.
+        rule: ``probability``: any selected ID above ``threshold``; ``argmax``: its argmax pixels.
+        threshold: Softmax probability (Gaussian Grouping: 0.2).
+    """
+    if not selected:
+        return np.zeros(ids.shape, dtype=bool)
+    if rule == "argmax":
+        return np.isin(ids, selected)
+    chosen = probabilities(torch.from_numpy(features), classifier, torch.tensor(selected))
+    return (chosen > threshold).any(dim=-1).numpy()
+
+
+def load_classifier(train_dir: Path) -> IdentityClassifier:
+    """Read F alone; the Gaussians of a large scene would fill the memory for nothing.
+
+    Raises:
+        InputError: If the file is missing.
+    """
+    from safetensors import safe_open
+
+    path = train_dir / "identities.safetensors"
+    if not path.is_file():
+        raise InputError(f"{path} not found; run the train stage again")
+    with safe_open(str(path), framework="pt") as file:
+        weight = file.get_tensor("classifier.weight")
+        bias = file.get_tensor("classifier.bias")
+    classifier = IdentityClassifier(*weight.shape)
+    with torch.no_grad():
+        classifier.weight.copy_(weight)
+        classifier.bias.copy_(bias)
+    return classifier
+
+
+def _write_masks(
+    inputs: GroundingInputs,
+    choices: dict[str, Choice],
+    classifier: IdentityClassifier,
+    out_dir: Path,
+) -> None:
+    # A mask of an earlier run's prompt must not be scored as this run's.
+    shutil.rmtree(out_dir / "masks", ignore_errors=True)
+    for view in inputs.views:
+        ids = inputs.rendered_ids(view)
+        features = load_features(inputs.render_dir, view.stem)
+        for prompt, choice in choices.items():
+            mask = predict_mask(
+                ids,
+                features,
+                classifier,
+                choice.ids,
+                rule=inputs.config.masks,
+                threshold=inputs.config.probability_threshold,
+            )
+            write_mask(out_dir / "masks" / str(view.test_index) / mask_file(prompt), mask)
+
+
+def _read_render(render_dir: Path) -> dict[str, Any]:
+    path = render_dir / "render.json"
+    if not path.is_file():
+        raise InputError(f"{path} not found; run the render stage again")
+    return json.loads(path.read_text())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

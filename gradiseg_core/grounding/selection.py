@@ -1,0 +1,98 @@
+"""From regions to IDs: the two overlap rules that backends share.
+
+Notation: IDs are compared with regions (annotations, or a text model's mask) through a table
+``counts[r, i]``: pixels of region r that carry ID i.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a backend decided for one prompt.
+
+    Attributes:
+        ids: Selected IDs, possibly none.
+        why: One sentence for the reader of ``selection.json``.
+        details: Whatever else helps to judge the choice (scores, overlaps); JSON types only.
+    """
+
+    ids: list[int]
+    why: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def select_ids(
+    id_map: NDArray[np.integer], text_mask: NDArray[np.bool_], threshold: float = 0.7
+) -> list[int]:
+    """Return the IDs that lie in a text mask: |ID and mask| / |ID| > threshold.
+
+    Args:
+        id_map: [H, W] argmax IDs of the view in which the text mask was found; 0 is included, as
+            in Gaussian Grouping.
+        text_mask: [H, W], the union of all masks that the text model found.
+        threshold: Share of the ID's pixels; Gaussian Grouping's is 0.7.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Gaussian Grouping, ``ext/grounded_sam.py``.
+    """
+    if id_map.shape != text_mask.shape:
+        raise ValueError(f"ID map {id_map.shape} and text mask {text_mask.shape} differ in shape")
+    area = np.bincount(id_map.ravel())
+    inside = np.bincount(id_map[text_mask.astype(bool)], minlength=len(area))
+    # Single precision, as Gaussian Grouping divides: at exactly 0.7 the outcome depends on it.
+    share = inside.astype(np.float32) / np.maximum(area, 1).astype(np.float32)
+    return [int(index) for index in np.flatnonzero((area > 0) & (share > np.float32(threshold)))]
+
+
+def count_table(
+    regions: NDArray[np.integer], ids: NDArray[np.integer], num_regions: int, num_ids: int
+) -> NDArray[np.int64]:
+    """Return counts [num_regions + 1, num_ids + 1] of a view; row and column 0 are background."""
+    index = regions.astype(np.int64) * (num_ids + 1) + ids
+    counts = np.bincount(index.ravel(), minlength=(num_regions + 1) * (num_ids + 1))
+    return counts.reshape(num_regions + 1, num_ids + 1)
+
+
+def table_iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return IoU of every region with every ID, of counts [..., R, I]; 0 where both are empty."""
+    union = counts.sum(axis=-1, keepdims=True) + counts.sum(axis=-2, keepdims=True) - counts
+    return np.divide(counts, union, out=np.zeros(counts.shape), where=union > 0)
+
+
+def best_id(
+    tables: NDArray[np.int64], region: int, *, pooled: bool, fragment_share: float | None = None
+) -> tuple[list[int], float]:
+    """Return the ID that overlaps a region best, and its IoU.
+
+    Args:
+        tables: [V, R + 1, I + 1] counts of V views.
+        region: Row of the region, at least 1.
+        pooled: IoU over all views together; otherwise in the view where it is highest.
+        fragment_share: Add every further ID that has more than this share of its pixels on the
+            region over all views; None adds nothing.
+
+    Returns:
+        IDs (best first, never 0, empty if no ID touches the region) and the best one's IoU.
+    """
+    total = tables.sum(axis=0)
+    overlap = (table_iou(total)[None] if pooled else table_iou(tables))[:, region].max(axis=0)
+    overlap[0] = 0.0
+    best = int(overlap.argmax())
+    if overlap[best] == 0.0:
+        return [], 0.0
+    ids = [best]
+    if fragment_share is not None:
+        share = total[region] / np.maximum(total.sum(axis=0), 1)
+        ids += [
+            int(index) for index in np.flatnonzero(share > fragment_share) if index not in (0, best)
+        ]
+    return ids, float(overlap[best])

@@ -1,0 +1,281 @@
+"""Stage 6: render the views of a trained scene and keep what later stages read.
+
+Grounding and metrics work from these files alone, so that no score depends on rendering again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gradiseg_core.annotations import resize_nearest, true_id_map
+from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.config.render import RenderConfig
+from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.errors import InputError
+from gradiseg_core.imaging import colorize_ids, read_id_map, read_image, write_id_map, write_image
+from gradiseg_core.rendering.pictures import (
+    Moments,
+    depth_picture,
+    matched_palette,
+    overlay_ids,
+    panel_row,
+)
+
+if TYPE_CHECKING:
+    from gradiseg_core.gaussians.io import TrainedScene
+    from gradiseg_core.rasterization.interface import Rasterizer
+    from gradiseg_core.scene.manifest import SceneManifest, View
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RenderedView:
+    """One view's rendering as arrays.
+
+    Attributes:
+        color: [H, W, 3] float32 in 0..1.
+        features: [H, W, D] float32, blended identity encodings (Eq. 2).
+        ids: [H, W] int32, argmax of F.
+        depth: [H, W] float32, world units; 0 where nothing was hit.
+        alpha: [H, W] float32.
+    """
+
+    color: NDArray[np.float32]
+    features: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    depth: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+
+
+def render_size(camera: Camera, metadata: dict[str, Any]) -> tuple[int, int]:
+    """Return the (width, height) a view is rendered at, px: that of training."""
+    return training_size(
+        camera.width, camera.height, metadata["longest_side"], metadata["downsample"]
+    )
+
+
+@torch.no_grad()
+def render_view(scene: TrainedScene, camera: Camera, rasterizer: Rasterizer) -> RenderedView:
+    """Render one view of a trained scene.
+
+    Args:
+        scene: The trained scene.
+        camera: View at the size to render.
+        rasterizer: Any implementation of the interface.
+    """
+    from gradiseg_core.losses.identity import label_map
+
+    dtype = scene.means.dtype
+    white = scene.metadata.get("background", "black") == "white"
+    result = rasterizer(
+        scene.means,
+        scene.quats,
+        scene.scales.exp(),
+        scene.opacities.sigmoid(),
+        scene.sh0,
+        scene.shN,
+        scene.identities,
+        viewmat=torch.as_tensor(camera.cam_from_world, dtype=dtype),
+        K=torch.as_tensor(camera.K, dtype=dtype),
+        width=camera.width,
+        height=camera.height,
+        sh_degree=int(scene.metadata["sh_degree"]),
+        background=torch.ones(3, dtype=dtype) if white else None,
+        with_depth=True,
+    )
+    if result.depth is None:
+        raise TypeError("the rasterizer returned no depth although it was asked for it")
+    return RenderedView(
+        color=result.color.clamp(0.0, 1.0).float().numpy(),
+        features=result.identity.float().numpy(),
+        ids=label_map(result.identity, scene.classifier).numpy().astype(np.int32),
+        depth=result.depth.float().numpy(),
+        alpha=result.alpha.float().numpy(),
+    )
+
+
+def render_views(
+    scene_dir: Path,
+    colmap_dir: Path,
+    train_dir: Path,
+    out_dir: Path,
+    config: RenderConfig,
+    *,
+    threads: int,
+) -> dict[str, Any]:
+    """Render every registered test view (on request also the training views).
+
+    Writes ``color/<stem>.png``, ``ids/<stem>.png`` (16 bit), ``features/<stem>.npz`` (float16,
+    key ``features``), ``depth/<stem>.npy`` (float32) and ``.png``, ``identity_pca/<stem>.png``,
+    ``side_by_side/<stem>.png`` and ``render.json``.
+
+    Args:
+        scene_dir: Scene folder with ``scene.json``.
+        colmap_dir: Undistorted images and cameras.
+        train_dir: Trained scene.
+        out_dir: Folder to write.
+        config: What to render.
+        threads: CPU threads of torch.
+
+    Returns:
+        The contents of ``render.json``: the scene's and run's name, views rendered and views that
+        structure from motion left out.
+
+    Raises:
+        InputError: If no test view is registered.
+    """
+    from gradiseg_core.gaussians.io import load_trained
+    from gradiseg_core.rasterization import get_rasterizer
+    from gradiseg_core.scene.manifest import SceneManifest
+    from gradiseg_core.sfm.model import load_cameras
+
+    set_threads(threads)
+    manifest = SceneManifest.load(scene_dir)
+    cameras = load_cameras(colmap_dir)
+    scene = load_trained(train_dir)
+    rasterizer = get_rasterizer(config.rasterizer)
+
+    wanted = manifest.views if config.train_views else manifest.test_views
+    views = [view for view in wanted if view.name in cameras]
+    absent = [view.name for view in wanted if view.name not in cameras]
+    if not any(view.split == "test" for view in views):
+        raise InputError(
+            f"scene {manifest.name}: none of its test views ({', '.join(absent) or 'it has none'}) "
+            "was registered by structure from motion, so there is nothing to render; see "
+            f"{colmap_dir / 'sfm.json'}"
+        )
+    if absent:
+        logger.warning("not registered, so not rendered: %s", ", ".join(absent))
+
+    moments = Moments(scene.identities.shape[1])
+    sized: dict[str, Camera] = {}
+    for view in views:
+        camera = cameras[view.name]
+        camera = camera.resized(*render_size(camera, scene.metadata))
+        sized[view.name] = camera
+        rendered = render_view(scene, camera, rasterizer)
+        moments.add(rendered.features)
+        _write_arrays(out_dir, view.stem, rendered, config)
+        logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
+    _write_pictures(out_dir, views, manifest, scene_dir, colmap_dir, moments, config)
+
+    summary = {
+        "scene": manifest.name,
+        "source": manifest.source,
+        "variant": scene.metadata.get("variant"),
+        "seed": scene.metadata.get("seed"),
+        "iterations": scene.metadata.get("iterations"),
+        "num_gaussians": int(scene.means.shape[0]),
+        "num_classes": int(scene.classifier.weight.shape[0]),
+        "rasterizer": config.rasterizer,
+        "views": [
+            {
+                "name": view.name,
+                "split": view.split,
+                "test_index": view.test_index,
+                "width": sized[view.name].width,
+                "height": sized[view.name].height,
+            }
+            for view in views
+        ],
+        "not_registered": absent,
+    }
+    (out_dir / "render.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def load_features(render_dir: Path, stem: str) -> NDArray[np.float32]:
+    """Read back a view's blended encodings, [H, W, D] float32.
+
+    Raises:
+        InputError: If the view was not rendered.
+    """
+    path = render_dir / "features" / f"{stem}.npz"
+    if not path.is_file():
+        raise InputError(f"{path} not found; run the render stage again")
+    with np.load(path) as file:
+        return file["features"].astype(np.float32)
+
+
+def _write_arrays(out_dir: Path, stem: str, rendered: RenderedView, config: RenderConfig) -> None:
+    write_image(out_dir / "color" / f"{stem}.png", rendered.color)
+    write_id_map(out_dir / "ids" / f"{stem}.png", rendered.ids)
+    for folder in ("features", "depth"):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        out_dir / "features" / f"{stem}.npz", features=rendered.features.astype(np.float16)
+    )
+    # A depth below the alpha threshold is not shown; NaN would break readers that sum.
+    depth = np.where(rendered.alpha >= config.alpha_threshold, rendered.depth, 0.0)
+    np.save(out_dir / "depth" / f"{stem}.npy", depth.astype(np.float32))
+
+
+def _write_pictures(
+    out_dir: Path,
+    views: list[View],
+    manifest: SceneManifest,
+    scene_dir: Path,
+    colmap_dir: Path,
+    moments: Moments,
+    config: RenderConfig,
+) -> None:
+    """Write the pictures whose colours are common to all views, so after all were rendered."""
+    basis = moments.pca()
+    near, far = _depth_range(out_dir, views, config.depth_percentile)
+    for view in views:
+        stem = view.stem
+        write_image(
+            out_dir / "identity_pca" / f"{stem}.png", basis.colors(load_features(out_dir, stem))
+        )
+        depth = np.load(out_dir / "depth" / f"{stem}.npy")
+        write_image(out_dir / "depth" / f"{stem}.png", depth_picture(depth, depth > 0, near, far))
+        row = _side_by_side(out_dir, view, manifest, scene_dir, colmap_dir, config)
+        write_image(out_dir / "side_by_side" / f"{stem}.png", row)
+
+
+def _depth_range(out_dir: Path, views: list[View], percentile: float) -> tuple[float, float]:
+    """Return the nearest and farthest depth to show, over all views."""
+    ranges = []
+    for view in views:
+        depth = np.load(out_dir / "depth" / f"{view.stem}.npy")
+        if (depth > 0).any():
+            ranges.append(np.percentile(depth[depth > 0], [percentile, 100.0 - percentile]))
+    if not ranges:
+        return 1.0, 1.0
+    return float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
+
+
+def _side_by_side(
+    out_dir: Path,
+    view: View,
+    manifest: SceneManifest,
+    scene_dir: Path,
+    colmap_dir: Path,
+    config: RenderConfig,
+) -> NDArray[np.uint8]:
+    color = read_image(out_dir / "color" / f"{view.stem}.png")
+    ids = read_id_map(out_dir / "ids" / f"{view.stem}.png")
+    size = (color.shape[1], color.shape[0])
+    photo = read_image(colmap_dir / "images" / view.name, size)
+    panels = [
+        ("photograph", photo),
+        ("rendering", color),
+        ("rendered labels", overlay_ids(color, ids, config.overlay_opacity)),
+    ]
+    truth = true_id_map(scene_dir, colmap_dir, manifest, view)
+    if truth is not None:
+        truth = resize_nearest(truth, ids.shape)
+        palette = matched_palette(ids, truth)
+        panels.append(("true masks", overlay_ids(photo, truth, config.overlay_opacity, palette)))
+    else:
+        panels.append(("labels alone", colorize_ids(ids)))
+    return panel_row(panels)
