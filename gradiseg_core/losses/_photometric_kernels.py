@@ -15,7 +15,6 @@ whoever does it: results do not depend on the number of threads.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
