@@ -38,5 +38,5 @@ def option(
     Returns:
         A pydantic field whose JSON schema carries ``unit`` and ``source``.
     """
-    extra = {key: value for key, value in (("unit", unit), ("source", source)) if value}
+    extra: dict[str, Any] = {k: v for k, v in (("unit", unit), ("source", source)) if v}
     return Field(default, description=description, json_schema_extra=extra or None, **constraints)

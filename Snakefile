@@ -1,0 +1,57 @@
+# From photographs to tables: `snakemake --cores all` runs everything in config.yaml.
+# Targets: all (default), the name of a scene, tables. See docs/architecture.md.
+from snakemake.utils import min_version
+
+min_version("9.15")
+
+
+# A `--configfile` of one's own replaces the shipped demo; without this condition Snakemake would
+# merge the two, and the demo scene would run as well.
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=SETTINGS.root.results,
+    run="<results>/{scene}/{variant}/seed{seed}",
+
+
+wildcard_constraints:
+    scene="|".join(SETTINGS.scenes),
+    variant="|".join(SETTINGS.root.variants),
+    seed="|".join(map(str, SETTINGS.root.seeds)),
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/scene.smk"
+include: "rules/colmap.smk"
+include: "rules/masks.smk"
+include: "rules/tracking.smk"
+include: "rules/train.smk"
+include: "rules/render.smk"
+include: "rules/grounding.smk"
+include: "rules/metrics.smk"
+include: "rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [results_of(scene) for scene in SETTINGS.scenes],
+        rules.tables.output,
+
+
+# One target per scene: `snakemake --cores all <scene>`.
+for scene in SETTINGS.scenes:
+
+    rule:
+        name:
+            scene
+        input:
+            results_of(scene),

@@ -1,0 +1,135 @@
+"""Checks that need more than one field: names, files, and combinations across sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradiseg_core.config.base import Section
+from gradiseg_core.config.inputs import named_paths
+from gradiseg_core.config.messages import nearest
+
+#: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
+RULE_NAMES = (
+    "all",
+    "scene",
+    "colmap",
+    "masks",
+    "tracking",
+    "association",
+    "train",
+    "render",
+    "grounding",
+    "metrics",
+    "tables",
+    "curves",
+)
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def scene_names(scenes: Any, reserved: Iterable[str] = ()) -> list[str]:
+    """Return what is wrong with the names of the scenes.
+
+    A name becomes a folder and a Snakemake target.
+    """
+    if not isinstance(scenes, Mapping):
+        return []
+    problems = []
+    for name in scenes:
+        if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+            problems.append(
+                f"scenes.{name}: a scene's name may hold letters, digits, '-' and '_' only, and "
+                "starts with a letter or digit"
+                + ("" if isinstance(name, str) else "; quote it: YAML reads it as another type")
+            )
+        elif name in {*RULE_NAMES, *reserved}:
+            problems.append(
+                f"scenes.{name}: this name is taken by the workflow; call the scene something "
+                f"else, such as '{name}_scene'"
+            )
+    return problems
+
+
+def repeated(key: str, values: Sequence[object]) -> list[str]:
+    """Return a problem if a value is listed twice."""
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    return [f"{key}: listed more than once: {', '.join(twice)}"] if twice else []
+
+
+def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]:
+    """Return the folders that a scene's sections name and that are missing or do not fit.
+
+    Args:
+        name: The scene's name.
+        sections: Its resolved sections by stage name.
+        folder: What relative paths start from.
+    """
+    problems = []
+    for stage, section in sections.items():
+        for field, value in named_paths(section):
+            if (stage, field) == ("grounding", "selection"):
+                continue  # a selection that does not exist yet falls back to the best overlap
+            key = f"scenes.{name}.{field}" if stage == "scene" else f"scenes.{name}.{stage}.{field}"
+            if not (folder / value).exists():
+                problems.append(f"{key}: no such folder: {value}{_nearest_sibling(folder, value)}")
+    if problems:
+        return problems
+    return _layout(name, sections["scene"], folder) + _given_ids(name, sections, folder)
+
+
+def _nearest_sibling(folder: Path, value: Path) -> str:
+    """Suggest a folder of a similar name beside the missing one."""
+    parent = (folder / value).parent
+    if not parent.is_dir():
+        return ""
+    names = [path.name for path in parent.iterdir() if path.is_dir()]
+    hint = nearest(value.name, names)
+    return hint if "did you mean" in hint else ""
+
+
+def _layout(name: str, scene: Any, folder: Path) -> list[str]:
+    if scene.path is None:
+        return []
+    path = folder / scene.path
+    if not path.is_dir():
+        return [
+            f"scenes.{name}.path: {scene.path} is a file; give the folder that holds the images"
+        ]
+    if scene.source != "lerf_mask":
+        return []
+    if not (path / "images").is_dir():
+        return [
+            f"scenes.{name}.path: no folder images/ in {scene.path}, so it has not LERF-Mask's "
+            "layout; for a plain folder of photographs leave out `source: lerf_mask`"
+        ]
+    if (path / "test_mask").is_dir() and not (path / "images_train").is_dir():
+        return [
+            f"scenes.{name}.path: {scene.path} has test_mask/ but no images_train/, so it is not "
+            "known which views its masks belong to; add images_train/ with the training views"
+        ]
+    return []
+
+
+def _given_ids(name: str, sections: Mapping[str, Any], folder: Path) -> list[str]:
+    """Precomputed masks or IDs need a folder, or a scene that brings its own ``object_mask/``."""
+    scene, masks, tracking = sections["scene"], sections["masks"], sections["tracking"]
+    if (
+        scene.source == "lerf_mask"
+        and scene.path is not None
+        and (folder / scene.path / "object_mask").is_dir()
+    ):
+        return []
+    wanted = {
+        "masks.folder": masks.backend == "precomputed" and masks.folder is None,
+        "tracking.precomputed.folder": tracking.backend == "precomputed"
+        and tracking.precomputed.folder is None,
+    }
+    return [
+        f"scenes.{name}.{key}: `backend: precomputed` needs the folder of the ID images here, "
+        "because the scene brings no object_mask/ of its own"
+        for key, missing in wanted.items()
+        if missing
+    ]

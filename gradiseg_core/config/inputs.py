@@ -1,0 +1,68 @@
+"""The user's files that a section names; a changed, new or removed one reruns the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gradiseg_core.config.base import Section
+from gradiseg_core.config.scene import SceneConfig
+
+#: Parts of LERF-Mask's layout that stage `scene` reads.
+_LERF_MASK_PARTS = (
+    "images",
+    "images_train",
+    "test_mask",
+    "sparse",
+    "object_mask",
+    "gt_ids",
+    "ground_truth.json",
+)
+
+
+def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
+    """Yield (key, path) of every path that a section names, those of its own sections included.
+
+    A path is a field of type ``Path``, or a text field called ``path`` or ``folder``.
+    """
+    for field, value in section:
+        below = f"{key}.{field}" if key else field
+        if isinstance(value, Section):
+            yield from named_paths(value, below)
+        elif isinstance(value, Path) or (field in ("path", "folder") and isinstance(value, str)):
+            yield below, Path(value)
+
+
+def given_files(section: Section) -> list[Path]:
+    """Return every file below the paths that a section names, sorted; hidden files are left out.
+
+    A path that does not exist is passed over: :mod:`gradiseg_core.config.checks` has refused those
+    that must exist.
+    """
+    paths = [path for _, path in named_paths(section)]
+    if isinstance(section, SceneConfig) and section.source == "lerf_mask":
+        paths = [path / part for path in paths for part in _LERF_MASK_PARTS]
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_file():
+            found.add(path)
+        elif path.is_dir():
+            nested = not (isinstance(section, SceneConfig) and section.source == "folder")
+            files = path.rglob("*") if nested else path.iterdir()
+            found.update(file for file in files if file.is_file() and not _hidden(file, path))
+    return sorted(found)
+
+
+def _hidden(file: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(below).parts)
+
+
+def has_exact_ids(scene: SceneConfig) -> bool:
+    """Whether the scene comes with exact object IDs of its views, so that association is scored."""
+    if scene.source == "demo":
+        return True
+    return (
+        scene.source == "lerf_mask"
+        and scene.path is not None
+        and ((scene.path / "gt_ids").is_dir())
+    )

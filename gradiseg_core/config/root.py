@@ -1,0 +1,231 @@
+"""The whole configuration: load, validate, and resolve what each stage of each scene uses.
+
+A section of ``config.yaml`` holds for all scenes; a scene may override any of it:
+
+    train: {iterations: 2000}
+    scenes:
+      kitchen:
+        path: photos/kitchen
+        train: {iterations: 7000}
+
+The overriding keys are merged, key by key, over the section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from gradiseg_core.config import checks
+from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.masks import MasksConfig
+from gradiseg_core.config.messages import explain
+from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.config.render import RenderConfig
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.tables import TablesConfig
+from gradiseg_core.config.tracking import TrackingConfig
+from gradiseg_core.config.train import VARIANTS, TrainConfig, Variant
+from gradiseg_core.errors import ConfigError
+
+#: Sections that hold for all scenes and that a scene may override, in the order of the stages.
+SCENE_STAGES: dict[str, type[Section]] = {
+    "colmap": ColmapConfig,
+    "masks": MasksConfig,
+    "tracking": TrackingConfig,
+    "train": TrainConfig,
+    "render": RenderConfig,
+    "grounding": GroundingConfig,
+    "metrics": MetricsConfig,
+}
+
+#: Parts of ``train`` that only some variants use; the others do not rerun when they change.
+_ONLY_VARIANTS: dict[str, tuple[Variant, ...]] = {
+    "igd": ("igd", "gradiseg"),
+    "la_knn": ("la_knn", "gradiseg"),
+}
+
+
+class SceneEntry(SceneConfig):
+    """One scene: where its photographs come from, and what differs from the sections above."""
+
+    source: Literal["demo", "folder", "lerf_mask"] = option(
+        "folder",
+        "`folder` takes a folder of photographs, `lerf_mask` reads LERF-Mask's layout, `demo` "
+        "renders the embedded scene.",
+    )
+    colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
+    masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
+    tracking: TrackingConfig | None = option(None, "Overrides of section `tracking`.")
+    train: TrainConfig | None = option(None, "Overrides of section `train` for this scene.")
+    render: RenderConfig | None = option(None, "Overrides of section `render` for this scene.")
+    grounding: GroundingConfig | None = option(None, "Overrides of section `grounding`.")
+    metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
+
+
+class RootConfig(Section):
+    """The configuration file. Only `scenes` is required."""
+
+    scenes: dict[str, SceneEntry] = option(
+        ..., "The scenes: a name each, and where its photographs come from.", min_length=1
+    )
+    variants: tuple[Variant, ...] = option(
+        VARIANTS,
+        "Trainings to compare: Gaussian Grouping's, with IGD, with LA-KNN, with both.",
+        source="GradiSeg Table 4",
+        min_length=1,
+    )
+    seeds: tuple[int, ...] = option(
+        (0,),
+        "Every variant is trained once per seed; tables give mean and deviation.",
+        min_length=1,
+    )
+    preparation_seed: int = option(
+        0, "Seed of what runs once per scene: reconstruction and association.", ge=0
+    )
+    results: str = option("results", "Folder that everything is written to.", min_length=1)
+    colmap: ColmapConfig = option(ColmapConfig(), "Stage 2, structure from motion.")
+    masks: MasksConfig = option(MasksConfig(), "Stage 3, segments of each view.")
+    tracking: TrackingConfig = option(TrackingConfig(), "Stage 4, one ID per object.")
+    train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
+    render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
+    grounding: GroundingConfig = option(GroundingConfig(), "Stage 7, from prompts to IDs.")
+    metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
+    tables: TablesConfig = option(TablesConfig(), "Stage 9, tables.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A validated configuration.
+
+    Attributes:
+        root: The file as validated, defaults filled in.
+        scenes: Per scene, the model of every stage with the scene's overrides merged in; the scene
+            source itself is under ``"scene"``.
+    """
+
+    root: RootConfig
+    scenes: Mapping[str, Mapping[str, Section]]
+
+    def section(self, scene: str, stage: str) -> Section:
+        """Return the model of one stage for one scene."""
+        return self.scenes[scene][stage]
+
+    def max_ids(self, scene: str) -> int:
+        """Return the largest object ID that the scene's classifier can tell apart."""
+        train = self.section(scene, "train")
+        assert isinstance(train, TrainConfig)
+        return 65535 if train.num_classes == "auto" else train.num_classes - 1
+
+    def resolve(self, scene: str, stage: str, variant: str | None = None) -> dict[str, Any]:
+        """Return a stage's parameters as plain data, all defaults filled in.
+
+        Args:
+            scene: Name of the scene.
+            stage: Name of the section.
+            variant: For ``train``: leave out the parts that this variant does not use.
+        """
+        values = self.section(scene, stage).model_dump(mode="json")
+        if stage == "train" and variant is not None:
+            for part, users in _ONLY_VARIANTS.items():
+                if variant not in users:
+                    values.pop(part)
+        return values
+
+
+def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
+    """Validate a configuration and resolve it per scene.
+
+    Args:
+        raw: The parsed file.
+        folder: What relative paths in it start from; the working directory by default.
+
+    Raises:
+        ConfigError: With one line for every problem found, each naming the full key.
+    """
+    if not isinstance(raw, Mapping):
+        raise ConfigError("the configuration must be a mapping (key: value)")
+    problems = checks.scene_names(raw.get("scenes"), reserved={*RootConfig.model_fields, "scene"})
+    problems += _validate(RootConfig, raw)[1]
+    _refuse(problems)
+
+    root = RootConfig.model_validate(raw)
+    problems = checks.repeated("seeds", root.seeds) + checks.repeated("variants", root.variants)
+    scenes: dict[str, dict[str, Section]] = {}
+    for name, entry in raw["scenes"].items():
+        scenes[name] = {"scene": _without_overrides(root.scenes[name])}
+        for stage, model in SCENE_STAGES.items():
+            overrides = entry.get(stage)
+            merged = merge(raw.get(stage) or {}, overrides or {})
+            section, wrong = _validate(model, merged, prefix=f"scenes.{name}.{stage}")
+            problems += [f"{line} (section `{stage}` included)" for line in wrong]
+            if section is not None:
+                scenes[name][stage] = section
+    _refuse(problems)
+
+    for name, sections in scenes.items():
+        problems += checks.files(name, sections, folder or Path())
+    _refuse(problems)
+    return Settings(root=root, scenes=scenes)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``over`` laid on it, mapping by mapping; lists are replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merge(below, value)
+        merged[key] = value
+    return merged
+
+
+def _validate(model: type[Section], raw: Any, prefix: str = "") -> tuple[Section | None, list[str]]:
+    try:
+        section = model.model_validate(raw)
+    except ValidationError as error:
+        return None, explain(error, model, prefix)
+    wrong = list(_booleans_as_numbers(raw, section, prefix))
+    return (None if wrong else section), wrong
+
+
+def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
+    """Name every key with ``true`` or ``false`` where a number is expected.
+
+    Pydantic reads them as 1 and 0 (text such as "1e-3" must stay readable as a number: YAML 1.1
+    takes it for a string).
+    """
+    if isinstance(raw, bool) and not isinstance(valid, bool):
+        return [f"{path}: expected {type(valid).__name__}, got {raw}"]
+    if isinstance(raw, Mapping):
+        children = [
+            (key, value, getattr(valid, key, None) if isinstance(valid, BaseModel) else valid[key])
+            for key, value in raw.items()
+        ]
+    elif isinstance(raw, list | tuple) and isinstance(valid, list | tuple):
+        children = list(zip(range(len(raw)), raw, valid, strict=True))
+    else:
+        return []
+    return [
+        line
+        for key, value, below in children
+        for line in _booleans_as_numbers(value, below, f"{path}.{key}" if path else str(key))
+    ]
+
+
+def _without_overrides(entry: SceneEntry) -> SceneConfig:
+    return SceneConfig.model_validate(
+        {name: getattr(entry, name) for name in SceneConfig.model_fields}
+    )
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        unique = list(dict.fromkeys(problems))
+        raise ConfigError("the configuration is not valid:\n  " + "\n  ".join(unique))

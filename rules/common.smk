@@ -1,0 +1,66 @@
+# Helpers of the rules: the validated configuration, and the inputs that are not results.
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from gradiseg_core.config import inputs as config_inputs
+from gradiseg_core.config import root as config_root
+from gradiseg_core.errors import ConfigError
+from gradiseg_core.modules import closure
+
+try:
+    SETTINGS = config_root.load(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def core(script):
+    """The script of a rule and all core modules that it runs; a change of any reruns the job.
+
+    Snakemake compares the content of such small files, so that a mere touch reruns nothing.
+    """
+    root = Path(workflow.basedir)
+    scripts = [root / "workflow_scripts" / name for name in (script, "_stage.py")]
+    return [os.path.relpath(path) for path in [*scripts, *closure(scripts)]]
+
+
+def settings_of(stage):
+    """Parameter function: what the job's scene uses of a section, defaults filled in."""
+    return lambda w: SETTINGS.resolve(w.scene, stage, w.get("variant"))
+
+
+def given(stage):
+    """Input function: the user's own files that a section names."""
+    return lambda w: [
+        os.path.relpath(path)
+        for path in config_inputs.given_files(SETTINGS.section(w.scene, stage))
+    ]
+
+
+def work(name):
+    """Parameter function: a folder for what must survive a failed job; no rule's output."""
+    return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
+
+
+def runs_of(scene, file):
+    """A file of every training of a scene."""
+    return expand(
+        f"<results>/{{scene}}/{{variant}}/seed{{seed}}/{file}",
+        scene=scene,
+        variant=SETTINGS.root.variants,
+        seed=SETTINGS.root.seeds,
+    )
+
+
+def results_of(scene):
+    """What the target of a scene asks for."""
+    association = [f"<results>/{scene}/association/quality.json"]
+    return [
+        *runs_of(scene, "metrics/metrics.json"),
+        *(
+            association
+            if config_inputs.has_exact_ids(SETTINGS.section(scene, "scene"))
+            else []
+        ),
+    ]

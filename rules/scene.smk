@@ -1,0 +1,27 @@
+# Requires: the photographs that the configuration names (nothing for the embedded demo).
+# Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
+
+
+rule scene:
+    input:
+        given=given("scene"),
+        core=core("scene.py"),
+    output:
+        scene=directory("<results>/{scene}/scene"),
+    log:
+        "<results>/{scene}/logs/scene.log",
+    benchmark:
+        "<results>/{scene}/benchmarks/scene.tsv"
+    conda:
+        "../envs/scene.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=settings_of("scene"),
+        seed=SETTINGS.root.preparation_seed,
+    message:
+        "{wildcards.scene}: bring the photographs into one layout"
+    script:
+        "../workflow_scripts/scene.py"

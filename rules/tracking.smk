@@ -1,0 +1,63 @@
+# Requires: segments of each view, cameras and SfM tracks.
+# Makes: <results>/{scene}/tracking, ID maps in which an object has one ID in all views;
+#        <results>/{scene}/association, its score where the scene has exact IDs.
+
+
+rule tracking:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        masks=rules.masks.output.masks,
+        given=given("tracking"),
+        core=core("tracking.py"),
+    output:
+        tracking=report(
+            directory("<results>/{scene}/tracking"),
+            patterns=["{name}.png"],
+            caption="../report/contact_sheet.rst",
+            category="Objects",
+            labels={"scene": "{scene}", "picture": "{name}"},
+        ),
+    log:
+        "<results>/{scene}/logs/tracking.log",
+    benchmark:
+        "<results>/{scene}/benchmarks/tracking.tsv"
+    conda:
+        "../envs/masks.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        config=settings_of("tracking"),
+        max_ids=lambda w: SETTINGS.max_ids(w.scene),
+        seed=SETTINGS.root.preparation_seed,
+    message:
+        "{wildcards.scene}: give every object one ID over all views"
+    script:
+        "../workflow_scripts/tracking.py"
+
+
+rule association:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        masks=rules.masks.output.masks,
+        tracking=rules.tracking.output.tracking,
+        core=core("association.py"),
+    output:
+        quality="<results>/{scene}/association/quality.json",
+    log:
+        "<results>/{scene}/logs/association.log",
+    benchmark:
+        "<results>/{scene}/benchmarks/association.tsv"
+    conda:
+        "../envs/masks.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "{wildcards.scene}: score the association against the exact IDs"
+    script:
+        "../workflow_scripts/association.py"

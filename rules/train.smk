@@ -1,0 +1,34 @@
+# Requires: undistorted photographs, cameras, sparse points and ID maps.
+# Makes: <run>/train, Gaussians with identities, the classifier, logs.
+#
+# Checkpoints are no outputs: Snakemake deletes the outputs of a job that failed, and a killed run
+# must be able to resume. Nor are the results `protected`: Snakemake refuses to rerun a job with
+# write-protected outputs, even where its inputs changed or `--forcerun train` asks for it.
+
+
+rule train:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        tracking=rules.tracking.output.tracking,
+        core=core("train.py"),
+    output:
+        train=directory("<run>/train"),
+    log:
+        "<run>/logs/train.log",
+    benchmark:
+        "<run>/benchmarks/train.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=0,
+    params:
+        config=settings_of("train"),
+        checkpoints=work("checkpoints"),
+    message:
+        "{wildcards.scene}: train {wildcards.variant}, seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/train.py"

@@ -1,0 +1,38 @@
+"""What every script of the workflow does around its one call: logging, errors, the import path.
+
+Messages go to the terminal and to the rule's log file; an expected error ends the job with its
+message alone, an unexpected one with its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def stage(snakemake: Any) -> Iterator[logging.Logger]:
+    """Run the body as the job ``snakemake``; imports of the core belong into the body."""
+    # The checkout's own modules run, which are the ones that the rules name as inputs.
+    sys.path.insert(0, str(Path(snakemake.scriptdir).parent))
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}] %(message)s"))
+    file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)
+    logging.captureWarnings(True)
+    logger = logging.getLogger(snakemake.rule)
+    try:
+        yield logger
+    except Exception as error:
+        from gradiseg_core.errors import GradisegError
+
+        if isinstance(error, GradisegError):
+            logger.error("%s", error)
+        else:
+            logger.exception("unexpected %s", type(error).__name__)
+        raise SystemExit(1) from None

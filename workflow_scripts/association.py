@@ -1,0 +1,16 @@
+"""Score the consistent IDs of a scene against its exact ones."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.tracking.assessment import assess_scene
+
+    assess_scene(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        masks_dir=Path(snakemake.input.masks),
+        tracking_dir=Path(snakemake.input.tracking),
+        out_file=Path(snakemake.output.quality),
+    )

@@ -1,0 +1,22 @@
+"""Stage 2: find the cameras."""
+
+import shutil
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.colmap import ColmapConfig
+    from gradiseg_core.sfm import reconstruct
+
+    work = Path(snakemake.params.work)
+    reconstruct(
+        scene_dir=Path(snakemake.input.scene),
+        out_dir=Path(snakemake.output.colmap),
+        config=ColmapConfig(**snakemake.params.config),
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        work_dir=work,
+    )
+    # Features and matches serve a run that was killed; after success they only take up space.
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,17 @@
+"""Stage 3: segment every training view."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.masks import MasksConfig
+    from gradiseg_core.masks import generate
+
+    generate(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        out_dir=Path(snakemake.output.masks),
+        config=MasksConfig(**snakemake.params.config),
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,19 @@
+"""Stage 8: score the cached predictions."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.metrics import MetricsConfig
+    from gradiseg_core.evaluation import evaluate
+
+    evaluate(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        train_dir=Path(snakemake.input.train),
+        render_dir=Path(snakemake.input.render),
+        grounding_dir=Path(snakemake.input.grounding),
+        out_dir=Path(snakemake.output.metrics).parent,
+        config=MetricsConfig(**snakemake.params.config),
+    )

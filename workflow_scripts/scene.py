@@ -1,0 +1,17 @@
+"""Stage 1: bring a scene's photographs and annotations into one layout."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.scene import SceneConfig
+    from gradiseg_core.scene import prepare
+
+    prepare(
+        config=SceneConfig(**snakemake.params.config),
+        out_dir=Path(snakemake.output.scene),
+        name=snakemake.wildcards.scene,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+    )

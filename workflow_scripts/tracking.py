@@ -1,0 +1,20 @@
+"""Stage 4: give every object one ID over all views."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.tracking import TrackingConfig
+    from gradiseg_core.tracking import associate
+
+    associate(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        masks_dir=Path(snakemake.input.masks),
+        out_dir=Path(snakemake.output.tracking),
+        config=TrackingConfig(**snakemake.params.config),
+        max_ids=snakemake.params.max_ids,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+    )

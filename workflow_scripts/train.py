@@ -1,0 +1,21 @@
+"""Stage 5: train one variant from one seed."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.train import TrainConfig
+    from gradiseg_core.training import train
+
+    train(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        tracking_dir=Path(snakemake.input.tracking),
+        out_dir=Path(snakemake.output.train),
+        config=TrainConfig(**snakemake.params.config),
+        variant=snakemake.wildcards.variant,
+        seed=int(snakemake.wildcards.seed),
+        threads=snakemake.threads,
+        checkpoint_dir=Path(snakemake.params.checkpoints),
+    )
