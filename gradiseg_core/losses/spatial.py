@@ -1,0 +1,57 @@
+"""The spatial loss L_3d (Eq. 3): neighbours should have the same identity.
+
+Notation: samples i [M], their neighbours j [M, K], classifier F. Eq. 3 sums the Kullback-Leibler
+divergence ``sum_c F(e_i)_c log(F(e_i)_c / F(e_j)_c)`` over all pairs; like Gaussian Grouping we take
+its mean over the pairs and divide by the number of classes. Gradients flow to both encodings and to
+F. Gaussian Grouping counts each sample as its own first neighbour (a pair that is always 0); the
+neighbour searches of this project leave it out.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradiseg_core.losses.identity import IdentityClassifier
+
+
+def neighbour_kl(
+    identities: Tensor,  # [N, D]
+    classifier: IdentityClassifier,
+    sample: Tensor,  # [M]
+    neighbours: Tensor,  # [M, K]
+    *,
+    stop_target: bool = False,
+) -> Tensor:
+    """Return Eq. 3 as the mean over valid pairs, divided by the number of classes.
+
+    The divergence is computed from log-probabilities, so that a class of vanishing probability
+    costs nothing instead of producing 0 * inf. Only the M * (K + 1) encodings that take part are
+    classified.
+
+    Args:
+        identities: [N, D] encodings of all Gaussians.
+        classifier: F.
+        sample: [M] int64, indices of Gaussians.
+        neighbours: [M, K] int64, indices of each sample's neighbours; -1 marks a missing one.
+        stop_target: Let no gradient flow through F(e_j), the second argument of the divergence.
+
+    Returns:
+        Scalar, differentiable; 0 where there is no valid pair.
+
+    Raises:
+        ValueError: If ``neighbours`` has not one row a sample.
+    """
+    if sample.dim() != 1 or neighbours.dim() != 2 or len(neighbours) != len(sample):
+        raise ValueError(
+            "expected sample [M] and neighbours [M, K], "
+            f"got {tuple(sample.shape)} and {tuple(neighbours.shape)}"
+        )
+    row, column = (neighbours >= 0).nonzero(as_tuple=True)  # [P], the valid pairs
+    own = F.log_softmax(classifier(identities[sample]), dim=-1)  # [M, C]
+    other = F.log_softmax(classifier(identities[neighbours[row, column]]), dim=-1)  # [P, C]
+    if stop_target:
+        other = other.detach()
+    own = own[row]  # [P, C]
+    divergence = (own.exp() * (own - other)).sum()
+    return divergence / (max(len(row), 1) * classifier.num_classes)

@@ -1,0 +1,170 @@
+"""Streaming LA-KNN in numba: all Gaussians against all samples, nothing of size M x N.
+
+A Gaussian can enter a sample's list only if ``0 < d <= worst``, with ``worst`` the k-th smallest d
+so far, and almost none does. So vectors of 16 Gaussians pass a cheap float32 filter first:
+``p_j . u - p_i . u`` (three multiply-adds) within ``[-margin, worst + margin]``, where ``margin``
+bounds the rounding errors of that shortcut. Whatever passes is decided by ``(p_j - p_i) . u`` in
+float64, so that the answer is Eq. 4's and the shortcut costs no exactness.
+
+``worst`` starts at the k-th smallest d of an evenly spaced subset of the Gaussians (no subset's
+k-th smallest can be below that of all): orderings in which d falls steadily would otherwise update
+the list at every step. Tiles of Gaussians stay in the first-level cache while a group of samples
+passes over them; each sample sees the Gaussians in order, whatever the threads do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from gradiseg_core import simd as v
+
+TILE = 2048  # Gaussians: 24 KiB of coordinates
+GROUP = 16  # samples that pass over a tile one after the other
+PRIMING = 1024  # Gaussians of the subset that bounds the k-th smallest d
+
+# The filter computes c . u - t with |c|, |t| <= 3 R (R the largest centred coordinate; |u| = 1)
+# in four roundings of float32 plus those of centring: below 64 * 2**-24 * R with much to spare.
+_MARGIN = 64.0 * 2.0**-24
+
+
+def run(
+    means: NDArray[np.float32],  # [N, 3]
+    sample: NDArray[np.int64],  # [M], valid
+    directions: NDArray[np.float32],  # [M, 3], NaN where there is none
+    k: int,
+) -> NDArray[np.int64]:
+    """Return the k nearest ahead of every sample, [M, k], padded with -1."""
+    count = len(means)
+    centre = means.mean(axis=0, dtype=np.float64)
+    centre = np.where(np.isfinite(centre), centre, 0.0).astype(np.float32)
+    tiles = -(-count // TILE)
+    # Tiles of [3, TILE] coordinates; beyond the last Gaussian NaN, which no comparison lets pass.
+    coordinates = np.full((tiles, 3, TILE), np.nan, dtype=np.float32)
+    reach = np.zeros(tiles, dtype=np.float32)
+    _tile_means(means, centre, coordinates, reach)
+    found = np.full((len(sample), k), -1, dtype=np.int64)
+    _search(means, sample, directions, centre, coordinates.reshape(-1), reach, found)
+    return found
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _tile_means(means, centre, coordinates, reach):  # noqa: ANN001, ANN202
+    """Write centred coordinates tile by tile, and every tile's largest absolute coordinate."""
+    for tile in prange(reach.size):
+        first = tile * TILE
+        highest = np.float32(0.0)
+        for j in range(min(TILE, means.shape[0] - first)):
+            for axis in range(3):
+                value = means[first + j, axis] - centre[axis]
+                coordinates[tile, axis, j] = value
+                if abs(value) > highest:
+                    highest = abs(value)
+        reach[tile] = highest
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _search(means, sample, directions, centre, coordinates, reach, found):  # noqa: ANN001, ANN202
+    """Fill ``found`` group of samples by group."""
+    count, k = found.shape
+    for group in prange(-(-count // GROUP)):
+        first = group * GROUP
+        last = min(first + GROUP, count)
+        distances = np.full((GROUP, k), np.inf)
+        worst = np.empty(GROUP)
+        for row in range(first, last):
+            worst[row - first] = _bound(means, sample[row], directions[row], k)
+        for tile in range(reach.size):
+            for row in range(first, last):
+                if worst[row - first] > 0.0:
+                    worst[row - first] = _pass_tile(
+                        means,
+                        sample[row],
+                        directions[row],
+                        centre,
+                        coordinates,
+                        tile,
+                        reach[tile],
+                        worst[row - first],
+                        distances[row - first],
+                        found[row],
+                    )
+
+
+@njit(cache=True, error_model="numpy")
+def _ahead(means, i, j, u):  # noqa: ANN001, ANN202
+    """Return d = (p_j - p_i) . u in float64."""
+    d = (np.float64(means[j, 0]) - np.float64(means[i, 0])) * np.float64(u[0])
+    d += (np.float64(means[j, 1]) - np.float64(means[i, 1])) * np.float64(u[1])
+    return d + (np.float64(means[j, 2]) - np.float64(means[i, 2])) * np.float64(u[2])
+
+
+@njit(cache=True, error_model="numpy")
+def _bound(means, i, u, k):  # noqa: ANN001, ANN202
+    """Return an upper bound of the k-th smallest d > 0; -1 where there is no direction."""
+    if np.isnan(u[0]):
+        return -1.0
+    smallest = np.full(k, np.inf)
+    step = max(means.shape[0] // PRIMING, 1)
+    for j in range(0, means.shape[0], step):
+        d = _ahead(means, i, j, u)
+        if j != i and d > 0.0 and d < smallest[k - 1]:
+            place = k - 1
+            while place > 0 and smallest[place - 1] > d:
+                smallest[place] = smallest[place - 1]
+                place -= 1
+            smallest[place] = d
+    return smallest[k - 1]
+
+
+@njit(cache=True, error_model="numpy")
+def _pass_tile(means, i, u, centre, coordinates, tile, reach, worst, distances, found):  # noqa: ANN001, ANN202
+    """Insert what one tile holds into a sample's sorted list; return the new ``worst``."""
+    p0 = means[i, 0] - centre[0]
+    p1 = means[i, 1] - centre[1]
+    p2 = means[i, 2] - centre[2]
+    scale = max(max(reach, abs(p0)), max(abs(p1), abs(p2)))
+    length = max(abs(u[0]), max(abs(u[1]), abs(u[2])))
+    margin = np.float32(_MARGIN) * scale * length
+    offset = v.splat(margin - (p0 * u[0] + p1 * u[1] + p2 * u[2]))
+    limit = np.float32(worst) + np.float32(2.0) * margin
+    u0 = v.splat(u[0])
+    u1 = v.splat(u[1])
+    u2 = v.splat(u[2])
+    base = tile * 3 * TILE
+    for j in range(0, TILE, 2 * v.LANES):
+        at = base + j
+        d = v.fma(v.load(coordinates, at), u0, offset)
+        d = v.fma(v.load(coordinates, at + TILE), u1, d)
+        d = v.fma(v.load(coordinates, at + 2 * TILE), u2, d)
+        at += v.LANES
+        e = v.fma(v.load(coordinates, at), u0, offset)
+        e = v.fma(v.load(coordinates, at + TILE), u1, e)
+        e = v.fma(v.load(coordinates, at + 2 * TILE), u2, e)
+        hits = v.positive_below(d, limit) | (v.positive_below(e, limit) << np.uint32(v.LANES))
+        if hits == 0:
+            continue
+        for lane in range(2 * v.LANES):
+            if (hits >> np.uint32(lane)) & np.uint32(1):
+                worst = _insert(means, i, tile * TILE + j + lane, u, worst, distances, found)
+        limit = np.float32(worst) + np.float32(2.0) * margin
+    return worst
+
+
+@njit(cache=True, error_model="numpy")
+def _insert(means, i, j, u, worst, distances, found):  # noqa: ANN001, ANN202
+    """Insert Gaussian j if it lies ahead and near enough; return the new ``worst``."""
+    k = distances.size
+    d = _ahead(means, i, j, u)
+    # Not yet full: up to the bound of the start, inclusive. Full: strictly below the last.
+    if j == i or not (d > 0.0 and d <= worst and d < distances[k - 1]):
+        return worst
+    place = k - 1
+    while place > 0 and distances[place - 1] > d:
+        distances[place] = distances[place - 1]
+        found[place] = found[place - 1]
+        place -= 1
+    distances[place] = d
+    found[place] = j
+    return min(worst, distances[k - 1])
