@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import simd as v
+from gradiseg_core import vectors as v
 
 BLOCK = 64  # pixels
 BANDS = 64

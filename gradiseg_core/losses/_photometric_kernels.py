@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import simd as v
+from gradiseg_core import vectors as v
 from gradiseg_core.losses.photometric import C1, C2, WINDOW_RADIUS, window
 
 TAPS = 2 * WINDOW_RADIUS + 1

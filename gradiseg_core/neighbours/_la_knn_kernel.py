@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import simd as v
+from gradiseg_core import vectors as v
 
 TILE = 2048  # Gaussians: 24 KiB of coordinates
 GROUP = 16  # samples that pass over a tile one after the other
