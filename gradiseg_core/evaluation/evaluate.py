@@ -229,7 +229,10 @@ def _score_images(
         rendered = read_image(path).astype(np.float32) / 255.0
         size = (rendered.shape[1], rendered.shape[0])
         photo = read_image(colmap_dir / "images" / view.name, size).astype(np.float32) / 255.0
-        entry: dict[str, float | None] = {"psnr": psnr(rendered, photo), "ssim": ssim(rendered, photo)}
+        entry: dict[str, float | None] = {
+            "psnr": psnr(rendered, photo),
+            "ssim": ssim(rendered, photo),
+        }
         entry["lpips"] = lpips(rendered, photo) if lpips and about["available"] else None
         per_view[view.stem] = entry
     result: dict[str, Any] = {}

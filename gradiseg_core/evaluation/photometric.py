@@ -64,9 +64,8 @@ class Lpips:
         weights = Path(torch.hub.get_dir()) / "checkpoints" / VGG_WEIGHTS
         if not weights.is_file():
             self.why = (
-                f"VGG-16 weights ({VGG_WEIGHTS}) are not in torch hub's cache (folder checkpoints "
-                "of torch.hub.get_dir()); running torchvision.models.vgg16(weights='IMAGENET1K_V1')"
-                " once puts them there"
+                f"VGG-16 weights ({VGG_WEIGHTS}) are not in torch hub's cache, and nothing is "
+                "downloaded; torchvision.models.vgg16(weights='IMAGENET1K_V1') puts them there"
             )
             return
         try:

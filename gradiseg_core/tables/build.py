@@ -1,0 +1,253 @@
+"""Stage 9: from the scores of all runs to tables."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from gradiseg_core.config.tables import TablesConfig
+from gradiseg_core.errors import InputError
+from gradiseg_core.tables import writers
+from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
+
+VARIANT_LABELS = {
+    "baseline": "baseline (Gaussian Grouping)",
+    "igd": "baseline + IGD",
+    "la_knn": "baseline + LA-KNN",
+    "gradiseg": "GradiSeg (IGD + LA-KNN)",
+}
+_ORDER = list(VARIANT_LABELS)
+
+Run = dict[str, Any]
+Mode = Literal["gg", "strict"]
+
+
+def build(metrics: list[Path], out_dir: Path, config: TablesConfig) -> list[Table]:
+    """Write ``tables.md``, ``tables.tex`` and ``tables.csv``.
+
+    Args:
+        metrics: ``metrics.json`` of every scene, variant and seed.
+        out_dir: Folder to write.
+        config: What to show.
+
+    Returns:
+        The tables: one a scene, then one mean over the scenes of each dataset that has several.
+
+    Raises:
+        InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
+    """
+    tables = make_tables(metrics, config)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "tables.md").write_text("# Results\n\n" + "\n".join(map(writers.markdown, tables)))
+    needs = "% needs \\usepackage{booktabs}\n\n"
+    (out_dir / "tables.tex").write_text(needs + "\n".join(map(writers.latex, tables)))
+    (out_dir / "tables.csv").write_text(writers.csv_rows(tables))
+    return tables
+
+
+def terminal(metrics: list[Path], config: TablesConfig | None = None) -> str:
+    """Return the tables as text for a terminal; arguments as for :func:`build`."""
+    return "\n".join(map(writers.text, make_tables(metrics, config or TablesConfig())))
+
+
+def make_tables(metrics: list[Path], config: TablesConfig) -> list[Table]:
+    """Return the tables that :func:`build` writes."""
+    runs = _read(metrics)
+    modes: tuple[Mode, ...] = (
+        ("gg", "strict") if config.aggregation == "both" else (config.aggregation,)
+    )
+    scenes = list(dict.fromkeys(run["scene"] for run in runs))
+    tables = []
+    for mode in modes:
+        for scene in scenes:
+            own = [run for run in runs if run["scene"] == scene]
+            tables.append(_table(f"scene-{scene}-{mode}", f"Scene {scene}", own, mode, config))
+        for title, group in _groups(runs).items():
+            names = list(dict.fromkeys(run["scene"] for run in group))
+            if len(names) > 1:
+                heading = f"Mean over {title} ({', '.join(names)})"
+                name = f"mean-{title.lower().replace(' ', '-')}-{mode}"
+                tables.append(_table(name, heading, group, mode, config))
+    return tables
+
+
+@cache
+def published() -> dict[str, Any]:
+    """Return the published numbers, their sources and caveats (``published.json``)."""
+    return json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
+
+
+def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesConfig) -> Table:
+    scenes = list(dict.fromkeys(run["scene"] for run in runs))
+    variants = sorted(
+        dict.fromkeys(run["variant"] for run in runs),
+        key=lambda variant: (
+            variant != config.reference_variant,
+            _ORDER.index(variant) if variant in _ORDER else len(_ORDER),
+        ),
+    )
+    rows = [_our_row(variant, runs, scenes, mode) for variant in variants]
+    notes: list[str] = []
+    if config.published:
+        rows += _published_rows(runs, scenes, notes)
+    kept = [
+        index
+        for index in range(len(COLUMNS))
+        if any(row.cells[index].mean is not None for row in rows)
+    ]
+    columns = tuple(COLUMNS[index] for index in kept)
+    rows = [
+        Row(row.label, tuple(row.cells[i] for i in kept), row.published, row.source, row.notes)
+        for row in rows
+    ]
+    absent = [column for column in COLUMNS if column not in columns]
+    caption = _caption(runs, scenes, mode)
+    missing = _why_missing(runs, absent)
+    return Table(name, title, f"{caption} {missing}".strip(), columns, tuple(rows), tuple(notes))
+
+
+def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Row:
+    """Return a variant's means; over seeds of the mean over scenes."""
+    own = {(run["scene"], run["seed"]): run for run in runs if run["variant"] == variant}
+    seeds = sorted({seed for _, seed in own})
+    complete = [seed for seed in seeds if all((scene, seed) in own for scene in scenes)]
+    cells = []
+    for column in COLUMNS:
+        values: list[float | None] = []
+        for seed in complete:
+            per_scene = [_value(own[scene, seed], column, mode) for scene in scenes]
+            numbers = [value for value in per_scene if value is not None]
+            full = len(numbers) == len(scenes)
+            values.append(sum(numbers) / len(numbers) if full else None)
+        cells.append(Cell.of(values))
+    return Row(VARIANT_LABELS.get(variant, variant), tuple(cells))
+
+
+def _value(run: Run, column: Column, mode: Mode) -> float | None:
+    if column.key in ("miou", "mbiou"):
+        return run["masks"][mode][column.key]
+    if column.key in ("argmax_miou", "argmax_mbiou"):
+        return run["argmax_masks"][mode][column.key.removeprefix("argmax_")]
+    if column.key == "num_gaussians":
+        return float(run["num_gaussians"])
+    return run["summary"][column.key]
+
+
+def _dataset(run: Run) -> str | None:
+    """Return the key of the published dataset that a run's scene belongs to."""
+    for key, dataset in published()["datasets"].items():
+        if run["source"] == dataset["source"] and run["scene"].lower() in dataset["scenes"]:
+            return key
+    return None
+
+
+def _groups(runs: list[Run]) -> dict[str, list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        key = _dataset(run)
+        title = published()["datasets"][key]["title"] if key else "own scenes"
+        groups.setdefault(title, []).append(run)
+    return groups
+
+
+def _published_rows(runs: list[Run], scenes: list[str], notes: list[str]) -> list[Row]:
+    """Return published rows of the same dataset and protocol; fills ``notes``."""
+    keys = {_dataset(run) for run in runs}
+    key = keys.pop() if len(keys) == 1 else None
+    if key is None:
+        return []
+    protocol = "manual" if all(run["grounding"] == "manual" for run in runs) else "text"
+    whole = {scene.lower() for scene in scenes} == set(published()["datasets"][key]["scenes"])
+    if protocol == "text" and any(run["grounding"] != "groundingdino" for run in runs):
+        notes.append("Published rows find their objects with Grounding DINO, ours do not.")
+    rows = []
+    for entry in published()["entries"]:
+        if entry["dataset"] != key or entry["protocol"] not in (protocol, "any"):
+            continue
+        caveats = list(entry["caveats"])
+        if len(scenes) == 1:
+            values = entry.get("scenes", {}).get(scenes[0].lower())
+        elif not whole:
+            values = None
+        elif "average" in entry:
+            values = entry["average"]
+        else:
+            listed = entry["scenes"].values()
+            values = {
+                metric: sum(scene[metric] for scene in listed) / len(listed)
+                for metric in next(iter(listed))
+            }
+            caveats.append("Average computed here from the paper's scenes.")
+        if values is None:
+            continue
+        cells = tuple(
+            Cell(values[column.key] / column.factor if column.key in values else None)
+            for column in COLUMNS
+        )
+        lines = [f"{entry['source']}.", *caveats]
+        numbers = []
+        for line in lines:
+            if line not in notes:
+                notes.append(line)
+            numbers.append(notes.index(line) + 1)
+        rows.append(Row(entry["method"], cells, True, entry["source"], tuple(numbers)))
+    return rows
+
+
+def _caption(runs: list[Run], scenes: list[str], mode: Mode) -> str:
+    grounding = ", ".join(dict.fromkeys(run["grounding"] for run in runs))
+    rule = ", ".join(dict.fromkeys(run["mask_rule"] for run in runs))
+    seeds = len({run["seed"] for run in runs})
+    parts = [
+        f"mIoU and mBIoU in percent: prompts grounded by {grounding}, {rule} masks (argmax: the "
+        "same IDs, pixels of the label map), aggregation "
+        + (
+            "gg (as Gaussian Grouping's script: missing predictions are skipped)."
+            if mode == "gg"
+            else "strict (nothing is skipped; a missing prediction scores 0)."
+        )
+    ]
+    if any(run["summary"]["object_miou"] is not None for run in runs):
+        parts.append("Object scores: argmax labels against exact IDs, without prompts.")
+    if len(scenes) > 1:
+        parts.append("Mean over scenes.")
+    if seeds > 1:
+        parts.append(f"Mean ± sample standard deviation over {seeds} seeds.")
+    covered = sum(run["coverage"]["masks_scored"] for run in runs)
+    annotated = sum(run["coverage"]["masks_annotated"] for run in runs)
+    if annotated:
+        parts.append(f"Annotated masks with a prediction: {covered} of {annotated} over all runs.")
+    return " ".join(parts)
+
+
+def _why_missing(runs: list[Run], absent: list[Column]) -> str:
+    """Say why a column is not shown."""
+    keys = {column.key for column in absent}
+    parts = []
+    if "miou" in keys:
+        parts.append("No mIoU: no prompt is annotated, or its mean is undefined (0 / 0).")
+    if "object_miou" in keys:
+        parts.append("No object scores: " + str(runs[0]["objects"].get("why", "undefined")) + ".")
+    if "lpips" in keys:
+        parts.append("No LPIPS: " + str(runs[0]["photometric"]["lpips_about"]["why"]) + ".")
+    return " ".join(parts)
+
+
+def _read(paths: list[Path]) -> list[Run]:
+    if not paths:
+        raise InputError("no metrics.json was given, so there is nothing to tabulate")
+    runs: dict[tuple[str, str, int], Run] = {}
+    for path in paths:
+        try:
+            run = json.loads(path.read_text())
+            key = (run["scene"], run["variant"], run["seed"])
+        except FileNotFoundError as error:
+            raise InputError(f"{path} not found; run the metrics stage first") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a metrics.json of this project: {error!r}") from error
+        if key in runs:
+            raise InputError(f"{path}: scene {key[0]}, variant {key[1]}, seed {key[2]} came twice")
+        runs[key] = run
+    return list(runs.values())

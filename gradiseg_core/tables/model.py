@@ -1,0 +1,127 @@
+"""What a table is, and how its numbers are rounded: the one place that every writer uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric.
+
+    Attributes:
+        key: Name in ``metrics.json``'s ``summary``.
+        header: Text above the column.
+        digits: Decimals shown.
+        factor: What values are multiplied with before rounding (100 for percent).
+        best: ``max``, ``min`` or "" (no best).
+    """
+
+    key: str
+    header: str
+    digits: int
+    factor: float = 1.0
+    best: str = "max"
+
+
+COLUMNS = (
+    Column("miou", "mIoU", 1, 100.0),
+    Column("mbiou", "mBIoU", 1, 100.0),
+    Column("argmax_miou", "argmax mIoU", 1, 100.0),
+    Column("argmax_mbiou", "argmax mBIoU", 1, 100.0),
+    Column("object_miou", "object mIoU", 1, 100.0),
+    Column("object_mbiou", "object mBIoU", 1, 100.0),
+    Column("psnr", "PSNR", 2),
+    Column("ssim", "SSIM", 3),
+    Column("lpips", "LPIPS", 3, best="min"),
+    Column("num_gaussians", "Gaussians", 0, best=""),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean, and its sample standard deviation where several seeds ran.
+
+    Attributes:
+        mean: In the metric's own unit (a share for IoU), None where not available.
+        deviation: Likewise, None for fewer than two seeds.
+        count: Number of seeds.
+    """
+
+    mean: float | None
+    deviation: float | None = None
+    count: int = 1
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Cell:
+        """Summarise one value a seed; a missing one makes the cell not available."""
+        numbers = [value for value in values if value is not None]
+        if not numbers or len(numbers) < len(values):
+            return cls(None, None, len(values))
+        deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
+        return cls(float(np.mean(numbers)), deviation, len(numbers))
+
+    def texts(self, column: Column) -> tuple[str, str]:
+        """Return mean and deviation as they are shown; empty where there is none."""
+        return _round(self.mean, column), _round(self.deviation, column)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        label: Its name.
+        cells: One per column.
+        published: Whether the numbers are copied from a paper.
+        source: Where from, for published rows.
+        notes: Numbers of the table's notes that belong to it, from 1.
+    """
+
+    label: str
+    cells: tuple[Cell, ...]
+    published: bool = False
+    source: str = ""
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready for any writer.
+
+    Attributes:
+        name: Identifier, such as ``scene-ramen-strict``.
+        title: First line of the caption.
+        caption: What was measured and how; names the aggregation.
+        columns: Metrics shown.
+        rows: Ours first, then published ones.
+        notes: Footnotes.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def is_best(self, row: Row, index: int) -> bool:
+        """Whether a cell is the best of our rows, as shown; never where all of them are equal."""
+        column = self.columns[index]
+        shown = [
+            float(other.cells[index].texts(column)[0])
+            for other in self.rows
+            if not other.published and other.cells[index].mean is not None
+        ]
+        equal = len(set(shown)) < 2
+        if row.published or not column.best or equal or row.cells[index].mean is None:
+            return False
+        best = max(shown) if column.best == "max" else min(shown)
+        return float(row.cells[index].texts(column)[0]) == best
+
+
+def _round(value: float | None, column: Column) -> str:
+    return "" if value is None else f"{value * column.factor:.{column.digits}f}"
