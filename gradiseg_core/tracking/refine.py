@@ -1,23 +1,46 @@
-"""From linked masks to labels: points and masks vote in turn."""
+"""From linked masks to label maps: votes of points and masks, outlines, division and filling."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 
 from gradiseg_core.config.tracking import SfmTrackingConfig
-from gradiseg_core.tracking.evidence import Masks, Observations, View
+from gradiseg_core.tracking.evidence import NO_MASK, Masks, Observations, View
+from gradiseg_core.tracking.outlines import (
+    Outlines,
+    coarse,
+    coarse_stride,
+    known_depth,
+    outlines,
+)
 
-MAX_ROUNDS = 20
+#: Rounds of votes, each with outlines drawn from the result of the one before.
+ROUNDS = 3
+MAX_VOTES = 20
+#: A region that lies fully in an object's outline counts as if it saw this many of its points.
+OUTLINE_POINTS = 5.0
+#: A region needs this share of its pixels in an object's outline for that to count at all.
+MIN_COVER = 0.5
+#: An unmasked region is given to an object that has this share of its evidence,
+FILL_SHARE = 0.7
+#: and at least this much (in fully seen points).
+FILL_EVIDENCE = 2.0
+#: An object is missing from a view, and part of a mask there, if this share of its outline is in it.
+SPLIT_SHARE = 0.6
 
 
 def vote(
-    masks: Masks, seen: Observations, num_points: int, cluster: NDArray[np.int64]
+    masks: Masks,
+    seen: Observations,
+    num_points: int,
+    cluster: NDArray[np.int64],
+    outline_votes: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Let points take the cluster of most of their masks, and masks that of most of their points.
 
-    Both repeat until nothing changes. A point's say is its confidence, the share of its own
+    Both repeat until nothing changes. A point's say is its confidence: the share of its own
     observations that agree with its label.
 
     Args:
@@ -25,25 +48,27 @@ def vote(
         seen: All observations.
         num_points: P.
         cluster: [M] starting clusters 0..C-1.
+        outline_votes: [M, C] further votes of each mask, in points.
 
     Returns:
-        cluster: [M]; masks without any point keep theirs.
+        cluster: [M]; masks without any evidence keep theirs.
         point_label: [P]; -1 for points that no mask holds.
         confidence: [P] in 0..1.
     """
     real = seen.mask >= 0
     weight, point, mask = seen.weight[real], seen.point[real], seen.mask[real]
-    count = int(cluster.max()) + 1
-    for _ in range(MAX_ROUNDS):
+    count = int(cluster.max()) + 1 if outline_votes is None else outline_votes.shape[1]
+    extra = np.zeros((len(masks), count)) if outline_votes is None else outline_votes
+    for _ in range(MAX_VOTES):
         votes = sparse.csr_array(
             (weight, (point, cluster[mask])), shape=(num_points, count)
         ).toarray()
         total = votes.sum(axis=1)
         label = np.where(total > 0, votes.argmax(axis=1), -1)
         confidence = votes.max(axis=1) / np.maximum(total, 1e-12)
-        mass = sparse.csr_array(
-            (weight * confidence[point], (mask, label[point])), shape=(len(masks), count)
-        ).toarray()
+        mass = extra + sparse.csr_array(
+            (weight * confidence[point], (mask, label[point])), shape=extra.shape
+        )
         new = np.where(mass.sum(axis=1) > 0, mass.argmax(axis=1), cluster)
         if np.array_equal(new, cluster):
             break
@@ -58,12 +83,195 @@ def refine(
     xyz: NDArray[np.float64],
     cluster: NDArray[np.int64],
     config: SfmTrackingConfig,
+    boundary_px: float,
 ) -> tuple[list[NDArray[np.int32]], dict]:
-    """Return the label map [H, W] of each view (0 = none), and counts."""
-    cluster, _, _ = vote(masks, seen, len(xyz), cluster)
-    views_of = np.zeros(int(cluster.max()) + 1, dtype=np.int64)
-    for c in range(len(views_of)):
-        views_of[c] = len(np.unique(masks.view[cluster == c]))
-    kept = views_of[cluster] >= config.min_views
-    table = np.append(np.where(kept, cluster + 1, 0), 0).astype(np.int32)  # last: no mask
-    return [table[ids] for ids in masks.maps], {"objects_dropped": int((views_of == 1).sum())}
+    """Turn linked masks into label maps.
+
+    Args:
+        views: V views.
+        masks: M masks.
+        seen: All observations.
+        xyz: [P, 3] points.
+        cluster: [M] from `linkage.link`.
+        config: Options.
+        boundary_px: Width of unsure boundaries, px.
+
+    Returns:
+        Per view [H, W] int32 labels (0 = none), and counts for objects.json.
+    """
+    count = int(cluster.max()) + 1
+    cluster, label, confidence = vote(masks, seen, len(xyz), cluster)
+    front = known_depth(views, masks, seen, xyz, coarse_stride(views))
+    for _ in range(ROUNDS):
+        drawn = outlines(
+            views,
+            masks,
+            seen,
+            xyz,
+            cluster,
+            label,
+            num_labels=count,
+            depth_tolerance=config.depth_tolerance,
+        )
+        cover = region_cover(
+            [coarse(ids, drawn.stride) for ids in masks.maps], drawn, len(masks), count
+        )
+        before = cluster
+        cluster, label, confidence = vote(masks, seen, len(xyz), cluster, OUTLINE_POINTS * cover)
+        if np.array_equal(before, cluster):
+            break
+    num_views = np.bincount(
+        np.unique(np.stack([cluster, masks.view], 1), axis=0)[:, 0], minlength=count
+    )
+    kept = np.where(num_views[cluster] >= config.min_views, cluster + 1, 0)
+    maps = [np.append(kept, 0)[ids].astype(np.int32) for ids in masks.maps]
+    known = num_views >= config.min_views
+    split = divide(maps, masks, seen, cluster, label, drawn, known) if config.split else 0
+    filled = (
+        fill(maps, masks, seen, label, confidence, drawn, known, boundary_px) if config.fill else 0
+    )
+    return maps, {
+        "masks_divided": split,
+        "regions_filled": filled,
+        "objects_with_outline": int(drawn.bounded.sum()),
+        "objects_dropped": int(((num_views > 0) & ~known).sum()),
+    }
+
+
+def region_cover(
+    regions: list[NDArray], drawn: Outlines, num_regions: int, num_labels: int
+) -> NDArray[np.float64]:
+    """Return the share of each region in the front outline of each label, [R, C].
+
+    Shares below `MIN_COVER` are 0: outlines are coarse, and graze their neighbours.
+
+    Args:
+        regions: Per view [h, w] region at each coarse cell; -1 for none.
+        drawn: Projected outlines.
+        num_regions: R.
+        num_labels: C.
+    """
+    inside = np.zeros((num_regions, num_labels))
+    size = np.zeros(num_regions)
+    for region, front in zip(regions, drawn.label, strict=True):
+        size += np.bincount(region[region >= 0], minlength=num_regions)
+        both = (region >= 0) & (front >= 0)
+        np.add.at(inside, (region[both], front[both]), 1.0)
+    cover = inside / np.maximum(size, 1.0)[:, None]
+    return np.where(cover >= MIN_COVER, cover, 0.0)
+
+
+def divide(
+    maps: list[NDArray[np.int32]],
+    masks: Masks,
+    seen: Observations,
+    cluster: NDArray[np.int64],
+    label: NDArray[np.int64],
+    drawn: Outlines,
+    known: NDArray[np.bool_],
+) -> int:
+    """Give back, in place, what a mask of one object covers of another that the view misses.
+
+    An object c is taken out of a mask m of object d in a view without any mask of c if most of c's
+    outline that should be visible lies in m and the points there speak for c: more of c's than of
+    d's and, where d itself has no outline (it could hide c), at least one of c's.
+
+    Returns:
+        The number of masks divided.
+    """
+    divided = 0
+    for v, ids in enumerate(maps):
+        mask_map = masks.maps[v]
+        front = drawn.label[v]
+        small = coarse(mask_map, drawn.stride)
+        present = set(cluster[np.unique(mask_map[mask_map >= 0])].tolist())
+        here = np.flatnonzero(seen.view == v)
+        for c in np.flatnonzero(known & drawn.bounded):
+            if c in present:
+                continue
+            visible = front == c
+            held = np.bincount(small[visible & (small >= 0)], minlength=len(masks))
+            m = int(held.argmax())
+            if held[m] == 0 or held[m] < SPLIT_SHARE * visible.sum():
+                continue
+            d = int(cluster[m])
+            full = _enlarge(visible, ids.shape, drawn.stride) & (mask_map == m)
+            rows = np.clip(seen.xy[here, 1].astype(np.int64), 0, ids.shape[0] - 1)
+            columns = np.clip(seen.xy[here, 0].astype(np.int64), 0, ids.shape[1] - 1)
+            inside = here[full[rows, columns]]
+            for_c = seen.weight[inside][label[seen.point[inside]] == c].sum()
+            for_d = seen.weight[inside][label[seen.point[inside]] == d].sum()
+            if for_c < for_d or (for_c == 0 and not drawn.bounded[d]):
+                continue
+            ids[full] = c + 1
+            divided += 1
+    return divided
+
+
+def fill(
+    maps: list[NDArray[np.int32]],
+    masks: Masks,
+    seen: Observations,
+    label: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    drawn: Outlines,
+    known: NDArray[np.bool_],
+    boundary_px: float,
+) -> int:
+    """Label, in place, unmasked regions whose points and outlines clearly name one object.
+
+    Gaps thinner than twice ``boundary_px`` are left alone: they belong to boundaries.
+
+    Returns:
+        The number of regions filled.
+    """
+    filled = 0
+    for v, ids in enumerate(maps):
+        region = _unmasked_regions(masks.maps[v], masks.depth_px[v], boundary_px)
+        count = int(region.max()) + 1
+        if count == 0:
+            continue
+        here = np.flatnonzero((seen.view == v) & (seen.mask == NO_MASK))
+        rows = np.clip(seen.xy[here, 1].astype(np.int64), 0, ids.shape[0] - 1)
+        columns = np.clip(seen.xy[here, 0].astype(np.int64), 0, ids.shape[1] - 1)
+        at = region[rows, columns]
+        real = (at >= 0) & (label[seen.point[here]] >= 0)
+        evidence = np.zeros((count, len(known)))
+        points = seen.point[here[real]]
+        np.add.at(
+            evidence,
+            (at[real], label[points]),
+            seen.weight[here[real]] * confidence[points],
+        )
+        view_only = Outlines(drawn.stride, [drawn.label[v]], drawn.bounded)
+        evidence += OUTLINE_POINTS * region_cover(
+            [coarse(region, drawn.stride)], view_only, count, len(known)
+        )
+        evidence[:, ~known] = 0.0
+        best = evidence.argmax(axis=1)
+        most, total = evidence.max(axis=1), evidence.sum(axis=1)
+        clear = (most >= FILL_EVIDENCE) & (most >= FILL_SHARE * total)
+        table = np.append(np.where(clear, best + 1, 0), 0)  # last: no region
+        ids[region >= 0] = table[region[region >= 0]]
+        filled += int(clear.sum())
+    return filled
+
+
+def _unmasked_regions(
+    mask_map: NDArray, depth_px: NDArray[np.float32], boundary_px: float
+) -> NDArray[np.int64]:
+    """Number the connected unmasked regions wider than twice ``boundary_px``, [H, W]; -1 else."""
+    unmasked = mask_map == NO_MASK
+    core, count = ndimage.label(unmasked & (depth_px >= boundary_px))
+    if count == 0:
+        return np.full(mask_map.shape, -1, dtype=np.int64)
+    distance, nearest = ndimage.distance_transform_edt(core == 0, return_indices=True)
+    grown = core[nearest[0], nearest[1]]
+    return np.where(unmasked & (distance <= 2.0 * boundary_px), grown - 1, -1).astype(np.int64)
+
+
+def _enlarge(cells: NDArray[np.bool_], shape: tuple[int, ...], stride: int) -> NDArray[np.bool_]:
+    """Return the pixels of coarse cells, [H, W]."""
+    rows = np.minimum(np.arange(shape[0]) // stride, cells.shape[0] - 1)
+    columns = np.minimum(np.arange(shape[1]) // stride, cells.shape[1] - 1)
+    return cells[rows[:, None], columns[None, :]]

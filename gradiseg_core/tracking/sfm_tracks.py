@@ -86,11 +86,12 @@ def solve(
     if len(masks) == 0:
         raise InputError("no view has a mask: nothing to associate; check stage `masks`")
     height, width = views[0].segments.shape
+    boundary_px = max(1.0, config.boundary_share * float(np.hypot(height, width)))
     seen = evidence.observe(
         views,
         masks,
         xyz,
-        boundary_px=max(1.0, config.boundary_share * float(np.hypot(height, width))),
+        boundary_px=boundary_px,
         reproject_angle_rad=float(np.deg2rad(config.reproject_angle_deg)),
         depth_tolerance=config.depth_tolerance,
         reprojected_weight=REPROJECTED_WEIGHT,
@@ -102,7 +103,7 @@ def solve(
         )
     shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views))
     cluster = linkage.link(shared, n_view, threshold=config.link_threshold, prior=LINK_PRIOR)
-    labels, details = refine.refine(views, masks, seen, xyz, cluster, config)
+    labels, details = refine.refine(views, masks, seen, xyz, cluster, config, boundary_px)
     maps = {view.camera.stem: ids for view, ids in zip(views, labels, strict=True)}
     details = {
         "masks": len(masks),
