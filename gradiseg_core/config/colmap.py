@@ -38,8 +38,8 @@ class ColmapConfig(Section):
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Which image pairs are matched: all, or neighbours in the order of names; auto takes all up "
-        "to `exhaustive_limit` images and neighbours beyond.",
+        "Which image pairs are matched: all, or neighbours in the order of names; auto takes all "
+        "up to `exhaustive_limit` images and neighbours beyond.",
     )
     exhaustive_limit: int = option(
         200, "Most images that `auto` matches exhaustively.", unit="images", ge=2

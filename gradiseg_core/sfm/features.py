@@ -158,7 +158,7 @@ def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, thr
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     matcher = chosen_matcher(config, num_images)
-    common = {
+    common: dict[str, Any] = {
         "matching_options": matching,
         "verification_options": verification,
         "device": pycolmap.Device.cpu,

@@ -28,7 +28,7 @@ class _ImageRecord(NamedTuple):
     camera_id: int
     quat_wxyz: NDArray[np.float64]
     translation: NDArray[np.float64]
-    points2D: NDArray  # [n] of _POINT2D
+    keypoints: NDArray  # [n] of _POINT2D
 
 
 class Observations(NamedTuple):
@@ -83,7 +83,7 @@ def load_observations(colmap_dir: Path) -> Observations:
     ids, _, _, errors = _read_points(_file(colmap_dir, "points3D.bin"))
     views = {}
     for record in sorted(_read_images(_file(colmap_dir, "images.bin")), key=lambda r: r.name):
-        seen = record.points2D[record.points2D["point"] != _NO_POINT]
+        seen = record.keypoints[record.keypoints["point"] != _NO_POINT]
         index = np.searchsorted(ids, seen["point"]).astype(np.int64)
         views[record.name] = (seen["xy"].copy(), index)
     return Observations(views, errors)
@@ -142,10 +142,10 @@ def _read_images(path: Path) -> list[_ImageRecord]:
             end = data.index(b"\0", offset)
             name = data[offset:end].decode()
             (num,) = struct.unpack_from("<Q", data, end + 1)
-            points2D = np.frombuffer(data, _POINT2D, count=num, offset=end + 9)
+            keypoints = np.frombuffer(data, _POINT2D, count=num, offset=end + 9)
             offset = end + 9 + num * _POINT2D.itemsize
             records.append(
-                _ImageRecord(name, camera_id, np.array(pose[:4]), np.array(pose[4:]), points2D)
+                _ImageRecord(name, camera_id, np.array(pose[:4]), np.array(pose[4:]), keypoints)
             )
     except (struct.error, ValueError) as error:
         raise _damaged(path, error) from error
