@@ -103,5 +103,5 @@ class GraphSegmenter:
 
         digest = hashlib.sha256(self.task.image_path(name).read_bytes())
         digest.update(self.task.config.graph.model_dump_json().encode())
-        digest.update(f"{VERSION} {version("scikit-image")}".encode())
+        digest.update(f"{VERSION} {version('scikit-image')}".encode())
         return digest.hexdigest()
