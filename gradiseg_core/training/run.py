@@ -14,8 +14,8 @@ import torch
 
 from gradiseg_core import __version__
 from gradiseg_core.config.train import TrainConfig, Variant
+from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.gaussians.io import save_trained
-from gradiseg_core.rasterization import set_threads
 from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.training.data import load_training_data
 from gradiseg_core.training.journal import Journal

@@ -90,15 +90,15 @@ class Trainer:
         self.background = torch.full((3,), 1.0 if config.background == "white" else 0.0)
 
     def _make_strategies(self) -> dict[str, Strategy]:
-        config, shared = self.config, {"extent": self.extent, "generator": self.generator}
-        densification = config.densification
+        config, densification = self.config, self.config.densification
         baseline = self.variant == "baseline"
         strategies: dict[str, Strategy] = {
             "densification": DensificationStrategy(
                 densification,
                 self.schedule,
                 until=densification.until_baseline if baseline else densification.until,
-                **shared,
+                extent=self.extent,
+                generator=self.generator,
             )
         }
         if self.variant in ("igd", "gradiseg"):
@@ -107,7 +107,8 @@ class Trainer:
                 self.schedule,
                 prune_opacity=densification.prune_opacity,
                 prune_scale=densification.prune_scale,
-                **shared,
+                extent=self.extent,
+                generator=self.generator,
             )
         return strategies
 
