@@ -1,0 +1,99 @@
+"""Stage 1, ``scene``: photographs, their split and their annotations, in one folder and one form."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.errors import ConfigError
+from gradiseg_core.scene.folder import prepare_folder
+from gradiseg_core.scene.lerf_mask import prepare_lerf_mask
+from gradiseg_core.scene.manifest import SceneManifest, View
+
+__all__ = ["SceneManifest", "View", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    config: SceneConfig, out_dir: Path, *, name: str, seed: int, threads: int
+) -> SceneManifest:
+    """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.scene.manifest`).
+
+    The folder appears whole or not at all: it is made beside ``out_dir`` under a hidden name and
+    moved into place at the end, replacing what was there. An interrupted demo rendering leaves
+    that hidden folder, and the next call with the same configuration continues from it.
+
+    Args:
+        config: Source and its parameters.
+        out_dir: Scene folder to make.
+        name: The scene's name, kept in the manifest.
+        seed: Draws the demo's rendering noise; the other sources are deterministic.
+        threads: Threads used for rendering.
+
+    Returns:
+        The manifest, also written to ``out_dir/scene.json``.
+
+    Raises:
+        InputError: If the user's images, split or masks are unusable.
+        ConfigError: If a path is missing from the configuration.
+        BackendUnavailableError: If the demo is asked for and Mitsuba is missing.
+    """
+    out_dir = Path(out_dir)
+    partial = out_dir.with_name(f".{out_dir.name}.partial-{_fingerprint(config, seed)}")
+    if config.source != "demo" and partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        manifest = _fill(config, partial, name=name, seed=seed, threads=threads)
+        manifest.save(partial)
+    except BaseException:
+        has_views = config.source == "demo" and any((partial / "images").glob("*.jpg"))
+        if not has_views:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _move_into_place(partial, out_dir)
+    logger.info(
+        "scene %s: %d training and %d test views of %d x %d px, %d prompts, in %s",
+        name, len(manifest.train_views), len(manifest.test_views), *manifest.size,
+        len(manifest.prompts), out_dir,
+    )  # fmt: skip
+    return manifest
+
+
+def _fill(
+    config: SceneConfig, folder: Path, *, name: str, seed: int, threads: int
+) -> SceneManifest:
+    if config.source == "demo":
+        from gradiseg_core.scene.demo.dataset import render_demo
+
+        return render_demo(config.demo, folder, name=name, seed=seed, threads=threads)
+    if config.path is None:
+        raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
+    source = Path(config.path).expanduser()
+    prepare_source = prepare_folder if config.source == "folder" else prepare_lerf_mask
+    return prepare_source(source, folder, name=name, test_every=config.test_every)
+
+
+def _fingerprint(config: SceneConfig, seed: int) -> str:
+    """Return a short hash of all that a demo image depends on: configuration, seed, our code."""
+    digest = hashlib.sha256(f"{config.model_dump_json()}|{seed}".encode())
+    for path in sorted((Path(__file__).parent / "demo").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _move_into_place(partial: Path, out_dir: Path) -> None:
+    old = out_dir.with_name(f".{out_dir.name}.old")
+    if old.exists():
+        shutil.rmtree(old)
+    if out_dir.exists():
+        out_dir.rename(old)
+    partial.rename(out_dir)
+    if old.exists():
+        shutil.rmtree(old)
+    for leftover in out_dir.parent.glob(f".{out_dir.name}.partial-*"):
+        shutil.rmtree(leftover)

@@ -1,0 +1,148 @@
+"""Source ``demo``: render the tabletop and write it in LERF-Mask's layout, with its truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.config.scene import DemoConfig
+from gradiseg_core.imaging import read_image, write_id_map, write_mask
+from gradiseg_core.scene.demo.layout import arrange
+from gradiseg_core.scene.demo.renderer import Geometry, Renderer, develop, import_mitsuba
+from gradiseg_core.scene.demo.room import lights, room_parts
+from gradiseg_core.scene.demo.sparse import write_sparse_model
+from gradiseg_core.scene.demo.viewpoints import viewpoints
+from gradiseg_core.scene.manifest import Available, SceneManifest, split_views
+from gradiseg_core.scene.photographs import link
+
+logger = logging.getLogger(__name__)
+
+_JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
+_LEAST_VISIBLE_SHARE = 1 / 5000  # of the image: an object that shows less counts as hidden
+
+
+def render_demo(
+    config: DemoConfig, out_dir: Path, *, name: str, seed: int, threads: int
+) -> SceneManifest:
+    """Render the embedded scene into ``out_dir``.
+
+    Views whose image lies in ``out_dir`` already are kept, so that an interrupted rendering
+    continues where it stopped.
+
+    Args:
+        config: Layout, cameras and quality; ``config.seed`` draws the table.
+        out_dir: Existing scene folder to fill.
+        name: The scene's name.
+        seed: Draws the rendering's noise (not the layout).
+        threads: Threads that Mitsuba uses.
+
+    Raises:
+        BackendUnavailableError: If Mitsuba is missing.
+        ConfigError: If the objects do not fit on the table.
+    """
+    import_mitsuba(threads)  # fails here, before the textures are made
+    from tqdm import tqdm
+
+    things = arrange(config)
+    room = room_parts(np.random.default_rng([config.seed, 4]), config.texture_strength)
+    renderer = Renderer(things, room, lights(), threads=threads)
+    views = viewpoints(config)
+    names = [camera.name for camera, _ in views]
+    test_names = {camera.name for camera, is_test in views if is_test}
+    manifest_views = split_views(names, (config.width, config.height), test_names)
+    prompts = [thing.prompt for thing in things]
+    logger.info(
+        "demo: %d objects, %d views of %d x %d px, %d samples a pixel, %d threads",
+        len(things), len(views), config.width, config.height, config.samples_per_pixel, threads,
+    )  # fmt: skip
+
+    (out_dir / "images").mkdir(parents=True, exist_ok=True)
+    geometries: dict[str, Geometry] = {}
+    for index, (camera, _) in enumerate(tqdm(views, desc="demo views", unit="view")):
+        path = out_dir / "images" / camera.name
+        if not path.is_file():
+            radiance = renderer.color(
+                camera, samples=config.samples_per_pixel, depth=config.path_depth,
+                seed=_view_seed(seed, index),
+            )  # fmt: skip
+            _save_whole(path, develop(radiance))
+        geometry = renderer.geometry(camera)
+        write_id_map(out_dir / "gt_ids" / f"{camera.stem}.png", geometry.ids)
+        if config.write_sparse:
+            geometries[camera.name] = geometry
+        logger.info("rendered %s (%d of %d)", camera.name, index + 1, len(views))
+
+    cameras = [camera for camera, _ in views]
+    _write_split(out_dir, names, test_names)
+    for view in manifest_views:
+        if view.test_index is not None:
+            _write_test_masks(out_dir, view.stem, view.test_index, prompts)
+    _write_ground_truth(out_dir / "ground_truth.json", name, prompts, views)
+    if config.write_sparse:
+        colors = {camera.name: read_image(out_dir / "images" / camera.name) for camera in cameras}
+        write_sparse_model(
+            out_dir / "sparse" / "0", cameras, geometries, colors, config.sparse_points,
+            seed=config.seed,
+        )  # fmt: skip
+    return SceneManifest(
+        name=name,
+        source="demo",
+        views=manifest_views,
+        prompts=prompts,
+        has=Available(test_mask=True, gt_ids=True, ground_truth=True, sparse=config.write_sparse),
+    )
+
+
+def _view_seed(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
+
+
+def _save_whole(path: Path, image: NDArray[np.uint8]) -> None:
+    """Save under a temporary name first: a killed job leaves no half-written image."""
+    temporary = path.with_name(f".{path.name}")
+    Image.fromarray(image).save(temporary, **_JPEG_OPTIONS)
+    temporary.replace(path)
+
+
+def _write_split(out_dir: Path, names: list[str], test_names: set[str]) -> None:
+    for name in names:
+        target = out_dir / "images_train" / name
+        if name not in test_names and not target.exists():
+            link(out_dir / "images" / name, target)
+
+
+def _write_test_masks(out_dir: Path, stem: str, k: int, prompts: list[str]) -> None:
+    with Image.open(out_dir / "gt_ids" / f"{stem}.png") as file:
+        ids = np.asarray(file)
+    folder = out_dir / "test_mask" / str(k)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, prompt in enumerate(prompts):
+        mask = ids == index + 1
+        if mask.sum() >= max(1.0, _LEAST_VISIBLE_SHARE * mask.size):
+            write_mask(folder / f"{prompt}.png", mask)
+
+
+def _write_ground_truth(
+    path: Path, name: str, prompts: list[str], views: list[tuple[Camera, bool]]
+) -> None:
+    truth = {
+        "scene": name,
+        "prompts": prompts,
+        "gt_id_of_prompt": {prompt: index + 1 for index, prompt in enumerate(prompts)},
+        "cameras": [
+            {
+                "name": camera.name,
+                "K": camera.K.tolist(),
+                "cam_from_world": camera.cam_from_world[:3].tolist(),
+                "test": is_test,
+            }
+            for camera, is_test in views
+        ],
+    }
+    path.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,207 @@
+"""Rendering of the demo by Mitsuba 3, in its ``scalar_rgb`` variant.
+
+The LLVM variants need a matching LLVM library and fail on some machines; the scalar one runs
+wherever the wheel installs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.scene.demo.meshes import Mesh
+from gradiseg_core.scene.demo.objects import Part, Thing
+from gradiseg_core.scene.demo.room import Light
+
+VARIANT = "scalar_rgb"
+_MITSUBA_FROM_OPENCV = np.diag([-1.0, -1.0, 1.0, 1.0])  # its cameras: x left, y up, z forward
+
+
+def import_mitsuba(threads: int) -> ModuleType:
+    """Import Mitsuba, select the scalar variant and the number of threads.
+
+    Raises:
+        BackendUnavailableError: If Mitsuba is missing or lacks the variant.
+    """
+    try:
+        import drjit
+        import mitsuba
+    except ImportError as error:
+        raise BackendUnavailableError(
+            "the embedded demo scene is rendered by Mitsuba 3, which cannot be imported "
+            f"({error}); install it with `pip install mitsuba`, or use source 'folder' with "
+            "your own photographs"
+        ) from error
+    if VARIANT not in mitsuba.variants():
+        raise BackendUnavailableError(
+            f"this Mitsuba {mitsuba.__version__} lacks its variant {VARIANT}; install the "
+            "published wheel with `pip install --force-reinstall mitsuba`"
+        )
+    mitsuba.set_variant(VARIANT)
+    drjit.set_thread_count(max(1, threads))
+    return mitsuba
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What is seen at the centre of every pixel.
+
+    Attributes:
+        ids: [H, W] int32 object IDs; 0 is table and room.
+        points_in_world: [H, W, 3] float32, m.
+    """
+
+    ids: NDArray[np.int32]
+    points_in_world: NDArray[np.float32]
+
+
+class Renderer:
+    """A loaded scene that renders colours and exact IDs of one view after the other."""
+
+    def __init__(
+        self,
+        things: Sequence[Thing],
+        room: Sequence[Part],
+        lights: Sequence[Light],
+        *,
+        threads: int,
+    ) -> None:
+        """Load all shapes. Thing i gets ID i + 1."""
+        self._mi = import_mitsuba(threads)
+        scene: dict[str, Any] = {"type": "scene"}
+        id_of_shape: dict[str, int] = {}
+        with tempfile.TemporaryDirectory(prefix="gradiseg_demo_") as folder:
+            groups = [(0, list(room))] + [(i + 1, list(t.parts)) for i, t in enumerate(things)]
+            for object_id, parts in groups:
+                for index, part in enumerate(parts):
+                    key = f"id{object_id:03d}_part{index:02d}"
+                    path = Path(folder) / f"{key}.ply"
+                    part.mesh.write_ply(path)
+                    scene[key] = {
+                        "type": "ply",
+                        "filename": str(path),
+                        "face_normals": not part.mesh.smooth,
+                        "bsdf": self._bsdf(part),
+                    }
+                    id_of_shape[key] = object_id
+            for index, light in enumerate(lights):
+                path = Path(folder) / f"light{index}.ply"
+                _rectangle_mesh(light).write_ply(path)
+                scene[f"light{index}"] = {
+                    "type": "ply",
+                    "filename": str(path),
+                    "face_normals": True,
+                    "emitter": {
+                        "type": "area",
+                        "radiance": {"type": "rgb", "value": list(light.radiance)},
+                    },
+                }
+            self._scene = self._mi.load_dict(scene)
+        self._id_of_shape = id_of_shape
+
+    def _bsdf(self, part: Part) -> dict[str, Any]:
+        # Mitsuba flips v when it reads bitmaps: row 0 is the top (v = 1). Ours is v = 0.
+        texels = np.ascontiguousarray((part.texture[::-1] * 255 + 0.5).astype(np.uint8))
+        reflectance = {"type": "bitmap", "bitmap": self._mi.Bitmap(texels), "raw": False}
+        if part.gloss:
+            surface: dict[str, Any] = {
+                "type": "roughplastic",
+                "diffuse_reflectance": reflectance,
+                "alpha": part.gloss,
+                "int_ior": 1.4,
+                "nonlinear": False,
+            }
+        else:
+            surface = {"type": "diffuse", "reflectance": reflectance}
+        return {"type": "twosided", "bsdf": surface}
+
+    def _sensor(self, camera: Camera, samples: int, sampler: dict[str, Any], rfilter: str) -> Any:
+        pose = np.linalg.inv(camera.cam_from_world) @ _MITSUBA_FROM_OPENCV
+        fov = float(np.degrees(2 * np.arctan(0.5 * camera.width / camera.K[0, 0])))
+        return self._mi.load_dict(
+            {
+                "type": "perspective",
+                "fov": fov,
+                "fov_axis": "x",
+                "near_clip": 0.01,
+                "far_clip": 100.0,
+                "to_world": self._mi.ScalarTransform4f(pose),
+                "sampler": {"sample_count": samples, **sampler},
+                "film": {
+                    "type": "hdrfilm",
+                    "width": camera.width,
+                    "height": camera.height,
+                    "rfilter": {"type": rfilter},
+                    "pixel_format": "rgb",
+                    "component_format": "float32",
+                },
+            }
+        )
+
+    def color(self, camera: Camera, *, samples: int, depth: int, seed: int) -> NDArray[np.float32]:
+        """Return linear radiance, [H, W, 3]."""
+        sensor = self._sensor(camera, samples, {"type": "multijitter"}, "box")
+        integrator = self._mi.load_dict(
+            {"type": "path", "max_depth": depth, "rr_depth": depth + 1, "hide_emitters": False}
+        )
+        image = self._mi.render(self._scene, sensor=sensor, integrator=integrator, seed=seed)
+        return np.array(image, dtype=np.float32)
+
+    def geometry(self, camera: Camera) -> Geometry:
+        """Return the exact object ID and surface point at every pixel's centre."""
+        centered = {"type": "stratified", "jitter": False}
+        sensor = self._sensor(camera, 1, centered, "box")
+        integrator = self._mi.load_dict({"type": "aov", "aovs": "p:position,s:shape_index"})
+        values = np.array(self._mi.render(self._scene, sensor=sensor, integrator=integrator))
+        points, index = values[:, :, -4:-1], np.round(values[:, :, -1]).astype(np.int64)
+        ids = np.zeros(index.shape, dtype=np.int32)
+        for value in np.unique(index):
+            ids[index == value] = self._object_at(camera, points, np.argwhere(index == value))
+        return Geometry(ids, points.astype(np.float32))
+
+    def _object_at(
+        self, camera: Camera, points: NDArray[np.floating], pixels: NDArray[np.int64]
+    ) -> int:
+        """Return the object ID of pixels [n, 2] (row, column) that show one shape.
+
+        What Mitsuba's shape index counts from depends on its version and variant, so one ray
+        tells whose surface it is. Pixels whose ray ends elsewhere than the rendered point (at
+        outlines, by rounding) are passed over.
+        """
+        origin = camera.center_in_world
+        for row, column in pixels[:: max(1, len(pixels) // 16)]:
+            point = points[row, column].astype(np.float64)
+            if not point.any():
+                continue  # nothing hit: a crack between two walls
+            ray = self._mi.Ray3f(origin.tolist(), (point - origin).tolist())
+            hit = self._mi.SurfaceInteraction3f(self._scene.ray_intersect(ray))
+            if hit.is_valid() and abs(float(hit.t) - 1.0) < 1e-4:
+                return self._id_of_shape.get(hit.shape.id(), 0)
+        return 0
+
+
+def develop(radiance: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return sRGB [H, W, 3] uint8 of linear radiance, with soft highlights.
+
+    Values up to 0.7 stay linear; above, a shoulder approaches 1, as in a camera's tone curve.
+    """
+    x = np.maximum(radiance.astype(np.float64), 0.0)
+    knee = 0.7
+    shoulder = knee + (1 - knee) * (1 - np.exp(-np.maximum(x - knee, 0.0) / (1 - knee)))
+    x = np.where(x <= knee, x, shoulder)
+    srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-9) ** (1 / 2.4) - 0.055)
+    return (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _rectangle_mesh(light: Light) -> Mesh:
+    faces = np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)
+    return Mesh(light.corners, faces, np.zeros((4, 2)), smooth=False)

@@ -1,0 +1,186 @@
+"""Source ``lerf_mask``: a scene in the layout of the LERF-Mask dataset (Gaussian Grouping).
+
+    images/  images_train/  test_mask/<k>/<prompt>.png  [sparse/]  [object_mask/<stem>.png]
+
+The files of ``images/`` that are not in ``images_train/`` are the test views, and ``test_mask/<k>``
+belongs to the k-th of them by name. Two parts beyond the published layout are read where present:
+``gt_ids/<stem>.png`` (exact IDs of every view) and ``ground_truth.json`` (prompts, exact cameras).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.imaging import IMAGE_SUFFIXES
+from gradiseg_core.scene.manifest import Available, SceneManifest, View, every_nth, split_views
+from gradiseg_core.scene.photographs import inspect_folder, link, link_tree, place_image
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int) -> SceneManifest:
+    """Link a LERF-Mask scene into ``out_dir`` and check its split and masks.
+
+    Args:
+        folder: Folder that holds ``images/``.
+        out_dir: An existing, empty scene folder.
+        name: The scene's name.
+        test_every: Split used when there is no ``images_train/``.
+
+    Raises:
+        InputError: If the images, the split or a mask are unusable; the message names the file.
+    """
+    if not (folder / "images").is_dir():
+        raise InputError(
+            f"{folder} has no images/ folder, so it is not in LERF-Mask's layout; for a plain "
+            "folder of photographs set source to 'folder'"
+        )
+    photographs = inspect_folder(folder / "images")
+    names = [photo.path.name for photo in photographs]
+    views = split_views(names, photographs[0].size, _test_names(folder, names, test_every))
+    test_views = [view for view in views if view.split == "test"]
+
+    masks = _collect_masks(folder / "test_mask", test_views)
+    truth = _read_ground_truth(folder / "ground_truth.json")
+    prompts = _order_prompts({path.name[:-4] for path in masks}, truth)
+
+    (out_dir / "images").mkdir(parents=True, exist_ok=True)
+    for photo in photographs:
+        place_image(photo, out_dir / "images" / photo.path.name)
+    for path in masks:
+        link(path, out_dir / "test_mask" / path.parent.name / path.name)
+    if truth is not None:
+        link(folder / "ground_truth.json", out_dir / "ground_truth.json")
+    has_sparse = any((folder / "sparse").rglob("cameras.*"))
+    if has_sparse:
+        link_tree(folder / "sparse", out_dir / "sparse")
+    has = Available(
+        test_mask=bool(masks),
+        gt_ids=_link_id_maps(folder / "gt_ids", out_dir / "gt_ids", views),
+        ground_truth=truth is not None,
+        object_mask=_link_id_maps(
+            folder / "object_mask",
+            out_dir / "object_mask",
+            [view for view in views if view.split == "train"],
+        ),
+        sparse=has_sparse,
+    )
+    logger.info(
+        "%d images from %s, %d of them test views; %d masks, %d prompts",
+        len(views), folder, len(test_views), len(masks), len(prompts),
+    )  # fmt: skip
+    return SceneManifest(name=name, source="lerf_mask", views=views, prompts=prompts, has=has)
+
+
+def _test_names(folder: Path, names: list[str], test_every: int) -> set[str]:
+    train_dir = folder / "images_train"
+    if not train_dir.is_dir():
+        logger.info("no images_train/ in %s: every %d-th image is a test view", folder, test_every)
+        return every_nth(names, test_every)
+    train = {
+        path.name
+        for path in train_dir.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    }
+    strays = sorted(train - set(names))
+    if strays:
+        raise InputError(
+            f"{train_dir} holds files that {folder / 'images'} lacks: {', '.join(strays[:5])}"
+            f"{' ...' if len(strays) > 5 else ''}; images/ must hold all views"
+        )
+    if not train:
+        raise InputError(f"{train_dir} holds no images; put the training views there")
+    return set(names) - train
+
+
+def _collect_masks(mask_dir: Path, test_views: list[View]) -> list[Path]:
+    """Return all mask files after checking place, readability and shape."""
+    if not mask_dir.is_dir():
+        return []
+    masks: list[Path] = []
+    problems: list[str] = []
+    for folder in sorted(mask_dir.iterdir(), key=lambda path: path.name):
+        if not folder.is_dir() or folder.name.startswith("."):
+            logger.info("ignored: %s", folder)
+            continue
+        if not folder.name.isdecimal() or str(int(folder.name)) != folder.name:
+            problems.append(f"  {folder.name}/: not the number of a test view")
+            continue
+        if int(folder.name) >= len(test_views):
+            problems.append(
+                f"  {folder.name}/: there are only {len(test_views)} test views "
+                "(numbered from 0, sorted by name)"
+            )
+            continue
+        view = test_views[int(folder.name)]
+        for path in sorted(folder.iterdir(), key=lambda path: path.name):
+            if path.name.startswith(".") or path.suffix != ".png":
+                logger.info("ignored: %s is not a png mask", path)
+                continue
+            problem = _mask_problem(path, view)
+            if problem:
+                problems.append(f"  {folder.name}/{path.name}: {problem}")
+            masks.append(path)
+    if problems:
+        raise InputError(
+            f"masks in {mask_dir} do not fit the test views (images/ without images_train/):\n"
+            + "\n".join(problems)
+            + "\nCorrect or remove them."
+        )
+    return masks
+
+
+def _mask_problem(path: Path, view: View) -> str | None:
+    try:
+        with Image.open(path) as mask:
+            mask.load()
+            width, height = mask.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        return f"unreadable ({error})"
+    if (width, height) == (view.width, view.height):
+        return None
+    size = f"{width} x {height} px, but its view {view.name} is {view.width} x {view.height} px"
+    # The protocol resizes predictions to the annotation, so another resolution is no fault;
+    # another shape of the frame (beyond rounding) is.
+    if abs(width * view.height - height * view.width) > max(view.width, view.height):
+        return size
+    logger.warning("mask %s/%s: %s; scored at the mask's size", path.parent.name, path.name, size)
+    return None
+
+
+def _read_ground_truth(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        truth = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); correct or remove it") from error
+    if not isinstance(truth, dict) or not isinstance(truth.get("prompts"), list):
+        raise InputError(f"{path} has no list `prompts`; correct or remove it")
+    return truth
+
+
+def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
+    listed = [str(prompt) for prompt in truth["prompts"]] if truth else []
+    return listed + sorted(annotated - set(listed))
+
+
+def _link_id_maps(source: Path, target: Path, views: list[View]) -> bool:
+    """Link the ID maps of ``views``; True if there are any. Views without one are logged."""
+    if not source.is_dir():
+        return False
+    missing = []
+    for view in views:
+        path = source / f"{view.stem}.png"
+        if path.is_file():
+            link(path, target / path.name)
+        else:
+            missing.append(view.stem)
+    if missing:
+        logger.warning("%s lacks %d of %d views: %s", source, len(missing), len(views), missing[:5])
+    return len(missing) < len(views)

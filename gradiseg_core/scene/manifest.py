@@ -1,0 +1,155 @@
+"""The scene's manifest, ``scene.json``: which views exist, how they are split, what is annotated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gradiseg_core.errors import InputError
+
+FILE_NAME = "scene.json"
+
+
+class View(BaseModel):
+    """One photograph of the scene.
+
+    Attributes:
+        name: File name in ``images/``, with suffix.
+        split: Whether the view trains or tests.
+        test_index: k of ``test_mask/<k>``: its place among the test views by name; None in training.
+        width: Upright width, px.
+        height: Upright height, px.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    split: Literal["train", "test"]
+    test_index: int | None = None
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix."""
+        return self.name.rsplit(".", 1)[0]
+
+
+class Available(BaseModel):
+    """Which optional parts the scene folder holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    test_mask: bool = False
+    gt_ids: bool = False
+    ground_truth: bool = False
+    object_mask: bool = False
+    sparse: bool = False
+
+
+class SceneManifest(BaseModel):
+    """All that later stages need to know about a scene folder.
+
+    Attributes:
+        name: The scene's name in the configuration.
+        source: Where it came from.
+        views: All views, sorted by name.
+        prompts: Annotated phrases, in the order of the tables.
+        has: The optional parts that are present.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    source: Literal["demo", "folder", "lerf_mask"]
+    views: list[View] = Field(min_length=1)
+    prompts: list[str] = []
+    has: Available = Available()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SceneManifest:
+        names = [view.name for view in self.views]
+        if names != sorted(names):
+            raise ValueError("views are not sorted by name")
+        stems = [view.stem for view in self.views]
+        if len(set(stems)) != len(stems):
+            raise ValueError("two views share a name (without suffix)")
+        for k, view in enumerate(self.test_views):
+            if view.test_index != k:
+                raise ValueError(f"test view {view.name} has test_index {view.test_index}, not {k}")
+        for view in self.train_views:
+            if view.test_index is not None:
+                raise ValueError(f"training view {view.name} has a test_index")
+        if len(set(self.prompts)) != len(self.prompts):
+            raise ValueError("a prompt is listed twice")
+        return self
+
+    @property
+    def train_views(self) -> list[View]:
+        """Training views, sorted by name."""
+        return [view for view in self.views if view.split == "train"]
+
+    @property
+    def test_views(self) -> list[View]:
+        """Test views, sorted by name; ``test_views[k]`` belongs to ``test_mask/<k>``."""
+        return [view for view in self.views if view.split == "test"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of every view, px."""
+        return self.views[0].width, self.views[0].height
+
+    def save(self, scene_dir: Path) -> None:
+        """Write ``scene_dir/scene.json``."""
+        text = json.dumps(self.model_dump(), indent=1, ensure_ascii=False)
+        (scene_dir / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, scene_dir: Path) -> SceneManifest:
+        """Read ``scene_dir/scene.json``.
+
+        Raises:
+            InputError: If the file is missing, is not JSON, or contradicts itself.
+        """
+        path = scene_dir / FILE_NAME
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise InputError(f"no {FILE_NAME} in {scene_dir}: run stage `scene` first") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+            raise InputError(
+                f"{path} is not a valid manifest ({error}); delete it and rerun stage `scene`"
+            ) from error
+
+
+def split_views(names: Sequence[str], size: tuple[int, int], test_names: set[str]) -> list[View]:
+    """Return the views sorted by name, those in ``test_names`` numbered as test views.
+
+    Args:
+        names: File names of all images.
+        size: Their (width, height), px.
+        test_names: The file names that are held out.
+    """
+    views, k = [], 0
+    for name in sorted(names):
+        is_test = name in test_names
+        views.append(
+            View(
+                name=name,
+                split="test" if is_test else "train",
+                test_index=k if is_test else None,
+                width=size[0],
+                height=size[1],
+            )
+        )
+        k += is_test
+    return views
+
+
+def every_nth(names: Sequence[str], n: int) -> set[str]:
+    """Return every ``n``-th of ``names`` in sorted order, the first included."""
+    return set(sorted(names)[::n])
