@@ -37,7 +37,7 @@ float32x16 = Float32x16()
 
 @register_model(Float32x16)
 class _Model(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager, kind):  # noqa: ANN001
+    def __init__(self, manager, kind):
         super().__init__(manager, kind, _FLOATS)
 
 
@@ -62,15 +62,15 @@ def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     return builder.call(function, args)
 
 
-def _pointer(context, builder, array_type, array, index):  # noqa: ANN001, ANN202
+def _pointer(context, builder, array_type, array, index):
     """Return the vector pointer to ``array[index]``."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
 
 
 @intrinsic
-def load(typingctx, array, index):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+def load(typingctx, array, index):  # noqa: D103
+    def generate(context, builder, signature, args):
         at = context.cast(builder, args[1], signature.args[1], types.intp)
         pointer = _pointer(context, builder, signature.args[0], args[0], at)
         return builder.load(pointer, align=4)
@@ -79,8 +79,8 @@ def load(typingctx, array, index):  # noqa: ANN001, ANN201, D103
 
 
 @intrinsic
-def store(typingctx, array, index, value):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+def store(typingctx, array, index, value):  # noqa: D103
+    def generate(context, builder, signature, args):
         at = context.cast(builder, args[1], signature.args[1], types.intp)
         pointer = _pointer(context, builder, signature.args[0], args[0], at)
         builder.store(args[2], pointer, align=4)
@@ -90,8 +90,8 @@ def store(typingctx, array, index, value):  # noqa: ANN001, ANN201, D103
 
 
 @intrinsic
-def splat(typingctx, scalar):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+def splat(typingctx, scalar):  # noqa: D103
+    def generate(context, builder, signature, args):
         return _splat(builder, context.cast(builder, args[0], signature.args[0], types.float32))
 
     return float32x16(scalar), generate
@@ -102,20 +102,20 @@ def _operation(arity: int, build: Callable) -> Callable:
     if arity == 1:
 
         @intrinsic
-        def unary(typingctx, a):  # noqa: ANN001, ANN202
+        def unary(typingctx, a):
             return float32x16(a), lambda context, builder, signature, args: build(builder, *args)
 
         return unary
     if arity == 2:
 
         @intrinsic
-        def binary(typingctx, a, b):  # noqa: ANN001, ANN202
+        def binary(typingctx, a, b):
             return float32x16(a, b), lambda context, builder, signature, args: build(builder, *args)
 
         return binary
 
     @intrinsic
-    def ternary(typingctx, a, b, c):  # noqa: ANN001, ANN202
+    def ternary(typingctx, a, b, c):
         return float32x16(a, b, c), lambda context, builder, signature, args: build(builder, *args)
 
     return ternary
@@ -137,7 +137,7 @@ def _build_exp2(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.bitcast(builder.add(builder.bitcast(value, _INTS), bits), _FLOATS)
 
 
-# Minimax polynomial of 2**f on [-1/2, 1/2], highest power first; relative error 7.5e-8 before rounding.
+# Minimax polynomial of 2**f on [-1/2, 1/2], highest power first; relative error 7.5e-8.
 _EXP2 = (
     1.3276457946e-3,
     9.6755413235e-3,
@@ -158,8 +158,8 @@ exp2 = _operation(1, _build_exp2)
 
 
 @intrinsic
-def total(typingctx, vector):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+def total(typingctx, vector):  # noqa: D103
+    def generate(context, builder, signature, args):
         value, width = args[0], LANES
         while width > 1:
             # Halves are added pairwise, in a fixed order, so that the sum is reproducible.
@@ -179,13 +179,13 @@ def total(typingctx, vector):  # noqa: ANN001, ANN201, D103
 
 
 @intrinsic
-def positive_below(typingctx, vector, limit):  # noqa: ANN001, ANN201, D103
+def positive_below(typingctx, vector, limit):
     """Return bit ``l`` set where ``0 <= vector[l] < limit`` (limit >= 0; never for a NaN).
 
     Negative floats have their sign bit set, so one unsigned comparison of the bits does both.
     """
 
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
+    def generate(context, builder, signature, args):
         scalar = context.cast(builder, args[1], signature.args[1], types.float32)
         bound = builder.bitcast(_splat(builder, scalar), _INTS)
         inside = builder.icmp_unsigned("<", builder.bitcast(args[0], _INTS), bound)

@@ -120,18 +120,18 @@ def _padded(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _loss_bands(  # noqa: ANN202
-    features,  # noqa: ANN001
-    labels,  # noqa: ANN001
-    pixel_weights,  # noqa: ANN001
-    scaled,  # noqa: ANN001
-    plain,  # noqa: ANN001
-    scaled_bias,  # noqa: ANN001
-    scale,  # noqa: ANN001
-    losses,  # noqa: ANN001
-    gradient,  # noqa: ANN001
-    for_weight,  # noqa: ANN001
-    for_bias,  # noqa: ANN001
+def _loss_bands(
+    features,
+    labels,
+    pixel_weights,
+    scaled,
+    plain,
+    scaled_bias,
+    scale,
+    losses,
+    gradient,
+    for_weight,
+    for_bias,
 ):
     """Run every band's blocks; see ``cross_entropy`` for the outputs."""
     num_pixels, dim = features.shape
@@ -176,7 +176,7 @@ def _loss_bands(  # noqa: ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _fill_columns(features, first, count, columns):  # noqa: ANN001, ANN202
+def _fill_columns(features, first, count, columns):
     """Write a block's encodings as ``columns`` [D, BLOCK], zero beyond ``count``."""
     dim = features.shape[1]
     if count < BLOCK:
@@ -187,7 +187,7 @@ def _fill_columns(features, first, count, columns):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _logits(columns, scaled, scaled_bias, dim, logits, top):  # noqa: ANN001, ANN202
+def _logits(columns, scaled, scaled_bias, dim, logits, top):
     """Write ``logits`` [C, BLOCK] (times log2 e) and their maximum over classes ``top``."""
     for half in range(0, BLOCK, 2 * v.LANES):
         top0 = v.splat(-3e38)
@@ -229,7 +229,7 @@ def _logits(columns, scaled, scaled_bias, dim, logits, top):  # noqa: ANN001, AN
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _exponentials(logits, top, classes, mass):  # noqa: ANN001, ANN202
+def _exponentials(logits, top, classes, mass):
     """Replace logits by 2**(logit - top) and write their sum over classes ``mass``."""
     for lane in range(0, BLOCK, v.LANES):
         highest = v.load(top, lane)
@@ -242,7 +242,7 @@ def _exponentials(logits, top, classes, mass):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _target_logits(labels, pixel_weights, first, count, logits, top):  # noqa: ANN001, ANN202
+def _target_logits(labels, pixel_weights, first, count, logits, top):
     """Return ``-sum_l w_l (z_y - m)`` of a block."""
     total = 0.0
     for pixel in range(count):
@@ -254,7 +254,7 @@ def _target_logits(labels, pixel_weights, first, count, logits, top):  # noqa: A
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _finish_mass(pixel_weights, first, count, mass):  # noqa: ANN001, ANN202
+def _finish_mass(pixel_weights, first, count, mass):
     """Return ``sum_l w_l ln(mass_l)``; replace ``mass`` by ``w_l / mass_l``, 0 beyond ``count``."""
     total = 0.0
     if pixel_weights.size > 0:
@@ -275,19 +275,19 @@ def _finish_mass(pixel_weights, first, count, mass):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _gradients_of_block(  # noqa: ANN202
-    features,  # noqa: ANN001
-    plain,  # noqa: ANN001
-    scale,  # noqa: ANN001
-    first,  # noqa: ANN001
-    count,  # noqa: ANN001
-    deviations,  # noqa: ANN001
-    factor,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    result,  # noqa: ANN001
-    gradient,  # noqa: ANN001
-    for_weight,  # noqa: ANN001
-    for_bias,  # noqa: ANN001
+def _gradients_of_block(
+    features,
+    plain,
+    scale,
+    first,
+    count,
+    deviations,
+    factor,
+    rows,
+    result,
+    gradient,
+    for_weight,
+    for_bias,
 ):
     """Write a block's dx and add its share of dW and of db (16 partial sums a class).
 
@@ -331,7 +331,7 @@ def _gradients_of_block(  # noqa: ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):  # noqa: ANN001, ANN202
+def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     """Add a register tile: ``out[at + r out_row :] += sum_k a[a_at + r a_row + k a_step] b[k]``.
 
     Eight rows r of 16 columns; row k of b starts at ``b_at + k * out_row``.
@@ -366,7 +366,7 @@ def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):  # 
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _argmax_bands(features, scaled, scaled_bias, best):  # noqa: ANN001, ANN202
+def _argmax_bands(features, scaled, scaled_bias, best):
     """Write the most probable class of every encoding."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
@@ -391,7 +391,7 @@ def _argmax_bands(features, scaled, scaled_bias, best):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _softmax_bands(features, scaled, scaled_bias, ids, chosen):  # noqa: ANN001, ANN202
+def _softmax_bands(features, scaled, scaled_bias, ids, chosen):
     """Write the probabilities of ``ids`` for every encoding."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size

@@ -60,14 +60,14 @@ def run(
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _l1_rows(x, y, row, scale, gradient, sums):  # noqa: ANN001, ANN202
+def _l1_rows(x, y, row, scale, gradient, sums):
     """Sum |x - y| of every row; write its gradient times ``scale`` unless it is empty."""
     for r in prange(sums.shape[0]):
         sums[r, 0] = _l1_row(x, y, r * row, row, scale, gradient)
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _l1_row(x, y, start, row, scale, gradient):  # noqa: ANN001, ANN202
+def _l1_row(x, y, start, row, scale, gradient):
     total = 0.0
     for j in range(start, start + row):
         difference = x[j] - y[j]
@@ -78,7 +78,7 @@ def _l1_row(x, y, start, row, scale, gradient):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _blur_rows(x, y, row, stride, height, weights, blurred):  # noqa: ANN001, ANN202
+def _blur_rows(x, y, row, stride, height, weights, blurred):
     """Pass 1: ``blurred[r + 5, m]`` is row r of map m (x, y, x^2 + y^2, xy) blurred along it."""
     for r in prange(height + 2 * WINDOW_RADIUS):
         inside = r - WINDOW_RADIUS
@@ -91,7 +91,7 @@ def _blur_rows(x, y, row, stride, height, weights, blurred):  # noqa: ANN001, AN
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _fill_row(x, y, start, row, stride, padded):  # noqa: ANN001, ANN202
+def _fill_row(x, y, start, row, stride, padded):
     """Write the four maps of one row into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
     for j in range(row):
@@ -104,7 +104,7 @@ def _fill_row(x, y, start, row, stride, padded):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _blur_along(padded, maps, stride, weights, out, start):  # noqa: ANN001, ANN202
+def _blur_along(padded, maps, stride, weights, out, start):
     """Blur ``padded`` [maps, PAD + stride + PAD] along the row into ``out[start:]``."""
     length = stride + 2 * PAD
     for m in range(maps):
@@ -116,7 +116,7 @@ def _blur_along(padded, maps, stride, weights, out, start):  # noqa: ANN001, ANN
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradient):  # noqa: ANN001, ANN202
+def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradient):
     """Pass 2: sum SSIM of every row; ``partials[r + 5, m]`` is A, B or C blurred along row r."""
     for r in prange(height + 2 * WINDOW_RADIUS):
         inside = r - WINDOW_RADIUS
@@ -131,7 +131,7 @@ def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradi
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _ssim_row(row, stride, r, weights, blurred, padded):  # noqa: ANN001, ANN202
+def _ssim_row(row, stride, r, weights, blurred, padded):
     """Write A, B, C and SSIM of row ``r`` into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
     two = v.splat(2.0)
@@ -168,7 +168,7 @@ def _ssim_row(row, stride, r, weights, blurred, padded):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _sum_tail_cleared(padded, row, stride):  # noqa: ANN001, ANN202
+def _sum_tail_cleared(padded, row, stride):
     """Zero what a row's last vector wrote beyond the picture; return the sum of map 3 (SSIM)."""
     length = stride + 2 * PAD
     for m in range(4):
@@ -181,7 +181,7 @@ def _sum_tail_cleared(padded, row, stride):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
-def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradient, sums):  # noqa: ANN001, ANN202
+def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradient, sums):
     """Pass 3: sum |x - y| of every row and assemble the gradient unless it is empty.
 
     ``scales`` are dLoss/d|x - y| and dLoss/dSSIM of one value.
@@ -199,7 +199,7 @@ def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradien
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def _combine(padded, stride, r, weights, partials, scale, combined):  # noqa: ANN001, ANN202
+def _combine(padded, stride, r, weights, partials, scale, combined):
     """Write ``scale * (G*A + 2 x (G*B) + y (G*C))`` of row ``r``; ``padded`` is [x, y]."""
     for j in range(0, stride, v.LANES):
         a = v.splat(0.0)

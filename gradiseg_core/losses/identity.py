@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 BACKENDS = ("cpu", "torch")
 FUSED_DIMS = (8, 16, 32)  # encoding sizes that the fused kernels are compiled for
@@ -69,7 +71,7 @@ class IdentityClassifier(nn.Module):
 
     def forward(self, encodings: Tensor) -> Tensor:
         """Return logits, [..., D] to [..., C] (materialised: for few encodings)."""
-        return F.linear(encodings, self.weight, self.bias)
+        return functional.linear(encodings, self.weight, self.bias)
 
 
 def identity_loss(
@@ -178,9 +180,9 @@ def _plain_loss(
     target = labels.reshape(-1).long()
     scale = 1.0 / math.log(classifier.num_classes)
     if pixel_weights is None:
-        return F.cross_entropy(logits, target) * scale
+        return functional.cross_entropy(logits, target) * scale
     weights = pixel_weights.reshape(-1).to(logits.dtype)
-    losses = F.cross_entropy(logits, target, reduction="none")
+    losses = functional.cross_entropy(logits, target, reduction="none")
     return (losses * weights).sum() / _weight_sum(weights) * scale
 
 
@@ -194,7 +196,7 @@ class _Fused(torch.autograd.Function):
     """The loss and all its gradients in one go; backward only scales them."""
 
     @staticmethod
-    def forward(ctx, features, labels, weight, bias, pixel_weights):  # noqa: ANN001, ANN205
+    def forward(ctx, features, labels, weight, bias, pixel_weights):
         from gradiseg_core.losses import _identity_kernels as kernels
 
         num_classes, dim = weight.shape
@@ -219,7 +221,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):  # noqa: ANN001, ANN205
+    def backward(ctx, grad):
         for_features, for_weight, for_bias = ctx.saved_tensors
         if grad.item() != 1.0:
             for_features, for_weight, for_bias = (
@@ -228,10 +230,12 @@ class _Fused(torch.autograd.Function):
         return for_features, None, for_weight, for_bias, None
 
 
-def _arrays(flat: Tensor, classifier: IdentityClassifier):  # noqa: ANN202
+def _arrays(
+    flat: Tensor, classifier: IdentityClassifier
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return encodings, weight and bias as contiguous arrays."""
-    tensors = (flat, classifier.weight.detach(), classifier.bias.detach())
-    return tuple(tensor.contiguous().numpy() for tensor in tensors)
+    weight, bias = classifier.weight.detach(), classifier.bias.detach()
+    return flat.contiguous().numpy(), weight.contiguous().numpy(), bias.contiguous().numpy()
 
 
 def _can_fuse(features: Tensor, classifier: IdentityClassifier) -> bool:

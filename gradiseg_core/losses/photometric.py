@@ -1,8 +1,8 @@
 """The photometric loss: ``(1 - lambda) * L1 + lambda * (1 - SSIM)``.
 
 Notation, per pixel and channel, with G the 11 x 11 Gaussian window of sigma 1.5 px:
-``mu_x = G*x``, ``mu_y = G*y``, ``s_xy = G*(xy) - mu_x mu_y``, ``s_2 = G*(x^2 + y^2) - mu_x^2 - mu_y^2``
-(only the sum of the two variances is ever needed) and
+``mu_x = G*x``, ``mu_y = G*y``, ``s_xy = G*(xy) - mu_x mu_y``,
+``s_2 = G*(x^2 + y^2) - mu_x^2 - mu_y^2`` (only the sum of the two variances is ever needed) and
 
     SSIM = (2 mu_x mu_y + C1) (2 s_xy + C2) / ((mu_x^2 + mu_y^2 + C1) (s_2 + C2)).
 
@@ -19,9 +19,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 WINDOW_RADIUS = 5  # px
 WINDOW_SIGMA = 1.5  # px
@@ -138,8 +138,8 @@ def _blur(maps: Tensor) -> Tensor:
     """Convolve [B, H, W, C] with the window along H and W, zeros outside."""
     weights = torch.tensor(window(), dtype=maps.dtype, device=maps.device)
     planes = maps.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(1)  # [B*C, 1, H, W]
-    planes = F.conv2d(planes, weights.view(1, 1, 1, -1), padding=(0, WINDOW_RADIUS))
-    planes = F.conv2d(planes, weights.view(1, 1, -1, 1), padding=(WINDOW_RADIUS, 0))
+    planes = functional.conv2d(planes, weights.view(1, 1, 1, -1), padding=(0, WINDOW_RADIUS))
+    planes = functional.conv2d(planes, weights.view(1, 1, -1, 1), padding=(WINDOW_RADIUS, 0))
     return planes.view(maps.shape[0], maps.shape[3], *maps.shape[1:3]).permute(0, 2, 3, 1)
 
 
@@ -147,7 +147,7 @@ class _Fused(torch.autograd.Function):
     """L1, SSIM and the gradient of their mixture in one go; backward only scales it."""
 
     @staticmethod
-    def forward(ctx, rendered, target, lambda_dssim):  # noqa: ANN001, ANN205
+    def forward(ctx, rendered, target, lambda_dssim):
         from gradiseg_core.losses import _photometric_kernels as kernels
 
         l1, similarity, gradient = kernels.run(
@@ -169,7 +169,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad, _l1, _ssim):  # noqa: ANN001, ANN205
+    def backward(ctx, grad, _l1, _ssim):
         (gradient,) = ctx.saved_tensors
         return gradient if grad.item() == 1.0 else gradient * grad, None, None
 

@@ -1,16 +1,16 @@
 """The spatial loss L_3d (Eq. 3): neighbours should have the same identity.
 
 Notation: samples i [M], their neighbours j [M, K], classifier F. Eq. 3 sums the Kullback-Leibler
-divergence ``sum_c F(e_i)_c log(F(e_i)_c / F(e_j)_c)`` over all pairs; like Gaussian Grouping we take
-its mean over the pairs and divide by the number of classes. Gradients flow to both encodings and to
-F. Gaussian Grouping counts each sample as its own first neighbour (a pair that is always 0); the
-neighbour searches of this project leave it out.
+divergence ``sum_c F(e_i)_c log(F(e_i)_c / F(e_j)_c)`` over all pairs; like Gaussian Grouping we
+take its mean over the pairs and divide by the number of classes. Gradients flow to both encodings
+and to F. Gaussian Grouping counts each sample as its own first neighbour (a pair that is always 0);
+the neighbour searches of this project leave it out.
 """
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from gradiseg_core.losses.identity import IdentityClassifier
 
@@ -48,8 +48,10 @@ def neighbour_kl(
             f"got {tuple(sample.shape)} and {tuple(neighbours.shape)}"
         )
     row, column = (neighbours >= 0).nonzero(as_tuple=True)  # [P], the valid pairs
-    own = F.log_softmax(classifier(identities[sample]), dim=-1)  # [M, C]
-    other = F.log_softmax(classifier(identities[neighbours[row, column]]), dim=-1)  # [P, C]
+    own = functional.log_softmax(classifier(identities[sample]), dim=-1)  # [M, C]
+    other = functional.log_softmax(
+        classifier(identities[neighbours[row, column]]), dim=-1
+    )  # [P, C]
     if stop_target:
         other = other.detach()
     own = own[row]  # [P, C]

@@ -37,45 +37,75 @@ def run(
 ) -> NDArray[np.int64]:
     """Return the k nearest ahead of every sample, [M, k], padded with -1."""
     count = len(means)
-    centre = means.mean(axis=0, dtype=np.float64)
-    centre = np.where(np.isfinite(centre), centre, 0.0).astype(np.float32)
+    stride = max(count // PRIMING, 1)
+    subset = means[::stride][:TILE]
+    # Any centre is right; a finite one near the middle keeps the filter's margin small.
+    subset = subset[np.isfinite(subset).all(axis=1)]
+    centre = subset.mean(axis=0) if len(subset) else np.zeros(3, dtype=np.float32)
     tiles = -(-count // TILE)
-    # Tiles of [3, TILE] coordinates; beyond the last Gaussian NaN, which no comparison lets pass.
-    coordinates = np.full((tiles, 3, TILE), np.nan, dtype=np.float32)
-    reach = np.zeros(tiles, dtype=np.float32)
-    _tile_means(means, centre, coordinates, reach)
+    # Tiles of [3, TILE] coordinates, the last one of the subset, aligned to cache lines; beyond
+    # the last Gaussian stands NaN, which no comparison lets pass.
+    buffer = np.empty((tiles + 1) * 3 * TILE + v.LANES, dtype=np.float32)
+    start = -(buffer.ctypes.data // buffer.itemsize) % v.LANES
+    coordinates = buffer[start : start + (tiles + 1) * 3 * TILE]
+    reach = np.zeros(tiles + 1, dtype=np.float32)
+    _tile_means(means, stride, centre, coordinates, reach)
     found = np.full((len(sample), k), -1, dtype=np.int64)
-    _search(means, sample, directions, centre, coordinates.reshape(-1), reach, found)
+    _search(means, sample, directions, stride, centre, coordinates, reach, found)
     return found
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _tile_means(means, centre, coordinates, reach):  # noqa: ANN001, ANN202
+def _tile_means(means, stride, centre, coordinates, reach):
     """Write centred coordinates tile by tile, and every tile's largest absolute coordinate."""
     for tile in prange(reach.size):
         first = tile * TILE
+        step = 1
+        if tile == reach.size - 1:
+            first = 0
+            step = stride
         highest = np.float32(0.0)
-        for j in range(min(TILE, means.shape[0] - first)):
-            for axis in range(3):
-                value = means[first + j, axis] - centre[axis]
-                coordinates[tile, axis, j] = value
-                if abs(value) > highest:
-                    highest = abs(value)
+        for axis in range(3):
+            base = (tile * 3 + axis) * TILE
+            for place in range(TILE):
+                j = first + place * step
+                if j < means.shape[0]:
+                    value = means[j, axis] - centre[axis]
+                    coordinates[base + place] = value
+                    if abs(value) > highest:
+                        highest = abs(value)
+                else:
+                    coordinates[base + place] = np.float32(np.nan)
         reach[tile] = highest
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _search(means, sample, directions, centre, coordinates, reach, found):  # noqa: ANN001, ANN202
+def _search(means, sample, directions, stride, centre, coordinates, reach, found):
     """Fill ``found`` group of samples by group."""
     count, k = found.shape
+    tiles = reach.size - 1
     for group in prange(-(-count // GROUP)):
         first = group * GROUP
         last = min(first + GROUP, count)
         distances = np.full((GROUP, k), np.inf)
-        worst = np.empty(GROUP)
+        worst = np.full(GROUP, -1.0)
         for row in range(first, last):
-            worst[row - first] = _bound(means, sample[row], directions[row], k)
-        for tile in range(reach.size):
+            if not np.isnan(directions[row, 0]):
+                worst[row - first] = _pass_tile(
+                    means,
+                    sample[row],
+                    directions[row],
+                    centre,
+                    coordinates,
+                    tiles,
+                    0,
+                    stride,
+                    reach[tiles],
+                    np.inf,
+                    np.full(k, np.inf),
+                    np.empty(k, dtype=np.int64),
+                )
+        for tile in range(tiles):
             for row in range(first, last):
                 if worst[row - first] > 0.0:
                     worst[row - first] = _pass_tile(
@@ -85,6 +115,8 @@ def _search(means, sample, directions, centre, coordinates, reach, found):  # no
                         centre,
                         coordinates,
                         tile,
+                        tile * TILE,
+                        1,
                         reach[tile],
                         worst[row - first],
                         distances[row - first],
@@ -93,7 +125,7 @@ def _search(means, sample, directions, centre, coordinates, reach, found):  # no
 
 
 @njit(cache=True, error_model="numpy")
-def _ahead(means, i, j, u):  # noqa: ANN001, ANN202
+def _ahead(means, i, j, u):
     """Return d = (p_j - p_i) . u in float64."""
     d = (np.float64(means[j, 0]) - np.float64(means[i, 0])) * np.float64(u[0])
     d += (np.float64(means[j, 1]) - np.float64(means[i, 1])) * np.float64(u[1])
@@ -101,26 +133,24 @@ def _ahead(means, i, j, u):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, error_model="numpy")
-def _bound(means, i, u, k):  # noqa: ANN001, ANN202
-    """Return an upper bound of the k-th smallest d > 0; -1 where there is no direction."""
-    if np.isnan(u[0]):
-        return -1.0
-    smallest = np.full(k, np.inf)
-    step = max(means.shape[0] // PRIMING, 1)
-    for j in range(0, means.shape[0], step):
-        d = _ahead(means, i, j, u)
-        if j != i and d > 0.0 and d < smallest[k - 1]:
-            place = k - 1
-            while place > 0 and smallest[place - 1] > d:
-                smallest[place] = smallest[place - 1]
-                place -= 1
-            smallest[place] = d
-    return smallest[k - 1]
+def _pass_tile(
+    means,
+    i,
+    u,
+    centre,
+    coordinates,
+    tile,
+    first,
+    step,
+    reach,
+    worst,
+    distances,
+    found,
+):
+    """Insert what one tile holds into a sample's sorted list; return the new ``worst``.
 
-
-@njit(cache=True, error_model="numpy")
-def _pass_tile(means, i, u, centre, coordinates, tile, reach, worst, distances, found):  # noqa: ANN001, ANN202
-    """Insert what one tile holds into a sample's sorted list; return the new ``worst``."""
+    Place j of the tile is Gaussian ``first + j * step``.
+    """
     p0 = means[i, 0] - centre[0]
     p1 = means[i, 1] - centre[1]
     p2 = means[i, 2] - centre[2]
@@ -147,13 +177,14 @@ def _pass_tile(means, i, u, centre, coordinates, tile, reach, worst, distances, 
             continue
         for lane in range(2 * v.LANES):
             if (hits >> np.uint32(lane)) & np.uint32(1):
-                worst = _insert(means, i, tile * TILE + j + lane, u, worst, distances, found)
+                at = first + (j + lane) * step
+                worst = _insert(means, i, at, u, worst, distances, found)
         limit = np.float32(worst) + np.float32(2.0) * margin
     return worst
 
 
 @njit(cache=True, error_model="numpy")
-def _insert(means, i, j, u, worst, distances, found):  # noqa: ANN001, ANN202
+def _insert(means, i, j, u, worst, distances, found):
     """Insert Gaussian j if it lies ahead and near enough; return the new ``worst``."""
     k = distances.size
     d = _ahead(means, i, j, u)

@@ -67,7 +67,7 @@ class GlobalKnn:
             raise ValueError(f"k must be at least 1, got {k}")
         chosen = sample.detach().cpu().numpy()
         count = len(self._points)
-        if chosen.size and not (0 <= chosen.min() and chosen.max() < count):
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < count):
             raise ValueError(
                 f"samples {chosen.min()}..{chosen.max()} lie outside the tree of {count} "
                 "Gaussians: call update(means) after adding or removing Gaussians"

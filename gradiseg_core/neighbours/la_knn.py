@@ -1,8 +1,8 @@
 """Locally aware KNN (LA-KNN, Section 3.5, Eq. 4): neighbours ahead of a moving Gaussian.
 
-Notation: a sample i at p_i moves along the unit direction u_i; ``d_j = (p_j - p_i) . u_i`` is how far
-ahead of it Gaussian j lies. The neighbours of i are the k Gaussians j != i of smallest ``d_j > 0``:
-a half space, although the text of Figure 4 speaks of 180 degrees.
+Notation: a sample i at p_i moves along the unit direction u_i; ``d_j = (p_j - p_i) . u_i`` is how
+far ahead of it Gaussian j lies. The neighbours of i are the k Gaussians j != i of smallest
+``d_j > 0``: a half space, although the text of Figure 4 speaks of 180 degrees.
 
 Read literally, Eq. 4 ranges over all Gaussians (``candidates="all"``) and prefers whatever lies in
 the thin slab just ahead of p_i, however far to the side. "Local" in the name suggests a local
@@ -49,8 +49,9 @@ def la_knn(
             in the precision of ``means``). Both need memory for a part of the M x N pairs only.
 
     Returns:
-        [M, k] int64, smallest d first, the smaller index first among equals with "all" (the nearer
-        candidate otherwise); -1 where fewer than k lie ahead.
+        [M, k] int64, smallest d first; among equals the smaller index first with "all" (any order
+        from the "torch" backend), the nearer one first among candidates. -1 where fewer than k lie
+        ahead.
 
     Raises:
         ValueError: If shapes disagree, an index does not exist, or k, ``candidates`` or the
@@ -137,7 +138,7 @@ def _check(
             "expected sample [M] and directions [M, 3], "
             f"got {tuple(sample.shape)} and {tuple(directions.shape)}"
         )
-    if len(sample) and not (0 <= int(sample.min()) and int(sample.max()) < len(means)):
+    if len(sample) and not (int(sample.min()) >= 0 and int(sample.max()) < len(means)):
         raise ValueError(
             f"samples {int(sample.min())}..{int(sample.max())} lie outside {len(means)} Gaussians"
         )
