@@ -1,195 +1,309 @@
-"""Explicit vectors of 16 floats inside numba kernels.
+"""Sixteen float32 lanes as one value inside numba kernels.
 
-LLVM's automatic vectoriser gives up on loops that touch many arrays (it would have to prove that
-they do not overlap) and never keeps a tile of accumulators in registers. A kernel written with
-these functions says what it wants: ``load`` 16 neighbours, ``fma`` them, ``store`` them. LLVM maps
-one such vector to one 512-bit register where there are any, and to two or four narrower ones
-elsewhere, so the code is the same on every processor.
+numba vectorises plain loops, but only innermost ones, and keeps no accumulators in registers across
+them. Kernels whose time matters most are therefore written with explicit vectors: ``f32x16`` is an
+LLVM ``<16 x float>``, which is one AVX-512 register and which LLVM splits on smaller machines.
 
-All functions are for use inside ``numba.njit`` only. Indices are in floats into a contiguous
-one-dimensional float32 array; nothing checks bounds.
+Inside a kernel: ``+ - *`` between vectors, or a vector and a number; ``>= <= >`` give masks, ``&``
+joins masks; the functions below do the rest. Indices count float32s from an array's start and are
+not checked: arrays must be contiguous. Multiplications and additions may be contracted to fused
+ones; nothing else of IEEE arithmetic is given up, except in :func:`reciprocal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.core import types
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+_F32 = ir.FloatType()
+_I32 = ir.IntType(32)
+_VF = ir.VectorType(_F32, LANES)
+_VI = ir.VectorType(_I32, LANES)
+_VM = ir.VectorType(ir.IntType(1), LANES)
+_CONTRACT = ("contract",)
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_INTS = ir.VectorType(ir.IntType(32), LANES)
 
-
-class Float32x16(types.Type):
-    """The numba type of a vector of 16 float32."""
+class FloatVector(types.Type):
+    """The type of sixteen float32 lanes."""
 
     def __init__(self) -> None:
-        super().__init__(name="Float32x16")
+        super().__init__(name="f32x16")
 
 
-float32x16 = Float32x16()
+class IntVector(types.Type):
+    """The type of sixteen int32 lanes."""
+
+    def __init__(self) -> None:
+        super().__init__(name="i32x16")
 
 
-@register_model(Float32x16)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager, kind):  # noqa: ANN001
-        super().__init__(manager, kind, _FLOATS)
+class MaskVector(types.Type):
+    """The type of sixteen booleans."""
+
+    def __init__(self) -> None:
+        super().__init__(name="mask16")
 
 
-def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
-    """Return ``scalar`` (float or i32) in every lane."""
-    vector = _FLOATS if isinstance(scalar.type, ir.FloatType) else _INTS
-    zeros = ir.Constant(_INTS, [0] * LANES)
-    first = builder.insert_element(
-        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+f32x16, i32x16, mask16 = FloatVector(), IntVector(), MaskVector()
 
 
-def _constant(value: float) -> ir.Constant:
-    return ir.Constant(_FLOATS, [value] * LANES)
+def _register(kind: type, lanes: ir.Type) -> None:
+    @register_model(kind)
+    class _Model(models.PrimitiveModel):
+        def __init__(self, dmm: Any, fe_type: Any) -> None:
+            super().__init__(dmm, fe_type, lanes)
 
 
-def _call(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
-    """Call LLVM's own vector function ``name`` on float vectors."""
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * len(args))
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
-    return builder.call(function, args)
+_register(FloatVector, _VF)
+_register(IntVector, _VI)
+_register(MaskVector, _VM)
 
 
-def _pointer(context, builder, array_type, array, index):  # noqa: ANN001, ANN202
-    """Return the vector pointer to ``array[index]``."""
+def _broadcast(builder: Any, scalar: Any, lanes: ir.VectorType) -> Any:
+    """Return a vector with the scalar in every lane."""
+    one = builder.insert_element(ir.Constant(lanes, ir.Undefined), scalar, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(lanes, ir.Undefined), zeros)
+
+
+def _as_float_vector(context: Any, builder: Any, value: Any, kind: Any) -> Any:
+    """Return a vector, or a number of any kind in every lane."""
+    if isinstance(kind, FloatVector):
+        return value
+    return _broadcast(builder, context.cast(builder, value, kind, types.float32), _VF)
+
+
+def _define_operator(symbol: Any, result: Any, emit: Any) -> None:
+    """Type and lower one operator between float vectors and numbers."""
+
+    @infer_global(symbol)
+    class _Typing(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 2 and any(isinstance(a, FloatVector) for a in args):
+                if all(isinstance(a, (FloatVector, types.Number)) for a in args):
+                    return signature(result, *args)
+            return None
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b = (
+            _as_float_vector(context, builder, value, kind)
+            for value, kind in zip(args, sig.args, strict=True)
+        )
+        return emit(builder, a, b)
+
+    lower_builtin(symbol, FloatVector, FloatVector)(lower)
+    lower_builtin(symbol, FloatVector, types.Number)(lower)
+    lower_builtin(symbol, types.Number, FloatVector)(lower)
+
+
+_define_operator(operator.add, f32x16, lambda b, x, y: b.fadd(x, y, flags=_CONTRACT))
+_define_operator(operator.sub, f32x16, lambda b, x, y: b.fsub(x, y, flags=_CONTRACT))
+_define_operator(operator.mul, f32x16, lambda b, x, y: b.fmul(x, y, flags=_CONTRACT))
+_define_operator(operator.ge, mask16, lambda b, x, y: b.fcmp_ordered(">=", x, y))
+_define_operator(operator.le, mask16, lambda b, x, y: b.fcmp_ordered("<=", x, y))
+_define_operator(operator.gt, mask16, lambda b, x, y: b.fcmp_ordered(">", x, y))
+
+
+@infer_global(operator.and_)
+class _MaskAnd(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        if len(args) == 2 and all(isinstance(a, MaskVector) for a in args):
+            return signature(mask16, *args)
+        return None
+
+
+@lower_builtin(operator.and_, MaskVector, MaskVector)
+def _mask_and(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.and_(*args)
+
+
+def _address(
+    context: Any, builder: Any, array_type: Any, array: Any, index: Any, lanes: Any
+) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
+
+
+def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """Return an intrinsic function of LLVM, declared in the module under construction."""
+    return builder.module.globals.get(name) or ir.Function(
+        builder.module, ir.FunctionType(result, arguments), name
+    )
+
+
+def _is_flat(array: Any, dtype: Any) -> bool:
+    return isinstance(array, types.Array) and array.dtype == dtype and array.layout == "C"
 
 
 @intrinsic
-def load(typingctx, array, index):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
-        at = context.cast(builder, args[1], signature.args[1], types.intp)
-        pointer = _pointer(context, builder, signature.args[0], args[0], at)
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """load(array, i): sixteen float32 from flat position i on."""
+    if not (_is_flat(array, types.float32) and isinstance(index, types.Integer)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], sig.args[1], types.intp)
+        pointer = _address(context, builder, sig.args[0], args[0], index, _VF)
         return builder.load(pointer, align=4)
 
-    return float32x16(array, index), generate
+    return f32x16(array, index), codegen
 
 
 @intrinsic
-def store(typingctx, array, index, value):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
-        at = context.cast(builder, args[1], signature.args[1], types.intp)
-        pointer = _pointer(context, builder, signature.args[0], args[0], at)
+def load_int(typingctx: Any, array: Any, index: Any) -> Any:
+    """load_int(array, i): sixteen int32 from flat position i on."""
+    if not (_is_flat(array, types.int32) and isinstance(index, types.Integer)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], sig.args[1], types.intp)
+        pointer = _address(context, builder, sig.args[0], args[0], index, _VI)
+        return builder.load(pointer, align=4)
+
+    return i32x16(array, index), codegen
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """store(array, i, v): write the lanes of v to flat position i on."""
+    flat = _is_flat(array, types.float32 if isinstance(value, FloatVector) else types.int32)
+    if not (flat and isinstance(value, (FloatVector, IntVector))):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = context.cast(builder, args[1], sig.args[1], types.intp)
+        lanes = _VF if isinstance(sig.args[2], FloatVector) else _VI
+        pointer = _address(context, builder, sig.args[0], args[0], index, lanes)
         builder.store(args[2], pointer, align=4)
         return context.get_dummy_value()
 
-    return types.none(array, index, value), generate
+    return types.void(array, index, value), codegen
 
 
 @intrinsic
-def splat(typingctx, scalar):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
-        return _splat(builder, context.cast(builder, args[0], signature.args[0], types.float32))
+def splat(typingctx: Any, value: Any) -> Any:
+    """splat(x): x, as float32, in every lane."""
+    if not isinstance(value, types.Number):
+        return None
 
-    return float32x16(scalar), generate
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _as_float_vector(context, builder, args[0], sig.args[0])
 
-
-def _operation(arity: int, build: Callable) -> Callable:
-    """Make an intrinsic from vectors to a vector."""
-    if arity == 1:
-
-        @intrinsic
-        def unary(typingctx, a):  # noqa: ANN001, ANN202
-            return float32x16(a), lambda context, builder, signature, args: build(builder, *args)
-
-        return unary
-    if arity == 2:
-
-        @intrinsic
-        def binary(typingctx, a, b):  # noqa: ANN001, ANN202
-            return float32x16(a, b), lambda context, builder, signature, args: build(builder, *args)
-
-        return binary
-
-    @intrinsic
-    def ternary(typingctx, a, b, c):  # noqa: ANN001, ANN202
-        return float32x16(a, b, c), lambda context, builder, signature, args: build(builder, *args)
-
-    return ternary
+    return f32x16(value), codegen
 
 
-def _build_max(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+@intrinsic
+def splat_int(typingctx: Any, value: Any) -> Any:
+    """splat_int(i): i, as int32, in every lane."""
+    if not isinstance(value, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _broadcast(builder, context.cast(builder, args[0], sig.args[0], types.int32), _VI)
+
+    return i32x16(value), codegen
 
 
-def _build_exp2(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """2**x = 2**n * 2**f with n the nearest integer; 2**f by a polynomial, 2**n by its bits."""
-    x = _build_max(builder, x, _constant(-126.0))
-    whole = _call(builder, "rint", x)
-    part = builder.fsub(x, whole)
-    value = _constant(_EXP2[0])
-    for coefficient in _EXP2[1:]:
-        value = _call(builder, "fmuladd", value, part, _constant(coefficient))
-    bits = builder.shl(builder.fptosi(whole, _INTS), ir.Constant(_INTS, [23] * LANES))
-    return builder.bitcast(builder.add(builder.bitcast(value, _INTS), bits), _FLOATS)
+@intrinsic
+def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
+    """where(mask, a, b): lanes of a where the mask is set, of b elsewhere."""
+    if not isinstance(mask, MaskVector) or chosen != other:
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return chosen(mask, chosen, other), codegen
 
 
-# Minimax polynomial of 2**f on [-1/2, 1/2], highest power first; relative error 7.5e-8 before rounding.
+@intrinsic
+def at_most(typingctx: Any, a: Any, b: Any) -> Any:
+    """at_most(a, b): mask of the int lanes with a <= b."""
+    if not (isinstance(a, IntVector) and isinstance(b, IntVector)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.icmp_signed("<=", *args)
+
+    return mask16(a, b), codegen
+
+
+@intrinsic
+def any_lane(typingctx: Any, mask: Any) -> Any:
+    """any_lane(mask): whether any lane is set."""
+    if not isinstance(mask, MaskVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANES), 0))
+
+    return types.boolean(mask), codegen
+
+
+@intrinsic
+def total(typingctx: Any, value: Any) -> Any:
+    """total(v): the sum of the lanes, float32."""
+    if not isinstance(value, FloatVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        function = _function(builder, "llvm.vector.reduce.fadd.v16f32", _F32, [_F32, _VF])
+        return builder.call(function, [ir.Constant(_F32, 0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(value), codegen
+
+
+@intrinsic
+def reciprocal(typingctx: Any, value: Any) -> Any:
+    """reciprocal(v): 1 / v to about one unit in the last place, for finite v."""
+    if not isinstance(value, FloatVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one = ir.Constant(_VF, [1.0] * LANES)
+        return builder.fdiv(one, args[0], flags=("fast",))
+
+    return f32x16(value), codegen
+
+
+# 2^f on [-1/2, 1/2], fitted to equal relative errors (7.5e-8 before rounding) at Chebyshev nodes.
 _EXP2 = (
-    1.3276457946e-3,
-    9.6755413235e-3,
-    5.5507133178e-2,
-    2.4022119725e-1,
-    6.9314696704e-1,
-    1.0000000717,
+    1.0000000716543658,
+    0.6931469670549124,
+    0.2402211972487281,
+    0.055507132895833595,
+    0.00967554129296808,
+    0.0013276466792626065,
 )
 
-add = _operation(2, lambda builder, a, b: builder.fadd(a, b))
-sub = _operation(2, lambda builder, a, b: builder.fsub(a, b))
-mul = _operation(2, lambda builder, a, b: builder.fmul(a, b))
-div = _operation(2, lambda builder, a, b: builder.fdiv(a, b))
-maximum = _operation(2, _build_max)
-fma = _operation(3, lambda builder, a, b, c: _call(builder, "fmuladd", a, b, c))
-absolute = _operation(1, lambda builder, a: _call(builder, "fabs", a))
-exp2 = _operation(1, _build_exp2)
-
 
 @intrinsic
-def total(typingctx, vector):  # noqa: ANN001, ANN201, D103
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
-        value, width = args[0], LANES
-        while width > 1:
-            # Halves are added pairwise, in a fixed order, so that the sum is reproducible.
-            width //= 2
-            halves = [
-                builder.shuffle_vector(
-                    value,
-                    ir.Constant(value.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(ir.IntType(32), width), list(lanes)),
-                )
-                for lanes in (range(width), range(width, 2 * width))
-            ]
-            value = builder.fadd(*halves)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+def exp2(typingctx: Any, value: Any) -> Any:
+    """exp2(v): 2 to the v, relative error under 3e-7, for lanes from -126 to 127."""
+    if not isinstance(value, FloatVector):
+        return None
 
-    return types.float32(vector), generate
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def constant(x: float) -> Any:
+            return ir.Constant(_VF, [x] * LANES)
 
+        whole = builder.call(_function(builder, "llvm.rint.v16f32", _VF, [_VF]), [args[0]])
+        part = builder.fsub(args[0], whole)
+        result = constant(_EXP2[-1])
+        for coefficient in reversed(_EXP2[:-1]):
+            product = builder.fmul(result, part, flags=_CONTRACT)
+            result = builder.fadd(product, constant(coefficient), flags=_CONTRACT)
+        # Adding to the exponent's bits multiplies by a power of two.
+        shift = ir.Constant(_VI, [23] * LANES)
+        exponent = builder.shl(builder.fptosi(whole, _VI), shift)
+        bits = builder.add(builder.bitcast(result, _VI), exponent)
+        return builder.bitcast(bits, _VF)
 
-@intrinsic
-def positive_below(typingctx, vector, limit):  # noqa: ANN001, ANN201, D103
-    """Return bit ``l`` set where ``0 <= vector[l] < limit`` (limit >= 0; never for a NaN).
-
-    Negative floats have their sign bit set, so one unsigned comparison of the bits does both.
-    """
-
-    def generate(context, builder, signature, args):  # noqa: ANN001, ANN202
-        scalar = context.cast(builder, args[1], signature.args[1], types.float32)
-        bound = builder.bitcast(_splat(builder, scalar), _INTS)
-        inside = builder.icmp_unsigned("<", builder.bitcast(args[0], _INTS), bound)
-        bits = builder.bitcast(inside, ir.IntType(LANES))
-        return builder.zext(bits, ir.IntType(32))
-
-    return types.uint32(vector, limit), generate
+    return f32x16(value), codegen

@@ -7,23 +7,67 @@ division, and carries one number per pixel: the gradient-weighted sum of all tha
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gradiseg_core.cpu_runtime import kernel
-from gradiseg_core.rasterization.lists import BLOCK, FEATURES
+from gradiseg_core.rasterization.lists import BLOCK, COLORS, IDENTITIES
+from gradiseg_core.simd import (
+    any_lane,
+    at_most,
+    exp2,
+    load,
+    load_int,
+    reciprocal,
+    splat,
+    splat_int,
+    store,
+    total,
+    where,
+)
 
 _F = np.float32
 _PIXELS = BLOCK * BLOCK
+_LANES = 16  # two rows of a block
+_BATCH = 4  # Gaussians whose weights are computed before they are blended
 _MAX_ALPHA = _F(0.999)
-_MIN_ALPHA = _F(1.0 / 255.0)
+_LOG2_MIN_ALPHA = _F(math.log2(1.0 / 255.0))
 _MIN_TRANSMITTANCE = _F(1e-4)
-_ZERO, _ONE = _F(0.0), _F(1.0)
+_ZERO, _ONE, _TWO = _F(0.0), _F(1.0), _F(2.0)
 
-# Leading entries of a gradient row; the features' gradients follow at FEATURES.
-# 0 sum h, 1 sum h dx, 2 sum h dy, 3 sum h dx^2, 4 sum h dx dy, 5 sum h dy^2, h = alpha dL/dalpha
+# A gradient row has a record's layout: 0 sum h, 1 sum h dx, 2 sum h dy, 3 sum h dx^2,
+# 4 sum h dx dy, 5 sum h dy^2 with h = alpha dL/dalpha, then colour and identity.
+
+# Scratch of the forward kernel, in floats; 64 a plane of the block.
+_WEIGHT = 0
+_LIVE = _WEIGHT + _BATCH * _PIXELS
+_FINAL = _LIVE + _PIXELS
+_X = _FINAL + _PIXELS  # the lanes' column, and their row within a vector
+_Y = _X + _LANES
+_COLOR = _Y + _LANES
+_IDENTITY = _COLOR + 3 * _PIXELS
+
+# Scratch of the backward kernel shares _WEIGHT, _X and _Y.
+_BEFORE = _LIVE
+_BEHIND = _FINAL
+_DOT = _COLOR
+_V_PLANES = _DOT + _BATCH * _PIXELS  # gradients of colour, then identity, by channel
 
 
-@kernel(fastmath={"contract", "nsz"})
+@kernel()
+def _scratch(size):  # type: ignore[no-untyped-def]
+    """Return float32 scratch that starts at a cache line, with the lanes' coordinates in it."""
+    memory = np.empty(size + _LANES, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    scratch = memory[start : start + size]
+    for i in range(_LANES):
+        scratch[_X + i] = i % BLOCK
+        scratch[_Y + i] = i // BLOCK
+    return scratch
+
+
+@kernel()
 def blend_forward(
     band, bands, starts, entries, records, blocks_x, background, channels,
     color, identity, transmittance, last,
@@ -32,62 +76,109 @@ def blend_forward(
 
     Args:
         band: Which band.
-        bands, starts, entries, records: See :mod:`.lists`.
+        bands: See :mod:`.lists`.
+        starts: See :mod:`.lists`.
+        entries: See :mod:`.lists`.
+        records: See :mod:`.lists`.
         blocks_x: Blocks in a row of the image.
         background: [3].
-        channels: A tuple as long as there are features: its type fixes their number at compile time.
-        color, identity, transmittance, last: Outputs, [H, W, 3], [H, W, D], [H, W] and [H, W]
-            int32: the position in ``entries`` of the last Gaussian that counted, or -1.
+        channels: A tuple of D entries: its type fixes D at compile time.
+        color: [H, W, 3], output.
+        identity: [H, W, D], output.
+        transmittance: [H, W], output, what is left behind the last Gaussian.
+        last: [H, W] int32, output, the position in ``entries`` of the last Gaussian that counted,
+            or -1.
     """
-    n_channels = len(channels)
+    dims = len(channels)
+    padded = (dims + _LANES - 1) // _LANES * _LANES
     height, width = transmittance.shape
-    blended = np.empty((n_channels, _PIXELS), np.float32)
-    live = np.empty(_PIXELS, np.float32)
-    final = np.empty(_PIXELS, np.float32)
-    weight = np.empty(_PIXELS, np.float32)
+    row_floats = IDENTITIES + padded
+    nothing = records.shape[0] - 1
+    scratch = _scratch(_IDENTITY + padded * _PIXELS)
     latest = np.empty(_PIXELS, np.int32)
     for block in range(bands[band], bands[band + 1]):
         x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
-        blended[:] = _ZERO
-        live[:] = _ONE
-        final[:] = _ONE
+        start, end = starts[block], starts[block + 1]
+        scratch[_LIVE:_X] = _ONE
+        scratch[_COLOR:] = _ZERO
         latest[:] = -1
-        for e in range(starts[block], starts[block + 1]):
-            record = records[entries[e]]
-            mx, my = record[0] - _F(x0 + 0.5), record[1] - _F(y0 + 0.5)
-            p, q, r, top = record[2], record[3], record[4], record[5]
-            alive = 0
-            for i in range(_PIXELS):
-                dx, dy = _F(i % BLOCK) - mx, _F(i // BLOCK) - my
-                t, s = p * dx + q * dy, r * dy
-                alpha = min(_MAX_ALPHA, _F(2.0) ** (top - t * t - s * s))
-                alpha = alpha if alpha >= _MIN_ALPHA else _ZERO
-                after = live[i] * (_ONE - alpha)
-                stop = after <= _MIN_TRANSMITTANCE
-                w = _ZERO if stop else live[i] * alpha
-                final[i] = final[i] if stop else after
-                live[i] = _ZERO if stop else after
-                latest[i] = e if w > _ZERO else latest[i]
-                weight[i] = w
-                alive += 0 if stop else 1
-            for c in range(n_channels):
-                f = record[FEATURES + c]
+        for e in range(start, end, _BATCH):
+            r0 = entries[e] * row_floats
+            r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
+            r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
+            r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
+            _weigh(records, r0, x0, y0, scratch, _WEIGHT, latest, e)
+            _weigh(records, r1, x0, y0, scratch, _WEIGHT + _PIXELS, latest, e + 1)
+            _weigh(records, r2, x0, y0, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2)
+            _weigh(records, r3, x0, y0, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3)
+            flat = records.reshape(-1)
+            for v in range(0, _PIXELS, _LANES):
+                w0 = load(scratch, _WEIGHT + v)
+                w1 = load(scratch, _WEIGHT + _PIXELS + v)
+                w2 = load(scratch, _WEIGHT + 2 * _PIXELS + v)
+                w3 = load(scratch, _WEIGHT + 3 * _PIXELS + v)
+                for c in range(3):
+                    value = load(scratch, _COLOR + c * _PIXELS + v)
+                    value = value + w0 * flat[r0 + COLORS + c] + w1 * flat[r1 + COLORS + c]
+                    value = value + w2 * flat[r2 + COLORS + c] + w3 * flat[r3 + COLORS + c]
+                    store(scratch, _COLOR + c * _PIXELS + v, value)
+            for j in range(0, padded, _LANES):
+                i0, i1 = load(records, r0 + IDENTITIES + j), load(records, r1 + IDENTITIES + j)
+                i2, i3 = load(records, r2 + IDENTITIES + j), load(records, r3 + IDENTITIES + j)
                 for i in range(_PIXELS):
-                    blended[c, i] += f * weight[i]
-            if alive == 0:
+                    position = _IDENTITY + i * padded + j
+                    value = load(scratch, position)
+                    value = value + i0 * scratch[_WEIGHT + i]
+                    value = value + i1 * scratch[_WEIGHT + _PIXELS + i]
+                    value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
+                    value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
+                    store(scratch, position, value)
+            live = load(scratch, _LIVE) + load(scratch, _LIVE + _LANES)
+            live = live + load(scratch, _LIVE + 2 * _LANES) + load(scratch, _LIVE + 3 * _LANES)
+            if not any_lane(live > _ZERO):
                 break
-        for i in range(_PIXELS):
-            x, y = x0 + i % BLOCK, y0 + i // BLOCK
-            if x < width and y < height:
-                transmittance[y, x] = final[i]
+        for y in range(y0, min(y0 + BLOCK, height)):
+            for x in range(x0, min(x0 + BLOCK, width)):
+                i = (y - y0) * BLOCK + x - x0
+                final = scratch[_FINAL + i]
+                transmittance[y, x] = final
                 last[y, x] = latest[i]
                 for c in range(3):
-                    color[y, x, c] = blended[c, i] + final[i] * background[c]
-                for c in range(3, n_channels):
-                    identity[y, x, c - 3] = blended[c, i]
+                    color[y, x, c] = scratch[_COLOR + c * _PIXELS + i] + final * background[c]
+                for j in range(dims):
+                    identity[y, x, j] = scratch[_IDENTITY + i * padded + j]
 
 
-@kernel(fastmath={"contract", "nsz"})
+@kernel()
+def _weigh(records, base, x0, y0, scratch, weight, latest, e):  # type: ignore[no-untyped-def]
+    """Write one Gaussian's weights for the block's pixels, and update their transmittance."""
+    flat = records.reshape(-1)
+    mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
+    p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
+    dy = load(scratch, _Y) - my
+    t_first = (load(scratch, _X) - mx) * p + dy * q
+    s_first = dy * r
+    for v in range(_PIXELS // _LANES):
+        t = t_first + _F(2 * v) * q
+        s = s_first + _F(2 * v) * r
+        power = top - t * t - s * s
+        seen = power >= _LOG2_MIN_ALPHA
+        alpha = exp2(power)
+        alpha = where(alpha >= _MAX_ALPHA, splat(_MAX_ALPHA), alpha)
+        alpha = where(seen, alpha, splat(_ZERO))
+        before = load(scratch, _LIVE + v * _LANES)
+        after = before - before * alpha
+        goes_on = after > _MIN_TRANSMITTANCE
+        w = where(goes_on, before * alpha, splat(_ZERO))
+        store(scratch, weight + v * _LANES, w)
+        final = load(scratch, _FINAL + v * _LANES)
+        store(scratch, _FINAL + v * _LANES, where(goes_on, after, final))
+        store(scratch, _LIVE + v * _LANES, where(goes_on, after, splat(_ZERO)))
+        newest = load_int(latest, v * _LANES)
+        store(latest, v * _LANES, where(seen & goes_on, splat_int(e), newest))
+
+
+@kernel()
 def blend_backward(
     band, bands, starts, entries, records, blocks_x, background, channels,
     transmittance, last, v_color, v_identity, v_alpha_out, first_bands, rows, gradients,
@@ -96,82 +187,184 @@ def blend_backward(
 
     Args:
         band: Which band.
-        bands, starts, entries, records, blocks_x, background, channels: As in the forward kernel.
-        transmittance, last: What the forward kernel wrote.
-        v_color, v_identity, v_alpha_out: [H, W, 3], [H, W, D], [H, W], gradients of the image.
-        first_bands, rows: See :func:`.lists.gradient_rows`.
+        bands: See :mod:`.lists`.
+        starts: See :mod:`.lists`.
+        entries: See :mod:`.lists`.
+        records: See :mod:`.lists`.
+        blocks_x: Blocks in a row of the image.
+        background: [3].
+        channels: A tuple of D entries.
+        transmittance: [H, W], from the forward kernel.
+        last: [H, W] int32, from the forward kernel.
+        v_color: [H, W, 3], gradient of the image.
+        v_identity: [H, W, D], gradient of the image.
+        v_alpha_out: [H, W], gradient of the image.
+        first_bands: See :func:`.lists.gradient_rows`.
+        rows: See :func:`.lists.gradient_rows`.
         gradients: [rows, record width], zeros at first.
     """
-    n_channels = len(channels)
+    dims = len(channels)
+    padded = (dims + _LANES - 1) // _LANES * _LANES
     height, width = transmittance.shape
-    v_pixel = np.empty((n_channels, _PIXELS), np.float32)
-    before = np.empty(_PIXELS, np.float32)
-    behind = np.empty(_PIXELS, np.float32)
-    weight = np.empty(_PIXELS, np.float32)
-    dot = np.empty(_PIXELS, np.float32)
+    row_floats = IDENTITIES + padded
+    nothing = records.shape[0] - 1
+    v_pixels = _V_PLANES + (3 + dims) * _PIXELS  # gradients of identity, by pixel
+    scratch = _scratch(v_pixels + padded * _PIXELS)
     latest = np.empty(_PIXELS, np.int32)
+    flat = records.reshape(-1)
+    sums = gradients.reshape(-1)
     for block in range(bands[band], bands[band + 1]):
         x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
-        v_pixel[:] = _ZERO
-        before[:] = _ONE
-        behind[:] = _ZERO
+        start = starts[block]
+        scratch[_V_PLANES:] = _ZERO
+        scratch[_BEFORE:_BEHIND] = _ONE
+        scratch[_BEHIND:_X] = _ZERO
         latest[:] = -1
-        newest = -1
-        for i in range(_PIXELS):
-            x, y = x0 + i % BLOCK, y0 + i // BLOCK
-            if x < width and y < height:
-                before[i] = transmittance[y, x]
+        newest = np.int64(-1)
+        for y in range(y0, min(y0 + BLOCK, height)):
+            for x in range(x0, min(x0 + BLOCK, width)):
+                i = (y - y0) * BLOCK + x - x0
                 latest[i] = last[y, x]
-                newest = max(newest, latest[i])
+                newest = max(newest, np.int64(last[y, x]))
                 v_final = -v_alpha_out[y, x]
                 for c in range(3):
-                    v_pixel[c, i] = v_color[y, x, c]
+                    scratch[_V_PLANES + c * _PIXELS + i] = v_color[y, x, c]
                     v_final += v_color[y, x, c] * background[c]
-                for c in range(3, n_channels):
-                    v_pixel[c, i] = v_identity[y, x, c - 3]
-                behind[i] = before[i] * v_final
-        for e in range(newest, starts[block] - 1, -1):
-            k = entries[e]
-            record = records[k]
-            mx, my = record[0] - _F(x0 + 0.5), record[1] - _F(y0 + 0.5)
-            p, q, r, top = record[2], record[3], record[4], record[5]
-            row = gradients[rows[k] + band - first_bands[k]]
-            dot[:] = _ZERO
-            for c in range(n_channels):
-                f = record[FEATURES + c]
-                for i in range(_PIXELS):
-                    dot[i] += f * v_pixel[c, i]
-            h0, hx, hy, hxx, hxy, hyy = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
-            for i in range(_PIXELS):
-                dx, dy = _F(i % BLOCK) - mx, _F(i // BLOCK) - my
-                t, s = p * dx + q * dy, r * dy
-                raw = _F(2.0) ** (top - t * t - s * s)
-                alpha = min(_MAX_ALPHA, raw)
-                alpha = alpha if (alpha >= _MIN_ALPHA and e <= latest[i]) else _ZERO
-                inverse = _ONE / (_ONE - alpha)
-                before[i] *= inverse
-                w = alpha * before[i]
-                weight[i] = w
-                h = alpha * (before[i] * dot[i] - behind[i] * inverse)
-                h = _ZERO if raw > _MAX_ALPHA else h
-                behind[i] += w * dot[i]
-                h0 += h
-                hx += h * dx
-                hy += h * dy
-                hxx += h * dx * dx
-                hxy += h * dx * dy
-                hyy += h * dy * dy
-            row[0] += h0
-            row[1] += hx
-            row[2] += hy
-            row[3] += hxx
-            row[4] += hxy
-            row[5] += hyy
-            for c in range(n_channels):
-                total = _ZERO
-                for i in range(_PIXELS):
-                    total += weight[i] * v_pixel[c, i]
-                row[FEATURES + c] += total
+                for j in range(dims):
+                    scratch[_V_PLANES + (3 + j) * _PIXELS + i] = v_identity[y, x, j]
+                    scratch[v_pixels + i * padded + j] = v_identity[y, x, j]
+                scratch[_BEFORE + i] = transmittance[y, x]
+                scratch[_BEHIND + i] = transmittance[y, x] * v_final
+        for e in range(newest, start - 1, -_BATCH):
+            k0 = entries[e]
+            k1 = entries[e - 1] if e - 1 >= start else nothing
+            k2 = entries[e - 2] if e - 2 >= start else nothing
+            k3 = entries[e - 3] if e - 3 >= start else nothing
+            r0, r1, r2, r3 = k0 * row_floats, k1 * row_floats, k2 * row_floats, k3 * row_floats
+            _dot(flat, r0, r1, r2, r3, scratch, channels)
+            for b in range(_BATCH):
+                if e - b < start:
+                    scratch[_WEIGHT + b * _PIXELS : _WEIGHT + (b + 1) * _PIXELS] = _ZERO
+                    continue
+                k = entries[e - b]
+                row = (rows[k] + band - first_bands[k]) * row_floats
+                _moments(
+                    flat, k * row_floats, x0, y0, scratch, b * _PIXELS, latest, e - b, sums, row
+                )
+            for j in range(0, padded, _LANES):
+                a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+                b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+                for i in range(0, _PIXELS, 2):
+                    g = load(scratch, v_pixels + i * padded + j)
+                    a0 = a0 + g * scratch[_WEIGHT + i]
+                    a1 = a1 + g * scratch[_WEIGHT + _PIXELS + i]
+                    a2 = a2 + g * scratch[_WEIGHT + 2 * _PIXELS + i]
+                    a3 = a3 + g * scratch[_WEIGHT + 3 * _PIXELS + i]
+                    g = load(scratch, v_pixels + (i + 1) * padded + j)
+                    b0 = b0 + g * scratch[_WEIGHT + i + 1]
+                    b1 = b1 + g * scratch[_WEIGHT + _PIXELS + i + 1]
+                    b2 = b2 + g * scratch[_WEIGHT + 2 * _PIXELS + i + 1]
+                    b3 = b3 + g * scratch[_WEIGHT + 3 * _PIXELS + i + 1]
+                _add(
+                    sums, (rows[k0] + band - first_bands[k0]) * row_floats + IDENTITIES + j, a0 + b0
+                )
+                if k1 != nothing:
+                    _add(
+                        sums,
+                        (rows[k1] + band - first_bands[k1]) * row_floats + IDENTITIES + j,
+                        a1 + b1,
+                    )
+                if k2 != nothing:
+                    _add(
+                        sums,
+                        (rows[k2] + band - first_bands[k2]) * row_floats + IDENTITIES + j,
+                        a2 + b2,
+                    )
+                if k3 != nothing:
+                    _add(
+                        sums,
+                        (rows[k3] + band - first_bands[k3]) * row_floats + IDENTITIES + j,
+                        a3 + b3,
+                    )
+
+
+@kernel()
+def _add(sums, position, value):  # type: ignore[no-untyped-def]
+    """Add sixteen lanes to an array."""
+    store(sums, position, load(sums, position) + value)
+
+
+@kernel()
+def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-def]
+    """Write, for four Gaussians, the product of their features with every pixel's gradient."""
+    for v in range(0, _PIXELS, 2 * _LANES):
+        a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+        b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+        for c in range(3 + len(channels)):
+            offset = COLORS + c if c < 3 else IDENTITIES + c - 3
+            f0, f1 = splat(flat[r0 + offset]), splat(flat[r1 + offset])
+            f2, f3 = splat(flat[r2 + offset]), splat(flat[r3 + offset])
+            g = load(scratch, _V_PLANES + c * _PIXELS + v)
+            a0, a1, a2, a3 = a0 + g * f0, a1 + g * f1, a2 + g * f2, a3 + g * f3
+            g = load(scratch, _V_PLANES + c * _PIXELS + v + _LANES)
+            b0, b1, b2, b3 = b0 + g * f0, b1 + g * f1, b2 + g * f2, b3 + g * f3
+        store(scratch, _DOT + v, a0)
+        store(scratch, _DOT + _PIXELS + v, a1)
+        store(scratch, _DOT + 2 * _PIXELS + v, a2)
+        store(scratch, _DOT + 3 * _PIXELS + v, a3)
+        store(scratch, _DOT + v + _LANES, b0)
+        store(scratch, _DOT + _PIXELS + v + _LANES, b1)
+        store(scratch, _DOT + 2 * _PIXELS + v + _LANES, b2)
+        store(scratch, _DOT + 3 * _PIXELS + v + _LANES, b3)
+
+
+@kernel()
+def _moments(flat, base, x0, y0, scratch, plane, latest, e, sums, row):  # type: ignore[no-untyped-def]
+    """Walk one Gaussian back over the block: its weights, its six moments, its colour's gradient."""
+    mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
+    p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
+    dx = load(scratch, _X) - mx
+    dy_first = load(scratch, _Y) - my
+    t_first = dx * p + dy_first * q
+    s_first = dy_first * r
+    h0, h1, h2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
+    c0, c1, c2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
+    position = splat_int(e)
+    for v in range(_PIXELS // _LANES):
+        at = v * _LANES
+        t = t_first + _F(2 * v) * q
+        s = s_first + _F(2 * v) * r
+        power = top - t * t - s * s
+        seen = (power >= _LOG2_MIN_ALPHA) & at_most(position, load_int(latest, at))
+        raw = where(seen, exp2(power), splat(_ZERO))
+        capped = raw >= _MAX_ALPHA
+        alpha = where(capped, splat(_MAX_ALPHA), raw)
+        inverse = reciprocal(_ONE - alpha)
+        before = load(scratch, _BEFORE + at) * inverse
+        store(scratch, _BEFORE + at, before)
+        w = alpha * before
+        store(scratch, _WEIGHT + plane + at, w)
+        dot = load(scratch, _DOT + plane + at)
+        behind = load(scratch, _BEHIND + at)
+        h = alpha * (before * dot - behind * inverse)
+        h = where(capped, splat(_ZERO), h)
+        store(scratch, _BEHIND + at, behind + w * dot)
+        dy = dy_first + _F(2 * v)
+        h_dy = h * dy
+        h0, h1, h2 = h0 + h, h1 + h_dy, h2 + h_dy * dy
+        c0 = c0 + w * load(scratch, _V_PLANES + at)
+        c1 = c1 + w * load(scratch, _V_PLANES + _PIXELS + at)
+        c2 = c2 + w * load(scratch, _V_PLANES + 2 * _PIXELS + at)
+    h_dx = h0 * dx
+    sums[row] += total(h0)
+    sums[row + 1] += total(h_dx)
+    sums[row + 2] += total(h1)
+    sums[row + 3] += total(h_dx * dx)
+    sums[row + 4] += total(h1 * dx)
+    sums[row + 5] += total(h2)
+    sums[row + COLORS] += total(c0)
+    sums[row + COLORS + 1] += total(c1)
+    sums[row + COLORS + 2] += total(c2)
 
 
 @kernel(fastmath={"contract"})
@@ -199,6 +392,6 @@ def reduce_gradients(
             v_conics[i, 2] -= _F(0.5) * g[5]
             v_opacities[i] += g[0] / opacities[i]
             for j in range(3):
-                v_colors[i, j] += g[FEATURES + j]
+                v_colors[i, j] += g[COLORS + j]
             for j in range(n_identities):
-                v_identities[i, j] += g[FEATURES + 3 + j]
+                v_identities[i, j] += g[IDENTITIES + j]

@@ -21,6 +21,11 @@ from gradiseg_core.rasterization.projection import ProjectAndColor, pack_camera
 BANDS = 16  # contiguous pieces of the image that threads take; also the most that can run at once
 
 
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Return an uninitialised float32 array that starts at a cache line, as torch's do."""
+    return torch.empty(shape).numpy()
+
+
 class Blend(torch.autograd.Function):
     """Autograd boundary of sorting and blending."""
 
@@ -31,12 +36,12 @@ class Blend(torch.autograd.Function):
     ):  # fmt: skip
         """Return color [H, W, 3], identity [H, W, D] and the final transmittance [H, W]."""
         arrays = [t.detach().numpy() for t in (means2d, conics, opacities, colors, identities)]
-        channels = (0,) * (3 + identities.shape[1])
+        channels = (0,) * identities.shape[1]
         order = np.empty(max(1, means2d.shape[0]), np.int32)
         announce_compilation(blending.blend_forward)
         count = lists.sort_by_depth(depths.detach().numpy(), radii.numpy(), order)
         order = order[:count]
-        records = np.empty((count, lists.record_width(len(channels))), np.float32)
+        records = aligned((count + 1, lists.record_width(len(channels))))
         run_bands(lists.pack_records, lists.CHUNKS, order, *arrays, records)
         blocks_x, blocks_y = -(-width // lists.BLOCK), -(-height // lists.BLOCK)
         counts = np.empty((lists.CHUNKS, blocks_x * blocks_y), np.int32)
@@ -69,13 +74,14 @@ class Blend(torch.autograd.Function):
         first_bands = np.empty(len(ctx.order), np.int32)
         rows = np.empty(len(ctx.order) + 1, np.int64)
         n_rows = lists.gradient_rows(records, blocks_x, ctx.blocks_y, bands, first_bands, rows)
-        gradients = np.zeros((n_rows, records.shape[1]), np.float32)
+        gradients = aligned((n_rows, records.shape[1]))
+        gradients[:] = 0
         run_bands(
             blending.blend_backward, BANDS, *ctx.shared, transmittance.numpy(), ctx.last,
             v_color.contiguous().numpy(), v_identity.contiguous().numpy(),
             (-v_transmittance).contiguous().numpy(), first_bands, rows, gradients,
         )  # fmt: skip
-        n, dims = ctx.count, len(channels) - 3
+        n, dims = ctx.count, len(channels)
         outputs = [torch.zeros(shape) for shape in ((n, 2), (n, 3), (n, 3), (n,), (n, dims))]
         run_bands(
             blending.reduce_gradients, lists.CHUNKS, lists.CHUNKS, ctx.order, rows, gradients,

@@ -5,8 +5,8 @@ counting-sorted into blocks, so that every block's list arrives depth-sorted. A 
 block's list when the ellipse ``alpha >= 1/255`` meets the block's pixel centres: exactly for every
 row of blocks, by intersecting the ellipse with the row.
 
-A record holds, as float32: 0-1 centre (px), 2-4 ``p, q, r``, 5 ``log2(opacity)``, 6-7 unused, then
-the features, padded with zeros. ``p, q, r`` is the Cholesky factor of the conic in units that make
+A record holds, as float32: 0-1 centre (px), 2-4 ``p, q, r``, 5 ``log2(opacity)``, 8-10 colour, from
+16 on the identity, zeros elsewhere, so that identities are whole vectors of 16. ``p, q, r`` is the Cholesky factor of the conic in units that make
 ``log2(alpha) = log2(opacity) - (p dx + q dy)^2 - (r dy)^2`` for offsets ``dx, dy`` from the centre.
 It has no cancelling terms, unlike the conic's own quadratic form.
 """
@@ -20,7 +20,8 @@ import numpy as np
 from gradiseg_core.cpu_runtime import kernel
 
 BLOCK = 8  # px
-FEATURES = 8  # where a record's features begin
+COLORS = 8  # where a record's colour begins
+IDENTITIES = 16  # where a record's identity begins
 CHUNKS = 8  # pieces of the depth order that threads take; no effect on the result
 LOG2_E = math.log2(math.e)
 LOG2_MIN_ALPHA = math.log2(1.0 / 255.0)
@@ -28,9 +29,9 @@ LOG2_MIN_ALPHA = math.log2(1.0 / 255.0)
 _RADIX_BITS = 11
 
 
-def record_width(channels: int) -> int:
-    """Return the floats of one record with ``channels`` features, a multiple of 16."""
-    return -(-(FEATURES + channels) // 16) * 16
+def record_width(dims: int) -> int:
+    """Return the floats of one record with ``dims`` identity channels, a multiple of 16."""
+    return IDENTITIES + -(-dims // 16) * 16
 
 
 @kernel()
@@ -79,8 +80,11 @@ def sort_by_depth(depths, radii, order):  # type: ignore[no-untyped-def]
 
 @kernel(fastmath={"contract"})
 def pack_records(chunk, order, means2d, conics, opacities, colors, identities, records):  # type: ignore[no-untyped-def]
-    """Write the records of one chunk of the depth order."""
-    m = records.shape[0]
+    """Write the records of one chunk of the depth order; one more, the last, shows nothing."""
+    m = order.shape[0]
+    if chunk == 0:
+        records[m, :] = 0.0
+        records[m, 5] = -1000.0
     n_identities = identities.shape[1]
     for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
         i = order[k]
@@ -95,15 +99,13 @@ def pack_records(chunk, order, means2d, conics, opacities, colors, identities, r
         records[k, 3] = q
         records[k, 4] = math.sqrt(max(c - q * q, 1e-14))
         records[k, 5] = math.log2(np.float64(opacities[i]))
-        records[k, 6] = 0.0
-        records[k, 7] = 0.0
-        records[k, FEATURES] = colors[i, 0]
-        records[k, FEATURES + 1] = colors[i, 1]
-        records[k, FEATURES + 2] = colors[i, 2]
+        records[k, 6:COLORS] = 0.0
+        for j in range(3):
+            records[k, COLORS + j] = colors[i, j]
+        records[k, COLORS + 3 : IDENTITIES] = 0.0
         for j in range(n_identities):
-            records[k, FEATURES + 3 + j] = identities[i, j]
-        for j in range(FEATURES + 3 + n_identities, records.shape[1]):
-            records[k, j] = 0.0
+            records[k, IDENTITIES + j] = identities[i, j]
+        records[k, IDENTITIES + n_identities :] = 0.0
 
 
 @kernel(fastmath={"contract"})
@@ -146,7 +148,7 @@ def _columns(record, row, blocks_x):  # type: ignore[no-untyped-def]
 @kernel()
 def count_blocks(chunk, records, blocks_x, blocks_y, counts):  # type: ignore[no-untyped-def]
     """Count one chunk's Gaussians per block into ``counts[chunk]``, [CHUNKS, blocks] int32."""
-    m = records.shape[0]
+    m = records.shape[0] - 1
     counts[chunk, :] = 0
     for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
         first, end = _rows(records[k], blocks_y)
@@ -178,7 +180,7 @@ def offsets_of_blocks(counts, starts):  # type: ignore[no-untyped-def]
 @kernel()
 def fill_blocks(chunk, records, blocks_x, blocks_y, counts, entries):  # type: ignore[no-untyped-def]
     """Write one chunk's Gaussians (positions in the depth order) into the blocks' lists."""
-    m = records.shape[0]
+    m = records.shape[0] - 1
     for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
         first, end = _rows(records[k], blocks_y)
         for row in range(first, end):
@@ -216,7 +218,7 @@ def gradient_rows(records, blocks_x, blocks_y, bands, first_bands, rows):  # typ
     """Give every Gaussian one gradient row for each band that it may touch.
 
     Args:
-        records: [M, width].
+        records: [M + 1, width].
         blocks_x: Blocks in a row of the image.
         blocks_y: Blocks in a column of the image.
         bands: First block of each band.
@@ -228,7 +230,8 @@ def gradient_rows(records, blocks_x, blocks_y, bands, first_bands, rows):  # typ
     """
     n_bands = bands.shape[0] - 1
     total = 0
-    for k in range(records.shape[0]):
+    m = records.shape[0] - 1
+    for k in range(m):
         first, end = _rows(records[k], blocks_y)
         rows[k] = total
         first_bands[k] = 0
@@ -238,5 +241,5 @@ def gradient_rows(records, blocks_x, blocks_y, bands, first_bands, rows):  # typ
         last = np.searchsorted(bands[: n_bands + 1], end * blocks_x - 1, side="right") - 1
         first_bands[k] = band
         total += min(last, n_bands - 1) - band + 1
-    rows[records.shape[0]] = total
+    rows[m] = total
     return total
