@@ -4,9 +4,9 @@ Definitions are those of 3DGS's ``metrics.py``, which the paper's Table 3 follow
 
 * PSNR from the mean squared error over all pixels and channels of one image (3DGS's *training* log
   averages per-channel PSNRs instead; Jensen's inequality makes that number differ);
-* SSIM with an 11 x 11 Gaussian window of sigma 1.5 and zero padding, averaged over the whole image.
-  torchmetrics reflects the image at its border and leaves the border out of the mean, so the two
-  agree in the interior only;
+* SSIM with an 11 x 11 Gaussian window of sigma 1.5 and zeros around the image, averaged over all of
+  it. torchmetrics reflects the image at its border instead (and older versions leave the border out
+  of the mean), so the two agree where the window lies inside the image;
 * LPIPS (VGG) on images in 0..1. Its authors define it on -1..1: both ranges are offered, and the
   result names its range.
 """

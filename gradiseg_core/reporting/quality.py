@@ -85,9 +85,10 @@ def _bars(
                 values, np.full(len(values), place), ".", color="#222222", markersize=4, alpha=0.6
             )
         digits = 3 if key == "ssim" else 1
+        text = f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
         axis.annotate(
-            f"{mean:.{digits}f}", (0, place), xytext=(5, 0), textcoords="offset points",
-            va="center", color="white", fontweight="bold",
+            text, (0, place), xytext=(5, 0), textcoords="offset points", va="center",
+            color=style.ink(variant), fontweight="bold",
         )  # fmt: skip
     # Bars start at zero, or their lengths would lie.
     axis.set_xlim(0, 1.06 * max(everything) if everything and max(everything) > 0 else 1.0)

@@ -42,6 +42,12 @@ def color(variant: str) -> str:
     return _COLORS.get(variant) or _MORE[sum(variant.encode()) % len(_MORE)]
 
 
+def ink(variant: str) -> str:
+    """Return the colour of text that is readable on a variant's colour."""
+    red, green, blue = (int(color(variant)[index : index + 2], 16) for index in (1, 3, 5))
+    return "#1a1a1a" if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else "white"
+
+
 def marker(variant: str) -> str:
     """Return a variant's marker, so that colour is never the only difference."""
     return _MARKERS.get(variant, "v")
