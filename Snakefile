@@ -38,6 +38,7 @@ include: "rules/render.smk"
 include: "rules/grounding.smk"
 include: "rules/metrics.smk"
 include: "rules/tables.smk"
+include: "rules/report.smk"
 
 
 rule all:
@@ -45,6 +46,7 @@ rule all:
     input:
         [results_of(scene) for scene in SETTINGS.scenes],
         rules.tables.output,
+        rules.quality.output,
 
 
 # One target per scene: `snakemake --cores all <scene>`.

@@ -20,39 +20,46 @@ PACKAGE = PACKAGE_DIR.name
 def closure(scripts: Iterable[Path]) -> list[Path]:
     """Return every file of this package that the scripts import, directly or not, sorted.
 
-    Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included.
-    Strings that spell a module of the package (as the values of a backend registry do) count as
-    imports. Imports under ``if TYPE_CHECKING:`` do not run and are left out.
+    Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included,
+    with what they import at their top level (their functions are not called). Data files that lie
+    beside an included module belong to it. Strings that spell a module of the package (as the
+    values of a backend registry do) count as imports. Imports under ``if TYPE_CHECKING:`` do not run and are left out.
 
     Args:
         scripts: Python files inside or outside the package; they are not part of the result.
     """
-    seen: set[Path] = set()
-    waiting = [Path(script).resolve() for script in scripts]
+    seen: set[tuple[Path, bool]] = set()
+    waiting = [(Path(script).resolve(), True) for script in scripts]
     while waiting:
-        for name in imported_names(waiting.pop()):
-            for path in _files_of(name):
-                if path not in seen:
-                    seen.add(path)
-                    waiting.append(path)
-    return sorted(seen)
+        for name in imported_names(*waiting.pop()):
+            for step in _files_of(name):
+                if step not in seen:
+                    seen.add(step)
+                    waiting.append(step)
+    files = {path for path, _ in seen}
+    return sorted(files | {data for folder in {f.parent for f in files} for data in _data(folder)})
 
 
 def third_party(files: Iterable[Path]) -> set[str]:
     """Return the top-level names that the files import from outside this package."""
-    tops = {name.partition(".")[0] for file in files for name in imported_names(Path(file))}
+    python = (Path(file) for file in files if Path(file).suffix == ".py")
+    tops = {name.partition(".")[0] for file in python for name in imported_names(file)}
     return tops - {PACKAGE}
 
 
 @cache
-def imported_names(file: Path) -> frozenset[str]:
+def imported_names(file: Path, lazy: bool = True) -> frozenset[str]:
     """Return the absolute dotted names in the file's import statements.
 
     ``from a import b`` yields ``a.b``, whether ``b`` is a module or a function.
+
+    Args:
+        file: A Python file.
+        lazy: Whether imports inside functions count.
     """
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     names: set[str] = set()
-    for node in _running_nodes(tree):
+    for node in _running_nodes(tree, lazy):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,15 +72,15 @@ def imported_names(file: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _running_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk the tree without the bodies of ``if TYPE_CHECKING:``."""
+def _running_nodes(node: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    """Walk the tree without ``if TYPE_CHECKING:``, and without functions unless ``lazy``."""
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and _is_type_checking(child.test):
             for other in child.orelse:
-                yield from _running_nodes(other)
-        else:
-            yield from _running_nodes(child)
+                yield from _running_nodes(other, lazy)
+        elif lazy or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _running_nodes(child, lazy)
 
 
 def _is_type_checking(test: ast.expr) -> bool:
@@ -92,13 +99,24 @@ def _absolute_base(node: ast.ImportFrom, file: Path) -> str:
     return ".".join([*parts, node.module] if node.module else parts)
 
 
-def _files_of(name: str) -> list[Path]:
-    """Return the files that run when ``name`` is imported: its packages, and itself if a module."""
+def _files_of(name: str) -> list[tuple[Path, bool]]:
+    """Return the files that run when ``name`` is imported: its packages, and itself if a module.
+
+    The flag says whether the file's functions may be called, which holds for the innermost one.
+    """
     parts = name.split(".")
     if parts[0] != PACKAGE:
         return []
-    files = (_module_file(parts[:end]) for end in range(1, len(parts) + 1))
-    return [file for file in files if file is not None]
+    found = [_module_file(parts[:end]) for end in range(1, len(parts) + 1)]
+    files = [file for file in found if file is not None]
+    return [(file, file is files[-1]) for file in files]
+
+
+def _data(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package folder that are not Python's."""
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith("."):
+            yield path
 
 
 @cache

@@ -38,29 +38,38 @@ def given(stage):
     ]
 
 
+def masks_of(w):
+    """Input function: the segments, unless the object IDs are given and nobody needs them."""
+    tracking = SETTINGS.section(w.scene, "tracking")
+    return [] if tracking.backend == "precomputed" else f"<results>/{w.scene}/masks"
+
+
 def work(name):
     """Parameter function: a folder for what must survive a failed job; no rule's output."""
     return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
 
 
-def runs_of(scene, file):
+def runs_of(scene, file, seeds=SETTINGS.root.seeds):
     """A file of every training of a scene."""
-    return expand(
-        f"<results>/{{scene}}/{{variant}}/seed{{seed}}/{file}",
-        scene=scene,
-        variant=SETTINGS.root.variants,
-        seed=SETTINGS.root.seeds,
-    )
+    return [
+        f"<results>/{scene}/{variant}/seed{seed}/{file}"
+        for variant in SETTINGS.root.variants
+        for seed in seeds
+    ]
+
+
+def first_runs_of(scene, file):
+    """A file of every variant of a scene, of the first seed."""
+    return runs_of(scene, file, SETTINGS.root.seeds[:1])
 
 
 def results_of(scene):
     """What the target of a scene asks for."""
-    association = [f"<results>/{scene}/association/quality.json"]
-    return [
+    wanted = [
         *runs_of(scene, "metrics/metrics.json"),
-        *(
-            association
-            if config_inputs.has_exact_ids(SETTINGS.section(scene, "scene"))
-            else []
-        ),
+        f"<results>/{scene}/figures/curves.png",
+        f"<results>/{scene}/figures/comparison.png",
     ]
+    if config_inputs.has_exact_ids(SETTINGS.section(scene, "scene")):
+        wanted.append(f"<results>/{scene}/association/quality.json")
+    return wanted

@@ -7,7 +7,7 @@ rule tracking:
     input:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
-        masks=rules.masks.output.masks,
+        masks=masks_of,
         given=given("tracking"),
         core=core("tracking.py"),
     output:
@@ -30,7 +30,7 @@ rule tracking:
         runtime=120,
     params:
         config=settings_of("tracking"),
-        max_ids=lambda w: SETTINGS.max_ids(w.scene),
+        max_ids=lambda w: SETTINGS.num_classes(w.scene),
         seed=SETTINGS.root.preparation_seed,
     message:
         "{wildcards.scene}: give every object one ID over all views"
@@ -42,7 +42,7 @@ rule association:
     input:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
-        masks=rules.masks.output.masks,
+        masks=masks_of,
         tracking=rules.tracking.output.tracking,
         core=core("association.py"),
     output:

@@ -10,7 +10,7 @@ with stage(snakemake):
     assess_scene(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
-        masks_dir=Path(snakemake.input.masks),
+        masks_dir=Path(snakemake.input.masks) if snakemake.input.masks else None,
         tracking_dir=Path(snakemake.input.tracking),
         out_file=Path(snakemake.output.quality),
     )

@@ -11,7 +11,7 @@ with stage(snakemake):
     associate(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
-        masks_dir=Path(snakemake.input.masks),
+        masks_dir=Path(snakemake.input.masks) if snakemake.input.masks else None,
         out_dir=Path(snakemake.output.tracking),
         config=TrackingConfig(**snakemake.params.config),
         max_ids=snakemake.params.max_ids,

@@ -25,6 +25,8 @@ RULE_NAMES = (
     "metrics",
     "tables",
     "curves",
+    "comparison",
+    "quality",
 )
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

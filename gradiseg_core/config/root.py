@@ -117,11 +117,11 @@ class Settings:
         """Return the model of one stage for one scene."""
         return self.scenes[scene][stage]
 
-    def max_ids(self, scene: str) -> int:
-        """Return the largest object ID that the scene's classifier can tell apart."""
+    def num_classes(self, scene: str) -> int:
+        """Return how many IDs, background included, the scene's classifier can tell apart."""
         train = self.section(scene, "train")
         assert isinstance(train, TrainConfig)
-        return 65535 if train.num_classes == "auto" else train.num_classes - 1
+        return 65536 if train.num_classes == "auto" else train.num_classes
 
     def resolve(self, scene: str, stage: str, variant: str | None = None) -> dict[str, Any]:
         """Return a stage's parameters as plain data, all defaults filled in.

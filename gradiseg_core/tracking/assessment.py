@@ -18,14 +18,15 @@ logger = logging.getLogger(__name__)
 
 
 def assess_scene(
-    scene_dir: Path, colmap_dir: Path, masks_dir: Path, tracking_dir: Path, out_file: Path
+    scene_dir: Path, colmap_dir: Path, masks_dir: Path | None, tracking_dir: Path, out_file: Path
 ) -> dict[str, Any]:
     """Compare a scene's consistent IDs with its exact ones over all training views.
 
     Args:
         scene_dir: Output of stage `scene`, with ``gt_ids/``.
         colmap_dir: Output of stage `colmap`; the exact IDs are warped into its undistorted views.
-        masks_dir: Output of stage `masks`; says which pixels carried a mask at all.
+        masks_dir: Output of stage `masks`; says which pixels carried a mask at all. None where the
+            IDs were given: then those are the pixels with an ID.
         tracking_dir: Output of stage `tracking`.
         out_file: JSON file to write; numbers that are not defined are null.
 
@@ -45,7 +46,8 @@ def assess_scene(
             continue
         predicted.append(read_id_map(ids_file))
         exact.append(truth)
-        labelled.append(read_id_map(masks_dir / f"{view.stem}.png") > 0)
+        mask_file = (masks_dir or tracking_dir / "ids") / f"{view.stem}.png"
+        labelled.append(read_id_map(mask_file) > 0)
         names.append(view.stem)
     if not names:
         raise InputError(
