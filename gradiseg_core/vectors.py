@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
@@ -193,3 +193,8 @@ def positive_below(typingctx, vector, limit):
         return builder.zext(bits, ir.IntType(32))
 
     return types.uint32(vector, limit), generate
+
+
+# Freedoms that the kernels give LLVM: to fuse, reorder and replace divisions; NaN and infinity keep
+# their meaning, so that a diverging run shows itself in the loss.
+FAST = {"contract", "reassoc", "arcp", "nsz"}

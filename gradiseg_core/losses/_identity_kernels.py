@@ -119,7 +119,7 @@ def _padded(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     return scaled.reshape(-1), plain.reshape(-1), scaled_bias
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _loss_bands(
     features,
     labels,
@@ -175,7 +175,7 @@ def _loss_bands(
                 )
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _fill_columns(features, first, count, columns):
     """Write a block's encodings as ``columns`` [D, BLOCK], zero beyond ``count``."""
     dim = features.shape[1]
@@ -186,7 +186,7 @@ def _fill_columns(features, first, count, columns):
             columns[d * BLOCK + pixel] = features[first + pixel, d]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _logits(columns, scaled, scaled_bias, dim, logits, top):
     """Write ``logits`` [C, BLOCK] (times log2 e) and their maximum over classes ``top``."""
     for half in range(0, BLOCK, 2 * v.LANES):
@@ -228,7 +228,7 @@ def _logits(columns, scaled, scaled_bias, dim, logits, top):
         v.store(top, half + v.LANES, top1)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _exponentials(logits, top, classes, mass):
     """Replace logits by 2**(logit - top) and write their sum over classes ``mass``."""
     for lane in range(0, BLOCK, v.LANES):
@@ -241,7 +241,7 @@ def _exponentials(logits, top, classes, mass):
         v.store(mass, lane, total)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _target_logits(labels, pixel_weights, first, count, logits, top):
     """Return ``-sum_l w_l (z_y - m)`` of a block."""
     total = 0.0
@@ -253,7 +253,7 @@ def _target_logits(labels, pixel_weights, first, count, logits, top):
     return total * _LN2
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _finish_mass(pixel_weights, first, count, mass):
     """Return ``sum_l w_l ln(mass_l)``; replace ``mass`` by ``w_l / mass_l``, 0 beyond ``count``."""
     total = 0.0
@@ -274,7 +274,7 @@ def _finish_mass(pixel_weights, first, count, mass):
     return total
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _gradients_of_block(
     features,
     plain,
@@ -330,7 +330,7 @@ def _gradients_of_block(
         v.store(for_bias, c * v.LANES, value)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     """Add a register tile: ``out[at + r out_row :] += sum_k a[a_at + r a_row + k a_step] b[k]``.
 
@@ -365,7 +365,7 @@ def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     v.store(out, at + 7 * out_row, s7)
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _argmax_bands(features, scaled, scaled_bias, best):
     """Write the most probable class of every encoding."""
     num_pixels, dim = features.shape
@@ -390,7 +390,7 @@ def _argmax_bands(features, scaled, scaled_bias, best):
                 best[first + pixel] = winner[pixel]
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _softmax_bands(features, scaled, scaled_bias, ids, chosen):
     """Write the probabilities of ``ids`` for every encoding."""
     num_pixels, dim = features.shape

@@ -59,14 +59,14 @@ def run(
     return l1, similarity, gradient[: x.size].reshape(rendered.shape) if with_gradient else None
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _l1_rows(x, y, row, scale, gradient, sums):
     """Sum |x - y| of every row; write its gradient times ``scale`` unless it is empty."""
     for r in prange(sums.shape[0]):
         sums[r, 0] = _l1_row(x, y, r * row, row, scale, gradient)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _l1_row(x, y, start, row, scale, gradient):
     total = 0.0
     for j in range(start, start + row):
@@ -77,7 +77,7 @@ def _l1_row(x, y, start, row, scale, gradient):
     return total
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _blur_rows(x, y, row, stride, height, weights, blurred):
     """Pass 1: ``blurred[r + 5, m]`` is row r of map m (x, y, x^2 + y^2, xy) blurred along it."""
     for r in prange(height + 2 * WINDOW_RADIUS):
@@ -90,7 +90,7 @@ def _blur_rows(x, y, row, stride, height, weights, blurred):
             blurred[r * 4 * stride : (r + 1) * 4 * stride] = np.float32(0.0)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _fill_row(x, y, start, row, stride, padded):
     """Write the four maps of one row into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
@@ -103,7 +103,7 @@ def _fill_row(x, y, start, row, stride, padded):
         padded[3 * length + PAD + j] = a * b
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _blur_along(padded, maps, stride, weights, out, start):
     """Blur ``padded`` [maps, PAD + stride + PAD] along the row into ``out[start:]``."""
     length = stride + 2 * PAD
@@ -115,7 +115,7 @@ def _blur_along(padded, maps, stride, weights, out, start):
             v.store(out, start + m * stride + j, value)
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradient):
     """Pass 2: sum SSIM of every row; ``partials[r + 5, m]`` is A, B or C blurred along row r."""
     for r in prange(height + 2 * WINDOW_RADIUS):
@@ -130,7 +130,7 @@ def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradi
             partials[r * 3 * stride : (r + 1) * 3 * stride] = np.float32(0.0)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _ssim_row(row, stride, r, weights, blurred, padded):
     """Write A, B, C and SSIM of row ``r`` into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
@@ -167,7 +167,7 @@ def _ssim_row(row, stride, r, weights, blurred, padded):
         v.store(padded, 3 * length + PAD + j, similarity)
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _sum_tail_cleared(padded, row, stride):
     """Zero what a row's last vector wrote beyond the picture; return the sum of map 3 (SSIM)."""
     length = stride + 2 * PAD
@@ -180,7 +180,7 @@ def _sum_tail_cleared(padded, row, stride):
     return v.total(lanes)
 
 
-@njit(cache=True, parallel=True, fastmath=True, error_model="numpy")
+@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
 def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradient, sums):
     """Pass 3: sum |x - y| of every row and assemble the gradient unless it is empty.
 
@@ -198,7 +198,7 @@ def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradien
                 gradient[r * row + j] += combined[j]
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@njit(cache=True, fastmath=v.FAST, error_model="numpy")
 def _combine(padded, stride, r, weights, partials, scale, combined):
     """Write ``scale * (G*A + 2 x (G*B) + y (G*C))`` of row ``r``; ``padded`` is [x, y]."""
     for j in range(0, stride, v.LANES):

@@ -8,8 +8,8 @@ Notation, per pixel and channel, with G the 11 x 11 Gaussian window of sigma 1.5
 
 As in 3DGS (Kerbl 2023, ``loss_utils.py``) the picture is continued by zeros and the mean goes over
 every pixel, so the outermost 5 px compare windows that are partly empty. torchmetrics reflects the
-picture at its border and then averages over the windows that lie inside it; both agree there, which
-is what ``ssim(..., interior=True)`` returns. GradiSeg's Eq. 5 prints L1 alone (``lambda = 0``); see
+picture at its border instead, and scikit-image leaves those 5 px out of the mean; all three agree
+inside, and ``ssim(..., interior=True)`` is scikit-image's mean. GradiSeg's Eq. 5 prints L1 alone (``lambda = 0``); see
 METHOD for why 0.2 is the default.
 """
 
@@ -103,7 +103,7 @@ def ssim(
     Args:
         a: [H, W, 3], values 0..1.
         b: [H, W, 3], same type.
-        interior: Average only over windows that lie inside the picture (torchmetrics' definition)
+        interior: Average only over windows that lie inside the picture (scikit-image's definition)
             instead of over all pixels with zeros around (3DGS's, whose numbers papers report).
 
     Returns:
