@@ -53,14 +53,14 @@ class NamedColour:
 
 
 COLOURS: dict[str, NamedColour] = {
-    "red": NamedColour(30.0, 12.0, lightness=(12.0, 68.0), chroma=(28.0, 999.0)),
+    "red": NamedColour(24.0, 18.0, lightness=(10.0, 60.0), chroma=(28.0, 999.0)),
     "orange": NamedColour(62.0, 10.0, lightness=(45.0, 95.0), chroma=(38.0, 999.0)),
     "yellow": NamedColour(92.0, 11.0, lightness=(45.0, 150.0), chroma=(32.0, 999.0)),
     "green": NamedColour(142.0, 34.0, lightness=(10.0, 150.0)),
     "cyan": NamedColour(200.0, 18.0, lightness=(25.0, 150.0)),
     "blue": NamedColour(272.0, 28.0, lightness=(5.0, 90.0)),
-    "purple": NamedColour(318.0, 14.0, lightness=(8.0, 75.0)),
-    "pink": NamedColour(2.0, 18.0, lightness=(48.0, 150.0)),
+    "purple": NamedColour(323.0, 20.0, lightness=(8.0, 75.0)),
+    "pink": NamedColour(356.0, 22.0, lightness=(50.0, 150.0)),
     "brown": NamedColour(62.0, 18.0, lightness=(12.0, 52.0), chroma=(12.0, 55.0)),
     "beige": NamedColour(78.0, 16.0, lightness=(60.0, 95.0), chroma=(10.0, 36.0)),
     "white": NamedColour(None, lightness=(70.0, 150.0), chroma=(-50.0, 16.0)),
