@@ -19,10 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numba  # noqa: E402
-import torch  # noqa: E402
 
 from benchmarks import cpu_parts, timing  # noqa: E402
+from gradiseg_core.cpu_runtime import set_threads  # noqa: E402
 
 
 def collect(patterns: list[str], *, quick: bool) -> list[timing.Part]:
@@ -60,8 +59,7 @@ def main() -> int:
     if options.list:
         print("\n".join(part.name for part in parts))
         return 0
-    torch.set_num_threads(options.threads)
-    numba.set_num_threads(options.threads)
+    set_threads(options.threads)
     results: dict = {
         "command": " ".join(["python", "benchmarks/cpu.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -17,7 +17,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-import numba
 import torch
 
 OURS = "ours"
@@ -177,7 +176,7 @@ def machine() -> dict:
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "threads": {"torch": torch.get_num_threads(), "numba": numba.get_num_threads()},
+        "threads": torch.get_num_threads(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "load_before": os.getloadavg()[0],
         "versions": versions,
@@ -202,7 +201,7 @@ def table(results: dict) -> str:
         "# CPU core: ratios of alternating runs",
         "",
         f"`{results['command']}`, {results['date']}. {about['processor']}, "
-        f"{about['cores']} cores, {about['threads']['numba']} threads, {about['vectors']}, "
+        f"{about['cores']} cores, {about['threads']} threads, {about['vectors']}, "
         f"load before {about['load_before']:.1f}. {versions}.",
         "",
         "Ratio: the baseline's median time over ours (lowest - highest over the rounds; that of "

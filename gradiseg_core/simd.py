@@ -248,6 +248,24 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
+def lanes_within(typingctx: Any, value: Any, limit: Any) -> Any:
+    """lanes_within(v, x): bit l of a uint32 is set where 0 <= v[l] < x; never for a NaN.
+
+    A negative float has its highest bit set, so that one unsigned comparison does both.
+    """
+    if not (isinstance(value, FloatVector) and isinstance(limit, types.Number)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        limit = _as_float_vector(context, builder, args[1], sig.args[1])
+        lanes = [builder.bitcast(floats, _VI) for floats in (args[0], limit)]
+        bits = builder.bitcast(builder.icmp_unsigned("<", *lanes), ir.IntType(LANES))
+        return builder.zext(bits, _I32)
+
+    return types.uint32(value, limit), codegen
+
+
+@intrinsic
 def total(typingctx: Any, value: Any) -> Any:
     """total(v): the sum of the lanes, float32."""
     if not isinstance(value, FloatVector):

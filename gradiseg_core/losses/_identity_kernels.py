@@ -24,15 +24,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import vectors as v
+from gradiseg_core import simd as v
+from gradiseg_core.cpu_runtime import kernel, run_bands
 
 BLOCK = 64  # pixels
-BANDS = 64
+BANDS = 32  # of blocks, handed to the threads one by one
 TILE = 8  # accumulators of a register tile; C is padded to its multiple
 
+# NaN and infinity keep their meaning, so that a diverging run shows itself in the loss.
+_FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 _LN2 = math.log(2.0)
 _LOG2E = 1.0 / _LN2
 
@@ -58,7 +60,9 @@ def cross_entropy(
     for_bias = np.zeros((for_weight.shape[0], scaled_bias.size * v.LANES), dtype=np.float32)
     if pixel_weights is None:
         pixel_weights = np.empty(0, dtype=np.float32)
-    _loss_bands(
+    run_bands(
+        _loss_band,
+        bands,
         features,
         labels,
         pixel_weights,
@@ -88,7 +92,7 @@ def argmax(
     """Return the most probable class of every encoding, [P]; the smallest among equals."""
     scaled, _, scaled_bias = _padded(weight, bias)
     best = np.empty(len(features), dtype=np.int64)
-    _argmax_bands(features, scaled, scaled_bias, best)
+    run_bands(_argmax_band, BANDS, features, scaled, scaled_bias, best)
     return best
 
 
@@ -101,7 +105,7 @@ def softmax_at(
     """Return the probabilities of ``ids`` for every encoding, [P, I]."""
     scaled, _, scaled_bias = _padded(weight, bias)
     chosen = np.empty((len(features), len(ids)), dtype=np.float32)
-    _softmax_bands(features, scaled, scaled_bias, ids, chosen)
+    run_bands(_softmax_band, BANDS, features, scaled, scaled_bias, ids, chosen)
     return chosen
 
 
@@ -119,8 +123,9 @@ def _padded(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     return scaled.reshape(-1), plain.reshape(-1), scaled_bias
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _loss_bands(
+@kernel(fastmath=_FASTMATH)
+def _loss_band(
+    band,
     features,
     labels,
     pixel_weights,
@@ -133,49 +138,48 @@ def _loss_bands(
     for_weight,
     for_bias,
 ):
-    """Run every band's blocks; see ``cross_entropy`` for the outputs."""
+    """Run a band's blocks; see ``cross_entropy`` for the outputs."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     padded_dim = plain.size // classes
     blocks = -(-num_pixels // BLOCK)
     bands = losses.size
     with_gradient = gradient.shape[0] > 0
-    for band in prange(bands):
-        columns = np.zeros(dim * BLOCK, dtype=np.float32)
-        logits = np.empty(classes * BLOCK, dtype=np.float32)
-        top = np.empty(BLOCK, dtype=np.float32)
-        mass = np.empty(BLOCK, dtype=np.float32)
-        rows = np.zeros(BLOCK * padded_dim, dtype=np.float32)
-        result = np.empty(BLOCK * padded_dim, dtype=np.float32)
-        for block in range(blocks * band // bands, blocks * (band + 1) // bands):
-            first = block * BLOCK
-            count = min(BLOCK, num_pixels - first)
-            _fill_columns(features, first, count, columns)
-            _logits(columns, scaled, scaled_bias, dim, logits, top)
-            losses[band] += _target_logits(labels, pixel_weights, first, count, logits, top)
-            _exponentials(logits, top, classes, mass)
-            if with_gradient:
-                for pixel in range(count):
-                    logits[labels[first + pixel] * BLOCK + pixel] -= mass[pixel]
-            losses[band] += _finish_mass(pixel_weights, first, count, mass)
-            if with_gradient:
-                _gradients_of_block(
-                    features,
-                    plain,
-                    scale,
-                    first,
-                    count,
-                    logits,
-                    mass,
-                    rows,
-                    result,
-                    gradient,
-                    for_weight[band],
-                    for_bias[band],
-                )
+    columns = np.zeros(dim * BLOCK, dtype=np.float32)
+    logits = np.empty(classes * BLOCK, dtype=np.float32)
+    top = np.empty(BLOCK, dtype=np.float32)
+    mass = np.empty(BLOCK, dtype=np.float32)
+    rows = np.zeros(BLOCK * padded_dim, dtype=np.float32)
+    result = np.empty(BLOCK * padded_dim, dtype=np.float32)
+    for block in range(blocks * band // bands, blocks * (band + 1) // bands):
+        first = block * BLOCK
+        count = min(BLOCK, num_pixels - first)
+        _fill_columns(features, first, count, columns)
+        _logits(columns, scaled, scaled_bias, dim, logits, top)
+        losses[band] += _target_logits(labels, pixel_weights, first, count, logits, top)
+        _exponentials(logits, top, classes, mass)
+        if with_gradient:
+            for pixel in range(count):
+                logits[labels[first + pixel] * BLOCK + pixel] -= mass[pixel]
+        losses[band] += _finish_mass(pixel_weights, first, count, mass)
+        if with_gradient:
+            _gradients_of_block(
+                features,
+                plain,
+                scale,
+                first,
+                count,
+                logits,
+                mass,
+                rows,
+                result,
+                gradient,
+                for_weight[band],
+                for_bias[band],
+            )
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _fill_columns(features, first, count, columns):
     """Write a block's encodings as ``columns`` [D, BLOCK], zero beyond ``count``."""
     dim = features.shape[1]
@@ -186,7 +190,13 @@ def _fill_columns(features, first, count, columns):
             columns[d * BLOCK + pixel] = features[first + pixel, d]
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
+def _maximum(a, b):
+    """Return the larger of each pair of lanes."""
+    return v.where(a > b, a, b)
+
+
+@kernel(fastmath=_FASTMATH)
 def _logits(columns, scaled, scaled_bias, dim, logits, top):
     """Write ``logits`` [C, BLOCK] (times log2 e) and their maximum over classes ``top``."""
     for half in range(0, BLOCK, 2 * v.LANES):
@@ -202,17 +212,17 @@ def _logits(columns, scaled, scaled_bias, dim, logits, top):
                 x0 = v.load(columns, k * BLOCK + half)
                 x1 = v.load(columns, k * BLOCK + half + v.LANES)
                 w = v.splat(scaled[c * dim + k])
-                a0 = v.fma(w, x0, a0)
-                a1 = v.fma(w, x1, a1)
+                a0 = w * x0 + a0
+                a1 = w * x1 + a1
                 w = v.splat(scaled[(c + 1) * dim + k])
-                b0 = v.fma(w, x0, b0)
-                b1 = v.fma(w, x1, b1)
+                b0 = w * x0 + b0
+                b1 = w * x1 + b1
                 w = v.splat(scaled[(c + 2) * dim + k])
-                c0 = v.fma(w, x0, c0)
-                c1 = v.fma(w, x1, c1)
+                c0 = w * x0 + c0
+                c1 = w * x1 + c1
                 w = v.splat(scaled[(c + 3) * dim + k])
-                d0 = v.fma(w, x0, d0)
-                d1 = v.fma(w, x1, d1)
+                d0 = w * x0 + d0
+                d1 = w * x1 + d1
             at = c * BLOCK + half
             v.store(logits, at, a0)
             v.store(logits, at + v.LANES, a1)
@@ -222,26 +232,27 @@ def _logits(columns, scaled, scaled_bias, dim, logits, top):
             v.store(logits, at + 2 * BLOCK + v.LANES, c1)
             v.store(logits, at + 3 * BLOCK, d0)
             v.store(logits, at + 3 * BLOCK + v.LANES, d1)
-            top0 = v.maximum(top0, v.maximum(v.maximum(a0, b0), v.maximum(c0, d0)))
-            top1 = v.maximum(top1, v.maximum(v.maximum(a1, b1), v.maximum(c1, d1)))
+            top0 = _maximum(top0, _maximum(_maximum(a0, b0), _maximum(c0, d0)))
+            top1 = _maximum(top1, _maximum(_maximum(a1, b1), _maximum(c1, d1)))
         v.store(top, half, top0)
         v.store(top, half + v.LANES, top1)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _exponentials(logits, top, classes, mass):
     """Replace logits by 2**(logit - top) and write their sum over classes ``mass``."""
     for lane in range(0, BLOCK, v.LANES):
         highest = v.load(top, lane)
+        lowest = v.splat(-126.0)  # where exp2 ends; nothing beside the sum, which is at least 1
         total = v.splat(0.0)
         for c in range(classes):
-            value = v.exp2(v.sub(v.load(logits, c * BLOCK + lane), highest))
+            value = v.exp2(_maximum(v.load(logits, c * BLOCK + lane) - highest, lowest))
             v.store(logits, c * BLOCK + lane, value)
-            total = v.add(total, value)
+            total = total + value
         v.store(mass, lane, total)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _target_logits(labels, pixel_weights, first, count, logits, top):
     """Return ``-sum_l w_l (z_y - m)`` of a block."""
     total = 0.0
@@ -253,7 +264,7 @@ def _target_logits(labels, pixel_weights, first, count, logits, top):
     return total * _LN2
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _finish_mass(pixel_weights, first, count, mass):
     """Return ``sum_l w_l ln(mass_l)``; replace ``mass`` by ``w_l / mass_l``, 0 beyond ``count``."""
     total = 0.0
@@ -274,7 +285,7 @@ def _finish_mass(pixel_weights, first, count, mass):
     return total
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _gradients_of_block(
     features,
     plain,
@@ -323,14 +334,14 @@ def _gradients_of_block(
     f3 = v.load(factor, 3 * v.LANES)
     for c in range(classes):
         at = c * BLOCK
-        value = v.fma(f0, v.load(deviations, at), v.load(for_bias, c * v.LANES))
-        value = v.fma(f1, v.load(deviations, at + v.LANES), value)
-        value = v.fma(f2, v.load(deviations, at + 2 * v.LANES), value)
-        value = v.fma(f3, v.load(deviations, at + 3 * v.LANES), value)
+        value = f0 * v.load(deviations, at) + v.load(for_bias, c * v.LANES)
+        value = f1 * v.load(deviations, at + v.LANES) + value
+        value = f2 * v.load(deviations, at + 2 * v.LANES) + value
+        value = f3 * v.load(deviations, at + 3 * v.LANES) + value
         v.store(for_bias, c * v.LANES, value)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     """Add a register tile: ``out[at + r out_row :] += sum_k a[a_at + r a_row + k a_step] b[k]``.
 
@@ -347,14 +358,14 @@ def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     for k in range(count):
         row = v.load(b, b_at + k * out_row)
         from_a = a_at + k * a_step
-        s0 = v.fma(v.splat(a[from_a]), row, s0)
-        s1 = v.fma(v.splat(a[from_a + a_row]), row, s1)
-        s2 = v.fma(v.splat(a[from_a + 2 * a_row]), row, s2)
-        s3 = v.fma(v.splat(a[from_a + 3 * a_row]), row, s3)
-        s4 = v.fma(v.splat(a[from_a + 4 * a_row]), row, s4)
-        s5 = v.fma(v.splat(a[from_a + 5 * a_row]), row, s5)
-        s6 = v.fma(v.splat(a[from_a + 6 * a_row]), row, s6)
-        s7 = v.fma(v.splat(a[from_a + 7 * a_row]), row, s7)
+        s0 = v.splat(a[from_a]) * row + s0
+        s1 = v.splat(a[from_a + a_row]) * row + s1
+        s2 = v.splat(a[from_a + 2 * a_row]) * row + s2
+        s3 = v.splat(a[from_a + 3 * a_row]) * row + s3
+        s4 = v.splat(a[from_a + 4 * a_row]) * row + s4
+        s5 = v.splat(a[from_a + 5 * a_row]) * row + s5
+        s6 = v.splat(a[from_a + 6 * a_row]) * row + s6
+        s7 = v.splat(a[from_a + 7 * a_row]) * row + s7
     v.store(out, at, s0)
     v.store(out, at + out_row, s1)
     v.store(out, at + 2 * out_row, s2)
@@ -365,50 +376,46 @@ def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
     v.store(out, at + 7 * out_row, s7)
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _argmax_bands(features, scaled, scaled_bias, best):
-    """Write the most probable class of every encoding."""
+@kernel(fastmath=_FASTMATH)
+def _argmax_band(band, features, scaled, scaled_bias, best):
+    """Write the most probable class of a band's encodings."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     blocks = -(-num_pixels // BLOCK)
-    bands = min(BANDS, blocks)
-    for band in prange(bands):
-        columns = np.zeros(dim * BLOCK, dtype=np.float32)
-        logits = np.empty(classes * BLOCK, dtype=np.float32)
-        top = np.empty(BLOCK, dtype=np.float32)
-        winner = np.zeros(BLOCK, dtype=np.int32)
-        for block in range(blocks * band // bands, blocks * (band + 1) // bands):
-            first = block * BLOCK
-            count = min(BLOCK, num_pixels - first)
-            _fill_columns(features, first, count, columns)
-            _logits(columns, scaled, scaled_bias, dim, logits, top)
-            for c in range(classes - 1, -1, -1):
-                for pixel in range(BLOCK):
-                    if logits[c * BLOCK + pixel] == top[pixel]:
-                        winner[pixel] = c
-            for pixel in range(count):
-                best[first + pixel] = winner[pixel]
+    columns = np.zeros(dim * BLOCK, dtype=np.float32)
+    logits = np.empty(classes * BLOCK, dtype=np.float32)
+    top = np.empty(BLOCK, dtype=np.float32)
+    winner = np.zeros(BLOCK, dtype=np.int32)
+    for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
+        first = block * BLOCK
+        count = min(BLOCK, num_pixels - first)
+        _fill_columns(features, first, count, columns)
+        _logits(columns, scaled, scaled_bias, dim, logits, top)
+        for c in range(classes - 1, -1, -1):
+            for pixel in range(BLOCK):
+                if logits[c * BLOCK + pixel] == top[pixel]:
+                    winner[pixel] = c
+        for pixel in range(count):
+            best[first + pixel] = winner[pixel]
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _softmax_bands(features, scaled, scaled_bias, ids, chosen):
-    """Write the probabilities of ``ids`` for every encoding."""
+@kernel(fastmath=_FASTMATH)
+def _softmax_band(band, features, scaled, scaled_bias, ids, chosen):
+    """Write the probabilities of ``ids`` for a band's encodings."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     blocks = -(-num_pixels // BLOCK)
-    bands = min(BANDS, blocks)
-    for band in prange(bands):
-        columns = np.zeros(dim * BLOCK, dtype=np.float32)
-        logits = np.empty(classes * BLOCK, dtype=np.float32)
-        top = np.empty(BLOCK, dtype=np.float32)
-        mass = np.empty(BLOCK, dtype=np.float32)
-        for block in range(blocks * band // bands, blocks * (band + 1) // bands):
-            first = block * BLOCK
-            count = min(BLOCK, num_pixels - first)
-            _fill_columns(features, first, count, columns)
-            _logits(columns, scaled, scaled_bias, dim, logits, top)
-            _exponentials(logits, top, classes, mass)
-            for pixel in range(count):
-                for i in range(ids.size):
-                    value = logits[ids[i] * BLOCK + pixel] / mass[pixel]
-                    chosen[first + pixel, i] = value
+    columns = np.zeros(dim * BLOCK, dtype=np.float32)
+    logits = np.empty(classes * BLOCK, dtype=np.float32)
+    top = np.empty(BLOCK, dtype=np.float32)
+    mass = np.empty(BLOCK, dtype=np.float32)
+    for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
+        first = block * BLOCK
+        count = min(BLOCK, num_pixels - first)
+        _fill_columns(features, first, count, columns)
+        _logits(columns, scaled, scaled_bias, dim, logits, top)
+        _exponentials(logits, top, classes, mass)
+        for pixel in range(count):
+            for i in range(ids.size):
+                value = logits[ids[i] * BLOCK + pixel] / mass[pixel]
+                chosen[first + pixel, i] = value

@@ -1,6 +1,6 @@
 """Fused L1 + SSIM with the gradient of the rendering, in numba (see ``photometric.py``).
 
-Three passes over the picture, each parallel over rows: (1) blur x, y, x^2 + y^2 and xy along the
+Three passes over the picture, each parallel over bands of rows: (1) blur x, y, x^2 + y^2 and xy along the
 rows; (2) blur down the columns, evaluate SSIM and its three partial derivatives at each pixel, and
 blur those along the row; (3) blur the derivatives down the columns and assemble the gradient. The
 window is symmetric, so the adjoint of a blur is the blur itself. The picture stays interleaved: a
@@ -16,15 +16,19 @@ whoever does it: results do not depend on the number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import vectors as v
+from gradiseg_core import simd as v
+from gradiseg_core.cpu_runtime import kernel, run_bands
 from gradiseg_core.losses.photometric import C1, C2, WINDOW_RADIUS, window
 
 TAPS = 2 * WINDOW_RADIUS + 1
 PAD = 3 * WINDOW_RADIUS  # floats in front of a padded row: the window's reach, 3 floats a pixel
 
+BANDS = 16  # of rows, handed to the threads one by one
+
+# NaN and infinity keep their meaning, so that a diverging run shows itself in the loss.
+_FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 _WINDOW = np.array(window(), dtype=np.float32)
 
 
@@ -43,30 +47,37 @@ def run(
     gradient = np.empty(height * row + v.LANES if with_gradient else 0, dtype=np.float32)
     sums = np.zeros((height, 2))
     if lambda_dssim == 0.0:
-        _l1_rows(x, y, row, np.float32(1.0 / x.size), gradient, sums)
+        run_bands(_l1_rows, BANDS, x, y, row, np.float32(1.0 / x.size), gradient, sums)
         similarity = np.nan
     else:
         # Rows are padded to whole vectors, and 5 rows of zeros stand above and below the picture.
         rows = height + 2 * WINDOW_RADIUS
         blurred = np.empty(rows * 4 * stride, dtype=np.float32)
         partials = np.empty((rows * 3 if with_gradient else 0) * stride, dtype=np.float32)
-        _blur_rows(x, y, row, stride, height, _WINDOW, blurred)
-        _ssim_rows(row, stride, height, _WINDOW, blurred, partials, sums, with_gradient)
+        size = (row, stride, height)
+        run_bands(_blur_rows, BANDS, x, y, *size, _WINDOW, blurred)
+        run_bands(_ssim_rows, BANDS, *size, _WINDOW, blurred, partials, sums, with_gradient)
         scales = np.array([(1.0 - lambda_dssim) / x.size, -lambda_dssim / x.size], dtype=np.float32)
-        _gradient_rows(x, y, row, stride, height, _WINDOW, partials, scales, gradient, sums)
+        run_bands(_gradient_rows, BANDS, x, y, *size, _WINDOW, partials, scales, gradient, sums)
         similarity = float(sums[:, 1].sum()) / x.size
     l1 = float(sums[:, 0].sum()) / x.size
     return l1, similarity, gradient[: x.size].reshape(rendered.shape) if with_gradient else None
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _l1_rows(x, y, row, scale, gradient, sums):
+@kernel()
+def _rows_of(band, rows):
+    """Return the rows of a band, a range."""
+    return range(rows * band // BANDS, rows * (band + 1) // BANDS)
+
+
+@kernel(fastmath=_FASTMATH)
+def _l1_rows(band, x, y, row, scale, gradient, sums):
     """Sum |x - y| of every row; write its gradient times ``scale`` unless it is empty."""
-    for r in prange(sums.shape[0]):
+    for r in _rows_of(band, sums.shape[0]):
         sums[r, 0] = _l1_row(x, y, r * row, row, scale, gradient)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _l1_row(x, y, start, row, scale, gradient):
     total = 0.0
     for j in range(start, start + row):
@@ -77,10 +88,10 @@ def _l1_row(x, y, start, row, scale, gradient):
     return total
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _blur_rows(x, y, row, stride, height, weights, blurred):
+@kernel(fastmath=_FASTMATH)
+def _blur_rows(band, x, y, row, stride, height, weights, blurred):
     """Pass 1: ``blurred[r + 5, m]`` is row r of map m (x, y, x^2 + y^2, xy) blurred along it."""
-    for r in prange(height + 2 * WINDOW_RADIUS):
+    for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
         inside = r - WINDOW_RADIUS
         if 0 <= inside < height:
             padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
@@ -90,7 +101,7 @@ def _blur_rows(x, y, row, stride, height, weights, blurred):
             blurred[r * 4 * stride : (r + 1) * 4 * stride] = np.float32(0.0)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _fill_row(x, y, start, row, stride, padded):
     """Write the four maps of one row into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
@@ -103,7 +114,7 @@ def _fill_row(x, y, start, row, stride, padded):
         padded[3 * length + PAD + j] = a * b
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _blur_along(padded, maps, stride, weights, out, start):
     """Blur ``padded`` [maps, PAD + stride + PAD] along the row into ``out[start:]``."""
     length = stride + 2 * PAD
@@ -111,14 +122,14 @@ def _blur_along(padded, maps, stride, weights, out, start):
         for j in range(0, stride, v.LANES):
             value = v.splat(0.0)
             for k in range(TAPS):
-                value = v.fma(v.splat(weights[k]), v.load(padded, m * length + j + 3 * k), value)
+                value = v.splat(weights[k]) * v.load(padded, m * length + j + 3 * k) + value
             v.store(out, start + m * stride + j, value)
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradient):
+@kernel(fastmath=_FASTMATH)
+def _ssim_rows(band, row, stride, height, weights, blurred, partials, sums, with_gradient):
     """Pass 2: sum SSIM of every row; ``partials[r + 5, m]`` is A, B or C blurred along row r."""
-    for r in prange(height + 2 * WINDOW_RADIUS):
+    for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
         inside = r - WINDOW_RADIUS
         if 0 <= inside < height:
             padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
@@ -130,11 +141,10 @@ def _ssim_rows(row, stride, height, weights, blurred, partials, sums, with_gradi
             partials[r * 3 * stride : (r + 1) * 3 * stride] = np.float32(0.0)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _ssim_row(row, stride, r, weights, blurred, padded):
     """Write A, B, C and SSIM of row ``r`` into ``padded`` [4, PAD + stride + PAD]."""
     length = stride + 2 * PAD
-    two = v.splat(2.0)
     for j in range(0, stride, v.LANES):
         mu_x = v.splat(0.0)
         mu_y = v.splat(0.0)
@@ -143,31 +153,31 @@ def _ssim_row(row, stride, r, weights, blurred, padded):
         for k in range(TAPS):
             at = (r + k) * 4 * stride + j
             weight = v.splat(weights[k])
-            mu_x = v.fma(weight, v.load(blurred, at), mu_x)
-            mu_y = v.fma(weight, v.load(blurred, at + stride), mu_y)
-            square = v.fma(weight, v.load(blurred, at + 2 * stride), square)
-            product = v.fma(weight, v.load(blurred, at + 3 * stride), product)
-        mu_xy = v.mul(mu_x, mu_y)
-        mu_2 = v.fma(mu_x, mu_x, v.mul(mu_y, mu_y))
-        top_mean = v.fma(two, mu_xy, v.splat(C1))
-        top_structure = v.fma(two, v.sub(product, mu_xy), v.splat(C2))
-        bottom_mean = v.add(mu_2, v.splat(C1))
-        bottom_structure = v.add(v.sub(square, mu_2), v.splat(C2))
-        inverse = v.div(v.splat(1.0), v.mul(bottom_mean, bottom_structure))
-        similarity = v.mul(v.mul(top_mean, top_structure), inverse)
+            mu_x = weight * v.load(blurred, at) + mu_x
+            mu_y = weight * v.load(blurred, at + stride) + mu_y
+            square = weight * v.load(blurred, at + 2 * stride) + square
+            product = weight * v.load(blurred, at + 3 * stride) + product
+        mu_xy = mu_x * mu_y
+        mu_2 = mu_x * mu_x + mu_y * mu_y
+        top_mean = 2.0 * mu_xy + C1
+        top_structure = 2.0 * (product - mu_xy) + C2
+        bottom_mean = mu_2 + C1
+        bottom_structure = square - mu_2 + C2
+        inverse = v.reciprocal(bottom_mean * bottom_structure)
+        similarity = top_mean * top_structure * inverse
         # dSSIM/dmu_x = 2 mu_y (N2 - N1) / (D1 D2) - 2 mu_x SSIM (1/D1 - 1/D2)
-        per_y = v.mul(v.sub(top_structure, top_mean), inverse)
-        per_x = v.mul(v.mul(similarity, v.sub(bottom_structure, bottom_mean)), inverse)
-        d_mu = v.mul(two, v.sub(v.mul(mu_y, per_y), v.mul(mu_x, per_x)))
-        d_square = v.sub(v.splat(0.0), v.mul(similarity, v.mul(bottom_mean, inverse)))
-        d_product = v.mul(two, v.mul(top_mean, inverse))
+        per_y = (top_structure - top_mean) * inverse
+        per_x = similarity * (bottom_structure - bottom_mean) * inverse
+        d_mu = 2.0 * (mu_y * per_y - mu_x * per_x)
+        d_square = -1.0 * (similarity * bottom_mean * inverse)
+        d_product = 2.0 * top_mean * inverse
         v.store(padded, PAD + j, d_mu)
         v.store(padded, length + PAD + j, d_square)
         v.store(padded, 2 * length + PAD + j, d_product)
         v.store(padded, 3 * length + PAD + j, similarity)
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _sum_tail_cleared(padded, row, stride):
     """Zero what a row's last vector wrote beyond the picture; return the sum of map 3 (SSIM)."""
     length = stride + 2 * PAD
@@ -176,17 +186,17 @@ def _sum_tail_cleared(padded, row, stride):
             padded[m * length + PAD + j] = np.float32(0.0)
     lanes = v.splat(0.0)
     for j in range(0, stride, v.LANES):
-        lanes = v.add(lanes, v.load(padded, 3 * length + PAD + j))
+        lanes = lanes + v.load(padded, 3 * length + PAD + j)
     return v.total(lanes)
 
 
-@njit(cache=True, parallel=True, fastmath=v.FAST, error_model="numpy")
-def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradient, sums):
+@kernel(fastmath=_FASTMATH)
+def _gradient_rows(band, x, y, row, stride, height, weights, partials, scales, gradient, sums):
     """Pass 3: sum |x - y| of every row and assemble the gradient unless it is empty.
 
     ``scales`` are dLoss/d|x - y| and dLoss/dSSIM of one value.
     """
-    for r in prange(height):
+    for r in _rows_of(band, height):
         sums[r, 0] = _l1_row(x, y, r * row, row, scales[0], gradient)
         if gradient.size > 0:
             combined = np.empty(stride, dtype=np.float32)
@@ -198,7 +208,7 @@ def _gradient_rows(x, y, row, stride, height, weights, partials, scales, gradien
                 gradient[r * row + j] += combined[j]
 
 
-@njit(cache=True, fastmath=v.FAST, error_model="numpy")
+@kernel(fastmath=_FASTMATH)
 def _combine(padded, stride, r, weights, partials, scale, combined):
     """Write ``scale * (G*A + 2 x (G*B) + y (G*C))`` of row ``r``; ``padded`` is [x, y]."""
     for j in range(0, stride, v.LANES):
@@ -208,9 +218,9 @@ def _combine(padded, stride, r, weights, partials, scale, combined):
         for k in range(TAPS):
             at = (r + k) * 3 * stride + j
             weight = v.splat(weights[k])
-            a = v.fma(weight, v.load(partials, at), a)
-            b = v.fma(weight, v.load(partials, at + stride), b)
-            c = v.fma(weight, v.load(partials, at + 2 * stride), c)
+            a = weight * v.load(partials, at) + a
+            b = weight * v.load(partials, at + stride) + b
+            c = weight * v.load(partials, at + 2 * stride) + c
         x = v.load(padded, j)
-        value = v.fma(v.add(x, x), b, v.fma(v.load(padded, stride + j), c, a))
-        v.store(combined, j, v.mul(v.splat(scale), value))
+        value = (x + x) * b + v.load(padded, stride + j) * c + a
+        v.store(combined, j, scale * value)

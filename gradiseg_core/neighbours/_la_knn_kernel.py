@@ -15,13 +15,14 @@ passes over them; each sample sees the Gaussians in order, whatever the threads 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from gradiseg_core import vectors as v
+from gradiseg_core import simd as v
+from gradiseg_core.cpu_runtime import kernel, run_bands
 
 TILE = 2048  # Gaussians: 24 KiB of coordinates
-GROUP = 16  # samples that pass over a tile one after the other
+GROUP = 32  # samples that pass over a tile one after the other: its way from memory pays
+BANDS = 8  # of tiles, while they are written
 PRIMING = 1024  # Gaussians of the subset that bounds the k-th smallest d
 
 # The filter computes c . u - t with |c|, |t| <= 3 R (R the largest centred coordinate; |u| = 1)
@@ -49,16 +50,17 @@ def run(
     start = -(buffer.ctypes.data // buffer.itemsize) % v.LANES
     coordinates = buffer[start : start + (tiles + 1) * 3 * TILE]
     reach = np.zeros(tiles + 1, dtype=np.float32)
-    _tile_means(means, stride, centre, coordinates, reach)
+    run_bands(_tile_means, BANDS, means, stride, centre, coordinates, reach)
     found = np.full((len(sample), k), -1, dtype=np.int64)
-    _search(means, sample, directions, stride, centre, coordinates, reach, found)
+    groups = -(-len(sample) // GROUP)
+    run_bands(_search, groups, means, sample, directions, stride, centre, coordinates, reach, found)
     return found
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def _tile_means(means, stride, centre, coordinates, reach):
-    """Write centred coordinates tile by tile, and every tile's largest absolute coordinate."""
-    for tile in prange(reach.size):
+@kernel()
+def _tile_means(band, means, stride, centre, coordinates, reach):
+    """Write centred coordinates of a band's tiles, and each one's largest absolute coordinate."""
+    for tile in range(reach.size * band // BANDS, reach.size * (band + 1) // BANDS):
         first = tile * TILE
         step = 1
         if tile == reach.size - 1:
@@ -79,52 +81,51 @@ def _tile_means(means, stride, centre, coordinates, reach):
         reach[tile] = highest
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def _search(means, sample, directions, stride, centre, coordinates, reach, found):
-    """Fill ``found`` group of samples by group."""
+@kernel()
+def _search(group, means, sample, directions, stride, centre, coordinates, reach, found):
+    """Fill ``found`` for a group of samples."""
     count, k = found.shape
     tiles = reach.size - 1
-    for group in prange(-(-count // GROUP)):
-        first = group * GROUP
-        last = min(first + GROUP, count)
-        distances = np.full((GROUP, k), np.inf)
-        worst = np.full(GROUP, -1.0)
+    first = group * GROUP
+    last = min(first + GROUP, count)
+    distances = np.full((GROUP, k), np.inf)
+    worst = np.full(GROUP, -1.0)
+    for row in range(first, last):
+        if not np.isnan(directions[row, 0]):
+            worst[row - first] = _pass_tile(
+                means,
+                sample[row],
+                directions[row],
+                centre,
+                coordinates,
+                tiles,
+                0,
+                stride,
+                reach[tiles],
+                np.inf,
+                np.full(k, np.inf),
+                np.empty(k, dtype=np.int64),
+            )
+    for tile in range(tiles):
         for row in range(first, last):
-            if not np.isnan(directions[row, 0]):
+            if worst[row - first] > 0.0:
                 worst[row - first] = _pass_tile(
                     means,
                     sample[row],
                     directions[row],
                     centre,
                     coordinates,
-                    tiles,
-                    0,
-                    stride,
-                    reach[tiles],
-                    np.inf,
-                    np.full(k, np.inf),
-                    np.empty(k, dtype=np.int64),
+                    tile,
+                    tile * TILE,
+                    1,
+                    reach[tile],
+                    worst[row - first],
+                    distances[row - first],
+                    found[row],
                 )
-        for tile in range(tiles):
-            for row in range(first, last):
-                if worst[row - first] > 0.0:
-                    worst[row - first] = _pass_tile(
-                        means,
-                        sample[row],
-                        directions[row],
-                        centre,
-                        coordinates,
-                        tile,
-                        tile * TILE,
-                        1,
-                        reach[tile],
-                        worst[row - first],
-                        distances[row - first],
-                        found[row],
-                    )
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _ahead(means, i, j, u):
     """Return d = (p_j - p_i) . u in float64."""
     d = (np.float64(means[j, 0]) - np.float64(means[i, 0])) * np.float64(u[0])
@@ -132,7 +133,7 @@ def _ahead(means, i, j, u):
     return d + (np.float64(means[j, 2]) - np.float64(means[i, 2])) * np.float64(u[2])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _pass_tile(
     means,
     i,
@@ -165,14 +166,14 @@ def _pass_tile(
     base = tile * 3 * TILE
     for j in range(0, TILE, 2 * v.LANES):
         at = base + j
-        d = v.fma(v.load(coordinates, at), u0, offset)
-        d = v.fma(v.load(coordinates, at + TILE), u1, d)
-        d = v.fma(v.load(coordinates, at + 2 * TILE), u2, d)
+        d = v.load(coordinates, at) * u0 + offset
+        d = v.load(coordinates, at + TILE) * u1 + d
+        d = v.load(coordinates, at + 2 * TILE) * u2 + d
         at += v.LANES
-        e = v.fma(v.load(coordinates, at), u0, offset)
-        e = v.fma(v.load(coordinates, at + TILE), u1, e)
-        e = v.fma(v.load(coordinates, at + 2 * TILE), u2, e)
-        hits = v.positive_below(d, limit) | (v.positive_below(e, limit) << np.uint32(v.LANES))
+        e = v.load(coordinates, at) * u0 + offset
+        e = v.load(coordinates, at + TILE) * u1 + e
+        e = v.load(coordinates, at + 2 * TILE) * u2 + e
+        hits = v.lanes_within(d, limit) | (v.lanes_within(e, limit) << np.uint32(v.LANES))
         if hits == 0:
             continue
         for lane in range(2 * v.LANES):
@@ -183,7 +184,7 @@ def _pass_tile(
     return worst
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _insert(means, i, j, u, worst, distances, found):
     """Insert Gaussian j if it lies ahead and near enough; return the new ``worst``."""
     k = distances.size

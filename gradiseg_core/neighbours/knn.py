@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -76,7 +75,7 @@ class GlobalKnn:
         nearest = np.empty((len(chosen), k), dtype=np.int64)
         nearest[:] = -1
         if found > 1 and len(chosen):
-            workers = numba.get_num_threads()
+            workers = torch.get_num_threads()
             _, index = self._tree.query(self._points[chosen], k=found, workers=workers)
             # Stable: moves the sample itself last and keeps the order of the others. Among many
             # duplicates the sample may not be found at all; then the farthest one goes.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import pytest
 import torch
 
+from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.neighbours.knn import GlobalKnn
 from gradiseg_core.neighbours.la_knn import la_knn
 
@@ -157,14 +157,14 @@ def test_candidates_equal_brute_force_within_the_nearest():
 
 def test_threads_do_not_change_the_answer():
     means, sample, directions = _scene(5000, 70)
-    before = numba.get_num_threads()
+    before = torch.get_num_threads()
     try:
-        numba.set_num_threads(1)
+        set_threads(1)
         one = la_knn(means, sample, directions, 5)
-        numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
+        set_threads(2)
         two = la_knn(means, sample, directions, 5)
     finally:
-        numba.set_num_threads(before)
+        set_threads(before)
     assert torch.equal(one, two)
 
 
