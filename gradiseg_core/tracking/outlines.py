@@ -25,8 +25,8 @@ MARGIN = 1.5
 MIN_AGREEMENT = 0.75
 #: ... and if at least this many views show it there,
 MIN_VIEWS = 3
-#: which are at least this share of the views that frame it (nothing is hidden in most views; without
-#: this, what lies under the table would belong to every hull).
+#: which are at least this share of the views that frame it (nothing is hidden in most views;
+#: without this, what lies under the table would belong to every hull).
 MIN_SEEN = 0.5
 #: Outlines are compared on a grid whose shorter side has about this many cells.
 CELLS = 240
@@ -39,11 +39,13 @@ class Outlines:
     Attributes:
         stride: Pixels per cell of the coarse grid.
         label: Per view [h, w] int32, the label whose hull is in front; -1 where there is none.
+        depth: Per view [h, w], depth of that hull; inf where there is none.
         bounded: [C] bool, labels that have a hull.
     """
 
     stride: int
     label: list[NDArray[np.int32]]
+    depth: list[NDArray[np.float64]]
     bounded: NDArray[np.bool_]
 
 
@@ -128,7 +130,7 @@ def outlines(
             closer = depth < nearest[v]
             nearest[v][closer] = depth[closer]
             label[v][closer] = c
-    return Outlines(stride, label, bounded)
+    return Outlines(stride, label, nearest, bounded)
 
 
 def _touches_frame(inside: NDArray[np.bool_]) -> bool:

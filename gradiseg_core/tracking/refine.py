@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from gradiseg_core.config.tracking import SfmTrackingConfig
-from gradiseg_core.tracking.evidence import NO_MASK, Masks, Observations, View
+from gradiseg_core.tracking.evidence import (
+    NO_MASK,
+    Masks,
+    Observations,
+    View,
+    pixels_at,
+    project,
+)
 from gradiseg_core.tracking.outlines import (
     Outlines,
     coarse,
@@ -23,11 +32,14 @@ MAX_VOTES = 20
 OUTLINE_POINTS = 5.0
 #: A region needs this share of its pixels in an object's outline for that to count at all.
 MIN_COVER = 0.5
+#: ... and must be this share of the outline that is visible in the view: outlines are coarse, and
+#: a small region beside a large object may lie in its fringe.
+MIN_FILL = 0.15
 #: An unmasked region is given to an object that has this share of its evidence,
 FILL_SHARE = 0.7
 #: and at least this much (in fully seen points).
 FILL_EVIDENCE = 2.0
-#: An object is missing from a view, and part of a mask there, if this share of its outline is in it.
+#: An object that a view misses is part of a mask that holds this share of its outline there.
 SPLIT_SHARE = 0.6
 
 
@@ -106,7 +118,7 @@ def refine(
         drawn = outlines(
             views,
             masks,
-            seen,
+            front,
             xyz,
             cluster,
             label,
@@ -116,8 +128,10 @@ def refine(
         cover = region_cover(
             [coarse(ids, drawn.stride) for ids in masks.maps], drawn, len(masks), count
         )
+        hidden = behind_outlines(views, masks, seen, xyz, label, drawn, cover)
+        voting = replace(seen, weight=np.where(hidden, 0.0, seen.weight))
         before = cluster
-        cluster, label, confidence = vote(masks, seen, len(xyz), cluster, OUTLINE_POINTS * cover)
+        cluster, label, confidence = vote(masks, voting, len(xyz), cluster, OUTLINE_POINTS * cover)
         if np.array_equal(before, cluster):
             break
     num_views = np.bincount(
@@ -143,7 +157,7 @@ def region_cover(
 ) -> NDArray[np.float64]:
     """Return the share of each region in the front outline of each label, [R, C].
 
-    Shares below `MIN_COVER` are 0: outlines are coarse, and graze their neighbours.
+    It is 0 below `MIN_COVER`, and where the region is less than `MIN_FILL` of the outline.
 
     Args:
         regions: Per view [h, w] region at each coarse cell; -1 for none.
@@ -151,14 +165,47 @@ def region_cover(
         num_regions: R.
         num_labels: C.
     """
-    inside = np.zeros((num_regions, num_labels))
-    size = np.zeros(num_regions)
+    cover = np.zeros((num_regions, num_labels))
     for region, front in zip(regions, drawn.label, strict=True):
-        size += np.bincount(region[region >= 0], minlength=num_regions)
-        both = (region >= 0) & (front >= 0)
-        np.add.at(inside, (region[both], front[both]), 1.0)
-    cover = inside / np.maximum(size, 1.0)[:, None]
-    return np.where(cover >= MIN_COVER, cover, 0.0)
+        real = region >= 0
+        size = np.bincount(region[real], minlength=num_regions)
+        outline = np.bincount(front[front >= 0], minlength=num_labels)
+        pairs, counts = np.unique(
+            np.stack([region[real & (front >= 0)], front[real & (front >= 0)]]),
+            axis=1,
+            return_counts=True,
+        )
+        r, c = pairs
+        share = counts / size[r]
+        real_cover = (share >= MIN_COVER) & (counts >= MIN_FILL * outline[c])
+        cover[r[real_cover], c[real_cover]] = share[real_cover]
+    return cover
+
+
+def behind_outlines(
+    views: list[View],
+    masks: Masks,
+    seen: Observations,
+    xyz: NDArray[np.float64],
+    label: NDArray[np.int64],
+    drawn: Outlines,
+    cover: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Tell which reprojected observations lie behind the object whose outline covers their mask.
+
+    A smooth object has few points to hide what is behind it; its hull hides them as well.
+    """
+    hidden = np.zeros(len(seen.point), dtype=bool)
+    owner = np.where(cover.max(axis=1) > 0, cover.argmax(axis=1), -1)
+    for v, view in enumerate(views):
+        here = np.flatnonzero((seen.view == v) & ~seen.direct & (seen.mask >= 0))
+        c = owner[seen.mask[here]]
+        here, c = here[c >= 0], c[c >= 0]
+        _, depth = project(view.camera, xyz[seen.point[here]])
+        rows, columns, _ = pixels_at(seen.xy[here] / drawn.stride, drawn.label[v].shape)
+        in_front = (drawn.label[v][rows, columns] == c) & (drawn.depth[v][rows, columns] < depth)
+        hidden[here] = in_front & (label[seen.point[here]] != c)
+    return hidden
 
 
 def divide(
@@ -195,7 +242,7 @@ def divide(
             if held[m] == 0 or held[m] < SPLIT_SHARE * visible.sum():
                 continue
             d = int(cluster[m])
-            full = _enlarge(visible, ids.shape, drawn.stride) & (mask_map == m)
+            full = _enlarge_map(visible, ids.shape, drawn.stride) & (mask_map == m)
             rows = np.clip(seen.xy[here, 1].astype(np.int64), 0, ids.shape[0] - 1)
             columns = np.clip(seen.xy[here, 0].astype(np.int64), 0, ids.shape[1] - 1)
             inside = here[full[rows, columns]]
@@ -204,6 +251,48 @@ def divide(
             if for_c < for_d or (for_c == 0 and not drawn.bounded[d]):
                 continue
             ids[full] = c + 1
+            divided += 1
+        divided += _divide_unbounded(ids, v, masks, seen, cluster, label, drawn, known)
+    return divided
+
+
+def _divide_unbounded(
+    ids: NDArray[np.int32],
+    v: int,
+    masks: Masks,
+    seen: Observations,
+    cluster: NDArray[np.int64],
+    label: NDArray[np.int64],
+    drawn: Outlines,
+    known: NDArray[np.bool_],
+) -> int:
+    """Take what lies outside d's outline in a mask of d, if its points name one unbounded object.
+
+    This is the merge of an object with the table or a wall, when the object's points prevailed.
+    """
+    front = _enlarge_map(drawn.label[v], ids.shape, drawn.stride)
+    divided = 0
+    here = np.flatnonzero((seen.view == v) & (seen.mask >= 0) & (label[seen.point] >= 0))
+    for m in np.unique(seen.mask[here]):
+        d = int(cluster[m])
+        if not (drawn.bounded[d] and known[d]):
+            continue
+        mine = here[seen.mask[here] == m]
+        rows, columns, _ = pixels_at(seen.xy[mine], ids.shape)
+        outside = front[rows, columns] != d
+        votes = np.bincount(
+            label[seen.point[mine[outside]]],
+            weights=seen.weight[mine[outside]],
+            minlength=len(known),
+        )
+        u = int(votes.argmax())
+        if drawn.bounded[u] or not known[u]:
+            continue
+        if votes[u] < FILL_EVIDENCE or votes[u] < FILL_SHARE * votes.sum():
+            continue
+        part = (masks.maps[v] == m) & (front != d)
+        if part.sum() >= 0.5 * masks.area[m]:
+            ids[part & (front < 0)] = u + 1
             divided += 1
     return divided
 
@@ -243,7 +332,7 @@ def fill(
             (at[real], label[points]),
             seen.weight[here[real]] * confidence[points],
         )
-        view_only = Outlines(drawn.stride, [drawn.label[v]], drawn.bounded)
+        view_only = Outlines(drawn.stride, [drawn.label[v]], [drawn.depth[v]], drawn.bounded)
         evidence += OUTLINE_POINTS * region_cover(
             [coarse(region, drawn.stride)], view_only, count, len(known)
         )
@@ -270,8 +359,8 @@ def _unmasked_regions(
     return np.where(unmasked & (distance <= 2.0 * boundary_px), grown - 1, -1).astype(np.int64)
 
 
-def _enlarge(cells: NDArray[np.bool_], shape: tuple[int, ...], stride: int) -> NDArray[np.bool_]:
-    """Return the pixels of coarse cells, [H, W]."""
+def _enlarge_map(cells: NDArray, shape: tuple[int, ...], stride: int) -> NDArray:
+    """Return a map of coarse cells at full size, [H, W]."""
     rows = np.minimum(np.arange(shape[0]) // stride, cells.shape[0] - 1)
     columns = np.minimum(np.arange(shape[1]) // stride, cells.shape[1] - 1)
     return cells[rows[:, None], columns[None, :]]
