@@ -48,7 +48,7 @@ def vote(
     seen: Observations,
     num_points: int,
     cluster: NDArray[np.int64],
-    outline_votes: NDArray[np.float64] | None = None,
+    outline_votes: sparse.csr_array | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Let points take the cluster of most of their masks, and masks that of most of their points.
 
@@ -70,22 +70,36 @@ def vote(
     real = seen.mask >= 0
     weight, point, mask = seen.weight[real], seen.point[real], seen.mask[real]
     count = int(cluster.max()) + 1 if outline_votes is None else outline_votes.shape[1]
-    extra = np.zeros((len(masks), count)) if outline_votes is None else outline_votes
     for _ in range(MAX_VOTES):
-        votes = sparse.csr_array(
-            (weight, (point, cluster[mask])), shape=(num_points, count)
-        ).toarray()
-        total = votes.sum(axis=1)
-        label = np.where(total > 0, votes.argmax(axis=1), -1)
-        confidence = votes.max(axis=1) / np.maximum(total, 1e-12)
-        mass = extra + sparse.csr_array(
-            (weight * confidence[point], (mask, label[point])), shape=extra.shape
+        votes = sparse.csr_array((weight, (point, cluster[mask])), shape=(num_points, count))
+        label, most, total = _row_best(votes)
+        confidence = most / np.maximum(total, 1e-12)
+        mass = sparse.csr_array(
+            (weight * confidence[point], (mask, label[point])), shape=(len(masks), count)
         )
-        new = np.where(mass.sum(axis=1) > 0, mass.argmax(axis=1), cluster)
+        best, _, _ = _row_best(mass if outline_votes is None else mass + outline_votes)
+        new = np.where(best >= 0, best, cluster)
         if np.array_equal(new, cluster):
             break
         cluster = new
     return cluster, label, confidence
+
+
+def _row_best(
+    matrix: sparse.csr_array,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return per row the column of the largest positive entry (-1: none), that entry, and the sum.
+
+    The first column wins ties. Never makes the matrix dense: points x objects may be large.
+    """
+    entries = matrix.tocoo()
+    best = np.full(matrix.shape[0], -1, dtype=np.int64)
+    most = np.zeros(matrix.shape[0])
+    order = np.lexsort((-entries.col, entries.data))  # the last one written wins
+    order = order[entries.data[order] > 0]
+    best[entries.row[order]] = entries.col[order]
+    most[entries.row[order]] = entries.data[order]
+    return best, most, np.asarray(matrix.sum(axis=1)).ravel()
 
 
 def refine(
@@ -111,6 +125,8 @@ def refine(
     Returns:
         Per view [H, W] int32 labels (0 = none), and counts for objects.json.
     """
+    cluster, _, _ = vote(masks, seen, len(xyz), cluster)
+    cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
     count = int(cluster.max()) + 1
     cluster, label, confidence = vote(masks, seen, len(xyz), cluster)
     front = known_depth(views, masks, seen, xyz, coarse_stride(views))
@@ -131,7 +147,9 @@ def refine(
         hidden = behind_outlines(views, masks, seen, xyz, label, drawn, cover)
         voting = replace(seen, weight=np.where(hidden, 0.0, seen.weight))
         before = cluster
-        cluster, label, confidence = vote(masks, voting, len(xyz), cluster, OUTLINE_POINTS * cover)
+        cluster, label, confidence = vote(
+            masks, voting, len(xyz), cluster, sparse.csr_array(OUTLINE_POINTS * cover)
+        )
         if np.array_equal(before, cluster):
             break
     num_views = np.bincount(
