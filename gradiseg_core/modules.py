@@ -9,12 +9,20 @@ reruns exactly the stages that use it.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 PACKAGE = PACKAGE_DIR.name
+
+#: Modules that import a package which their own package does not require.
+_ALSO_NEEDS = (
+    ("torch.utils.tensorboard", "tensorboard"),
+    ("torchmetrics.image.lpip", "torchvision"),
+    ("lpips", "torchvision"),
+)
 
 
 def closure(scripts: Iterable[Path]) -> list[Path]:
@@ -23,7 +31,7 @@ def closure(scripts: Iterable[Path]) -> list[Path]:
     Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included,
     with what they import at their top level (their functions are not called). Data files that lie
     beside an included module belong to it. Strings that spell a module of the package (as the
-    values of a backend registry do) count as imports. Imports under ``if TYPE_CHECKING:`` do not run and are left out.
+    values of a backend registry do) count as imports; imports under ``if TYPE_CHECKING:`` do not.
 
     Args:
         scripts: Python files inside or outside the package; they are not part of the result.
@@ -41,10 +49,12 @@ def closure(scripts: Iterable[Path]) -> list[Path]:
 
 
 def third_party(files: Iterable[Path]) -> set[str]:
-    """Return the top-level names that the files import from outside this package."""
+    """Return the top-level names that the files import from outside this package and Python."""
     python = (Path(file) for file in files if Path(file).suffix == ".py")
-    tops = {name.partition(".")[0] for file in python for name in imported_names(file)}
-    return tops - {PACKAGE}
+    names = {name for file in python for name in imported_names(file)}
+    tops = {name.partition(".")[0] for name in names}
+    tops |= {top for module, top in _ALSO_NEEDS for name in names if name.startswith(module)}
+    return tops - {PACKAGE, *sys.stdlib_module_names}
 
 
 @cache

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from gradiseg_core.config import checks
 from gradiseg_core.config.base import Section, option
@@ -81,7 +81,7 @@ class RootConfig(Section):
         source="GradiSeg Table 4",
         min_length=1,
     )
-    seeds: tuple[int, ...] = option(
+    seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
         "Every variant is trained once per seed; tables give mean and deviation.",
         min_length=1,
