@@ -240,13 +240,19 @@ def _logits(columns, scaled, scaled_bias, dim, logits, top):
 
 @kernel(fastmath=_FASTMATH)
 def _exponentials(logits, top, classes, mass):
-    """Replace logits by 2**(logit - top) and write their sum over classes ``mass``."""
+    """Replace logits by 2**(logit - top) and write their sum over classes ``mass``.
+
+    Below 2**-80 they become 0: nothing beside a sum of at least 1, and products with smaller ones
+    would be denormal numbers, which cost a hundred cycles each.
+    """
+    lowest = v.splat(-80.0)
+    zero = v.splat(0.0)
     for lane in range(0, BLOCK, v.LANES):
         highest = v.load(top, lane)
-        lowest = v.splat(-126.0)  # where exp2 ends; nothing beside the sum, which is at least 1
-        total = v.splat(0.0)
+        total = zero
         for c in range(classes):
-            value = v.exp2(_maximum(v.load(logits, c * BLOCK + lane) - highest, lowest))
+            exponent = v.load(logits, c * BLOCK + lane) - highest
+            value = v.where(exponent > lowest, v.exp2(_maximum(exponent, lowest)), zero)
             v.store(logits, c * BLOCK + lane, value)
             total = total + value
         v.store(mass, lane, total)
@@ -318,10 +324,16 @@ def _gradients_of_block(
         rows[:] = np.float32(0.0)
     for pixel in range(count):
         share = factor[pixel]
-        for d in range(dim):
-            at = pixel * padded_dim + d
-            rows[at] = share * features[first + pixel, d]
-            gradient[first + pixel, d] = scale * share * result[at]
+        if dim == padded_dim:
+            for d in range(0, dim, v.LANES):
+                at = pixel * dim + d
+                v.store(rows, at, share * v.load(features, first * dim + at))
+                v.store(gradient, first * dim + at, scale * share * v.load(result, at))
+        else:
+            for d in range(dim):
+                at = pixel * padded_dim + d
+                rows[at] = share * features[first + pixel, d]
+                gradient[first + pixel, d] = scale * share * result[at]
     for column in range(0, padded_dim, v.LANES):
         for c in range(0, classes, TILE):
             at = c * padded_dim + column
