@@ -21,10 +21,13 @@ class DemoConfig(Section):
     views: int = option(32, "Training views, on two rings around the table.", unit="views", ge=3)
     test_views: int = option(4, "Held-out views between the rings.", unit="views", ge=1)
     samples_per_pixel: int = option(
-        12, "Light paths a pixel; fewer is faster and noisier.", source="measured", ge=1
+        8, "Light paths a pixel; fewer is faster and noisier.", source="measured", ge=1
     )
     path_depth: int = option(
         3, "Longest light path; 2 is direct light only.", unit="segments", source="measured", ge=2
+    )
+    denoise: bool = option(
+        True, "Smooth the light (not the textures) of the rendered images.", source="measured"
     )
     field_of_view: float = option(48.0, "Horizontal angle of view.", unit="deg", gt=5.0, lt=120.0)
     camera_distance: float = option(

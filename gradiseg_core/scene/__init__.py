@@ -1,4 +1,4 @@
-"""Stage 1, ``scene``: photographs, their split and their annotations, in one folder and one form."""
+"""Stage 1, ``scene``: photographs, their split and annotations, in one folder and one form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scene's manifest, ``scene.json``: which views exist, how they are split, what is annotated."""
+"""The scene's manifest, ``scene.json``: its views, their split, what is annotated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class View(BaseModel):
     Attributes:
         name: File name in ``images/``, with suffix.
         split: Whether the view trains or tests.
-        test_index: k of ``test_mask/<k>``: its place among the test views by name; None in training.
+        test_index: k of ``test_mask/<k>``: its place among the test views; None in training.
         width: Upright width, px.
         height: Upright height, px.
     """

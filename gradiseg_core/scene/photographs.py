@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -18,7 +19,7 @@ from gradiseg_core.imaging import IMAGE_SUFFIXES
 logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 3
-_JPEG_OPTIONS = {"quality": 97, "subsampling": 0}
+_JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
 _UNSUPPORTED_PHOTOS = (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".webp", ".bmp")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from PIL import Image
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.scene import DemoConfig
 from gradiseg_core.imaging import read_image, write_id_map, write_mask
+from gradiseg_core.scene.demo.denoise import denoise
 from gradiseg_core.scene.demo.layout import arrange
 from gradiseg_core.scene.demo.renderer import Geometry, Renderer, develop, import_mitsuba
 from gradiseg_core.scene.demo.room import lights, room_parts
@@ -23,7 +25,7 @@ from gradiseg_core.scene.photographs import link
 
 logger = logging.getLogger(__name__)
 
-_JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
+_JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _LEAST_VISIBLE_SHARE = 1 / 5000  # of the image: an object that shows less counts as hidden
 
 
@@ -65,29 +67,36 @@ def render_demo(
     (out_dir / "images").mkdir(parents=True, exist_ok=True)
     geometries: dict[str, Geometry] = {}
     for index, (camera, _) in enumerate(tqdm(views, desc="demo views", unit="view")):
+        geometry = renderer.geometry(camera)
         path = out_dir / "images" / camera.name
         if not path.is_file():
             radiance = renderer.color(
                 camera, samples=config.samples_per_pixel, depth=config.path_depth,
                 seed=_view_seed(seed, index),
             )  # fmt: skip
+            if config.denoise:
+                radiance = denoise(
+                    radiance, renderer.albedo(camera), geometry.points_in_world, geometry.normals
+                )
             _save_whole(path, develop(radiance))
-        geometry = renderer.geometry(camera)
-        write_id_map(out_dir / "gt_ids" / f"{camera.stem}.png", geometry.ids)
-        if config.write_sparse:
-            geometries[camera.name] = geometry
+        geometries[camera.name] = geometry
         logger.info("rendered %s (%d of %d)", camera.name, index + 1, len(views))
 
     cameras = [camera for camera, _ in views]
+    ids = {name: renderer.object_ids(geometry) for name, geometry in geometries.items()}
+    for camera in cameras:
+        write_id_map(out_dir / "gt_ids" / f"{camera.stem}.png", ids[camera.name])
     _write_split(out_dir, names, test_names)
     for view in manifest_views:
         if view.test_index is not None:
-            _write_test_masks(out_dir, view.stem, view.test_index, prompts)
+            folder = out_dir / "test_mask" / str(view.test_index)
+            _write_test_masks(folder, ids[view.name], prompts)
     _write_ground_truth(out_dir / "ground_truth.json", name, prompts, views)
     if config.write_sparse:
         colors = {camera.name: read_image(out_dir / "images" / camera.name) for camera in cameras}
+        points = {name: geometry.points_in_world for name, geometry in geometries.items()}
         write_sparse_model(
-            out_dir / "sparse" / "0", cameras, geometries, colors, config.sparse_points,
+            out_dir / "sparse" / "0", cameras, points, ids, colors, config.sparse_points,
             seed=config.seed,
         )  # fmt: skip
     return SceneManifest(
@@ -117,10 +126,7 @@ def _write_split(out_dir: Path, names: list[str], test_names: set[str]) -> None:
             link(out_dir / "images" / name, target)
 
 
-def _write_test_masks(out_dir: Path, stem: str, k: int, prompts: list[str]) -> None:
-    with Image.open(out_dir / "gt_ids" / f"{stem}.png") as file:
-        ids = np.asarray(file)
-    folder = out_dir / "test_mask" / str(k)
+def _write_test_masks(folder: Path, ids: NDArray[np.int32], prompts: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, prompt in enumerate(prompts):
         mask = ids == index + 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -109,12 +109,12 @@ def lathe(
     return replace(mesh, uv=uv)
 
 
-def rounded(corners: Array, radius: float, steps: int = 5) -> Array:
+def rounded(corners: ArrayLike, radius: float, steps: int = 5) -> Array:
     """Replace the inner corners of a polyline [M, D] by quadratic curves of about ``radius``."""
-    corners = np.asarray(corners, dtype=np.float64)
-    points = [corners[0]]
+    polyline = np.asarray(corners, dtype=np.float64)
+    points = [polyline[0]]
     t = np.linspace(0, 1, steps)[:, None]
-    for before, corner, after in zip(corners[:-2], corners[1:-1], corners[2:], strict=True):
+    for before, corner, after in zip(polyline[:-2], polyline[1:-1], polyline[2:], strict=True):
         reach = [
             min(radius, 0.5 * float(np.linalg.norm(end - corner))) / np.linalg.norm(end - corner)
             for end in (before, after)
@@ -122,7 +122,7 @@ def rounded(corners: Array, radius: float, steps: int = 5) -> Array:
         start = corner + reach[0] * (before - corner)
         end = corner + reach[1] * (after - corner)
         points.extend((1 - t) ** 2 * start + 2 * t * (1 - t) * corner + t**2 * end)
-    points.append(corners[-1])
+    points.append(polyline[-1])
     points_array = np.array(points)
     keep = np.concatenate([[True], np.linalg.norm(np.diff(points_array, axis=0), axis=1) > 1e-9])
     return points_array[keep]
@@ -179,7 +179,9 @@ def box(low: Array, high: Array, *, uv_per_metre: float | None = None) -> Mesh:
         uv_per_metre: If given, texture coordinates are lengths times this instead.
     """
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    vertices, faces, uv = [], [], []
+    vertices: list[Array] = []
+    faces: list[list[int]] = []
+    uv: list[Array] = []
     for axis in range(3):
         first, second = [(1, 2), (0, 2), (0, 1)][axis]
         for end in (low, high):

@@ -36,7 +36,7 @@ class Part:
     Attributes:
         mesh: Shape, m.
         texture: [H, W, 3] sRGB in 0..1; its first row is v = 0.
-        gloss: 0 is matte; otherwise the share of a plastic coat's roughness (0.05 shiny - 0.5 dull).
+        gloss: 0 is matte; otherwise the roughness of a plastic coat (0.05 shiny, 0.5 dull).
     """
 
     mesh: Mesh
@@ -174,8 +174,8 @@ def blue_mug(rng: Rng, strength: float) -> Thing:
     """A hollow mug with a handle and light bands."""
     r, h, wall = 0.041, 0.092, 0.004
     profile = rounded(
-        [[0, 0], [r - 0.003, 0], [r, 0.005], [r, h], [r - wall, h], [r - wall, wall + 0.002], [0, wall]],
-        0.004,
+        [[0, 0], [r - 0.003, 0], [r, 0.005], [r, h], [r - wall, h], [r - wall, wall + 0.002],
+         [0, wall]], 0.004,
     )  # fmt: skip
     a = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 32)
     handle = np.stack([r - 0.002 + 0.03 * np.cos(a), 0 * a, 0.047 + 0.026 * np.sin(a)], -1)

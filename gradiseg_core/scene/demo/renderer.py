@@ -23,6 +23,9 @@ from gradiseg_core.scene.demo.objects import Part, Thing
 from gradiseg_core.scene.demo.room import Light
 
 VARIANT = "scalar_rgb"
+
+Point = NDArray[np.float64]
+_MAX_WITNESSES = 64  # points a shape, over all views
 _MITSUBA_FROM_OPENCV = np.diag([-1.0, -1.0, 1.0, 1.0])  # its cameras: x left, y up, z forward
 
 
@@ -56,12 +59,15 @@ class Geometry:
     """What is seen at the centre of every pixel.
 
     Attributes:
-        ids: [H, W] int32 object IDs; 0 is table and room.
-        points_in_world: [H, W, 3] float32, m.
+        shape_index: [H, W] int64, Mitsuba's number of the shape; ``Renderer.object_ids`` tells
+            whose it is.
+        points_in_world: [H, W, 3] float32, m; zero where nothing was hit.
+        normals: [H, W, 3] float32 unit shading normals.
     """
 
-    ids: NDArray[np.int32]
+    shape_index: NDArray[np.int64]
     points_in_world: NDArray[np.float32]
+    normals: NDArray[np.float32]
 
 
 class Renderer:
@@ -107,6 +113,8 @@ class Renderer:
                 }
             self._scene = self._mi.load_dict(scene)
         self._id_of_shape = id_of_shape
+        self._known: dict[int, int] = {}
+        self._witnesses: dict[int, list[tuple[Point, Point]]] = {}
 
     def _bsdf(self, part: Part) -> dict[str, Any]:
         # Mitsuba flips v when it reads bitmaps: row 0 is the top (v = 1). Ours is v = 0.
@@ -149,44 +157,65 @@ class Renderer:
 
     def color(self, camera: Camera, *, samples: int, depth: int, seed: int) -> NDArray[np.float32]:
         """Return linear radiance, [H, W, 3]."""
-        sensor = self._sensor(camera, samples, {"type": "multijitter"}, "box")
+        sensor = self._sensor(camera, samples, {"type": "independent"}, "box")
         integrator = self._mi.load_dict(
             {"type": "path", "max_depth": depth, "rr_depth": depth + 1, "hide_emitters": False}
         )
         image = self._mi.render(self._scene, sensor=sensor, integrator=integrator, seed=seed)
         return np.array(image, dtype=np.float32)
 
+    def albedo(self, camera: Camera) -> NDArray[np.float32]:
+        """Return the surfaces' linear diffuse colour over 2 x 2 points a pixel, [H, W, 3]."""
+        sensor = self._sensor(camera, 4, {"type": "stratified", "jitter": False}, "box")
+        integrator = self._mi.load_dict({"type": "aov", "aovs": "a:albedo"})
+        image = np.array(self._mi.render(self._scene, sensor=sensor, integrator=integrator))
+        return image[:, :, -3:].astype(np.float32)
+
     def geometry(self, camera: Camera) -> Geometry:
-        """Return the exact object ID and surface point at every pixel's centre."""
+        """Return the exact surface at every pixel's centre."""
         centered = {"type": "stratified", "jitter": False}
         sensor = self._sensor(camera, 1, centered, "box")
-        integrator = self._mi.load_dict({"type": "aov", "aovs": "p:position,s:shape_index"})
+        aovs = "n:sh_normal,p:position,s:shape_index"
+        integrator = self._mi.load_dict({"type": "aov", "aovs": aovs})
         values = np.array(self._mi.render(self._scene, sensor=sensor, integrator=integrator))
-        points, index = values[:, :, -4:-1], np.round(values[:, :, -1]).astype(np.int64)
-        ids = np.zeros(index.shape, dtype=np.int32)
+        normals, points = values[:, :, -7:-4], values[:, :, -4:-1]
+        index = np.round(values[:, :, -1]).astype(np.int64)
         for value in np.unique(index):
-            ids[index == value] = self._object_at(camera, points, np.argwhere(index == value))
-        return Geometry(ids, points.astype(np.float32))
+            seen = points[index == value].astype(np.float64)
+            witnesses = self._witnesses.setdefault(int(value), [])
+            if len(witnesses) < _MAX_WITNESSES:
+                origin = camera.center_in_world
+                witnesses.extend((origin, p) for p in seen[:: max(1, len(seen) // 8)] if p.any())
+        return Geometry(index, points.astype(np.float32), normals.astype(np.float32))
 
-    def _object_at(
-        self, camera: Camera, points: NDArray[np.floating], pixels: NDArray[np.int64]
-    ) -> int:
-        """Return the object ID of pixels [n, 2] (row, column) that show one shape.
+    def object_ids(self, geometry: Geometry) -> NDArray[np.int32]:
+        """Return the object IDs at the pixel centres, [H, W]; 0 is table and room.
 
-        What Mitsuba's shape index counts from depends on its version and variant, so one ray
-        tells whose surface it is. Pixels whose ray ends elsewhere than the rendered point (at
-        outlines, by rounding) are passed over.
+        Call it after all rendering: a shape that Python has looked at makes Mitsuba's reference
+        counting take Python's lock, and every later rendering three times slower (measured).
         """
-        origin = camera.center_in_world
-        for row, column in pixels[:: max(1, len(pixels) // 16)]:
-            point = points[row, column].astype(np.float64)
-            if not point.any():
-                continue  # nothing hit: a crack between two walls
-            ray = self._mi.Ray3f(origin.tolist(), (point - origin).tolist())
-            hit = self._mi.SurfaceInteraction3f(self._scene.ray_intersect(ray))
-            if hit.is_valid() and abs(float(hit.t) - 1.0) < 1e-4:
-                return self._id_of_shape.get(hit.shape.id(), 0)
-        return 0
+        ids = np.zeros(geometry.shape_index.shape, dtype=np.int32)
+        for value in np.unique(geometry.shape_index):
+            ids[geometry.shape_index == value] = self._object_of(int(value))
+        return ids
+
+    def _object_of(self, shape_index: int) -> int:
+        """Return the ID of the object that a shape belongs to.
+
+        What Mitsuba's shape index counts, and in which order, depends on its version and variant:
+        so a ray to points that were seen on the shape tells. Rays that end elsewhere (at outlines,
+        by rounding) do not count.
+        """
+        if shape_index not in self._known:
+            for origin, point in self._witnesses[shape_index]:
+                ray = self._mi.Ray3f(origin.tolist(), (point - origin).tolist())
+                hit = self._scene.ray_intersect(ray)
+                if hit.is_valid() and abs(float(hit.t) - 1.0) < 1e-4:
+                    self._known[shape_index] = self._id_of_shape.get(hit.shape.id(), 0)
+                    break
+            else:
+                self._known[shape_index] = 0  # nothing hit: a crack between two walls
+        return self._known[shape_index]
 
 
 def develop(radiance: NDArray[np.float32]) -> NDArray[np.uint8]:

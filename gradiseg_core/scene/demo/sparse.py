@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.scene.demo.renderer import Geometry
 
 _PINHOLE = 1  # COLMAP's model number
 _DEPTH_TOLERANCE = 0.01  # relative: the neighbouring pixel centre on a slanted surface
@@ -26,7 +25,8 @@ _MARGIN_PX = 1.0
 def write_sparse_model(
     folder: Path,
     cameras: Sequence[Camera],
-    geometries: Mapping[str, Geometry],
+    surfaces: Mapping[str, NDArray[np.float32]],
+    id_maps: Mapping[str, NDArray[np.int32]],
     images: Mapping[str, NDArray[np.uint8]],
     num_points: int,
     *,
@@ -37,14 +37,18 @@ def write_sparse_model(
     Args:
         folder: Usually ``sparse/0``; made if absent.
         cameras: Exact cameras of all views, of one size and K.
-        geometries: Per view name: surface points and IDs at the pixel centres.
+        surfaces: Per view name: surface points at the pixel centres, [H, W, 3], m.
+        id_maps: Per view name: object IDs there, [H, W].
         images: Per view name: [H, W, 3] uint8, for the points' colours.
         num_points: Points to sample; those seen in one view only are left out.
         seed: Draws the points.
     """
     rng = np.random.default_rng([seed, 5])
-    points, colors, ids = _sample_points(cameras, geometries, images, num_points, rng)
-    seen = [_visible(camera, geometries[camera.name], points, ids) for camera in cameras]
+    points, colors, ids = _sample_points(cameras, surfaces, id_maps, images, num_points, rng)
+    seen = [
+        _visible(camera, surfaces[camera.name], id_maps[camera.name], points, ids)
+        for camera in cameras
+    ]
     count = np.sum([visible for visible, _ in seen], axis=0)
     keep = np.flatnonzero(count >= 2)
     new_index = np.full(len(points), -1)
@@ -81,7 +85,8 @@ def write_sparse_model(
 
 def _sample_points(
     cameras: Sequence[Camera],
-    geometries: Mapping[str, Geometry],
+    surfaces: Mapping[str, NDArray[np.float32]],
+    id_maps: Mapping[str, NDArray[np.int32]],
     images: Mapping[str, NDArray[np.uint8]],
     num_points: int,
     rng: np.random.Generator,
@@ -91,21 +96,24 @@ def _sample_points(
     shares = np.full(len(cameras), num_points // len(cameras))
     shares[: num_points % len(cameras)] += 1
     for camera, share in zip(cameras, shares, strict=True):
-        geometry = geometries[camera.name]
-        flat_ids = geometry.ids.ravel()
+        flat_ids = id_maps[camera.name].ravel()
         weight = 1.0 / np.sqrt(np.bincount(flat_ids).astype(np.float64).clip(min=1))[flat_ids]
         pixel = rng.choice(
             len(flat_ids), size=min(int(share), len(flat_ids)), replace=False,
             p=weight / weight.sum(),
         )  # fmt: skip
-        points.append(geometry.points_in_world.reshape(-1, 3)[pixel].astype(np.float64))
+        points.append(surfaces[camera.name].reshape(-1, 3)[pixel].astype(np.float64))
         colors.append(images[camera.name].reshape(-1, 3)[pixel])
         ids.append(flat_ids[pixel])
     return np.concatenate(points), np.concatenate(colors), np.concatenate(ids)
 
 
 def _visible(
-    camera: Camera, geometry: Geometry, points: NDArray[np.float64], ids: NDArray[np.int32]
+    camera: Camera,
+    surface_map: NDArray[np.float32],
+    id_map: NDArray[np.int32],
+    points: NDArray[np.float64],
+    ids: NDArray[np.int32],
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return which points the view shows, [P] bool, and where, [P, 2] px."""
     pose = camera.cam_from_world
@@ -116,7 +124,7 @@ def _visible(
     inside = (depth > 1e-6) & (xy >= _MARGIN_PX).all(axis=1)
     inside &= (xy <= np.array([camera.width, camera.height]) - _MARGIN_PX).all(axis=1)
     column, row = np.where(inside, xy.T, 0).astype(np.int64)
-    surface = geometry.points_in_world[row, column].astype(np.float64)
+    surface = surface_map[row, column].astype(np.float64)
     surface_depth = surface @ pose[2, :3] + pose[2, 3]
     near = np.abs(surface_depth - depth) < _DEPTH_TOLERANCE * depth
-    return inside & near & (geometry.ids[row, column] == ids), xy
+    return inside & near & (id_map[row, column] == ids), xy

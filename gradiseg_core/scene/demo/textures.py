@@ -89,7 +89,7 @@ def bands(
     rng: np.random.Generator, color: Color, other: Color, strength: float, *,
     repeats: int, along_u: bool, share: float = 0.5, slant: int = 0,
 ) -> Array:  # fmt: skip
-    """Stripes of two colours, slightly mottled; ``slant`` turns of the pattern along the other axis."""
+    """Stripes of two colours, slightly mottled; ``slant`` is their turns along the other axis."""
     size = 512
     v, u = np.mgrid[0:size, 0:size] / size
     phase = (repeats * u + slant * v) if along_u else (repeats * v + slant * u)
@@ -139,13 +139,12 @@ def cloth(rng: np.random.Generator, color: Color, motif: list[Color], strength: 
     size = 2048
     v, u = np.mgrid[0:size, 0:size]
     weave = 0.5 * (np.sin(2 * np.pi * u * 400 / size) + np.sin(2 * np.pi * v * 400 / size))
-    shade = 0.025 * weave + 0.03 * noise(rng, size, (0.15, 0.15)) + 0.035 * rng.standard_normal(
-        (size, size)
+    shade = 0.02 * weave + 0.03 * noise(rng, size, (0.15, 0.15)) + 0.03 * noise(
+        rng, size, (0.012, 0.012), 2
     )  # fmt: skip
     texture = tint(color, strength * shade)
-    for index, ink in enumerate(motif):
-        count = 520 if index == 0 else 420
-        texture = _sprigs(rng, texture, ink, 0.75 * strength, count)
+    for ink in motif:
+        texture = _sprigs(rng, texture, ink, 0.85 * strength, 420)
     return np.clip(texture, 0.0, 1.0)
 
 
@@ -155,11 +154,11 @@ def _sprigs(
     """Draw small leaf shapes (ellipses in random directions, single or in threes)."""
     size = base.shape[0]
     weight = np.zeros((size, size))
-    reach = 18
+    reach = 40
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
     for _ in range(count):
         row, column = rng.integers(size, size=2)
-        angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(6.0, 12.0)
+        angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(9.0, 24.0)
         for turn in ((0.0,), (-0.7, 0.0, 0.7))[int(rng.integers(2))]:
             c, s = np.cos(angle + turn), np.sin(angle + turn)
             along, across = c * dx + s * dy - 0.6 * length, -s * dx + c * dy
