@@ -57,6 +57,14 @@ class GroundingConfig(Section):
         le=1,
         source="measured on the embedded scene",
     )
+    fragment_contact: float | None = option(
+        0.2,
+        "`colour_words`: an ID of the same colour joins the best one where more than this share of "
+        "its outline touches it (an object that tracking split); none takes the best ID alone.",
+        gt=0,
+        le=1,
+        source="measured on tabletop_breakfast",
+    )
     background_ids: tuple[int, ...] = option(
         (0,), "`colour_words`: IDs that are never selected; 0 is the unlabelled background."
     )

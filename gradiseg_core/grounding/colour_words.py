@@ -7,7 +7,8 @@ mean something use ``manual`` or a text model.
 
 For every ID in the rendered test views (colour and argmax map, never the photographs or the
 annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
-views. Large IDs count as background, tiny ones are weighed down, and the best ID wins.
+views. Large IDs count as background, tiny ones are weighed down, and the best ID wins. IDs of the
+same colour that lie against it join it, because tracking may have split the object.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from gradiseg_core.grounding.inputs import GroundingInputs
 from gradiseg_core.grounding.selection import Choice
 from gradiseg_core.imaging import read_image
 
+FRAGMENT_SCORE = 0.6
+"""A fragment has the colour on at least this share of what the best ID has."""
+
 
 @dataclass(frozen=True)
 class RegionColours:
@@ -34,6 +38,7 @@ class RegionColours:
         area_px: [I], pixels of each ID over all views.
         mean_share: [I], mean area share of the ID over the views that show it.
         max_share: [I], largest area share.
+        contact: [I, I], pairs of neighbouring pixels with two different IDs, over all views.
     """
 
     labs: NDArray[np.float64]
@@ -41,6 +46,7 @@ class RegionColours:
     area_px: NDArray[np.int64]
     mean_share: NDArray[np.float64]
     max_share: NDArray[np.float64]
+    contact: NDArray[np.int64]
 
     def share(self, colour: NamedColour) -> NDArray[np.float64]:
         """Return [I], the share of each ID's pixels that have the colour."""
@@ -73,7 +79,22 @@ def measure_regions(
         area_px=areas.sum(axis=0),
         mean_share=shares.sum(axis=0) / shown,
         max_share=shares.max(axis=0),
+        contact=sum(
+            (contacts(ids, num_ids) for _, ids in views), np.zeros((num_ids, num_ids), np.int64)
+        ),
     )
+
+
+def contacts(ids: NDArray[np.integer], num_ids: int) -> NDArray[np.int64]:
+    """Return [num_ids, num_ids], how often two IDs are 4-neighbours; 0 on the diagonal."""
+    table = np.zeros(num_ids * num_ids, dtype=np.int64)
+    for first, second in ((ids[:, 1:], ids[:, :-1]), (ids[1:], ids[:-1])):
+        pairs = first.astype(np.int64) * num_ids + second
+        table += np.bincount(pairs.ravel(), minlength=len(table))
+    square = table.reshape(num_ids, num_ids)
+    square = square + square.T
+    np.fill_diagonal(square, 0)
+    return square
 
 
 def score_ids(regions: RegionColours, colours: list[NamedColour]) -> NDArray[np.float64]:
@@ -93,9 +114,13 @@ def choose(
     max_area_share: float,
     min_area_share: float,
     min_score: float,
+    fragment_contact: float | None = None,
     background_ids: tuple[int, ...] = (0,),
 ) -> Choice:
-    """Choose the ID whose colour fits a prompt best; see the stage's options for the numbers."""
+    """Choose the ID whose colour fits a prompt best, and its fragments.
+
+    The numbers are the stage's options (:class:`gradiseg_core.config.grounding.GroundingConfig`).
+    """
     words = colour_words(prompt)
     if not words:
         known = ", ".join(COLOURS)
@@ -123,11 +148,37 @@ def choose(
             [], f"no rendered object is {wanted} enough (score below {min_score})", details
         )
     best = candidates[0]
-    return Choice(
-        [best["id"]],
-        f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})",
-        details,
-    )
+    ids = [best["id"]]
+    if fragment_contact is not None:
+        ids = _with_fragments(ids, regions, scores, rank, fragment_contact, max_area_share)
+    why = f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})"
+    if len(ids) > 1:
+        why += f", and {len(ids) - 1} of the same colour against it"
+    return Choice(ids, why, details)
+
+
+def _with_fragments(
+    ids: list[int],
+    regions: RegionColours,
+    scores: NDArray[np.float64],
+    rank: NDArray[np.float64],
+    fragment_contact: float,
+    max_area_share: float,
+) -> list[int]:
+    """Add IDs of the colour whose outline runs along the selected ones, the closest first."""
+    chosen = list(ids)
+    outline = np.maximum(regions.contact.sum(axis=1), 1)
+    alike = (rank >= 0) & (scores >= FRAGMENT_SCORE * scores[ids[0]])
+    alike[ids] = False
+    while alike.any():
+        share = np.where(alike, regions.contact[:, chosen].sum(axis=1) / outline, -1.0)
+        best = int(share.argmax())
+        alike[best] = False
+        if share[best] < fragment_contact:
+            break
+        if regions.mean_share[[*chosen, best]].sum() <= max_area_share:
+            chosen.append(best)
+    return chosen
 
 
 def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
@@ -149,6 +200,7 @@ def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
             max_area_share=config.max_area_share,
             min_area_share=config.min_area_share,
             min_score=config.min_score,
+            fragment_contact=config.fragment_contact,
             background_ids=config.background_ids,
         )
         for prompt in inputs.manifest.prompts

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from gradiseg_core.grounding.colour_words import choose, measure_regions
+from gradiseg_core.grounding.colour_words import choose, contacts, measure_regions
 from gradiseg_core.grounding.colours import COLOURS, colour_words, rgb_to_lab
 
 OPTIONS = {"max_area_share": 0.15, "min_area_share": 0.0005, "min_score": 0.25}
@@ -108,6 +108,38 @@ def test_walls_and_specks_do_not_win() -> None:
     # Without the prior the strip, being redder, would have won.
     loose = OPTIONS | {"max_area_share": 1.0}
     assert choose("red apple", measure_regions([(color, ids)]), **loose).ids == [5]
+
+
+def test_contacts_by_hand() -> None:
+    table = contacts(np.array([[1, 1, 2], [1, 3, 2]]), 4)
+    expected = np.zeros((4, 4), dtype=int)
+    expected[1, 2] = expected[2, 1] = 1
+    expected[1, 3] = expected[3, 1] = 2
+    expected[2, 3] = expected[3, 2] = 1
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_fragments_of_the_colour_join() -> None:
+    color, ids = picture({1: (190, 20, 20), 2: (190, 20, 20), 4: (30, 70, 170)})
+    columns = np.arange(80)[None]
+    ids[(ids == 1) & (columns > 12)] = 5  # a third of the ball, along a straight cut
+    ids[(ids == 5) & (columns < 14)] = 6  # and a strip between, which touches both
+    regions = measure_regions([(color, ids)])
+    choice = choose("red ball", regions, fragment_contact=0.2, **OPTIONS)
+    # The other red ball does not touch; the blue one is not red.
+    assert sorted(choice.ids) in ([1, 5, 6], [2])
+    joined = choose("red ball", measure_regions([(color, np.where(ids == 2, 0, ids))]),
+                    fragment_contact=0.2, **OPTIONS)  # fmt: skip
+    assert sorted(joined.ids) == [1, 5, 6]
+    assert len(choose("red ball", regions, **OPTIONS).ids) == 1
+
+
+def test_a_neighbour_that_merely_touches_does_not_join() -> None:
+    color, ids = picture({1: (190, 20, 20)})
+    color[10:30, 18:38], ids[10:30, 18:38] = (190, 20, 20), 2  # touches over some pixels
+    regions = measure_regions([(color, ids)])
+    assert regions.contact[1, 2] > 0
+    assert len(choose("red ball", regions, fragment_contact=0.2, **OPTIONS).ids) == 1
 
 
 def test_several_colours_must_all_occur() -> None:
