@@ -52,6 +52,12 @@ class ColmapConfig(Section):
         source="COLMAP",
         ge=1,
     )
+    guided_matching: bool = option(
+        True,
+        "Search for more matches along the epipolar lines of a first estimate; registers more of "
+        "the images that are noisy or far apart, for about a quarter more time.",
+        source="measured: 35 instead of 21 of 36 noisy 400 x 300 images registered",
+    )
     mapper: Literal["incremental", "global"] = option(
         "incremental",
         "COLMAP's incremental mapper (robust), or its global one (GLOMAP; faster on many images).",

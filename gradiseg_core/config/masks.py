@@ -27,7 +27,7 @@ class GraphMasksConfig(Section):
         ge=64,
     )
     blur: float = option(
-        0.7,
+        0.5,
         "Standard deviation of the blur before segmentation; removes sensor noise.",
         unit="px",
         source=_MEASURED,
@@ -40,7 +40,7 @@ class GraphMasksConfig(Section):
         gt=0.0,
     )
     merge_threshold: float = option(
-        6.0,
+        5.0,
         "Neighbouring regions merge while they differ by less: smaller gives more fragments, "
         "larger lets objects leak into each other.",
         unit="CIELAB units",
@@ -56,7 +56,7 @@ class GraphMasksConfig(Section):
         le=1.0,
     )
     lightness_weight: float = option(
-        0.7,
+        0.5,
         "Weight of lightness against the two colour axes; below 1 shading and shadows count less.",
         source=_MEASURED,
         gt=0.0,

@@ -155,6 +155,7 @@ def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, thr
     matching = pycolmap.FeatureMatchingOptions()
     matching.num_threads = threads
     matching.use_gpu = False
+    matching.guided_matching = config.guided_matching
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     matcher = chosen_matcher(config, num_images)
@@ -198,6 +199,11 @@ def _keys(
     ]
     digest.update(json.dumps(features).encode())
     key = digest.hexdigest()
-    matches = [chosen_matcher(config, len(names)), config.sequential_overlap, seed]
+    matches = [
+        chosen_matcher(config, len(names)),
+        config.sequential_overlap,
+        config.guided_matching,
+        seed,
+    ]
     digest.update(json.dumps(matches).encode())
     return {"features": key, "matches": digest.hexdigest()}
