@@ -9,6 +9,8 @@ threads or on scheduling.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import logging
 import os
@@ -36,7 +38,7 @@ def set_threads(threads: int) -> None:
     if threads < 1:
         raise ValueError(f"threads: expected at least 1, got {threads}")
     torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, int(numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -52,7 +54,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(cache=True, **options)(function)
+            compiled = numba.njit(cache=True, **options)(function)
+            _tie_cache_to_package(compiled)
+            return compiled
         except RuntimeError as error:  # numba: "cannot cache function ...: no locator available"
             logger.warning(
                 "compiled kernels cannot be cached (%s): every process compiles them again; "
@@ -62,6 +66,28 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(**options)(function)
 
     return decorate
+
+
+def _tie_cache_to_package(compiled: Any) -> None:
+    """Make cached code stale whenever any module of this package changes.
+
+    numba compares the time and size of the kernel's own file only. Code inlined from another
+    module (:mod:`gradiseg_core.simd`, the harmonics) would survive that module's next version.
+    """
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = (cache_file._source_stamp, _package_stamp())
+
+
+@functools.cache
+def _package_stamp() -> str:
+    """Return a digest of the modules that define kernels or what is inlined into them."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        source = path.read_bytes()
+        if b"\n@kernel(" in source or b"\n@intrinsic" in source:
+            digest.update(path.name.encode() + source)
+    return digest.hexdigest()
 
 
 def run_bands(function: Any, bands: int, *args: Any) -> None:
@@ -108,10 +134,8 @@ def _is_cold(function: Any) -> bool:
     """Return whether a kernel has neither been compiled in this process nor found on disk."""
     if getattr(function, "signatures", True):
         return False
-    folder = getattr(getattr(function, "_cache", None), "cache_path", None)
-    if folder is None:
-        return True
-    return not any(Path(folder).glob(f"*.{function.__name__}-*.nbi"))
+    cache_file = getattr(getattr(function, "_cache", None), "_cache_file", None)
+    return cache_file is None or not cache_file._load_index()
 
 
 def _workers(count: int) -> ThreadPoolExecutor:

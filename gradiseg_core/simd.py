@@ -15,12 +15,13 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+TOTAL_LANES = (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)  # order of `totals`
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
 _VF = ir.VectorType(_F32, LANES)
@@ -85,9 +86,9 @@ def _define_operator(symbol: Any, result: Any, emit: Any) -> None:
     @infer_global(symbol)
     class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) == 2 and any(isinstance(a, FloatVector) for a in args):
-                if all(isinstance(a, (FloatVector, types.Number)) for a in args):
-                    return signature(result, *args)
+            fits = all(isinstance(a, (FloatVector, types.Number)) for a in args)
+            if len(args) == 2 and fits and any(isinstance(a, FloatVector) for a in args):
+                return signature(result, *args)
             return None
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -143,7 +144,7 @@ def _is_flat(array: Any, dtype: Any) -> bool:
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """load(array, i): sixteen float32 from flat position i on."""
+    """Load sixteen float32 from flat position ``index`` on."""
     if not (_is_flat(array, types.float32) and isinstance(index, types.Integer)):
         return None
 
@@ -157,7 +158,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def load_int(typingctx: Any, array: Any, index: Any) -> Any:
-    """load_int(array, i): sixteen int32 from flat position i on."""
+    """Load sixteen int32 from flat position ``index`` on."""
     if not (_is_flat(array, types.int32) and isinstance(index, types.Integer)):
         return None
 
@@ -171,7 +172,7 @@ def load_int(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """store(array, i, v): write the lanes of v to flat position i on."""
+    """Store the lanes of ``value`` to flat position ``index`` on."""
     flat = _is_flat(array, types.float32 if isinstance(value, FloatVector) else types.int32)
     if not (flat and isinstance(value, (FloatVector, IntVector))):
         return None
@@ -188,7 +189,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def splat(typingctx: Any, value: Any) -> Any:
-    """splat(x): x, as float32, in every lane."""
+    """Put a number, as float32, in every lane."""
     if not isinstance(value, types.Number):
         return None
 
@@ -200,7 +201,7 @@ def splat(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def splat_int(typingctx: Any, value: Any) -> Any:
-    """splat_int(i): i, as int32, in every lane."""
+    """Put a number, as int32, in every lane."""
     if not isinstance(value, types.Integer):
         return None
 
@@ -212,7 +213,7 @@ def splat_int(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
-    """where(mask, a, b): lanes of a where the mask is set, of b elsewhere."""
+    """Take lanes of ``chosen`` where the mask is set, of ``other`` elsewhere."""
     if not isinstance(mask, MaskVector) or chosen != other:
         return None
 
@@ -224,7 +225,7 @@ def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
 
 @intrinsic
 def at_most(typingctx: Any, a: Any, b: Any) -> Any:
-    """at_most(a, b): mask of the int lanes with a <= b."""
+    """Return the mask of the int lanes with ``a <= b``."""
     if not (isinstance(a, IntVector) and isinstance(b, IntVector)):
         return None
 
@@ -236,7 +237,7 @@ def at_most(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def any_lane(typingctx: Any, mask: Any) -> Any:
-    """any_lane(mask): whether any lane is set."""
+    """Return whether any lane is set."""
     if not isinstance(mask, MaskVector):
         return None
 
@@ -248,39 +249,41 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
-def lanes_within(typingctx: Any, value: Any, limit: Any) -> Any:
-    """lanes_within(v, x): bit l of a uint32 is set where 0 <= v[l] < x; never for a NaN.
+def totals(typingctx: Any, vectors: Any) -> Any:
+    """Return one vector whose lanes are the sums of the given vectors (a tuple of 1 to 16).
 
-    A negative float has its highest bit set, so that one unsigned comparison does both.
+    The sum of the first vector is in lane 0, of the others in lanes 8, 4, 12, 2, 10, 6, 14, 1, ...
+    (see :data:`TOTAL_LANES`); lanes of vectors that were not given are 0.
     """
-    if not (isinstance(value, FloatVector) and isinstance(limit, types.Number)):
+    if not isinstance(vectors, types.UniTuple) or not isinstance(vectors.dtype, FloatVector):
         return None
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        limit = _as_float_vector(context, builder, args[1], sig.args[1])
-        lanes = [builder.bitcast(floats, _VI) for floats in (args[0], limit)]
-        bits = builder.bitcast(builder.icmp_unsigned("<", *lanes), ir.IntType(LANES))
-        return builder.zext(bits, _I32)
+        # Each step adds the halves of pairs of vectors and keeps the two results in one vector, so
+        # that 16 vectors take 15 additions and 30 shuffles instead of 64 and 64.
+        zero = ir.Constant(_VF, [0.0] * LANES)
+        left = [builder.extract_value(args[0], i) for i in range(sig.args[0].count)]
+        for stride in (8, 4, 2, 1):
+            pairs = [(left[i], left[i + 1] if i + 1 < len(left) else zero)
+                     for i in range(0, len(left), 2)]  # fmt: skip
+            low = [lane if not lane & stride else lane - stride + LANES for lane in range(LANES)]
+            high = [lane + stride if not lane & stride else lane + LANES for lane in range(LANES)]
+            index = ir.VectorType(_I32, LANES)
+            left = [
+                builder.fadd(
+                    builder.shuffle_vector(a, b, ir.Constant(index, low)),
+                    builder.shuffle_vector(a, b, ir.Constant(index, high)),
+                )
+                for a, b in pairs
+            ]
+        return left[0]
 
-    return types.uint32(value, limit), codegen
-
-
-@intrinsic
-def total(typingctx: Any, value: Any) -> Any:
-    """total(v): the sum of the lanes, float32."""
-    if not isinstance(value, FloatVector):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        function = _function(builder, "llvm.vector.reduce.fadd.v16f32", _F32, [_F32, _VF])
-        return builder.call(function, [ir.Constant(_F32, 0.0), args[0]], fastmath=("reassoc",))
-
-    return types.float32(value), codegen
+    return f32x16(vectors), codegen
 
 
 @intrinsic
 def reciprocal(typingctx: Any, value: Any) -> Any:
-    """reciprocal(v): 1 / v to about one unit in the last place, for finite v."""
+    """Return 1 / v to about one unit in the last place, for finite v."""
     if not isinstance(value, FloatVector):
         return None
 
@@ -304,7 +307,7 @@ _EXP2 = (
 
 @intrinsic
 def exp2(typingctx: Any, value: Any) -> Any:
-    """exp2(v): 2 to the v, relative error under 3e-7, for lanes from -126 to 127."""
+    """Return 2 to the v, relative error under 3e-7, for lanes from -126 to 127."""
     if not isinstance(value, FloatVector):
         return None
 

@@ -14,6 +14,7 @@ import numpy as np
 from gradiseg_core.cpu_runtime import kernel
 from gradiseg_core.rasterization.lists import BLOCK, COLORS, IDENTITIES
 from gradiseg_core.simd import (
+    TOTAL_LANES,
     any_lane,
     at_most,
     exp2,
@@ -23,7 +24,7 @@ from gradiseg_core.simd import (
     splat,
     splat_int,
     store,
-    total,
+    totals,
     where,
 )
 
@@ -36,8 +37,10 @@ _LOG2_MIN_ALPHA = _F(math.log2(1.0 / 255.0))
 _MIN_TRANSMITTANCE = _F(1e-4)
 _ZERO, _ONE, _TWO = _F(0.0), _F(1.0), _F(2.0)
 
-# A gradient row has a record's layout: 0 sum h, 1 sum h dx, 2 sum h dy, 3 sum h dx^2,
-# 4 sum h dx dy, 5 sum h dy^2 with h = alpha dL/dalpha, then colour and identity.
+# Lanes of a gradient row's first vector, in the order in which `totals` fills them: pixel sums of
+# h, h dx, h dy, h dx^2, h dx dy, h dy^2 with h = alpha dL/dalpha, and of the colour's gradient.
+# The identity's gradient follows at IDENTITIES, as in a record.
+_H, _HX, _HY, _HXX, _HXY, _HYY, _RED, _GREEN, _BLUE = TOTAL_LANES[:9]
 
 # Scratch of the forward kernel, in floats; 64 a plane of the block.
 _WEIGHT = 0
@@ -65,6 +68,12 @@ def _scratch(size):  # type: ignore[no-untyped-def]
         scratch[_X + i] = i % BLOCK
         scratch[_Y + i] = i // BLOCK
     return scratch
+
+
+@kernel(inline="always")
+def _add(sums, position, value):  # type: ignore[no-untyped-def]
+    """Add sixteen lanes to an array."""
+    store(sums, position, load(sums, position) + value)
 
 
 @kernel()
@@ -95,6 +104,7 @@ def blend_forward(
     row_floats = IDENTITIES + padded
     nothing = records.shape[0] - 1
     scratch = _scratch(_IDENTITY + padded * _PIXELS)
+    flat = records.reshape(-1)
     latest = np.empty(_PIXELS, np.int32)
     for block in range(bands[band], bands[band + 1]):
         x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
@@ -107,11 +117,10 @@ def blend_forward(
             r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
             r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
             r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
-            _weigh(records, r0, x0, y0, scratch, _WEIGHT, latest, e)
-            _weigh(records, r1, x0, y0, scratch, _WEIGHT + _PIXELS, latest, e + 1)
-            _weigh(records, r2, x0, y0, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2)
-            _weigh(records, r3, x0, y0, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3)
-            flat = records.reshape(-1)
+            _weigh(flat, r0, x0, y0, scratch, _WEIGHT, latest, e)
+            _weigh(flat, r1, x0, y0, scratch, _WEIGHT + _PIXELS, latest, e + 1)
+            _weigh(flat, r2, x0, y0, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2)
+            _weigh(flat, r3, x0, y0, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3)
             for v in range(0, _PIXELS, _LANES):
                 w0 = load(scratch, _WEIGHT + v)
                 w1 = load(scratch, _WEIGHT + _PIXELS + v)
@@ -123,8 +132,8 @@ def blend_forward(
                     value = value + w2 * flat[r2 + COLORS + c] + w3 * flat[r3 + COLORS + c]
                     store(scratch, _COLOR + c * _PIXELS + v, value)
             for j in range(0, padded, _LANES):
-                i0, i1 = load(records, r0 + IDENTITIES + j), load(records, r1 + IDENTITIES + j)
-                i2, i3 = load(records, r2 + IDENTITIES + j), load(records, r3 + IDENTITIES + j)
+                i0, i1 = load(flat, r0 + IDENTITIES + j), load(flat, r1 + IDENTITIES + j)
+                i2, i3 = load(flat, r2 + IDENTITIES + j), load(flat, r3 + IDENTITIES + j)
                 for i in range(_PIXELS):
                     position = _IDENTITY + i * padded + j
                     value = load(scratch, position)
@@ -149,10 +158,9 @@ def blend_forward(
                     identity[y, x, j] = scratch[_IDENTITY + i * padded + j]
 
 
-@kernel()
-def _weigh(records, base, x0, y0, scratch, weight, latest, e):  # type: ignore[no-untyped-def]
+@kernel(inline="always")
+def _weigh(flat, base, x0, y0, scratch, weight, latest, e):  # type: ignore[no-untyped-def]
     """Write one Gaussian's weights for the block's pixels, and update their transmittance."""
-    flat = records.reshape(-1)
     mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
     p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
     dy = load(scratch, _Y) - my
@@ -288,22 +296,15 @@ def blend_backward(
                     )
 
 
-@kernel()
-def _add(sums, position, value):  # type: ignore[no-untyped-def]
-    """Add sixteen lanes to an array."""
-    store(sums, position, load(sums, position) + value)
-
-
-@kernel()
+@kernel(inline="always")
 def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-def]
     """Write, for four Gaussians, the product of their features with every pixel's gradient."""
     for v in range(0, _PIXELS, 2 * _LANES):
         a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
         b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
         for c in range(3 + len(channels)):
-            offset = COLORS + c if c < 3 else IDENTITIES + c - 3
-            f0, f1 = splat(flat[r0 + offset]), splat(flat[r1 + offset])
-            f2, f3 = splat(flat[r2 + offset]), splat(flat[r3 + offset])
+            f0, f1 = splat(flat[r0 + COLORS + c]), splat(flat[r1 + COLORS + c])
+            f2, f3 = splat(flat[r2 + COLORS + c]), splat(flat[r3 + COLORS + c])
             g = load(scratch, _V_PLANES + c * _PIXELS + v)
             a0, a1, a2, a3 = a0 + g * f0, a1 + g * f1, a2 + g * f2, a3 + g * f3
             g = load(scratch, _V_PLANES + c * _PIXELS + v + _LANES)
@@ -318,9 +319,9 @@ def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-de
         store(scratch, _DOT + 3 * _PIXELS + v + _LANES, b3)
 
 
-@kernel()
+@kernel(inline="always")
 def _moments(flat, base, x0, y0, scratch, plane, latest, e, sums, row):  # type: ignore[no-untyped-def]
-    """Walk one Gaussian back over the block: its weights, its six moments, its colour's gradient."""
+    """Walk one Gaussian back over the block: weights, six moments, its colour's gradient."""
     mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
     p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
     dx = load(scratch, _X) - mx
@@ -356,15 +357,7 @@ def _moments(flat, base, x0, y0, scratch, plane, latest, e, sums, row):  # type:
         c1 = c1 + w * load(scratch, _V_PLANES + _PIXELS + at)
         c2 = c2 + w * load(scratch, _V_PLANES + 2 * _PIXELS + at)
     h_dx = h0 * dx
-    sums[row] += total(h0)
-    sums[row + 1] += total(h_dx)
-    sums[row + 2] += total(h1)
-    sums[row + 3] += total(h_dx * dx)
-    sums[row + 4] += total(h1 * dx)
-    sums[row + 5] += total(h2)
-    sums[row + COLORS] += total(c0)
-    sums[row + COLORS + 1] += total(c1)
-    sums[row + COLORS + 2] += total(c2)
+    _add(sums, row, totals((h0, h_dx, h1, h_dx * dx, h1 * dx, h2, c0, c1, c2)))
 
 
 @kernel(fastmath={"contract"})
@@ -385,13 +378,14 @@ def reduce_gradients(
         for row in range(rows[k], rows[k + 1]):
             g = gradients[row]
             a, b, c = conics[i, 0], conics[i, 1], conics[i, 2]
-            v_means2d[i, 0] += a * g[1] + b * g[2]
-            v_means2d[i, 1] += b * g[1] + c * g[2]
-            v_conics[i, 0] -= _F(0.5) * g[3]
-            v_conics[i, 1] -= g[4]
-            v_conics[i, 2] -= _F(0.5) * g[5]
-            v_opacities[i] += g[0] / opacities[i]
-            for j in range(3):
-                v_colors[i, j] += g[COLORS + j]
+            v_means2d[i, 0] += a * g[_HX] + b * g[_HY]
+            v_means2d[i, 1] += b * g[_HX] + c * g[_HY]
+            v_conics[i, 0] -= _F(0.5) * g[_HXX]
+            v_conics[i, 1] -= g[_HXY]
+            v_conics[i, 2] -= _F(0.5) * g[_HYY]
+            v_opacities[i] += g[_H] / opacities[i]
+            v_colors[i, 0] += g[_RED]
+            v_colors[i, 1] += g[_GREEN]
+            v_colors[i, 2] += g[_BLUE]
             for j in range(n_identities):
                 v_identities[i, j] += g[IDENTITIES + j]

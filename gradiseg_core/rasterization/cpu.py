@@ -1,8 +1,8 @@
 """The fast rasterizer for machines without a GPU.
 
 Three steps: project and colour the Gaussians (:mod:`.projection`), sort them into blocks of pixels
-(:mod:`.lists`), blend (:mod:`.blending`). Two autograd functions, with the projected centres between
-them exposed for densification. float32 only; results do not depend on the number of threads.
+(:mod:`.lists`), blend (:mod:`.blending`). Two autograd functions; the projected centres between
+them are exposed for densification. float32 only; results do not depend on the number of threads.
 """
 
 from __future__ import annotations

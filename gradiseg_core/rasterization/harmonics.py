@@ -7,7 +7,6 @@ The basis is 3DGS's and gsplat's; :func:`.reference.sh_basis` writes it as formu
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -25,9 +24,7 @@ _FASTMATH = {"contract", "nsz"}
 
 
 @kernel(fastmath=_FASTMATH)
-def sh_forward(
-    i: int, dx: Any, dy: Any, dz: Any, degree: int, sh0: Any, shN: Any, colors: Any
-) -> None:
+def sh_forward(i, dx, dy, dz, degree, sh0, shN, colors):  # type: ignore[no-untyped-def]
     """Write ``colors[i]`` for the (unnormalised) direction (dx, dy, dz)."""
     inv = _ONE / max(math.sqrt(dx * dx + dy * dy + dz * dz), _F(1e-12))
     x, y, z = dx * inv, dy * inv, dz * inv
@@ -56,9 +53,8 @@ def sh_forward(
 
 @kernel(fastmath=_FASTMATH)
 def sh_backward(
-    i: int, dx: Any, dy: Any, dz: Any, degree: int, sh0: Any, shN: Any,
-    colors: Any, v_colors: Any, v_sh0: Any, v_shN: Any,
-) -> Any:  # fmt: skip
+    i, dx, dy, dz, degree, sh0, shN, colors, v_colors, v_sh0, v_shN
+):  # type: ignore[no-untyped-def]  # fmt: skip
     """Write ``v_sh0[i]`` and ``v_shN[i]``; return the gradient of the direction."""
     inv = _ONE / max(math.sqrt(dx * dx + dy * dy + dz * dz), _F(1e-12))
     x, y, z = dx * inv, dy * inv, dz * inv

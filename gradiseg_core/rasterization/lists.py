@@ -5,8 +5,9 @@ counting-sorted into blocks, so that every block's list arrives depth-sorted. A 
 block's list when the ellipse ``alpha >= 1/255`` meets the block's pixel centres: exactly for every
 row of blocks, by intersecting the ellipse with the row.
 
-A record holds, as float32: 0-1 centre (px), 2-4 ``p, q, r``, 5 ``log2(opacity)``, 8-10 colour, from
-16 on the identity, zeros elsewhere, so that identities are whole vectors of 16. ``p, q, r`` is the Cholesky factor of the conic in units that make
+A record holds, as float32: 0-1 centre (px), 2-4 ``p, q, r``, 5 ``log2(opacity)``, 13-15 colour,
+from 16 on the identity, zeros elsewhere, so that identities are whole vectors of 16. ``p, q, r`` is
+the Cholesky factor of the conic in units that make
 ``log2(alpha) = log2(opacity) - (p dx + q dy)^2 - (r dy)^2`` for offsets ``dx, dy`` from the centre.
 It has no cancelling terms, unlike the conic's own quadratic form.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from gradiseg_core.cpu_runtime import kernel
 
 BLOCK = 8  # px
-COLORS = 8  # where a record's colour begins
+COLORS = 13  # where a record's colour begins
 IDENTITIES = 16  # where a record's identity begins
 CHUNKS = 8  # pieces of the depth order that threads take; no effect on the result
 LOG2_E = math.log2(math.e)
@@ -102,7 +103,6 @@ def pack_records(chunk, order, means2d, conics, opacities, colors, identities, r
         records[k, 6:COLORS] = 0.0
         for j in range(3):
             records[k, COLORS + j] = colors[i, j]
-        records[k, COLORS + 3 : IDENTITIES] = 0.0
         for j in range(n_identities):
             records[k, IDENTITIES + j] = identities[i, j]
         records[k, IDENTITIES + n_identities :] = 0.0

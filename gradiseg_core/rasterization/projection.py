@@ -56,11 +56,19 @@ def project_forward(
 
     Args:
         band: Which of the ``BANDS`` pieces.
-        means, quats, scales, opacities, sh0, shN: As in ``interface.Rasterizer``, float32.
-        camera: [24] float32, see :func:`pack_camera`.
+        means: [N, 3] float32, as all following unless said otherwise.
+        quats: [N, 4].
+        scales: [N, 3].
+        opacities: [N].
+        sh0: [N, 1, 3].
+        shN: [N, K, 3].
+        camera: [25], see :func:`pack_camera`.
         degree: Of the spherical harmonics, 0 to 3.
-        means2d, conics, depths, colors, radii: Outputs: [N, 2], [N, 3], [N], [N, 3], [N, 2] int32.
-            Culled Gaussians get zeros.
+        means2d: [N, 2], output, px. Culled Gaussians get zeros, here and below.
+        conics: [N, 3], output, px^-2.
+        depths: [N], output, world units.
+        colors: [N, 3], output.
+        radii: [N, 2] int32, output, px.
     """
     n = means.shape[0]
     w00, w01, w02, w10, w11, w12, w20, w21, w22 = (
@@ -149,10 +157,25 @@ def project_backward(
 
     Args:
         band: Which of the ``BANDS`` pieces.
-        means, quats, scales, sh0, shN, camera, degree: As in the forward kernel.
-        conics, colors, radii: What the forward kernel wrote.
-        v_means2d, v_conics, v_depths, v_colors: Gradients of its outputs.
-        v_means, v_quats, v_scales, v_sh0, v_shN: Outputs, the gradients of its inputs.
+        means: [N, 3], as in the forward kernel.
+        quats: [N, 4].
+        scales: [N, 3].
+        sh0: [N, 1, 3].
+        shN: [N, K, 3].
+        camera: [25].
+        degree: Of the spherical harmonics.
+        conics: [N, 3], what the forward kernel wrote.
+        colors: [N, 3], what the forward kernel wrote.
+        radii: [N, 2], what the forward kernel wrote.
+        v_means2d: [N, 2], gradient of that output.
+        v_conics: [N, 3], gradient of that output.
+        v_depths: [N], gradient of that output.
+        v_colors: [N, 3], gradient of that output.
+        v_means: [N, 3], output.
+        v_quats: [N, 4], output.
+        v_scales: [N, 3], output.
+        v_sh0: [N, 1, 3], output.
+        v_shN: [N, K, 3], output.
     """
     n = means.shape[0]
     w00, w01, w02, w10, w11, w12, w20, w21, w22 = (
