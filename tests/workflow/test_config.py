@@ -1,0 +1,234 @@
+"""What a wrong configuration is told, and what a right one resolves to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gradiseg_core.config import docs, inputs
+from gradiseg_core.config.checks import RULE_NAMES
+from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load, merge
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.errors import ConfigError
+from tests.workflow.conftest import REPOSITORY
+
+DEMO = {"scenes": {"demo": {"source": "demo"}}}
+
+
+def problems(raw: Any, folder: Path | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(raw, folder)
+    return [line.strip() for line in str(error.value).splitlines()[1:]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with `photos/`, `lerf/` (LERF-Mask's layout) and `ids/`."""
+    for folder in ("photos", "lerf/images", "lerf/images_train", "lerf/object_mask", "ids"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trian": {}}, "trian: unknown key; did you mean 'train'?"),
+        (
+            {"train": {"losses": {"lambda_ssim": 0.1}}},
+            "train.losses.lambda_ssim: unknown key; did you mean 'lambda_dssim'?",
+        ),
+        (
+            {"scenes": {"a": {"source": "demo", "train": {"iteration": 5}}}},
+            "scenes.a.train.iteration: unknown key; did you mean 'iterations'?",
+        ),
+        (
+            {"scenes": {"a": {"source": "demo", "demo": {"widht": 5}}}},
+            "scenes.a.demo.widht: unknown key; did you mean 'width'?",
+        ),
+        (
+            {"variants": ["gradisg"]},
+            "variants[0]: expected one of baseline, igd, la_knn, gradiseg, got 'gradisg'; "
+            "did you mean 'gradiseg'?",
+        ),
+        (
+            {"train": {"iterations": "many"}},
+            "train.iterations: expected a whole number, got 'many'",
+        ),
+        ({"train": {"iterations": True}}, "train.iterations: expected int, got True"),
+        ({"train": 5}, "train: expected a mapping (key: value), got 5"),
+        ({"seeds": 0}, "seeds: expected a list, got 0"),
+        ({"seeds": [1, 1]}, "seeds: listed more than once: 1"),
+        ({"scenes": {}}, "scenes: "),
+        ({"scenes": {"a": {}}}, "scenes.a: source 'folder' needs path"),
+        (
+            {"scenes": {"a": {"path": "phtos"}}},
+            "scenes.a.path: no such folder: phtos; did you mean",
+        ),
+        ({"scenes": {"a b": {"source": "demo"}}}, "scenes.a b: a scene's name may hold letters"),
+        ({"scenes": {7: {"source": "demo"}}}, "scenes.7: a scene's name may hold letters"),
+        ({"scenes": {"train": {"source": "demo"}}}, "scenes.train: this name is taken"),
+        (
+            {"train": {"longest_side": 320, "downsample": 2}},
+            "train: give longest_side or downsample, not both",
+        ),
+        (
+            {
+                "train": {"longest_side": 320},
+                "scenes": {"a": {"source": "demo", "train": {"downsample": 2}}},
+            },
+            "scenes.a.train: give longest_side or downsample, not both (section `train` included)",
+        ),
+        (
+            {"masks": {"backend": "precomputed"}},
+            "scenes.demo.masks.folder: `backend: precomputed` needs the folder",
+        ),
+        (
+            {"tracking": {"backend": "precomputed"}},
+            "scenes.demo.tracking.precomputed.folder: `backend: precomputed` needs the folder",
+        ),
+        (
+            {"tracking": {"backend": "precomputed", "precomputed": {"folder": "nowhere"}}},
+            "scenes.demo.tracking.precomputed.folder: no such folder: nowhere",
+        ),
+        (
+            {"scenes": {"a": {"source": "lerf_mask", "path": "photos"}}},
+            "scenes.a.path: no folder images/ in photos",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_in_full(photos: Path, change: dict, message: str) -> None:
+    found = problems({**DEMO, **change}, photos)
+    assert any(line.startswith(message) for line in found), found
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    assert len(problems({**DEMO, "trian": {}, "seeds": ["x"], "render": {"a": 1}})) == 3
+
+
+def test_masks_without_the_split_that_they_refer_to(photos: Path) -> None:
+    (photos / "lerf" / "test_mask").mkdir()
+    (photos / "lerf" / "images_train" / "a.png").unlink()
+    (photos / "lerf" / "images_train").rmdir()
+    found = problems({"scenes": {"a": {"source": "lerf_mask", "path": "lerf"}}}, photos)
+    assert "has test_mask/ but no images_train/" in found[0]
+
+
+def test_the_simplest_scene(photos: Path) -> None:
+    settings = load({"scenes": {"my_scene": {"path": "photos"}}}, photos)
+    scene = settings.section("my_scene", "scene")
+    assert isinstance(scene, SceneConfig)
+    assert scene.source == "folder"
+    assert settings.resolve("my_scene", "train") == TrainConfig().model_dump(mode="json")
+
+
+def test_a_scene_that_brings_its_masks_needs_no_folder(photos: Path) -> None:
+    lerf = {"a": {"source": "lerf_mask", "path": "lerf"}}
+    load({"scenes": lerf, "masks": {"backend": "precomputed"}}, photos)
+
+
+def test_overrides_are_merged_key_by_key() -> None:
+    settings = load(
+        {
+            "train": {"iterations": 100, "losses": {"alpha": 0.5, "beta": 0.0}},
+            "scenes": {
+                "a": {"source": "demo", "train": {"losses": {"beta": 3.0}}},
+                "b": {"source": "demo"},
+            },
+        }
+    )
+    a, b = settings.resolve("a", "train"), settings.resolve("b", "train")
+    assert (a["iterations"], a["losses"]["alpha"], a["losses"]["beta"]) == (100, 0.5, 3.0)
+    assert b["losses"]["beta"] == 0.0
+    assert merge({"a": [1, 2], "b": 1}, {"a": [3]}) == {"a": [3], "b": 1}
+
+
+def test_resolved_sections_are_plain_and_complete() -> None:
+    settings = load(DEMO)
+    for stage, model in {**SCENE_STAGES, "scene": SceneConfig}.items():
+        values = settings.resolve("demo", stage)
+        assert json.loads(json.dumps(values)) == values
+        assert set(values) == set(model.model_fields)
+        assert model(**values) == settings.section("demo", stage)
+
+
+@pytest.mark.parametrize(
+    ("variant", "parts"),
+    [
+        ("baseline", set()),
+        ("igd", {"igd"}),
+        ("la_knn", {"la_knn"}),
+        ("gradiseg", {"igd", "la_knn"}),
+    ],
+)
+def test_a_variant_gets_the_parts_that_it_uses(variant: str, parts: set[str]) -> None:
+    values = load(DEMO).resolve("demo", "train", variant)
+    assert {"igd", "la_knn"} & set(values) == parts
+    assert TrainConfig(**values) == TrainConfig()
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:
+    raw = yaml.safe_load("scenes: {a: {source: demo}}\ntrain: {learning_rates: {means: 1e-4}}")
+    assert raw["train"]["learning_rates"]["means"] == "1e-4"
+    assert load(raw).resolve("a", "train")["learning_rates"]["means"] == 1e-4
+
+
+def test_given_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    (photos / "photos" / ".hidden").write_bytes(b"")
+    (photos / "lerf" / "unrelated").mkdir()
+    (photos / "lerf" / "unrelated" / "b.png").write_bytes(b"")
+
+    def names(settings: Settings, scene: str, stage: str) -> list[str]:
+        return [path.as_posix() for path in inputs.given_files(settings.section(scene, stage))]
+
+    raw = {"folder": {"path": "photos"}, "lerf": {"source": "lerf_mask", "path": "lerf"}}
+    raw["lerf"]["tracking"] = {"backend": "precomputed", "precomputed": {"folder": "ids"}}  # type: ignore[assignment]
+    settings = load({"scenes": raw, "grounding": {"selection": "not_yet.json"}})
+    assert names(settings, "folder", "scene") == ["photos/a.png"]
+    assert names(settings, "lerf", "scene") == [
+        "lerf/images/a.png",
+        "lerf/images_train/a.png",
+        "lerf/object_mask/a.png",
+    ]
+    assert names(settings, "lerf", "tracking") == ["ids/a.png"]
+    assert names(settings, "folder", "tracking") == []
+    assert names(settings, "folder", "grounding") == []
+
+
+def test_generated_files_are_in_step() -> None:
+    for path, content in docs.files().items():
+        assert (REPOSITORY / path).read_text(encoding="utf-8") == content, (
+            f"{path} is out of date: run `python -m gradiseg_core.config.docs`"
+        )
+
+
+def test_every_field_is_described() -> None:
+    missing, waiting = [], [RootConfig, SceneEntry]
+    while waiting:
+        model = waiting.pop()
+        for name, field in model.model_fields.items():
+            if not field.description:
+                missing.append(f"{model.__name__}.{name}")
+            below = docs._section(field)
+            waiting += [below] if below else []
+    assert not missing
+
+
+def test_the_entry_of_a_scene_repeats_the_sections() -> None:
+    overrides = set(SceneEntry.model_fields) - set(SceneConfig.model_fields)
+    assert overrides == set(SCENE_STAGES)
+    annotation = SceneConfig.model_fields["source"].annotation
+    assert SceneEntry.model_fields["source"].annotation == annotation
+    assert not set(RULE_NAMES) - {name for name in RULE_NAMES if name.isidentifier()}
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    settings = load(raw, REPOSITORY)
+    assert settings.root.variants == ("baseline", "igd", "la_knn", "gradiseg")

@@ -1,0 +1,117 @@
+"""What can be asked for on the command line, and what happens when a job fails."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from gradiseg_core.config.checks import RULE_NAMES
+from tests.workflow.conftest import REPOSITORY, Workflow
+
+
+def test_a_scene_is_a_target(workflow: Workflow) -> None:
+    shutil.rmtree(workflow.folder / "results")
+    assert workflow.planned("alpha") == {
+        "scene": 1,
+        "colmap": 1,
+        "masks": 1,
+        "tracking": 1,
+        "train": 2,
+        "render": 2,
+        "grounding": 2,
+        "metrics": 2,
+        "curves": 1,
+        "comparison": 1,
+        "alpha": 1,
+    }
+
+
+def test_tables_are_a_target_and_forcerun_trains_again(workflow: Workflow) -> None:
+    planned = workflow.planned("tables", "--forcerun", "train")
+    assert planned["train"] == 4
+    assert planned["tables"] == 1
+    assert not {"tracking", "quality"} & set(planned)
+
+
+def test_forcerun_is_not_stopped_by_write_protection(workflow: Workflow) -> None:
+    """`protected` outputs could not be made again, see rules/train.smk."""
+    assert not [
+        path.name
+        for path in (workflow.folder / "rules").glob("*.smk")
+        if "protected(" in path.read_text()
+    ]
+
+
+def test_a_configfile_replaces_the_shipped_one(workflow: Workflow) -> None:
+    mine = "scenes:\n  mine: {path: photos}\nvariants: [la_knn]\n"
+    (workflow.folder / "mine.yaml").write_text(mine)
+    planned = workflow.planned("--configfile", "mine.yaml")
+    assert planned["scene"] == 1
+    assert planned["train"] == 1
+
+
+def test_single_values_on_the_command_line(workflow: Workflow) -> None:
+    planned = workflow.planned("--config", "seeds=[0, 1]")
+    assert planned["train"] == 4
+    assert "scene" not in planned
+
+
+def test_given_ids_need_no_segmentation(workflow: Workflow) -> None:
+    (workflow.folder / "ids").mkdir()
+    workflow.append("config.yaml", "tracking: {backend: precomputed, precomputed: {folder: ids}}\n")
+    shutil.rmtree(workflow.folder / "results")
+    planned = workflow.planned("beta-2")
+    assert "masks" not in planned
+    assert planned["association"] == 1  # the demo has exact IDs
+
+
+def test_a_wrong_configuration_stops_before_any_job(workflow: Workflow) -> None:
+    workflow.append("config.yaml", "trian: {iterations: 5}\n")
+    done = workflow.snakemake("--cores", "1")
+    assert done.returncode != 0
+    assert "trian: unknown key; did you mean 'train'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Job stats" not in done.stderr
+
+
+def test_a_failed_job_loses_no_finished_one(workflow: Workflow) -> None:
+    results = workflow.folder / "results"
+    missing = results / "alpha" / "gradiseg" / "seed0" / "metrics" / "metrics.json"
+    missing.unlink()
+    before = {path for path in results.rglob("*") if path.suffix in (".json", ".png", ".csv")}
+    checkpoint = results / "alpha" / ".work" / "gradiseg" / "0" / "checkpoints" / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"half of a training")
+
+    done = workflow.snakemake("--cores", "1", "alpha")  # placeholders cannot be scored
+    assert done.returncode != 0
+    assert "no scene.json in results/alpha/scene: run stage `scene` first" in done.stderr
+    assert "Traceback" not in done.stderr
+    after = {path for path in results.rglob("*") if path.suffix in (".json", ".png", ".csv")}
+    lost = {path.relative_to(results) for path in before - after}
+    assert all(path.parent == missing.relative_to(results).parent for path in lost)
+    assert checkpoint.is_file()
+    assert workflow.planned("alpha") == {"metrics": 1, "alpha": 1}
+
+
+def test_the_names_of_the_rules_are_taken(workflow: Workflow) -> None:
+    listed = workflow.snakemake("--list-rules").stdout.split()
+    assert sorted(set(listed) - {"alpha", "beta-2"}) == sorted(RULE_NAMES)
+
+
+def test_every_script_is_short_and_calls_the_core() -> None:
+    for path in (REPOSITORY / "workflow_scripts").glob("*.py"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 60, path.name
+        if path.name != "_stage.py":
+            assert "with stage(snakemake):" in lines, path.name
+            assert any("from gradiseg_core." in line for line in lines), path.name
+
+
+def test_the_core_does_not_import_snakemake() -> None:
+    guilty = [
+        path
+        for path in Path(REPOSITORY / "gradiseg_core").rglob("*.py")
+        if "import snakemake" in path.read_text() or "from snakemake" in path.read_text()
+    ]
+    assert not guilty
