@@ -65,14 +65,14 @@ def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
 def _bars(
     axis: Any, runs: list[dict[str, Any]], variants: list[str], key: str, factor: float
 ) -> None:
-    everything: list[float] = []
+    everything = [run["summary"][key] * factor for run in runs if run["summary"][key] is not None]
+    top = max(everything, default=0.0)
     for place, variant in enumerate(variants):
         own = [run for run in runs if run["variant"] == variant]
         values = [run["summary"][key] * factor for run in own if run["summary"][key] is not None]
         if not values:
             axis.text(0, place, " not available", va="center", color="#777777")
             continue
-        everything += values
         mean = float(np.mean(values))
         per_seed = _seed_means(own, key, factor)
         spread = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else None
@@ -86,12 +86,14 @@ def _bars(
             )
         digits = 3 if key == "ssim" else 1
         text = f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+        inside = mean > 0.4 * top  # a shorter bar does not hold its number
         axis.annotate(
-            text, (0, place), xytext=(5, 0), textcoords="offset points", va="center",
-            color=style.ink(variant), fontweight="bold",
+            text, (0 if inside else max(values), place), xytext=(5, 0),
+            textcoords="offset points", va="center", fontweight="bold",
+            color=style.ink(variant) if inside else "#1a1a1a",
         )  # fmt: skip
     # Bars start at zero, or their lengths would lie.
-    axis.set_xlim(0, 1.06 * max(everything) if everything and max(everything) > 0 else 1.0)
+    axis.set_xlim(0, 1.06 * top if top > 0 else 1.0)
 
 
 def _seed_means(runs: list[dict[str, Any]], key: str, factor: float) -> list[float]:
