@@ -162,9 +162,17 @@ def _place(group: _Group, hulls: list[Array], gap: float, rng: np.random.Generat
 
 
 def _first_free(hull: Array, direction: Array, hulls: list[Array], gap: float) -> float | None:
+    reach = np.linalg.norm(hull, axis=1).max()
+    circles = [(other.mean(axis=0), _radius(other)) for other in hulls]
+
     def free(distance: float) -> bool:
-        moved = hull + distance * direction
-        return all(separation(moved, other) >= gap for other in hulls)
+        offset = distance * direction
+        return all(
+            np.linalg.norm(center - offset)
+            >= reach + radius + gap  # clearly apart: no need to look
+            or separation(hull + offset, other) >= gap
+            for other, (center, radius) in zip(hulls, circles, strict=True)
+        )
 
     distance = 0.0
     while not free(distance):
@@ -178,6 +186,10 @@ def _first_free(hull: Array, direction: Array, hulls: list[Array], gap: float) -
     if np.linalg.norm(hull + high * direction, axis=1).max() > TABLE_RADIUS:
         return None
     return high
+
+
+def _radius(hull: Array) -> float:
+    return float(np.linalg.norm(hull - hull.mean(axis=0), axis=1).max())
 
 
 def _middle(hulls: list[Array]) -> Array:

@@ -6,11 +6,12 @@ that coincide (seams, poles) keep their own texture coordinates and share their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -109,7 +110,7 @@ def lathe(
     return replace(mesh, uv=uv)
 
 
-def rounded(corners: ArrayLike, radius: float, steps: int = 5) -> Array:
+def rounded(corners: Sequence[Sequence[float]], radius: float, steps: int = 5) -> Array:
     """Replace the inner corners of a polyline [M, D] by quadratic curves of about ``radius``."""
     polyline = np.asarray(corners, dtype=np.float64)
     points = [polyline[0]]

@@ -197,10 +197,7 @@ def green_plant(rng: Rng, strength: float) -> Thing:
         [[0, 0], [0.034, 0], [0.045, 0.062], [0.049, 0.063], [0.05, 0.076], [0.045, 0.076],
          [0.043, 0.066], [0, 0.066]], 0.003,
     )  # fmt: skip
-    glaze = tx.speckled(
-        rng, tx.mottled(rng, (0.24, 0.46, 0.26), strength), (0.5, 0.68, 0.4), strength, count=260
-    )
-    leaves = []
+    leaves = []  # drawn before the textures: shapes do not depend on their strength
     t = np.linspace(0, 1, 18)
     for index in range(17):
         angle = 2.399963 * index + rng.uniform(-0.2, 0.2)  # the golden angle, as plants grow
@@ -211,6 +208,9 @@ def green_plant(rng: Rng, strength: float) -> Thing:
         curve[:, 2] = 0.064 + height * (t - 0.3 * t**3)
         width = 0.018 * (np.sin(np.pi * (0.12 + 0.88 * t)) ** 0.8) * (1 - 0.2 * t)
         leaves.append(ribbon(curve, width, np.array([-outward[1], outward[0], 0.0])))
+    glaze = tx.speckled(
+        rng, tx.mottled(rng, (0.24, 0.46, 0.26), strength), (0.5, 0.68, 0.4), strength, count=260
+    )
     leaf = tx.bands(
         rng, (0.22, 0.52, 0.14), (0.5, 0.72, 0.26), strength, repeats=1, along_u=True, share=0.25
     )

@@ -38,6 +38,11 @@ def noise(
     return total / total.std()
 
 
+def plain(color: Color) -> Array:
+    """Return a tiny texture of one colour: what ``strength`` 0 leaves of every pattern."""
+    return np.full((4, 4, 3), color, dtype=np.float64)
+
+
 def tint(color: Color, shade: Array) -> Array:
     """Return ``color`` times (1 + shade), clipped: [H, W, 3] from [H, W]."""
     return np.clip(np.asarray(color) * (1.0 + shade[..., None]), 0.0, 1.0)
@@ -54,6 +59,8 @@ def mottled(
     scale: tuple[float, float] = (0.1, 0.1), contrast: float = 0.12,
 ) -> Array:  # fmt: skip
     """A colour with uneven brightness."""
+    if strength == 0.0:
+        return plain(color)
     return tint(color, contrast * strength * noise(rng, size, scale))
 
 
@@ -62,6 +69,8 @@ def speckled(
     count: int = 300, radius: tuple[float, float] = (2.0, 5.0),
 ) -> Array:  # fmt: skip
     """Scatter soft round dots (radius in texels) over a texture; dots wrap at the borders."""
+    if strength == 0.0:
+        return base
     size = base.shape[0]
     weight = np.zeros((size, size))
     reach = int(np.ceil(radius[1])) + 1
@@ -78,6 +87,8 @@ def speckled(
 
 def streaked(rng: np.random.Generator, color: Color, other: Color, strength: float) -> Array:
     """Streaks along v (an apple's skin): ``other`` shows through ``color``."""
+    if strength == 0.0:
+        return plain(color)
     size = 512
     weight = 0.22 + 0.25 * noise(rng, size, (0.5, 0.03)) + 0.08 * noise(rng, size, (0.02, 0.02))
     return mix(
@@ -90,6 +101,8 @@ def bands(
     repeats: int, along_u: bool, share: float = 0.5, slant: int = 0,
 ) -> Array:  # fmt: skip
     """Stripes of two colours, slightly mottled; ``slant`` is their turns along the other axis."""
+    if strength == 0.0:
+        return plain(color)
     size = 512
     v, u = np.mgrid[0:size, 0:size] / size
     phase = (repeats * u + slant * v) if along_u else (repeats * v + slant * u)
@@ -106,6 +119,8 @@ def planks(
     rng: np.random.Generator, color: Color, strength: float, *, size: int = 1024, count: int = 8
 ) -> Array:
     """Wooden boards along u, each with its own shade and grain."""
+    if strength == 0.0:
+        return plain(color)
     grain = noise(rng, size, (0.012, 0.5)) + 0.5 * noise(rng, size, (0.05, 0.3))
     shade = 0.10 * grain
     v, u = np.mgrid[0:size, 0:size]
@@ -122,6 +137,8 @@ def tiles(
     size: int = 1024, rows: int = 8, columns: int = 4, offset: float = 0.5,
 ) -> Array:  # fmt: skip
     """Bricks or tiles with joints; every one has its own shade and fine noise."""
+    if strength == 0.0:
+        return plain(color)
     v, u = np.mgrid[0:size, 0:size] / size
     row = np.floor(v * rows).astype(int)
     shifted = (u * columns + offset * (row % 2)) % columns
@@ -136,6 +153,8 @@ def tiles(
 
 def cloth(rng: np.random.Generator, color: Color, motif: list[Color], strength: float) -> Array:
     """Linen with a fine weave and scattered sprigs in muted colours; never repeats."""
+    if strength == 0.0:
+        return plain(color)
     size = 2048
     v, u = np.mgrid[0:size, 0:size]
     weave = 0.5 * (np.sin(2 * np.pi * u * 400 / size) + np.sin(2 * np.pi * v * 400 / size))
@@ -172,6 +191,8 @@ def _sprigs(
 
 def book_cover(rng: np.random.Generator, color: Color, accent: Color, strength: float) -> Array:
     """A cloth-bound cover with a frame, a title plate and lines of "lettering"."""
+    if strength == 0.0:
+        return plain(color)
     size = 512
     texture = tint(color, 0.07 * strength * noise(rng, size, (0.02, 0.02), 3))
     v, u = np.mgrid[0:size, 0:size] / size
@@ -191,12 +212,17 @@ def book_cover(rng: np.random.Generator, color: Color, accent: Color, strength: 
 
 def pages(rng: np.random.Generator, strength: float) -> Array:
     """The edges of paper sheets: thin lines across v."""
+    color = (0.88, 0.84, 0.72)
+    if strength == 0.0:
+        return plain(color)
     lines = rng.normal(0, 0.07, (256, 1)) + rng.normal(0, 0.02, (256, 256))
-    return tint((0.88, 0.84, 0.72), strength * lines)
+    return tint(color, strength * lines)
 
 
 def pictures(rng: np.random.Generator, wall: Array, strength: float, count: int) -> Array:
     """Hang framed abstract pictures on a wall texture, side by side."""
+    if strength == 0.0:
+        return wall
     size = wall.shape[0]
     result = wall.copy()
     for index in range(count):

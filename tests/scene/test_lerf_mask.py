@@ -1,0 +1,108 @@
+"""Source ``lerf_mask``: split, masks, prompts, optional parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.errors import InputError
+from gradiseg_core.imaging import write_id_map, write_mask
+from gradiseg_core.scene import SceneManifest, prepare
+
+from .conftest import save_photo
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """Five images, two of them test views (b and d)."""
+    folder = tmp_path / "lerf"
+    for name in "abcde":
+        save_photo(folder / "images" / f"{name}.jpg")
+        if name not in "bd":
+            save_photo(folder / "images_train" / f"{name}.jpg")
+    mask = np.zeros((16, 24), dtype=bool)
+    mask[4:8, 4:8] = True
+    write_mask(folder / "test_mask" / "0" / "red apple.png", mask)
+    write_mask(folder / "test_mask" / "1" / "no. 5 tin.png", mask)
+    return folder
+
+
+def run(source: Path, out: Path) -> SceneManifest:
+    config = SceneConfig(source="lerf_mask", path=source)
+    return prepare(config, out, name="lerf", seed=0, threads=1)
+
+
+def test_split_and_prompts(scene: Path, tmp_path: Path) -> None:
+    manifest = run(scene, tmp_path / "out")
+    assert [view.name for view in manifest.test_views] == ["b.jpg", "d.jpg"]
+    assert [view.name for view in manifest.train_views] == ["a.jpg", "c.jpg", "e.jpg"]
+    assert manifest.prompts == ["no. 5 tin", "red apple"]  # the dot survives
+    assert (tmp_path / "out" / "test_mask" / "1" / "no. 5 tin.png").is_file()
+    assert manifest.has.test_mask
+    assert not manifest.has.sparse
+    assert not manifest.has.gt_ids
+
+
+def test_optional_parts(scene: Path, tmp_path: Path) -> None:
+    truth = {"prompts": ["red apple", "unseen thing", "no. 5 tin"], "cameras": []}
+    (scene / "ground_truth.json").write_text(json.dumps(truth))
+    (scene / "sparse" / "0").mkdir(parents=True)
+    (scene / "sparse" / "0" / "cameras.bin").write_bytes(b"x")
+    for name in "abcde":
+        write_id_map(scene / "gt_ids" / f"{name}.png", np.full((16, 24), 300))
+        write_id_map(scene / "object_mask" / f"{name}.png", np.full((16, 24), 2))
+    manifest = run(scene, tmp_path / "out")
+    assert manifest.prompts == truth["prompts"]
+    assert all(manifest.has.model_dump().values())
+    out = tmp_path / "out"
+    assert (out / "sparse" / "0" / "cameras.bin").is_file()
+    assert len(list((out / "gt_ids").iterdir())) == 5
+    # The object mask of a test view is black in the published data: never handed on.
+    assert sorted(p.stem for p in (out / "object_mask").iterdir()) == ["a", "c", "e"]
+
+
+def test_without_images_train_every_eighth(scene: Path, tmp_path: Path) -> None:
+    for path in (scene / "images_train").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="holds no images"):
+        run(scene, tmp_path / "out")
+    (scene / "images_train").rmdir()
+    with pytest.raises(InputError, match="only 1 test views"):  # test_mask/1 has no view now
+        run(scene, tmp_path / "out")
+
+
+def test_all_mask_problems_in_one_error(scene: Path, tmp_path: Path) -> None:
+    masks = scene / "test_mask"
+    write_mask(masks / "2" / "red apple.png", np.ones((16, 24), dtype=bool))
+    write_mask(masks / "1" / "tall.png", np.ones((24, 16), dtype=bool))
+    (masks / "0" / "bad.png").write_bytes(b"nothing")
+    (masks / "first").mkdir()
+    with pytest.raises(InputError) as error:
+        run(scene, tmp_path / "out")
+    text = str(error.value)
+    assert "2/: there are only 2 test views" in text
+    assert "1/tall.png: 16 x 24 px, but its view d.jpg is 24 x 16 px" in text
+    assert "0/bad.png: unreadable" in text
+    assert "first/: not the number" in text
+
+
+def test_stray_training_image_and_wrong_layout(scene: Path, tmp_path: Path) -> None:
+    save_photo(scene / "images_train" / "z.jpg")
+    with pytest.raises(InputError, match=r"lacks: z\.jpg"):
+        run(scene, tmp_path / "out")
+    with pytest.raises(InputError, match="source to 'folder'"):
+        run(scene / "images", tmp_path / "out")
+
+
+def test_shared_scene(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "tabletop_breakfast"
+    manifest = run(source, tmp_path / "out")
+    truth = json.loads((source / "ground_truth.json").read_text())
+    assert len(manifest.train_views) == 40
+    assert [v.name for v in manifest.test_views] == [f"test_{k}.jpg" for k in range(4)]
+    assert manifest.prompts == truth["prompts"]
+    assert manifest.has.gt_ids
