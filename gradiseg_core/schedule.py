@@ -12,11 +12,18 @@ class Schedule:
     """Maps iteration numbers of the paper's 30,000 to a run of ``iterations``.
 
     Comparisons are made in integers (step x 30,000 against number x iterations), so a run of 30,000
-    follows the paper exactly and any other has the same number of events at the same fractions.
-    Steps count from 1.
+    follows the paper exactly and any other has its events at the same fractions. Steps count
+    from 1.
+
+    Attributes:
+        iterations: Length of the run.
+        views: Training views. What densification and IGD decide on are means and sums over views,
+            so in short runs their intervals do not fall below one pass over the views (nor below
+            the paper's own number, which a run of 30,000 always keeps).
     """
 
     iterations: int
+    views: int = 1
 
     def after(self, step: int, number: int) -> bool:
         """Whether ``step`` lies after the paper's iteration ``number``."""
@@ -32,4 +39,7 @@ class Schedule:
 
     def due(self, step: int, every: int) -> bool:
         """Whether at least one event of that interval falls on ``step``."""
-        return self.count(step, every) > self.count(step - 1, every)
+        interval = max(every * self.iterations, min(every, self.views) * REFERENCE_ITERATIONS)
+        return (
+            step * REFERENCE_ITERATIONS // interval > (step - 1) * REFERENCE_ITERATIONS // interval
+        )

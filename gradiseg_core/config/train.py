@@ -215,6 +215,13 @@ class TrainConfig(Section):
     densification: Densification = option(Densification(), "3DGS densification.")
     igd: Igd = option(Igd(), "Identity Gradient Guided Densification.")
     la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
+    max_gaussians: int | None = option(
+        None,
+        "Densification and IGD add no more Gaussians than this in all, the most wanting first; "
+        "null sets no limit.",
+        source="3DGS has none; a run's time and memory are linear in it",
+        ge=1,
+    )
     knn_refresh: int = option(
         100,
         "Neighbour search trees are rebuilt this often, and whenever Gaussians come or go.",

@@ -10,7 +10,7 @@ from gradiseg_core.config.train import Densification
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.rasterization.interface import Rendering
 from gradiseg_core.schedule import Schedule
-from gradiseg_core.strategies.surgery import clone, prune, split_by_sampling
+from gradiseg_core.strategies.surgery import clone, prune, split_by_sampling, strongest
 
 _RESET_OPACITY = 0.01
 _SPLIT_SCALE_FACTOR = 1.6
@@ -30,6 +30,7 @@ class DensificationStrategy:
         schedule: Schedule,
         *,
         until: int,
+        max_gaussians: int | None,
         extent: float,
         generator: torch.Generator,
     ) -> None:
@@ -39,11 +40,12 @@ class DensificationStrategy:
             config: Thresholds and schedule.
             schedule: Scales iteration numbers.
             until: Last iteration, in the paper's numbers.
+            max_gaussians: Growth stops there; None sets no limit.
             extent: Scene extent, world units.
             generator: Source of split samples.
         """
         self.config, self.schedule, self.until = config, schedule, until
-        self.extent, self.generator = extent, generator
+        self.max_gaussians, self.extent, self.generator = max_gaussians, extent, generator
 
     def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
         """Accumulate the gradient norm of projected centres, in half images (NDC)."""
@@ -80,7 +82,8 @@ class DensificationStrategy:
         config, statistics = self.config, gaussians.statistics
         before = len(gaussians)
         gradient = statistics["grad2d"] / statistics["seen"].clamp(min=1)
-        grow = gradient >= config.grow_grad2d
+        room = None if self.max_gaussians is None else self.max_gaussians - before
+        grow = strongest(gradient >= config.grow_grad2d, gradient, room)
         large = gaussians.scales.amax(dim=1) > config.split_scale * self.extent
         cloned = clone(gaussians, grow & ~large)
         split = torch.cat([grow & large, grow.new_zeros(cloned)])

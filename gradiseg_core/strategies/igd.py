@@ -17,6 +17,7 @@ from gradiseg_core.strategies.surgery import (
     rotation_matrices,
     split_along_axis,
     split_by_sampling,
+    strongest,
 )
 
 _NEIGHBOURS = 8  # enough to see both sides of a boundary, few enough to stay at it
@@ -38,6 +39,7 @@ class IgdStrategy:
         *,
         prune_opacity: float,
         prune_scale: float,
+        max_gaussians: int | None,
         extent: float,
         generator: torch.Generator,
     ) -> None:
@@ -48,12 +50,13 @@ class IgdStrategy:
             schedule: Scales iteration numbers.
             prune_opacity: Algorithm 1's epsilon.
             prune_scale: ``IsTooLarge``: largest scale over this share of the extent (3DGS).
+            max_gaussians: Growth stops there, too; None sets no limit.
             extent: Scene extent, world units.
             generator: Source of split samples.
         """
         self.config, self.schedule = config, schedule
         self.prune_opacity, self.max_scale = prune_opacity, prune_scale * extent
-        self.generator = generator
+        self.max_gaussians, self.generator = max_gaussians, generator
         self.count_at_start: int | None = None
 
     def _active(self, step: int) -> bool:
@@ -107,12 +110,10 @@ class IgdStrategy:
         )
         mask = (monitor > tau) & (seen > 0)
         assert self.count_at_start is not None
-        room = int(self.count_at_start * (1.0 + self.config.max_growth)) - len(gaussians)
-        if int(mask.sum()) > max(room, 0):
-            chosen = torch.where(mask, monitor, -1.0).topk(max(room, 0)).indices
-            mask = torch.zeros_like(mask)
-            mask[chosen] = True
-        return mask
+        limit = int(self.count_at_start * (1.0 + self.config.max_growth))
+        if self.max_gaussians is not None:
+            limit = min(limit, self.max_gaussians)
+        return strongest(mask, monitor, limit - len(gaussians))
 
     def _split(self, gaussians: Gaussians, mask: Tensor) -> int:
         if self.config.split == "sample":

@@ -38,6 +38,22 @@ def rotation_matrices(quats: Tensor) -> Tensor:
     ).reshape(-1, 3, 3)
 
 
+def strongest(mask: Tensor, score: Tensor, room: int | None) -> Tensor:
+    """Return ``mask`` [N] bool reduced to the ``room`` set entries of highest ``score`` [N].
+
+    Args:
+        mask: Candidates.
+        score: What ranks them.
+        room: How many may stay; negative counts as 0, None as no limit.
+    """
+    if room is None or int(mask.sum()) <= room:
+        return mask
+    chosen = torch.where(mask, score, -torch.inf).topk(max(room, 0)).indices
+    kept = torch.zeros_like(mask)
+    kept[chosen] = True
+    return kept
+
+
 def prune(gaussians: Gaussians, mask: Tensor) -> int:
     """Remove the Gaussians of [N] bool ``mask``; return how many there were."""
     count = int(mask.sum())

@@ -56,7 +56,7 @@ class Trainer:
         """
         self.data, self.config, self.variant = data, config, variant
         self.rasterizer = rasterizer or get_rasterizer("cpu")
-        self.schedule = Schedule(config.iterations)
+        self.schedule = Schedule(config.iterations, views=len(data.train))
         self.extent = scene_extent([view.camera for view in data.train])
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -97,6 +97,7 @@ class Trainer:
                 densification,
                 self.schedule,
                 until=densification.until_baseline if baseline else densification.until,
+                max_gaussians=config.max_gaussians,
                 extent=self.extent,
                 generator=self.generator,
             )
@@ -107,6 +108,7 @@ class Trainer:
                 self.schedule,
                 prune_opacity=densification.prune_opacity,
                 prune_scale=densification.prune_scale,
+                max_gaussians=config.max_gaussians,
                 extent=self.extent,
                 generator=self.generator,
             )

@@ -19,11 +19,12 @@ def rendering_with(gradient: list[list[float]], visible: list[int]) -> Rendering
     )
 
 
-def strategy(until: int = 12_000) -> DensificationStrategy:
+def strategy(until: int = 12_000, max_gaussians: int | None = None) -> DensificationStrategy:
     return DensificationStrategy(
         Densification(),
         Schedule(30_000),
         until=until,
+        max_gaussians=max_gaussians,
         extent=10.0,
         generator=torch.Generator().manual_seed(0),
     )
@@ -70,6 +71,16 @@ def test_gradients_are_averaged_over_the_views_that_saw_a_gaussian() -> None:
     late.after_backward(599, again, rendering_with(none, [1] * 5))
     late.after_step(600, again)
     assert len(again) == 5
+
+
+def test_growth_stops_at_the_cap_with_the_strongest() -> None:
+    gaussians, densify = scene(), strategy(max_gaussians=6)
+    view = rendering_with([[3e-6, 0], [9e-6, 0], [4e-6, 0], [5e-6, 0], [0, 0]], [1] * 5)
+    densify.after_backward(600, gaussians, view)
+    means = gaussians.params["means"].detach().clone()
+    densify.after_step(600, gaussians)
+    assert len(gaussians) == 6
+    assert torch.equal(gaussians.params["means"][5], means[1])
 
 
 def test_oversized_are_pruned_only_after_the_first_opacity_reset() -> None:

@@ -12,12 +12,13 @@ from gradiseg_core.strategies.igd import IgdStrategy, axis_across_boundary
 from tests.gaussians.test_model import make, step
 
 
-def strategy(**options: object) -> IgdStrategy:
+def strategy(max_gaussians: int | None = None, **options: object) -> IgdStrategy:
     return IgdStrategy(
         Igd(**options),  # type: ignore[arg-type]
         Schedule(30_000),
         prune_opacity=0.005,
         prune_scale=0.1,
+        max_gaussians=max_gaussians,
         extent=10.0,
         generator=torch.Generator().manual_seed(0),
     )
@@ -110,6 +111,14 @@ def test_growth_cap_keeps_the_strongest() -> None:
     igd.after_backward(12_200, gaussians, view(gaussians))
     assert not igd.after_step(12_200, gaussians)
     assert len(gaussians) == 12
+
+
+def test_the_overall_cap_holds_for_igd() -> None:
+    gaussians = scene()
+    igd = strategy(max_gaussians=11, threshold="absolute", tau=0.5, max_growth=5.0)
+    give_gradient(gaussians, [float(i + 1) for i in range(10)])
+    igd.after_backward(12_100, gaussians, view(gaussians))
+    assert igd.select(gaussians).nonzero().flatten().tolist() == [9]
 
 
 def test_only_between_12000_and_15000() -> None:

@@ -32,6 +32,7 @@ CONFIG = TrainConfig(
     checkpoint_every=20,
     log_every=10,
     evaluations=2,
+    max_gaussians=1200,
 )
 
 
@@ -134,7 +135,9 @@ def test_checkpoint_of_other_settings_or_a_torn_one_is_not_resumed(tmp_path: Pat
 
 
 def test_schedule_changes_the_number_of_gaussians(scene: tuple[Path, Path, Path]) -> None:
-    config = CONFIG.model_copy(update={"densification": Densification(grow_grad2d=1e-7)})
+    config = CONFIG.model_copy(
+        update={"densification": Densification(grow_grad2d=1e-7, every=3000)}
+    )
     data = load_training_data(*scene, config)
     trainer = Trainer(data, config, "baseline", 0)
     counts = []
