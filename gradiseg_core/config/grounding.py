@@ -49,6 +49,14 @@ class GroundingConfig(Section):
         ge=0,
         lt=1,
     )
+    typical_area_share: float = option(
+        0.005,
+        "`colour_words`: an ID's score is weighed with a / (a + this), a being its share of the "
+        "view: large enough and specks lose to objects, too large and small objects lose.",
+        gt=0,
+        lt=1,
+        source="measured on the embedded scene",
+    )
     min_score: float = option(
         0.25,
         "`colour_words`: the least share of an object's pixels that must have the named colour; "

@@ -7,7 +7,8 @@ mean something use ``manual`` or a text model.
 
 For every ID in the rendered test views (colour and argmax map, never the photographs or the
 annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
-views. Large IDs count as background, tiny ones are weighed down, and the best ID wins. IDs of the
+views. Large IDs count as background, small ones and those at the image border are weighed down,
+and the best ID wins. IDs of the
 same colour that lie against it join it, because tracking may have split the object.
 """
 
@@ -38,6 +39,7 @@ class RegionColours:
         area_px: [I], pixels of each ID over all views.
         mean_share: [I], mean area share of the ID over the views that show it.
         max_share: [I], largest area share.
+        border_share: [I], share of the views that show the ID in which it reaches the image border.
         contact: [I, I], pairs of neighbouring pixels with two different IDs, over all views.
     """
 
@@ -46,6 +48,7 @@ class RegionColours:
     area_px: NDArray[np.int64]
     mean_share: NDArray[np.float64]
     max_share: NDArray[np.float64]
+    border_share: NDArray[np.float64]
     contact: NDArray[np.int64]
 
     def share(self, colour: NamedColour) -> NDArray[np.float64]:
@@ -73,16 +76,23 @@ def measure_regions(
     areas = np.stack([np.bincount(ids.ravel(), minlength=num_ids) for _, ids in views])
     shares = areas / np.array([[ids.size] for _, ids in views])
     shown = np.maximum((areas > 0).sum(axis=0), 1)
+    at_border = np.stack([np.isin(np.arange(num_ids), _border(ids)) for _, ids in views])
     return RegionColours(
         labs=np.concatenate([rgb_to_lab(color).reshape(-1, 3) for color, _ in views]),
         ids=np.concatenate([ids.ravel().astype(np.int64) for _, ids in views]),
         area_px=areas.sum(axis=0),
         mean_share=shares.sum(axis=0) / shown,
         max_share=shares.max(axis=0),
+        border_share=at_border.sum(axis=0) / shown,
         contact=sum(
             (contacts(ids, num_ids) for _, ids in views), np.zeros((num_ids, num_ids), np.int64)
         ),
     )
+
+
+def _border(ids: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the pixels of an ID map's outermost rows and columns."""
+    return np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]])
 
 
 def contacts(ids: NDArray[np.integer], num_ids: int) -> NDArray[np.int64]:
@@ -114,6 +124,7 @@ def choose(
     max_area_share: float,
     min_area_share: float,
     min_score: float,
+    typical_area_share: float = 0.005,
     fragment_contact: float | None = None,
     background_ids: tuple[int, ...] = (0,),
 ) -> Choice:
@@ -127,8 +138,10 @@ def choose(
         return Choice([], f"the prompt names no colour (known: {known}); use grounding 'manual'")
     names = [name for name, _ in words]
     scores = score_ids(regions, [colour for _, colour in words])
-    # A speck may be purely of one colour; an object of its colour should still win.
-    rank = scores * regions.mean_share / (regions.mean_share + min_area_share)
+    # A speck may be purely of one colour; an object of its colour should still win. What reaches
+    # the image border in most views is more often the room than a thing in it.
+    rank = scores * regions.mean_share / (regions.mean_share + typical_area_share)
+    rank = rank * (1.0 - 0.5 * regions.border_share)
     rank[(regions.max_share < min_area_share) | (regions.mean_share > max_area_share)] = -1.0
     rank[[index for index in background_ids if index < len(rank)]] = -1.0
     order = np.argsort(-rank, kind="stable")
@@ -200,6 +213,7 @@ def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
             max_area_share=config.max_area_share,
             min_area_share=config.min_area_share,
             min_score=config.min_score,
+            typical_area_share=config.typical_area_share,
             fragment_contact=config.fragment_contact,
             background_ids=config.background_ids,
         )

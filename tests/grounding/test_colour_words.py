@@ -101,13 +101,24 @@ def test_it_cannot_tell_two_red_things_apart() -> None:
 
 def test_walls_and_specks_do_not_win() -> None:
     color, ids = picture({4: (190, 30, 30)})
-    ids[50:, :] = 5  # a red strip over a sixth of the view
-    color[50:, :] = (200, 10, 10)
+    ids[44:58, 3:77] = 5  # a red field over a fifth of the view, off its border
+    color[44:58, 3:77] = (200, 10, 10)
     ids[0, 0], color[0, 0] = 6, (200, 10, 10)
     assert choose("red apple", measure_regions([(color, ids)]), **OPTIONS).ids == [4]
-    # Without the prior the strip, being redder, would have won.
+    # Without the prior the field, being redder, would have won.
     loose = OPTIONS | {"max_area_share": 1.0}
     assert choose("red apple", measure_regions([(color, ids)]), **loose).ids == [5]
+
+
+def test_what_the_image_border_cuts_is_the_lesser_candidate() -> None:
+    color, ids = picture({4: (190, 30, 30)})
+    ids[40:, :12], color[40:, :12] = 5, (200, 10, 10)  # redder and larger, in the corner
+    regions = measure_regions([(color, ids)])
+    assert regions.border_share[5] == 1.0
+    assert regions.border_share[4] == 0.0
+    choice = choose("red apple", regions, **OPTIONS)
+    assert choice.ids == [4]
+    assert choice.details["candidates"][1]["id"] == 5
 
 
 def test_contacts_by_hand() -> None:
