@@ -184,10 +184,10 @@ def _sum_tail_cleared(padded, row, stride):
     for m in range(4):
         for j in range(row, stride):
             padded[m * length + PAD + j] = np.float32(0.0)
-    lanes = v.splat(0.0)
-    for j in range(0, stride, v.LANES):
-        lanes = lanes + v.load(padded, 3 * length + PAD + j)
-    return v.total(lanes)
+    total = np.float32(0.0)
+    for j in range(stride):
+        total += padded[3 * length + PAD + j]
+    return total
 
 
 @kernel(fastmath=_FASTMATH)
