@@ -213,6 +213,7 @@ def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
         path = scene_dir / "images" / view["name"]
         try:
             with Image.open(path) as file:
+                file.load()  # COLMAP takes a file that is cut short without a word
                 sizes[view["name"]] = file.size
         except FileNotFoundError as error:
             raise InputError(f"{path} not found, but {manifest} lists it") from error

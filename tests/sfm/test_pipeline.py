@@ -183,6 +183,11 @@ def test_missing_and_unreadable_images(tmp_path):
     (tmp_path / "images" / "1.png").write_text("not a picture")
     with pytest.raises(InputError, match=r"1\.png"):
         reconstruct(tmp_path, tmp_path / "out", CONFIG, seed=0, threads=1)
+    make_scene(tmp_path / "real", count=1)
+    whole = (tmp_path / "real" / "images" / "view_0.png").read_bytes()
+    (tmp_path / "images" / "1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"1\.png.*truncated"):
+        reconstruct(tmp_path, tmp_path / "out", CONFIG, seed=0, threads=1)
     (tmp_path / "images" / "1.png").unlink()
     with pytest.raises(InputError, match=r"1\.png not found"):
         reconstruct(tmp_path, tmp_path / "out", CONFIG, seed=0, threads=1)
