@@ -79,7 +79,7 @@ def plot_qualitative(
             axes[2 * row + 1, 0].set_ylabel("crop")
 
 
-Panel = tuple[str, NDArray[np.uint8], NDArray[np.bool_] | None]
+Panel = tuple[str, NDArray[np.uint8], NDArray[np.float64] | None]
 Box = tuple[int, int, int, int]
 
 
@@ -136,23 +136,31 @@ def _densest(wrong: NDArray[np.int64], share: float) -> Box:
     return int(top), int(left), height, width
 
 
-def _edges(ids: NDArray[np.integer]) -> NDArray[np.bool_]:
-    edges = np.zeros(ids.shape, dtype=bool)
-    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    edges[1:] |= ids[1:] != ids[:-1]
-    return edges
+def _edges(ids: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the lines between pixels of different IDs, [S, 2 ends, (x, y)], px of the picture.
+
+    Drawn as lines they keep their width in a crop, where coloured pixels would hide the boundary.
+    """
+    rows, columns = np.nonzero(ids[:, 1:] != ids[:, :-1])
+    upright = np.stack([columns + 0.5, rows - 0.5, columns + 0.5, rows + 0.5], axis=-1)
+    rows, columns = np.nonzero(ids[1:] != ids[:-1])
+    level = np.stack([columns - 0.5, rows + 0.5, columns + 0.5, rows + 0.5], axis=-1)
+    return np.concatenate([upright, level]).reshape(-1, 2, 2)
 
 
 def _show(
-    axis: Any, picture: NDArray[np.uint8], edges: NDArray[np.bool_] | None, box: Box | None
+    axis: Any, picture: NDArray[np.uint8], edges: NDArray[np.float64] | None, box: Box | None
 ) -> None:
-    shown = picture.copy()
+    from matplotlib.collections import LineCollection
+
+    axis.imshow(picture, interpolation="nearest" if box else "antialiased")
     if edges is not None:
-        shown[edges] = 255
+        width = 1.4 if box else 0.7
+        axis.add_collection(LineCollection(list(edges), colors="white", linewidths=width))
     if box is not None:
-        top, left, height, width = box
-        shown = shown[top : top + height, left : left + width]
-    axis.imshow(shown, interpolation="nearest" if box else "antialiased")
+        top, left, height, wide = box
+        axis.set_xlim(left - 0.5, left + wide - 0.5)
+        axis.set_ylim(top + height - 0.5, top - 0.5)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():

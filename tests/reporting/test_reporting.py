@@ -16,7 +16,7 @@ from gradiseg_core.imaging import read_id_map, write_id_map
 from gradiseg_core.rendering import render_views
 from gradiseg_core.reporting import plot_curves, plot_qualitative, plot_quality, style
 from gradiseg_core.reporting.curves import read_log, running_median
-from gradiseg_core.reporting.qualitative import _densest, _disagreement
+from gradiseg_core.reporting.qualitative import _densest, _disagreement, _edges
 from tests import trained_scene
 
 
@@ -129,6 +129,12 @@ def test_disagreement_by_hand() -> None:
     ids = np.array([[7, 7, 0, 0, 7]])
     # ID 7 means object 1 (two of three pixels), ID 0 means background or object 1 (one each: 0).
     np.testing.assert_array_equal(_disagreement(ids, truth), [[False, False, True, False, True]])
+
+
+def test_edges_run_between_pixels() -> None:
+    edges = _edges(np.array([[1, 1, 2], [1, 1, 1]]))
+    # Left of and below the 2, whose pixel spans x 1.5..2.5 and y -0.5..0.5.
+    assert edges.tolist() == [[[1.5, -0.5], [1.5, 0.5]], [[1.5, 0.5], [2.5, 0.5]]]
 
 
 def test_every_variant_has_its_own_look() -> None:
