@@ -70,22 +70,29 @@ def link(
         depends on form alone, so any order of views or IDs gives the same clusters.
     """
     count = shared.shape[0]
-    product = (shared @ shared.T).tocoo()
+    product = (shared @ shared.T).tocsr()
+    product.sort_indices()
     totals = n_view.copy()
-    near: list[dict[int, float]] = [{} for _ in range(count)]
-    for i, j, value in zip(product.row, product.col, product.data, strict=True):
-        if i != j and value > 0:
-            near[i][int(j)] = float(value)
+    near: list[dict[int, float]] = []
+    for i in range(count):
+        row = slice(product.indptr[i], product.indptr[i + 1])
+        near.append(
+            dict(zip(product.indices[row].tolist(), product.data[row].tolist(), strict=True))
+        )
+        near[i].pop(i, None)
 
-    def affinity(i: int, j: int) -> float:
-        return near[i][j] / (float(totals[i] @ totals[j]) + prior)
+    def candidates(i: int) -> list[tuple[int, float]]:
+        """Return the clusters near i whose affinity reaches the threshold, with it."""
+        others = np.fromiter(near[i].keys(), np.int64, len(near[i]))
+        together = np.fromiter(near[i].values(), np.float64, len(near[i]))
+        value = together / (totals[others] @ totals[i] + prior)
+        good = np.flatnonzero(value >= threshold)
+        return list(zip(others[good].tolist(), value[good].tolist(), strict=True))
 
     heap: list[tuple[float, int, int, int, int]] = []
     version = [0] * count
     for i in range(count):
-        for j in near[i]:
-            if i < j and (value := affinity(i, j)) >= threshold:
-                heap.append((-value, i, j, 0, 0))
+        heap += [(-value, i, j, 0, 0) for j, value in candidates(i) if i < j]
     heapq.heapify(heap)
     parent = np.arange(count)
     alive = [True] * count
@@ -105,9 +112,7 @@ def link(
             del near[other][j]
         near[j] = {}
         version[i] += 1
-        for other in near[i]:
-            value = affinity(i, other)
-            if value >= threshold:
-                low, high = min(i, other), max(i, other)
-                heapq.heappush(heap, (-value, low, high, version[low], version[high]))
+        for other, value in candidates(i):
+            low, high = min(i, other), max(i, other)
+            heapq.heappush(heap, (-value, low, high, version[low], version[high]))
     return np.unique(parent, return_inverse=True)[1].astype(np.int64)

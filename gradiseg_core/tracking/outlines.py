@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from gradiseg_core.tracking.evidence import Masks, Observations, View, pixels_at, project
 
 #: Voxels along each side of an object's cube.
-GRID = 32
+GRID = 24
 #: The cube is this much larger than the object's apparent size.
 MARGIN = 1.5
 #: A voxel belongs to the hull if it falls into the object's mask in this share of its views.

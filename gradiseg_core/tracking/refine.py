@@ -26,7 +26,7 @@ from gradiseg_core.tracking.outlines import (
 )
 
 #: Rounds of votes, each with outlines drawn from the result of the one before.
-ROUNDS = 3
+ROUNDS = 2
 MAX_VOTES = 20
 #: A region that lies fully in an object's outline counts as if it saw this many of its points.
 OUTLINE_POINTS = 5.0
