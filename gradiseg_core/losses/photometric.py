@@ -9,8 +9,8 @@ Notation, per pixel and channel, with G the 11 x 11 Gaussian window of sigma 1.5
 As in 3DGS (Kerbl 2023, ``loss_utils.py``) the picture is continued by zeros and the mean goes over
 every pixel, so the outermost 5 px compare windows that are partly empty. torchmetrics reflects the
 picture at its border instead, and scikit-image leaves those 5 px out of the mean; all three agree
-inside, and ``ssim(..., interior=True)`` is scikit-image's mean. GradiSeg's Eq. 5 prints L1 alone (``lambda = 0``); see
-METHOD for why 0.2 is the default.
+inside, and ``ssim(..., interior=True)`` is scikit-image's mean. GradiSeg's Eq. 5 prints L1 alone
+(``lambda = 0``), yet the SSIM of its tables is that of Gaussian Grouping, which uses 0.2.
 """
 
 from __future__ import annotations
@@ -136,11 +136,18 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 def _blur(maps: Tensor) -> Tensor:
     """Convolve [B, H, W, C] with the window along H and W, zeros outside."""
-    weights = torch.tensor(window(), dtype=maps.dtype, device=maps.device)
-    planes = maps.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(1)  # [B*C, 1, H, W]
-    planes = functional.conv2d(planes, weights.view(1, 1, 1, -1), padding=(0, WINDOW_RADIUS))
-    planes = functional.conv2d(planes, weights.view(1, 1, -1, 1), padding=(WINDOW_RADIUS, 0))
-    return planes.view(maps.shape[0], maps.shape[3], *maps.shape[1:3]).permute(0, 2, 3, 1)
+    batch, height, width, channels = maps.shape
+    planes = batch * channels
+    # One picture of many planes, each with its own copy of the window: PyTorch's fast path.
+    weights = torch.tensor(window(), dtype=maps.dtype, device=maps.device).repeat(planes, 1)
+    result = maps.permute(0, 3, 1, 2).reshape(1, planes, height, width)
+    result = functional.conv2d(
+        result, weights[:, None, None, :], padding=(0, WINDOW_RADIUS), groups=planes
+    )
+    result = functional.conv2d(
+        result, weights[:, None, :, None], padding=(WINDOW_RADIUS, 0), groups=planes
+    )
+    return result.view(batch, channels, height, width).permute(0, 2, 3, 1)
 
 
 class _Fused(torch.autograd.Function):
