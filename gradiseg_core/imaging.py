@@ -78,7 +78,7 @@ def read_id_map(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.i
             "value is the object's ID (a coloured visualisation cannot be used)"
         )
     if size is not None and ids.size != size:
-        ids = ids.resize(size, Image.Resampling.NEAREST)
+        return np.asarray(ids.resize(size, Image.Resampling.NEAREST)).astype(np.int32)
     return np.asarray(ids).astype(np.int32)
 
 
