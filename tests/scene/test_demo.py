@@ -15,7 +15,7 @@ from gradiseg_core.imaging import read_id_map, read_image, read_mask
 from gradiseg_core.scene import SceneManifest, prepare
 from gradiseg_core.scene.demo import dataset
 from gradiseg_core.scene.demo.denoise import denoise
-from gradiseg_core.scene.demo.layout import TABLE_RADIUS, arrange, separation
+from gradiseg_core.scene.demo.layout import arrange, separation
 
 Demo = tuple[Path, SceneManifest]
 
@@ -105,7 +105,7 @@ def test_layouts_do_not_interpenetrate(seed: int) -> None:
     gaps = []
     for i, first in enumerate(things):
         assert first.vertices[:, 2].min() > 0
-        assert np.linalg.norm(first.vertices[:, :2], axis=1).max() < 1.5 * TABLE_RADIUS
+        assert np.linalg.norm(first.vertices[:, :2], axis=1).max() < 0.5
         for second in things[i + 1 :]:
             if (first.prompt, second.prompt) in guests:
                 continue

@@ -8,6 +8,7 @@ one guest each and are placed together with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from gradiseg_core.scene.demo.objects import OBJECTS, Thing
 
 Array = NDArray[np.float64]
 
-TABLE_RADIUS = 0.36  # m, inside the table's top: all things stay within
+REACH = (0.36, 0.45)  # m, from the first thing placed; the second if the first leaves no room
 CONTACT_GAP = 0.0006  # m, between things that touch: no common triangles, no visible gap
 _CLEARANCE = 0.0003  # m, below a thing, for the same reason
 _STEP = 0.004  # m, of the search along a direction
@@ -144,10 +145,12 @@ def _place(group: _Group, hulls: list[Array], gap: float, rng: np.random.Generat
     best: Array | None = None
     best_score = np.inf
     start = rng.uniform(0.0, 2 * np.pi)
-    for turn in range(_DIRECTIONS):
+    for limit, turn in product(REACH, range(_DIRECTIONS)):
+        if limit == REACH[1] and best is not None:
+            break
         angle = start + 2 * np.pi * turn / _DIRECTIONS
         direction = np.array([np.cos(angle), np.sin(angle)])
-        distance = _first_free(hull, direction, hulls, gap)
+        distance = _first_free(hull, direction, hulls, gap, limit)
         if distance is None:
             continue
         score = distance * rng.uniform(1.0, 1.25)  # not always the tightest: layouts vary
@@ -161,7 +164,9 @@ def _place(group: _Group, hulls: list[Array], gap: float, rng: np.random.Generat
     return turned.moved(np.eye(3), np.array([*(best - anchor), 0.0]))
 
 
-def _first_free(hull: Array, direction: Array, hulls: list[Array], gap: float) -> float | None:
+def _first_free(
+    hull: Array, direction: Array, hulls: list[Array], gap: float, limit: float
+) -> float | None:
     reach = np.linalg.norm(hull, axis=1).max()
     circles = [(other.mean(axis=0), _radius(other)) for other in hulls]
 
@@ -177,13 +182,13 @@ def _first_free(hull: Array, direction: Array, hulls: list[Array], gap: float) -
     distance = 0.0
     while not free(distance):
         distance += _STEP
-        if distance > TABLE_RADIUS:
+        if distance > limit:
             return None
     low, high = max(distance - _STEP, 0.0), distance
     for _ in range(8 if distance > 0 else 0):  # to 16 micrometres
         middle = 0.5 * (low + high)
         low, high = (low, middle) if free(middle) else (middle, high)
-    if np.linalg.norm(hull + high * direction, axis=1).max() > TABLE_RADIUS:
+    if np.linalg.norm(hull + high * direction, axis=1).max() > limit:
         return None
     return high
 
