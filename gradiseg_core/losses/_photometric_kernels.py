@@ -1,10 +1,10 @@
 """Fused L1 + SSIM with the gradient of the rendering, in numba (see ``photometric.py``).
 
 Three passes over the picture, each parallel over bands of rows: (1) blur x, y, x^2 + y^2 and xy
-along the rows; (2) blur down the columns, evaluate SSIM and its three partial derivatives at each pixel, and
-blur those along the row; (3) blur the derivatives down the columns and assemble the gradient. The
-window is symmetric, so the adjoint of a blur is the blur itself. The picture stays interleaved: a
-row is 3 W floats in which horizontal neighbours are 3 apart.
+along the rows; (2) blur down the columns, evaluate SSIM and its three partial derivatives at each
+pixel, and blur those along the row; (3) blur the derivatives down the columns and assemble the
+gradient. The window is symmetric, so the adjoint of a blur is the blur itself. The picture stays
+interleaved: a row is 3 W floats in which horizontal neighbours are 3 apart.
 
 With ``A = dSSIM/dmu_x``, ``B = dSSIM/dG*(x^2 + y^2)``, ``C = dSSIM/dG*(xy)`` (mu's part of the
 variances folded into A), ``dSSIM/dx = G*A + 2 x (G*B) + y (G*C)``.

@@ -1,0 +1,113 @@
+"""A whole training iteration at 10,000 Gaussians, 320 x 240, against the same all in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks import tile_dense
+from benchmarks.cpu_parts.raster import HEIGHT, WIDTH, scene
+from benchmarks.timing import Part
+from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.losses.photometric import photometric_loss
+from gradiseg_core.losses.spatial import neighbour_kl
+from gradiseg_core.neighbours.knn import GlobalKnn
+from gradiseg_core.rasterization import cpu, reference
+
+SAMPLES, K = 1000, 5
+
+
+def _render_by_kernels(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return colour and identity by the CPU core."""
+    data = scene()
+    rendering = cpu.rasterize(
+        **leaves, viewmat=data.viewmat, K=data.K, width=WIDTH, height=HEIGHT, sh_degree=3
+    )
+    return rendering.color, rendering.identity
+
+
+def _render_by_pytorch(leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return colour and identity by autograd projection and tile-dense blending."""
+    data = scene()
+    geometry = (leaves[name] for name in ("means", "quats", "scales", "opacities"))
+    projected = reference.project(*geometry, data.viewmat, data.K, WIDTH, HEIGHT)
+    color = reference.colors_from_sh(leaves["means"], leaves["sh0"], leaves["shN"], data.viewmat, 3)
+    image, _ = tile_dense.blend(
+        projected.means2d,
+        projected.conics,
+        leaves["opacities"],
+        torch.cat([color, leaves["identities"]], dim=1),
+        projected.depths,
+        projected.radii,
+        WIDTH,
+        HEIGHT,
+    )
+    return image[..., :3], image[..., 3:]
+
+
+def _neighbours_by_pytorch(means: Tensor, sample: Tensor) -> Tensor:
+    """Return the nearest others of each sample from the matrix of distances."""
+    distances = torch.cdist(means[sample], means)
+    distances[torch.arange(SAMPLES), sample] = torch.inf
+    return distances.topk(K, dim=1, largest=False).indices
+
+
+def _codes(classes: int, *, spatial: bool) -> Callable[[], dict[str, Callable[[], object]]]:
+    """Compare render, losses, backward and Adam."""
+
+    def make() -> dict[str, Callable[[], object]]:
+        generator = torch.Generator().manual_seed(1)
+        target = torch.rand(HEIGHT, WIDTH, 3, generator=generator)
+        labels = torch.randint(0, classes, (HEIGHT, WIDTH), generator=generator)
+        sample = torch.randperm(len(scene().gaussians["means"]), generator=generator)[:SAMPLES]
+        knn = GlobalKnn(scene().gaussians["means"])
+
+        def iteration(backend: str) -> Callable[[], object]:
+            head = IdentityClassifier(classes, generator=generator)
+            leaves = {k: v.clone().requires_grad_() for k, v in scene().gaussians.items()}
+            # A rate of 0 does Adam's whole work and leaves the scene as it is for the next round.
+            optimizer = torch.optim.Adam(
+                [*leaves.values(), *head.parameters()], lr=0.0, eps=1e-15, fused=True
+            )
+            render = _render_by_kernels if backend == "cpu" else _render_by_pytorch
+
+            def step() -> None:
+                color, identity = render(leaves)
+                loss = photometric_loss(color, target, 0.2, backend=backend).total
+                loss = loss + identity_loss(identity, labels, head, backend=backend)
+                if spatial:
+                    if backend == "cpu":
+                        near = knn.query(sample, K)
+                    else:
+                        near = _neighbours_by_pytorch(leaves["means"].detach(), sample)
+                    loss = loss + 2.0 * neighbour_kl(leaves["identities"], head, sample, near)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+
+            return step
+
+        return {"ours": iteration("cpu"), "all-PyTorch": iteration("torch")}
+
+    return make
+
+
+PARTS = [
+    Part(
+        name="whole step, 16 classes",
+        make=_codes(16, spatial=False),
+        targets={"all-PyTorch": 40.0},
+        note="render, L1 + SSIM, identity loss, backward, Adam; four iterations of five",
+        quick=False,
+        max_rounds=5,
+    ),
+    Part(
+        name="whole step, 256 classes, with L_3d",
+        make=_codes(256, spatial=True),
+        note="as above with the global neighbours (tree kept) and Eq. 3: every fifth iteration",
+        quick=False,
+        max_rounds=5,
+    ),
+]
