@@ -249,6 +249,24 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
+def lanes_within(typingctx: Any, value: Any, limit: Any) -> Any:
+    """Return a uint32 whose bit l is set where 0 <= v[l] < limit; never for a NaN.
+
+    A negative float has its highest bit set, so that one unsigned comparison does both.
+    """
+    if not (isinstance(value, FloatVector) and isinstance(limit, types.Number)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bound = _as_float_vector(context, builder, args[1], sig.args[1])
+        lanes = [builder.bitcast(floats, _VI) for floats in (args[0], bound)]
+        bits = builder.bitcast(builder.icmp_unsigned("<", *lanes), ir.IntType(LANES))
+        return builder.zext(bits, _I32)
+
+    return types.uint32(value, limit), codegen
+
+
+@intrinsic
 def totals(typingctx: Any, vectors: Any) -> Any:
     """Return one vector whose lanes are the sums of the given vectors (a tuple of 1 to 16).
 
