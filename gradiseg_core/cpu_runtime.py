@@ -115,7 +115,10 @@ def run_bands(function: Any, bands: int, *args: Any) -> None:
     try:
         work()
     finally:
-        errors = [other.exception() for other in others]
+        # A thread that has not even begun would find nothing left: on a busy machine, waiting for
+        # it to be scheduled can take longer than the work itself.
+        started = [other for other in others if not other.cancel()]
+        errors = [other.exception() for other in started]
     for error in errors:
         if error is not None:
             raise error
