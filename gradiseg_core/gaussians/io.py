@@ -8,6 +8,7 @@ not know lies beside it: ``identities.safetensors`` (``identities`` [N, D] in th
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,14 @@ class TrainedScene:
 def write_ply(path: Path, values: dict[str, Tensor]) -> None:
     """Write Gaussians as a binary little-endian 3DGS PLY.
 
+    The format is a text header and rows of floats; the library that reads any PLY (plyfile) is
+    GPL-licensed, so it checks this writer in the tests and is not needed at run time.
+
     Args:
         path: File to write.
         values: Parameters as stored (log scales, opacity logits). ``f_rest`` runs channel by
             channel, as 3DGS writes it.
     """
-    from plyfile import PlyData, PlyElement
-
     count = values["means"].shape[0]
     table = torch.cat(
         [
@@ -79,32 +81,44 @@ def write_ply(path: Path, values: dict[str, Tensor]) -> None:
         ],
         dim=1,
     )
-    rows = np.ascontiguousarray(table.detach().cpu().numpy(), dtype="<f4")
-    vertices = rows.view([(name, "<f4") for name in _NAMES]).reshape(count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(path))
+    with path.open("wb") as file:
+        file.write(_header(count))
+        file.write(np.ascontiguousarray(table.detach().cpu().numpy(), dtype="<f4").tobytes())
+
+
+def _header(count: int) -> bytes:
+    properties = "".join(f"property float {name}\n" for name in _NAMES)
+    return (
+        f"ply\nformat binary_little_endian 1.0\nelement vertex {count}\n{properties}end_header\n"
+    ).encode("ascii")
 
 
 def read_ply(path: Path) -> dict[str, Tensor]:
-    """Read a 3DGS PLY of degree 3.
+    """Read a PLY that :func:`write_ply`, or 3DGS at degree 3, wrote.
 
     Returns:
         All parameters but ``identities``, float32.
 
     Raises:
-        InputError: If the file is missing, not a PLY, or lacks a 3DGS property.
+        InputError: If the file is missing, cut short, or has other properties than 3DGS writes.
     """
-    from plyfile import PlyData, PlyParseError
-
     try:
-        vertices = PlyData.read(str(path))["vertex"].data
-        columns = [np.asarray(vertices[name], dtype=np.float32) for name in _NAMES]
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"no trained scene at {path}; run the train stage first") from error
-    except (PlyParseError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a 3DGS point cloud of degree 3: {error}") from error
-    table = torch.from_numpy(np.stack(columns, axis=1))
-    count = table.shape[0]
+    found = re.match(rb"ply\n(?:.*\n)*?element vertex (\d+)\n(?:.*\n)*?end_header\n", content)
+    count = int(found.group(1)) if found else 0
+    header = _header(count)
+    if not content.startswith(header):
+        raise InputError(
+            f"{path} is not a binary 3DGS point cloud of degree 3; its properties must be "
+            f"{', '.join(_NAMES[:9])}, ... in this order"
+        )
+    if len(content) != len(header) + 4 * len(_NAMES) * count:
+        raise InputError(f"{path} is cut short; run the train stage again")
+    rows = np.frombuffer(content, dtype="<f4", offset=len(header)).reshape(count, len(_NAMES))
+    table = torch.from_numpy(rows.astype(np.float32))
     return {
         "means": table[:, 0:3].contiguous(),
         "sh0": table[:, 6:9].reshape(count, 1, 3).contiguous(),

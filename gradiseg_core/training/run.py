@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -120,7 +121,9 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
         journal.advance()
         if step % config.log_every == 0 or step in evaluate_at or step == total:
             record: dict[str, float | int | None] = {"iteration": step}
-            record |= {k: None if v is None else float(v) for k, v in parts.items()}
+            # SSIM is not computed when its weight is 0, and NaN is not JSON.
+            values = {k: None if v is None else float(v) for k, v in parts.items()}
+            record |= {k: None if v is None or math.isnan(v) else v for k, v in values.items()}
             record["num_gaussians"] = len(trainer.gaussians)
             record["it_per_s"] = throughput.measure(step)
             if step in evaluate_at:

@@ -79,5 +79,19 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no trained scene"):
         read_ply(tmp_path / "none.ply")
     (tmp_path / "text.ply").write_text("hello")
-    with pytest.raises(InputError, match="not a 3DGS point cloud"):
+    with pytest.raises(InputError, match="not a binary 3DGS point cloud"):
         read_ply(tmp_path / "text.ply")
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path, values: dict) -> None:
+    write_ply(tmp_path / "cloud.ply", values)
+    content = (tmp_path / "cloud.ply").read_bytes()
+    (tmp_path / "cloud.ply").write_bytes(content[:-100])
+    with pytest.raises(InputError, match="cut short"):
+        read_ply(tmp_path / "cloud.ply")
+
+
+def test_zero_gaussians_still_make_a_valid_file(tmp_path: Path, values: dict) -> None:
+    write_ply(tmp_path / "cloud.ply", {name: value[:0] for name, value in values.items()})
+    assert len(PlyData.read(str(tmp_path / "cloud.ply"))["vertex"]) == 0
+    assert len(read_ply(tmp_path / "cloud.ply")["means"]) == 0

@@ -55,7 +55,7 @@ def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path)
     records = [json.loads(line) for line in lines]
     assert [r["iteration"] for r in records] == list(range(10, 121, 10))
     assert records[-1]["eval_psnr"] > 18.0
-    assert records[-1]["identity_loss"] < 0.6 * records[0]["identity_loss"]
+    assert records[-1]["identity_loss"] < 0.75 * records[0]["identity_loss"]
     assert records[-1]["spatial_loss"] is not None
     assert json.loads((tmp_path / "out" / "config.json").read_text())["train"]["iterations"] == 120
     assert json.loads((tmp_path / "out" / "versions.json").read_text())["torch"]
