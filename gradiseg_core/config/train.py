@@ -102,6 +102,13 @@ class Densification(Section):
         source=_3DGS,
         gt=0,
     )
+    max_gaussians: int | None = option(
+        None,
+        "Densification adds no more Gaussians than this in all, the most wanting first; it bounds "
+        "time and memory and leaves IGD's growth (igd.max_growth) alone. Null sets no limit.",
+        source="3DGS has none",
+        ge=1,
+    )
     opacity_reset_every: int = option(
         3000, "Opacities are capped at 0.01 this often.", unit="iterations", source=_3DGS, ge=1
     )
@@ -217,9 +224,9 @@ class TrainConfig(Section):
     la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
     max_gaussians: int | None = option(
         None,
-        "Densification and IGD add no more Gaussians than this in all, the most wanting first; "
-        "null sets no limit.",
-        source="3DGS has none; a run's time and memory are linear in it",
+        "Hard limit for densification and IGD together, for machines with little memory; null "
+        "sets none.",
+        source="3DGS has none",
         ge=1,
     )
     knn_refresh: int = option(

@@ -97,7 +97,10 @@ class Trainer:
                 densification,
                 self.schedule,
                 until=densification.until_baseline if baseline else densification.until,
-                max_gaussians=config.max_gaussians,
+                max_gaussians=min(
+                    (n for n in (densification.max_gaussians, config.max_gaussians) if n),
+                    default=None,
+                ),
                 extent=self.extent,
                 generator=self.generator,
             )
