@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks import tile_dense
 from benchmarks.timing import Floor, Part
+from gradiseg_core.cpu_runtime import get_threads, set_threads
 from gradiseg_core.rasterization import cpu, reference
 from gradiseg_core.rasterization.projection import ProjectAndColor, pack_camera
 
@@ -28,6 +29,7 @@ class Splats:
     K: Tensor
     projected: tuple[Tensor, ...]  # means2d, conics, depths, colors, radii
     v_image: Tensor  # [H, W, 3 + DIMS + 1], gradients of colour, identity, transmittance
+    v_outputs: tuple[Tensor, ...]  # the same as three images
 
 
 @functools.cache
@@ -58,7 +60,10 @@ def scene() -> Splats:
     viewmat = torch.eye(4)
     six = [gaussians[k] for k in ("means", "quats", "scales", "opacities", "sh0", "shN")]
     projected = ProjectAndColor.apply(*six, pack_camera(viewmat, K, WIDTH, HEIGHT), 3)
-    return Splats(gaussians, viewmat, K, projected, normal(HEIGHT, WIDTH, 3 + DIMS + 1))
+    v_image = normal(HEIGHT, WIDTH, 3 + DIMS + 1)
+    v_outputs = tuple(part.contiguous() for part in v_image.split((3, DIMS, 1), dim=-1))
+    v_outputs = (*v_outputs[:2], v_outputs[2][..., 0].contiguous())
+    return Splats(gaussians, viewmat, K, projected, v_image, v_outputs)
 
 
 def _leaves(*tensors: Tensor) -> list[Tensor]:
@@ -99,9 +104,7 @@ def _run_ours(leaves: list[Tensor], data: Splats) -> object:
     color, identity, transmittance = cpu.Blend.apply(
         means2d, conics, colors, opacities, identities, depths, radii, torch.zeros(3), WIDTH, HEIGHT
     )
-    v = data.v_image
-    weights = (v[..., :3].contiguous(), v[..., 3:-1].contiguous(), v[..., -1].contiguous())
-    return torch.autograd.grad((color, identity, transmittance), leaves, weights)
+    return torch.autograd.grad((color, identity, transmittance), leaves, data.v_outputs)
 
 
 def _blend_leaves(data: Splats) -> list[Tensor]:
@@ -199,17 +202,17 @@ def gsplat_codes() -> dict[str, Callable[[], object]]:
 
 
 def thread_codes() -> dict[str, Callable[[], object]]:
-    """Return blending with all of torch's threads, and with one."""
+    """Return blending with all threads, and with one."""
     data = scene()
     leaves = _blend_leaves(data)
 
     def one() -> object:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
+        before = get_threads()
+        set_threads(1)
         try:
             return _run_ours(leaves, data)
         finally:
-            torch.set_num_threads(before)
+            set_threads(before)
 
     return {"ours": lambda: _run_ours(leaves, data), "one thread": one}
 

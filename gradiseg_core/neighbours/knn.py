@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from gradiseg_core.cpu_runtime import get_threads
+
 
 class GlobalKnn:
     """A KD-tree over the Gaussians' centres that is kept until told otherwise.
@@ -75,7 +77,7 @@ class GlobalKnn:
         nearest = np.empty((len(chosen), k), dtype=np.int64)
         nearest[:] = -1
         if found > 1 and len(chosen):
-            workers = torch.get_num_threads()
+            workers = get_threads()
             _, index = self._tree.query(self._points[chosen], k=found, workers=workers)
             # Stable: moves the sample itself last and keeps the order of the others. Among many
             # duplicates the sample may not be found at all; then the farthest one goes.

@@ -11,11 +11,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from gradiseg_core import __version__
 from gradiseg_core.config.train import TrainConfig, Variant
-from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.cpu_runtime import get_threads, set_threads
 from gradiseg_core.gaussians.io import save_trained
 from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.training.data import load_training_data
@@ -159,5 +157,5 @@ def library_versions() -> dict[str, str | int | None]:
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cpu_count": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
+        "threads": get_threads(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.cpu_runtime import get_threads, set_threads
 from gradiseg_core.neighbours.knn import GlobalKnn
 from gradiseg_core.neighbours.la_knn import la_knn
 
@@ -157,7 +157,7 @@ def test_candidates_equal_brute_force_within_the_nearest():
 
 def test_threads_do_not_change_the_answer():
     means, sample, directions = _scene(5000, 70)
-    before = torch.get_num_threads()
+    before = get_threads()
     try:
         set_threads(1)
         one = la_knn(means, sample, directions, 5)

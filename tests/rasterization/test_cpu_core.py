@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.cpu_runtime import get_threads, set_threads
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.rasterization import get_rasterizer
 from tests.rasterization.scenes import PARAMETERS, make_scene, weighted_sum
@@ -15,7 +15,7 @@ from tests.rasterization.scenes import PARAMETERS, make_scene, weighted_sum
 
 @pytest.fixture
 def keep_threads():
-    before = torch.get_num_threads()
+    before = get_threads()
     yield
     set_threads(before)
 
