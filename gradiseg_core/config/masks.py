@@ -68,6 +68,21 @@ class GraphMasksConfig(Section):
         source=_MEASURED,
         ge=0.0,
     )
+    absorb_area: float = option(
+        2000.0,
+        "Segments and groups of segments below this area that one larger segment encloses are "
+        "absorbed by it: print, speckles, highlights. 0 absorbs none.",
+        unit="px at 640 px",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    enclosure: float = option(
+        0.6,
+        "Share of its border that a segment has on the one that absorbs it.",
+        source=_MEASURED,
+        ge=0.5,
+        le=1.0,
+    )
     min_area: float = option(
         100.0,
         "Segments below this area are dropped (ID 0, no mask).",

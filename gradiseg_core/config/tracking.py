@@ -43,6 +43,14 @@ class SfmTrackingConfig(Section):
         gt=0.0,
         le=1.0,
     )
+    join_threshold: float = option(
+        0.33,
+        "After linking, clusters are joined while, over the views that see both, at least this "
+        "share of the shorter one's border is their common border: stripes, print and faces that "
+        "are segments of their own in every view. Above 1 nothing is joined.",
+        source="measured (docs/association.md)",
+        gt=0.0,
+    )
     min_views: int = option(
         2,
         "Objects found in fewer views become 0 (no object) before pixels are filled.",

@@ -2,10 +2,10 @@
 
 First Felzenszwalb and Huttenlocher's graph-based segmentation ("Efficient graph-based image
 segmentation", IJCV 2004; scikit-image's implementation) in CIELAB cuts the image into thousands of
-fine regions, then `merging` joins them. It knows colours, not objects: an object of several colours
-comes out in several segments, which stage `tracking` joins over the views; two touching objects of
-one colour leak into each other, which nothing later can repair. The defaults therefore lean to
-over-segmentation.
+fine regions, then `merging` joins them and `absorbing` clears what they enclose. It knows colours,
+not objects: an object of several colours comes out in several segments, which stage `tracking`
+joins over the views; two touching objects of one colour leak into each other, which nothing later
+can repair. The defaults therefore lean to over-segmentation.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.masks import GraphMasksConfig
 from gradiseg_core.imaging import read_image
+from gradiseg_core.masks.absorbing import absorb_enclosed
 from gradiseg_core.masks.interface import Segmentation
 from gradiseg_core.masks.merging import merge_regions
 
-VERSION = 1  # counts up when the same image and parameters come out differently
+VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
 _REFERENCE_SIDE = 640.0  # the areas of the configuration are meant for this longest side, px
 
@@ -49,6 +50,9 @@ def segment(
         threshold=config.merge_threshold,
         boundary_weight=config.boundary_weight,
         small_area=config.small_area * per_area,
+    )
+    merged = absorb_enclosed(
+        merged, max_area=config.absorb_area * per_area, enclosure=config.enclosure
     )
     ids = numbered(merged, min_area=config.min_area * per_area)
     if small.shape != image.shape:

@@ -1,8 +1,8 @@
 """Backend `sfm`: association of per-view masks by the SfM points that they share.
 
 The steps (docs/association.md): `evidence` says which point is seen in which mask, `linkage` joins
-masks whose points share masks, `refine` lets points and masks vote, divides masks that cover
-several objects and fills pixels without a mask.
+masks whose points share masks, `joining` joins parts that are always side by side, `refine` lets
+points and masks vote, divides masks that cover several objects and fills pixels without a mask.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from gradiseg_core.config.tracking import SfmTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import read_id_map
-from gradiseg_core.tracking import evidence, linkage, refine
+from gradiseg_core.tracking import evidence, joining, linkage, refine
 
 #: Evidence against joining that every pair of masks starts with (see `linkage.link`).
 LINK_PRIOR = 1.0
 #: Weight of a reprojected observation relative to a detection.
 REPROJECTED_WEIGHT = 0.5
+#: Border against joining that every pair of clusters starts with, as a share of the image diagonal.
+JOIN_PRIOR = 0.05
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,24 @@ def solve(
         )
     shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views))
     cluster = linkage.link(shared, n_view, threshold=config.link_threshold, prior=LINK_PRIOR)
+    linked = int(cluster.max()) + 1
+    if config.join_threshold <= 1.0:
+        cluster, _, _ = refine.vote(masks, seen, len(xyz), cluster)
+        cluster = joining.join(
+            masks,
+            np.unique(cluster, return_inverse=True)[1].astype(np.int64),
+            threshold=config.join_threshold,
+            prior=JOIN_PRIOR * float(np.hypot(height, width)),
+            min_views=max(2, config.min_views),
+        )
     labels, details = refine.refine(views, masks, seen, xyz, cluster, config, boundary_px)
     maps = {view.camera.stem: ids for view, ids in zip(views, labels, strict=True)}
     details = {
         "masks": len(masks),
         "direct_observations": int(seen.direct.sum()),
         "reprojected_observations": int((~seen.direct).sum()),
-        "clusters_linked": int(cluster.max()) + 1,
+        "clusters_linked": linked,
+        "clusters_joined": int(cluster.max()) + 1,
         **details,
     }
     return Association(maps, details)

@@ -68,8 +68,8 @@ def test_fragments_seen_whole_elsewhere_are_joined(scene):
     assert quality["fragments"] == 0
 
 
-def test_parts_never_seen_whole_stay_apart():
-    # The same cut through space in every view: two objects as far as anyone can tell.
+def test_parts_never_seen_whole_are_joined_by_their_border():
+    # The same cut through space in every view: two objects as far as points can tell.
     scene = synthetic.make(points_per_object=120)
     segments = {}
     for i, view in enumerate(scene.views):
@@ -85,13 +85,16 @@ def test_parts_never_seen_whole_stay_apart():
         upper = x_in_world[:, 2] > synthetic.CENTERS[2, 2]
         ids[rows[upper], columns[upper]] = 100
         segments[i] = ids
-    # Outlines cannot know: the halves' hulls overlap. Judge what the points say.
-    config = SfmTrackingConfig(fill=False, split=False)
-    maps = solve(synthetic.with_segments(scene, segments), scene.xyz, config).maps
+    # Outlines cannot know: the halves' hulls overlap. Judge what points and borders say.
+    halves = synthetic.with_segments(scene, segments)
+    config = SfmTrackingConfig(fill=False, split=False, join_threshold=2.0)
+    whole = [synthetic.trace(view.camera)[0] for view in scene.views]
     exact = [segments[i] for i in range(len(scene.views))]
-    quality = assess_maps([maps[view.camera.stem] for view in scene.views], exact)
-    assert quality["merges"] == 0
-    assert quality["accuracy"] > 0.98
+    for options, truth in ((config, exact), (SfmTrackingConfig(fill=False, split=False), whole)):
+        maps = solve(halves, scene.xyz, options).maps
+        quality = assess_maps([maps[view.camera.stem] for view in scene.views], truth)
+        assert quality["merges"] == 0
+        assert quality["accuracy"] > 0.98
 
 
 def test_missed_object_is_filled_only_when_asked(scene):
