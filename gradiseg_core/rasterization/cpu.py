@@ -42,13 +42,15 @@ class Blend(torch.autograd.Function):
         count = lists.sort_by_depth(depths.detach().numpy(), radii.numpy(), order)
         order = order[:count]
         records = aligned((count + 1, lists.record_width(len(channels))))
-        run_bands(lists.pack_records, lists.CHUNKS, order, *arrays, records)
         blocks_x, blocks_y = -(-width // lists.BLOCK), -(-height // lists.BLOCK)
+        spans = np.empty((count + 1, 2), np.int32)
+        run_bands(lists.pack_records, lists.CHUNKS, order, *arrays, blocks_y, records, spans)
+        columns = np.empty((lists.offsets_of_spans(spans), 2), np.int32)
         counts = np.empty((lists.CHUNKS, blocks_x * blocks_y), np.int32)
-        run_bands(lists.count_blocks, lists.CHUNKS, records, blocks_x, blocks_y, counts)
+        run_bands(lists.count_blocks, lists.CHUNKS, records, spans, blocks_x, columns, counts)
         starts = np.empty(blocks_x * blocks_y + 1, np.int64)
         entries = np.empty(lists.offsets_of_blocks(counts, starts), np.int32)
-        run_bands(lists.fill_blocks, lists.CHUNKS, records, blocks_x, blocks_y, counts, entries)
+        run_bands(lists.fill_blocks, lists.CHUNKS, spans, columns, counts, entries)
         bands = np.empty(BANDS + 1, np.int64)
         lists.split_bands(starts, bands)
 
@@ -62,7 +64,7 @@ class Blend(torch.autograd.Function):
             color.numpy(), identity.numpy(), transmittance.numpy(), last,
         )  # fmt: skip
         ctx.save_for_backward(conics, opacities, transmittance)
-        ctx.shared, ctx.order, ctx.last, ctx.blocks_y = shared, order, last, blocks_y
+        ctx.shared, ctx.order, ctx.last, ctx.touched = shared, order, last, (spans, columns)
         ctx.count = means2d.shape[0]
         return color, identity, transmittance
 
@@ -70,10 +72,10 @@ class Blend(torch.autograd.Function):
     def backward(ctx: Any, v_color, v_identity, v_transmittance):  # type: ignore[no-untyped-def]
         """Return gradients of means2d, conics, colors, opacities and identities."""
         conics, opacities, transmittance = ctx.saved_tensors
-        bands, _, _, records, blocks_x, _, channels = ctx.shared
+        bands, _, _, records, _, _, channels = ctx.shared
         first_bands = np.empty(len(ctx.order), np.int32)
         rows = np.empty(len(ctx.order) + 1, np.int64)
-        n_rows = lists.gradient_rows(records, blocks_x, ctx.blocks_y, bands, first_bands, rows)
+        n_rows = lists.gradient_rows(*ctx.touched, bands, first_bands, rows)
         gradients = aligned((n_rows, records.shape[1]))
         gradients[:] = 0
         run_bands(

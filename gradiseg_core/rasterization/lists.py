@@ -80,8 +80,14 @@ def sort_by_depth(depths, radii, order):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath={"contract"})
-def pack_records(chunk, order, means2d, conics, opacities, colors, identities, records):  # type: ignore[no-untyped-def]
-    """Write the records of one chunk of the depth order; one more, the last, shows nothing."""
+def pack_records(
+    chunk, order, means2d, conics, opacities, colors, identities, blocks_y, records, spans
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Write the records of one chunk of the depth order; one more, the last, shows nothing.
+
+    ``spans`` [M + 1, 2] int32, output: the first row of blocks that a record's ellipse touches, and
+    how many; :func:`offsets_of_spans` goes on with it.
+    """
     m = order.shape[0]
     if chunk == 0:
         records[m, :] = 0.0
@@ -106,6 +112,9 @@ def pack_records(chunk, order, means2d, conics, opacities, colors, identities, r
         for j in range(n_identities):
             records[k, IDENTITIES + j] = identities[i, j]
         records[k, IDENTITIES + n_identities :] = 0.0
+        first, end = _rows(records[k], blocks_y)
+        spans[k, 0] = first
+        spans[k, 1] = max(end - first, 0)
 
 
 @kernel(fastmath={"contract"})
@@ -119,7 +128,15 @@ def _rows(record, blocks_y):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath={"contract"})
-def _columns(record, row, blocks_x):  # type: ignore[no-untyped-def]
+def _tip(record):  # type: ignore[no-untyped-def]
+    """Return the offset in y of the ellipse's rightmost point; minus that of its leftmost."""
+    q, r = record[3], record[4]
+    level = record[5] - np.float32(LOG2_MIN_ALPHA) + np.float32(1e-4)
+    return -q / r * math.sqrt(max(level, np.float32(0.0)) / (q * q + r * r))
+
+
+@kernel(fastmath={"contract"})
+def _columns(record, tip, row, blocks_x):  # type: ignore[no-untyped-def]
     """Return the first block that a record's ellipse touches in a row, and one past the last.
 
     The ellipse meets the row's strip of pixel centres in a convex set, so that all blocks between
@@ -129,8 +146,6 @@ def _columns(record, row, blocks_x):  # type: ignore[no-untyped-def]
     level = record[5] - np.float32(LOG2_MIN_ALPHA) + np.float32(1e-4)
     top = np.float32(BLOCK * row + 0.5) - record[1]
     bottom = top + np.float32(BLOCK - 1)
-    # The rightmost point of the whole ellipse lies at dy = tip, the leftmost at -tip.
-    tip = -q / r * math.sqrt(level / (q * q + r * r))
     dy = min(max(tip, top), bottom)
     inside = level - (r * dy) * (r * dy)
     if not (inside >= np.float32(0.0)):
@@ -146,16 +161,40 @@ def _columns(record, row, blocks_x):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def count_blocks(chunk, records, blocks_x, blocks_y, counts):  # type: ignore[no-untyped-def]
-    """Count one chunk's Gaussians per block into ``counts[chunk]``, [CHUNKS, blocks] int32."""
+def offsets_of_spans(spans):  # type: ignore[no-untyped-def]
+    """Turn each Gaussian's number of rows into where its columns begin; return their number."""
+    total = 0
+    for k in range(spans.shape[0]):
+        here = spans[k, 1] if k < spans.shape[0] - 1 else 0
+        spans[k, 1] = total
+        total += here
+    return total
+
+
+@kernel()
+def count_blocks(chunk, records, spans, blocks_x, columns, counts):  # type: ignore[no-untyped-def]
+    """Count one chunk's Gaussians per block.
+
+    Args:
+        chunk: Which of the ``CHUNKS`` pieces of the depth order.
+        records: [M + 1, width].
+        spans: [M + 1, 2] int32: a Gaussian's first row, and where its ``columns`` begin.
+        blocks_x: Blocks in a row of the image.
+        columns: [S, 2] int32, output: for every row, the first block and one past the last.
+        counts: [CHUNKS, blocks] int32, output.
+    """
     m = records.shape[0] - 1
     counts[chunk, :] = 0
     for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
-        first, end = _rows(records[k], blocks_y)
-        for row in range(first, end):
-            left, right = _columns(records[k], row, blocks_x)
-            for column in range(left, right):
-                counts[chunk, row * blocks_x + column] += 1
+        row = np.int64(spans[k, 0])
+        tip = _tip(records[k])
+        for s in range(spans[k, 1], spans[k + 1, 1]):
+            left, right = _columns(records[k], tip, row, blocks_x)
+            columns[s, 0] = row * blocks_x + left
+            columns[s, 1] = row * blocks_x + right
+            for block in range(row * blocks_x + left, row * blocks_x + right):
+                counts[chunk, block] += 1
+            row += 1
 
 
 @kernel()
@@ -178,17 +217,15 @@ def offsets_of_blocks(counts, starts):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def fill_blocks(chunk, records, blocks_x, blocks_y, counts, entries):  # type: ignore[no-untyped-def]
+def fill_blocks(chunk, spans, columns, counts, entries):  # type: ignore[no-untyped-def]
     """Write one chunk's Gaussians (positions in the depth order) into the blocks' lists."""
-    m = records.shape[0] - 1
+    m = spans.shape[0] - 1
     for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
-        first, end = _rows(records[k], blocks_y)
-        for row in range(first, end):
-            left, right = _columns(records[k], row, blocks_x)
-            for column in range(left, right):
-                position = counts[chunk, row * blocks_x + column]
+        for s in range(spans[k, 1], spans[k + 1, 1]):
+            for block in range(columns[s, 0], columns[s, 1]):
+                position = counts[chunk, block]
                 entries[position] = k
-                counts[chunk, row * blocks_x + column] = position + 1
+                counts[chunk, block] = position + 1
 
 
 @kernel()
@@ -214,32 +251,34 @@ def split_bands(starts, bands):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def gradient_rows(records, blocks_x, blocks_y, bands, first_bands, rows):  # type: ignore[no-untyped-def]
+def gradient_rows(spans, columns, bands, first_bands, rows):  # type: ignore[no-untyped-def]
     """Give every Gaussian one gradient row for each band that it may touch.
 
     Args:
-        records: [M + 1, width].
-        blocks_x: Blocks in a row of the image.
-        blocks_y: Blocks in a column of the image.
-        bands: First block of each band.
+        spans: [M + 1, 2], see :func:`count_blocks`.
+        columns: [S, 2], see :func:`count_blocks`.
+        bands: First block of each band, and the number of blocks.
         first_bands: [M], output: the first band that a Gaussian touches.
         rows: [M + 1], output: the row for that band; later bands follow.
 
     Returns:
         The number of rows.
     """
-    n_bands = bands.shape[0] - 1
+    band_of_block = np.empty(bands[-1], np.int32)
+    for band in range(bands.shape[0] - 1):
+        band_of_block[bands[band] : bands[band + 1]] = band
     total = 0
-    m = records.shape[0] - 1
+    m = spans.shape[0] - 1
     for k in range(m):
-        first, end = _rows(records[k], blocks_y)
+        low, high = np.int64(bands[-1]), np.int64(0)
+        for s in range(spans[k, 1], spans[k + 1, 1]):
+            if columns[s, 1] > columns[s, 0]:
+                low = min(low, np.int64(columns[s, 0]))
+                high = np.int64(columns[s, 1])
         rows[k] = total
         first_bands[k] = 0
-        if end <= first:
-            continue
-        band = np.searchsorted(bands[: n_bands + 1], first * blocks_x, side="right") - 1
-        last = np.searchsorted(bands[: n_bands + 1], end * blocks_x - 1, side="right") - 1
-        first_bands[k] = band
-        total += min(last, n_bands - 1) - band + 1
+        if high > low:
+            first_bands[k] = band_of_block[low]
+            total += band_of_block[high - 1] - band_of_block[low] + 1
     rows[m] = total
     return total
