@@ -83,6 +83,14 @@ class GraphMasksConfig(Section):
         ge=0.5,
         le=1.0,
     )
+    coarse_threshold: float = option(
+        6.0,
+        "Limit of a second merging after absorption, which goes mainly by the contrast between the "
+        "four pixels on each side of a border, so that shading is joined; 0 leaves it out.",
+        unit="CIELAB units",
+        source=_MEASURED,
+        ge=0.0,
+    )
     min_area: float = option(
         100.0,
         "Segments below this area are dropped (ID 0, no mask).",

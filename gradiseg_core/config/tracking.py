@@ -44,7 +44,7 @@ class SfmTrackingConfig(Section):
         le=1.0,
     )
     join_threshold: float = option(
-        0.33,
+        0.3,
         "After linking, clusters are joined while, over the views that see both, at least this "
         "share of the shorter one's border is their common border: stripes, print and faces that "
         "are segments of their own in every view. Above 1 nothing is joined.",

@@ -24,6 +24,10 @@ from gradiseg_core.masks.merging import merge_regions
 
 VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
+# The second merging: by borders more than by means, which shading moves (docs/masks.md).
+_COARSE_BOUNDARY_WEIGHT = 0.8
+_COARSE_SMALL_AREA = 3000.0  # px at 640 px
+_COARSE_REACH = 4  # px at 640 px
 _REFERENCE_SIDE = 640.0  # the areas of the configuration are meant for this longest side, px
 
 
@@ -38,22 +42,32 @@ def segment(
 
     height, width = image.shape[:2]
     small = _reduced(image, config.longest_side)
-    colors = rgb2lab(small)
+    colors = sharp = rgb2lab(small)
     if config.blur > 0:
-        colors = gaussian(colors, config.blur, channel_axis=-1)
+        colors = gaussian(sharp, config.blur, channel_axis=-1)
     # Its own blur is off: blurring twice moved 1 % more of the pixels across object borders.
     fine = felzenszwalb(colors, scale=config.scale, sigma=0.0, min_size=_FINE_AREA, channel_axis=-1)
     per_area = (max(small.shape[:2]) / _REFERENCE_SIDE) ** 2
+    weights = np.array([config.lightness_weight, 1.0, 1.0])
     merged = merge_regions(
         fine,
-        colors * np.array([config.lightness_weight, 1.0, 1.0]),
+        colors * weights,
         threshold=config.merge_threshold,
         boundary_weight=config.boundary_weight,
         small_area=config.small_area * per_area,
     )
-    merged = absorb_enclosed(
-        merged, max_area=config.absorb_area * per_area, enclosure=config.enclosure
-    )
+    absorb_area = config.absorb_area * per_area
+    merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=config.enclosure)
+    if config.coarse_threshold > 0:
+        merged = merge_regions(
+            np.unique(merged, return_inverse=True)[1].reshape(merged.shape),
+            sharp * weights,  # the blur would lower the contrast of borders
+            threshold=config.coarse_threshold,
+            boundary_weight=_COARSE_BOUNDARY_WEIGHT,
+            small_area=_COARSE_SMALL_AREA * per_area,
+            reach=max(1, round(_COARSE_REACH * per_area**0.5)),
+        )
+        merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=config.enclosure)
     ids = numbered(merged, min_area=config.min_area * per_area)
     if small.shape != image.shape:
         rows = (np.arange(height) * ids.shape[0]) // height
