@@ -35,7 +35,7 @@ def set_threads(threads: int) -> None:
 
     What torch still does beside the kernels is many small operations. Its threads meet at a barrier
     after each and spin there, on a core that the kernels want; where another process holds that
-    core, each operation waits for the scheduler (35 ms an iteration instead of 4).
+    core, each operation waits for the scheduler: a training iteration of 49 ms took 208.
 
     Raises:
         ValueError: If ``threads`` is below 1.
@@ -45,7 +45,6 @@ def set_threads(threads: int) -> None:
         raise ValueError(f"threads: expected at least 1, got {threads}")
     _threads = threads
     torch.set_num_threads(1)
-    numba.set_num_threads(min(threads, int(numba.config.NUMBA_NUM_THREADS)))  # type: ignore[attr-defined]
 
 
 def get_threads() -> int:
