@@ -9,6 +9,7 @@ the neighbour searches of this project leave it out.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,12 +49,14 @@ def neighbour_kl(
             f"got {tuple(sample.shape)} and {tuple(neighbours.shape)}"
         )
     row, column = (neighbours >= 0).nonzero(as_tuple=True)  # [P], the valid pairs
-    own = functional.log_softmax(classifier(identities[sample]), dim=-1)  # [M, C]
-    other = functional.log_softmax(
-        classifier(identities[neighbours[row, column]]), dim=-1
-    )  # [P, C]
+    # One gather, and by embedding: the gradient of indexing is summed by atomic additions in any
+    # order on several threads, and a resumed run must repeat every bit.
+    taking_part = torch.cat([sample, neighbours[row, column]])
+    encodings = functional.embedding(taking_part, identities)
+    logs = functional.log_softmax(classifier(encodings), dim=-1)  # [M + P, C]
+    own, other = logs[: len(sample)], logs[len(sample) :]  # [M, C], [P, C]
     if stop_target:
         other = other.detach()
-    own = own[row]  # [P, C]
+    own = functional.embedding(row, own)  # [P, C]
     divergence = (own.exp() * (own - other)).sum()
     return divergence / (max(len(row), 1) * classifier.num_classes)
