@@ -9,6 +9,7 @@ threads or on scheduling.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import itertools
@@ -117,12 +118,18 @@ def run_bands(function: Any, bands: int, *args: Any) -> None:
         return
     counter = itertools.count()  # next() holds the GIL, so that each band is taken once
 
+    caller_core = _current_core()
+
+    def help_out() -> None:
+        _leave_core(caller_core)
+        work()
+
     def work() -> None:
         while (band := next(counter)) < bands:
             function(band, *args)
 
     pool = _workers(workers - 1)
-    others = [pool.submit(work) for _ in range(workers - 1)]
+    others = [pool.submit(help_out) for _ in range(workers - 1)]
     try:
         work()
     finally:
@@ -133,6 +140,32 @@ def run_bands(function: Any, bands: int, *args: Any) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+@functools.cache
+def _core_query() -> Any:
+    """Return libc's ``sched_getcpu``, or None where there is none (not Linux)."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if os.name == "posix" else None
+
+
+def _current_core() -> int:
+    """Return the core that this thread runs on, -1 where that cannot be asked."""
+    query = _core_query()
+    return int(query()) if query is not None and hasattr(os, "sched_setaffinity") else -1
+
+
+def _leave_core(core: int) -> None:
+    """Keep this thread of the pool off the caller's core until the next call.
+
+    Linux wakes a thread on the core of the one that woke it. While every other core has something
+    to do, were it of the lowest priority, the two share that core for longer than a kernel runs.
+    """
+    others = os.sched_getaffinity(os.getpid()) - {core} if core >= 0 else set()
+    if others:
+        try:
+            os.sched_setaffinity(0, others)
+        except OSError as error:  # a container may forbid it, or have taken cores away meanwhile
+            logger.debug("cannot choose a core: %s", error)
 
 
 def announce_compilation(*functions: Any) -> None:
