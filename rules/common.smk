@@ -63,6 +63,13 @@ def first_runs_of(scene, file):
     return runs_of(scene, file, SETTINGS.root.seeds[:1])
 
 
+def training_threads():
+    """Threads of one training: two trainings of one thread each beat one of two threads."""
+    root = SETTINGS.root
+    trainings = len(root.scenes) * len(root.variants) * len(root.seeds)
+    return max(1, min(4, (workflow.cores or 1) // trainings))
+
+
 def results_of(scene):
     """What the target of a scene asks for."""
     wanted = [

@@ -20,7 +20,7 @@ rule train:
         "<run>/benchmarks/train.tsv"
     conda:
         "../envs/train.yaml"
-    threads: 4
+    threads: training_threads()
     resources:
         mem_mb=8000,
         runtime=1440,
