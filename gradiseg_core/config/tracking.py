@@ -43,13 +43,20 @@ class SfmTrackingConfig(Section):
         gt=0.0,
         le=1.0,
     )
+    join: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether clusters that are always side by side are joined after linking: stripes, print "
+        "and faces that are segments of their own in every view. `auto` joins masks of backend "
+        "`graph`, which knows colours and not objects; segmenters of whole objects do not need "
+        "it, and a fruit that never leaves its bowl would be lost.",
+    )
     join_threshold: float = option(
         0.3,
-        "After linking, clusters are joined while, over the views that see both, at least this "
-        "share of the shorter one's border is their common border: stripes, print and faces that "
-        "are segments of their own in every view. Above 1 nothing is joined.",
+        "Clusters are joined while, over the views that see both, at least this share of the "
+        "shorter one's border is their common border.",
         source="measured (docs/association.md)",
         gt=0.0,
+        le=1.0,
     )
     min_views: int = option(
         2,

@@ -81,7 +81,12 @@ def _sfm(request: Request) -> Tracked:
         raise InputError("tracking.backend: sfm needs the output folder of stage `masks`")
     stems = [view.stem for view in request.views]
     views, xyz = load_views(request.colmap_dir, request.masks_dir, stems)
-    result = solve(views, xyz, request.config.sfm)
+    options = request.config.sfm
+    if options.join == "auto":
+        about = request.masks_dir / "masks.json"  # absent where a folder of masks was handed over
+        by_graph = about.is_file() and json.loads(about.read_text())["backend"] == "graph"
+        options = options.model_copy(update={"join": "always" if by_graph else "never"})
+    result = solve(views, xyz, options)
     return Tracked(result.maps, False, result.details)
 
 

@@ -78,7 +78,8 @@ def solve(
     Args:
         views: At least two views, in any order and with any per-view IDs; the result is the same.
         xyz: [P, 3] points, world units.
-        config: Options.
+        config: Options; `join: auto` is for the caller to decide, who knows whose masks these
+            are, and joins nothing here.
 
     Raises:
         InputError: If no view has a mask, or no mask sees a point.
@@ -106,7 +107,7 @@ def solve(
     shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views))
     cluster = linkage.link(shared, n_view, threshold=config.link_threshold, prior=LINK_PRIOR)
     linked = int(cluster.max()) + 1
-    if config.join_threshold <= 1.0:
+    if config.join == "always":
         cluster, _, _ = refine.vote(masks, seen, len(xyz), cluster)
         cluster = joining.join(
             masks,

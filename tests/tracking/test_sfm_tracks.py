@@ -87,10 +87,10 @@ def test_parts_never_seen_whole_are_joined_by_their_border():
         segments[i] = ids
     # Outlines cannot know: the halves' hulls overlap. Judge what points and borders say.
     halves = synthetic.with_segments(scene, segments)
-    config = SfmTrackingConfig(fill=False, split=False, join_threshold=2.0)
+    config = SfmTrackingConfig(fill=False, split=False, join="never")
     whole = [synthetic.trace(view.camera)[0] for view in scene.views]
     exact = [segments[i] for i in range(len(scene.views))]
-    for options, truth in ((config, exact), (SfmTrackingConfig(fill=False, split=False), whole)):
+    for options, truth in ((config, exact), (config.model_copy(update={"join": "always"}), whole)):
         maps = solve(halves, scene.xyz, options).maps
         quality = assess_maps([maps[view.camera.stem] for view in scene.views], truth)
         assert quality["merges"] == 0

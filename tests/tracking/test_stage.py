@@ -176,3 +176,25 @@ def test_track_consistency_sees_a_switch():
     assert result["objects"][3]["switches"] == 1
     assert result["objects"][3]["persistence"] == pytest.approx(2 / 3)
     assert track_consistency(maps, {}, 2)["id_consistency"] is None
+
+
+@pytest.mark.parametrize(("made_by", "join"), [("graph", "always"), ("precomputed", "never")])
+def test_only_masks_that_know_no_objects_are_joined(
+    folders, tmp_path, monkeypatch, made_by: str, join: str
+):
+    from gradiseg_core.tracking import sfm_tracks
+
+    _, scene_dir, colmap_dir, masks_dir = folders
+    asked = []
+    solve = sfm_tracks.solve
+
+    def spy(views, xyz, config):
+        asked.append(config.join)
+        return solve(views, xyz, config)
+
+    monkeypatch.setattr(sfm_tracks, "solve", spy)
+    about = masks_dir / "masks.json"
+    about.write_text(json.dumps({"backend": made_by, "views": {}}))
+    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    about.unlink()
+    assert asked == [join]
