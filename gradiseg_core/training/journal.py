@@ -56,7 +56,7 @@ class Journal:
             if key != "iteration" and value is not None:
                 self._board.add_scalar(key, value, record["iteration"])
         self._bar.set_postfix(
-            loss=f"{record['loss']:.4f}", gaussians=record["num_gaussians"], refresh=False
+            loss=f"{record['loss']:.4f}", gaussians=str(record["num_gaussians"]), refresh=False
         )
 
     def close(self) -> None:
