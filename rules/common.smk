@@ -63,11 +63,15 @@ def first_runs_of(scene, file):
     return runs_of(scene, file, SETTINGS.root.seeds[:1])
 
 
-def training_threads():
+def training_threads(wildcards):
     """Threads of one training: two trainings of one thread each beat one of two threads."""
     root = SETTINGS.root
     trainings = len(root.scenes) * len(root.variants) * len(root.seeds)
-    return max(1, min(4, (workflow.cores or 1) // trainings))
+    try:
+        cores = workflow.cores
+    except WorkflowError:  # a report or a lint, which runs nothing, is made without --cores
+        cores = 1
+    return max(1, min(4, cores // trainings))
 
 
 def results_of(scene):

@@ -20,7 +20,7 @@ rule train:
         "<run>/benchmarks/train.tsv"
     conda:
         "../envs/train.yaml"
-    threads: training_threads()
+    threads: training_threads
     resources:
         mem_mb=8000,
         runtime=1440,

@@ -67,8 +67,9 @@ class Workflow:
 
 def pretend_results(workflow: Workflow) -> None:
     """Make every output as a placeholder, and let Snakemake record it as made by its rule."""
-    summary = workflow.snakemake("--summary", "--forceall").stdout
-    for line in summary.splitlines()[1:]:
+    summary = workflow.snakemake("--summary", "--forceall")
+    assert summary.returncode == 0, summary.stderr
+    for line in summary.stdout.splitlines()[1:]:
         output = workflow.folder / line.split("\t")[0]
         if output.suffix:
             output.parent.mkdir(parents=True, exist_ok=True)
