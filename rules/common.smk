@@ -69,9 +69,8 @@ def training_threads(wildcards):
     trainings = len(root.scenes) * len(root.variants) * len(root.seeds)
     try:
         cores = workflow.cores
-    except (
-        WorkflowError
-    ):  # a report or a lint, which runs nothing, is made without --cores
+    except WorkflowError:
+        # A report or a lint, which runs nothing, is made without --cores.
         cores = 1
     return max(1, min(4, cores // trainings))
 
