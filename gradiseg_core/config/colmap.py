@@ -53,10 +53,11 @@ class ColmapConfig(Section):
         ge=1,
     )
     guided_matching: bool = option(
-        True,
-        "Search for more matches along the epipolar lines of a first estimate; registers more of "
-        "the images that are noisy or far apart, for about a quarter more time.",
-        source="measured: 35 instead of 21 of 36 noisy 400 x 300 images registered",
+        False,
+        "Search for more matches along the epipolar lines of a first estimate: registers more of "
+        "the images that are noisy or far apart, and takes several times as long.",
+        source="measured: 35 instead of 21 of 36 noisy 400 x 300 images registered, but no better "
+        "poses on tabletop_breakfast (docs/results.md)",
     )
     mapper: Literal["incremental", "global"] = option(
         "incremental",
