@@ -1,0 +1,1 @@
+"""What the stages share that run foundation models: devices, memory, SAM itself."""
