@@ -17,6 +17,7 @@ include: "rules/common.smk"
 
 pathvars:
     results=SETTINGS.root.results,
+    downloads=SETTINGS.root.downloads.folder,
     run="<results>/{scene}/{variant}/seed{seed}",
 
 
@@ -29,6 +30,7 @@ wildcard_constraints:
 report: "report/workflow.rst"
 
 
+include: "rules/downloads.smk"
 include: "rules/scene.smk"
 include: "rules/colmap.smk"
 include: "rules/masks.smk"

@@ -26,3 +26,7 @@ class ReconstructionError(GradisegError):
 
 class BackendUnavailableError(GradisegError):
     """A backend was asked for that this machine lacks (package, weights, GPU)."""
+
+
+class DownloadError(GradisegError):
+    """A file could not be fetched, or what arrived is not what was asked for."""

@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import root as config_root
+from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
@@ -36,6 +37,26 @@ def given(stage):
         os.path.relpath(path)
         for path in config_inputs.given_files(SETTINGS.section(w.scene, stage))
     ]
+
+
+def weights_of(stage):
+    """Input function: the checkpoints of a stage, in the order of its section's `weights()`.
+
+    The user's own, or those that rule `checkpoint` makes. Their hashes are checked when they are
+    fetched, so that fetching one again (`ancient`) reruns nothing.
+    """
+
+    def files(w):
+        return [
+            (
+                ancient(f"<downloads>/checkpoints/{CHECKPOINTS[name].file_name}")
+                if path is None
+                else os.path.relpath(path)
+            )
+            for name, path in SETTINGS.section(w.scene, stage).weights().items()
+        ]
+
+    return files
 
 
 def masks_of(w):

@@ -7,6 +7,7 @@ and cannot disagree with the code.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,14 @@ class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints that the chosen backend needs, in the order it is handed them.
+
+        Keys are names of :data:`gradiseg_core.downloads.checkpoints.CHECKPOINTS`; a value is the
+        user's own file or folder, or None for the downloaded one.
+        """
+        return {}
 
 
 def option(

@@ -14,6 +14,8 @@ from gradiseg_core.config.messages import nearest
 #: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
 RULE_NAMES = (
     "all",
+    "checkpoint",
+    "checkpoint_folder",
     "scene",
     "colmap",
     "masks",

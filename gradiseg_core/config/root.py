@@ -23,6 +23,7 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError
 from gradiseg_core.config import checks
 from gradiseg_core.config.base import Section, option
 from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
@@ -90,6 +91,9 @@ class RootConfig(Section):
         0, "Seed of what runs once per scene: reconstruction and association.", ge=0
     )
     results: str = option("results", "Folder that everything is written to.", min_length=1)
+    downloads: DownloadsConfig = option(
+        DownloadsConfig(), "What is fetched from the network: weights and datasets."
+    )
     colmap: ColmapConfig = option(ColmapConfig(), "Stage 2, structure from motion.")
     masks: MasksConfig = option(MasksConfig(), "Stage 3, segments of each view.")
     tracking: TrackingConfig = option(TrackingConfig(), "Stage 4, one ID per object.")

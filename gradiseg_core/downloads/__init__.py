@@ -1,0 +1,1 @@
+"""Weights and datasets from the network: fetched once, checked, and never unpickled."""

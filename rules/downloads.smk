@@ -1,0 +1,48 @@
+# Requires: the network, or files that were put in place by hand.
+# Makes: <downloads>/checkpoints, the weights of the backends that the configuration chooses.
+#
+# These rules name no core modules: Snakemake removes the outputs of a job before it runs again, and
+# a changed line of code must not cost gigabytes. Their settings reach the script past `params`.
+
+CHECKPOINT_FILES = [name for name, entry in CHECKPOINTS.items() if entry.kind == "file"]
+CHECKPOINT_FOLDERS = [
+    name for name, entry in CHECKPOINTS.items() if entry.kind == "folder"
+]
+
+
+rule checkpoint:
+    output:
+        "<downloads>/checkpoints/{name}.pth",
+    log:
+        "<downloads>/logs/{name}.log",
+    wildcard_constraints:
+        name="|".join(CHECKPOINT_FILES),
+    conda:
+        "../envs/downloads.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    message:
+        "Fetch the checkpoint {wildcards.name}"
+    script:
+        "../workflow_scripts/checkpoint.py"
+
+
+rule checkpoint_folder:
+    output:
+        directory("<downloads>/checkpoints/{name}"),
+    log:
+        "<downloads>/logs/{name}.log",
+    wildcard_constraints:
+        name="|".join(CHECKPOINT_FOLDERS),
+    conda:
+        "../envs/downloads.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    message:
+        "Fetch the checkpoint {wildcards.name}"
+    script:
+        "../workflow_scripts/checkpoint.py"

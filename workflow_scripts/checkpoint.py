@@ -1,0 +1,17 @@
+"""Fetch one checkpoint."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.downloads import DownloadsConfig
+    from gradiseg_core.downloads.checkpoints import CHECKPOINTS
+    from gradiseg_core.downloads.fetch import fetch_checkpoint
+
+    fetch_checkpoint(
+        CHECKPOINTS[snakemake.wildcards.name],
+        target=Path(snakemake.output[0]),
+        # Not through `params`: nothing of this makes a checkpoint another one.
+        config=DownloadsConfig(**snakemake.config.get("downloads", {})),
+    )
