@@ -22,10 +22,11 @@ _ALSO_NEEDS = (
     ("torch.utils.tensorboard", "tensorboard"),
     ("torchmetrics.image.lpip", "torchvision"),
     ("lpips", "torchvision"),
+    ("segment_anything", "torchvision"),
 )
 
 
-def closure(scripts: Iterable[Path]) -> list[Path]:
+def closure(scripts: Iterable[Path], without: Iterable[Path] = ()) -> list[Path]:
     """Return every file of this package that the scripts import, directly or not, sorted.
 
     Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included,
@@ -35,13 +36,16 @@ def closure(scripts: Iterable[Path]) -> list[Path]:
 
     Args:
         scripts: Python files inside or outside the package; they are not part of the result.
+        without: Modules that do not run, such as a backend that is not chosen, and whose imports
+            are not followed.
     """
+    left_out = {Path(path).resolve() for path in without}
     seen: set[tuple[Path, bool]] = set()
     waiting = [(Path(script).resolve(), True) for script in scripts]
     while waiting:
         for name in imported_names(*waiting.pop()):
             for step in _files_of(name):
-                if step not in seen:
+                if step not in seen and step[0] not in left_out:
                     seen.add(step)
                     waiting.append(step)
     files = {path for path, _ in seen}

@@ -59,6 +59,13 @@ def weights_of(stage):
     return files
 
 
+def by_backend(stage, *, default, **special):
+    """Function of the wildcards: the value of the scene's backend, such as its environment."""
+    return lambda wildcards: special.get(
+        SETTINGS.section(wildcards.scene, stage).backend, default
+    )
+
+
 def masks_of(w):
     """Input function: the segments, unless the object IDs are given and nobody needs them."""
     tracking = SETTINGS.section(w.scene, "tracking")

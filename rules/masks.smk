@@ -1,4 +1,4 @@
-# Requires: undistorted photographs; given masks where the backend takes them.
+# Requires: undistorted photographs; given masks or a checkpoint where the backend takes them.
 # Makes: <results>/{scene}/masks, one map of segments per training view.
 
 
@@ -7,6 +7,7 @@ rule masks:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         given=given("masks"),
+        weights=weights_of("masks"),
         core=core("masks.py"),
     output:
         masks=directory("<results>/{scene}/masks"),
@@ -15,13 +16,14 @@ rule masks:
     benchmark:
         "<results>/{scene}/benchmarks/masks.tsv"
     conda:
-        "../envs/masks.yaml"
+        by_backend("masks", default="../envs/masks.yaml", sam="../envs/sam.yaml")
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=by_backend("masks", default=4000, sam=16000),
+        runtime=by_backend("masks", default=120, sam=1440),
     params:
         config=settings_of("masks"),
+        work=work("masks"),
     message:
         "{wildcards.scene}: segment every training view"
     script:

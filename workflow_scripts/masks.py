@@ -8,10 +8,13 @@ with stage(snakemake):
     from gradiseg_core.config.masks import MasksConfig
     from gradiseg_core.masks import generate
 
+    config = MasksConfig(**snakemake.params.config)
     generate(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
         out_dir=Path(snakemake.output.masks),
-        config=MasksConfig(**snakemake.params.config),
+        config=config,
         threads=snakemake.threads,
+        work_dir=Path(snakemake.params.work),
+        weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
     )

@@ -78,7 +78,9 @@ def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]
                 continue  # a selection that does not exist yet falls back to the best overlap
             key = f"scenes.{name}.{field}" if stage == "scene" else f"scenes.{name}.{stage}.{field}"
             if not (folder / value).exists():
-                problems.append(f"{key}: no such folder: {value}{_nearest_sibling(folder, value)}")
+                kind = "file" if value.suffix else "folder"
+                hint = _nearest_sibling(folder, value)
+                problems.append(f"{key}: no such {kind}: {value}{hint}")
     if problems:
         return problems
     return _layout(name, sections["scene"], folder) + _given_ids(name, sections, folder)

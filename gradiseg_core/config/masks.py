@@ -10,6 +10,8 @@ from pydantic import model_validator
 from gradiseg_core.config.base import Section, option
 
 _MEASURED = "measured on two scenes with known objects, see docs/masks.md"
+_GG = "Gaussian Grouping's run of DEVA's demo"
+_SAM = "segment-anything's default, which DEVA's demo keeps"
 
 
 class GraphMasksConfig(Section):
@@ -100,12 +102,159 @@ class GraphMasksConfig(Section):
     )
 
 
+class SamMasksConfig(Section):
+    """Segment Anything's automatic masks, laid over one another to one ID image.
+
+    Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
+    what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
+    """
+
+    model: Literal["vit_h", "vit_l", "vit_b"] = option(
+        "vit_h",
+        "SAM's image encoder: huge, large or base; the smaller ones are faster and coarser.",
+        source=_GG,
+    )
+    checkpoint: Path | None = option(
+        None,
+        "Checkpoint file of this model; null has it downloaded.",
+    )
+    longest_side: int = option(
+        1024,
+        "Longest side of the photograph that is handed to SAM; larger ones are reduced, and their "
+        "segments enlarged again. SAM's encoder sees 1024 px whatever it is handed; more is of use "
+        "with `crop_n_layers` only, and costs memory with the square of the side.",
+        unit="px",
+        source="the side that SAM itself resizes to",
+        ge=64,
+    )
+    points_per_side: int = option(
+        64,
+        "Points along each side of the grid that SAM is asked at: more find smaller objects, time "
+        "grows with the square.",
+        source=f"{_GG}; SAM's own default is 32",
+        ge=1,
+    )
+    points_per_batch: int = option(
+        64,
+        "Points that are asked at once: a matter of speed and memory, not of the result.",
+        source=_SAM,
+        ge=1,
+    )
+    pred_iou_thresh: float = option(
+        0.7,
+        "Masks whose IoU SAM itself predicts below this are dropped; 0 keeps all.",
+        source=f"{_GG}; SAM's own default is 0.88",
+        ge=0.0,
+        le=1.0,
+    )
+    stability_score_thresh: float = option(
+        0.95,
+        "A mask is dropped if its shapes at a raised and at a lowered threshold of the logits "
+        "overlap by less, as an IoU; 0 keeps all.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    stability_score_offset: float = option(
+        1.0,
+        "How far that threshold is raised and lowered.",
+        unit="logits",
+        source=_SAM,
+        gt=0.0,
+    )
+    box_nms_thresh: float = option(
+        0.7,
+        "Of two masks whose boxes overlap by more, as an IoU, the less confident is a duplicate.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    crop_n_layers: int = option(
+        0,
+        "Layers of crops that are segmented as well: layer i cuts the image into 4^i; finds small "
+        "objects at several times the cost.",
+        source=_SAM,
+        ge=0,
+        le=4,
+    )
+    crop_nms_thresh: float = option(
+        0.7,
+        "As `box_nms_thresh`, between masks of different crops.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    crop_overlap_ratio: float = option(
+        512 / 1500,
+        "Overlap of neighbouring crops as a share of the image's shorter side.",
+        source=_SAM,
+        ge=0.0,
+        lt=1.0,
+    )
+    crop_n_points_downscale_factor: int = option(
+        1,
+        "The grid of layer i has its points per side divided by this, i times.",
+        source=_SAM,
+        ge=1,
+    )
+    min_mask_region_area: int = option(
+        0,
+        "Holes and islands below this area are removed from every mask; 0 leaves them. Needs "
+        "OpenCV, which no environment here holds.",
+        unit="px of the image that SAM is handed",
+        source=_SAM,
+        ge=0,
+    )
+    overlap: Literal["largest", "smallest", "confident"] = option(
+        "largest",
+        "Which mask a pixel takes of those that overlap: the largest (whole objects), the smallest "
+        "(parts), or the one of the highest predicted IoU.",
+        source=f"{_GG}: `--suppress_small_objects`",
+    )
+    min_visible: float = option(
+        0.8,
+        "A mask of which the masks above leave less than this share is dropped, and what is left "
+        "of it is without a segment; of no effect with `overlap: smallest`.",
+        source="DEVA's demo",
+        ge=0.0,
+        le=1.0,
+    )
+    min_area: float = option(
+        0.0,
+        "Segments below this area are dropped (ID 0, no mask).",
+        unit="px at 640 px",
+        source="DEVA's demo: none",
+        ge=0.0,
+    )
+    device: Literal["auto", "cuda", "cpu"] = option(
+        "auto",
+        "Where SAM runs; auto takes a CUDA device where there is one.",
+    )
+    half: bool = option(
+        True,
+        "Half precision (autocast) on CUDA: faster, in less memory; of no effect on a CPU.",
+        source=f"{_GG}: `--amp`",
+    )
+
+    @model_validator(mode="after")
+    def _grids_are_not_empty(self) -> SamMasksConfig:
+        factor = self.crop_n_points_downscale_factor**self.crop_n_layers
+        if self.points_per_side < factor:
+            raise ValueError(
+                f"`points_per_side: {self.points_per_side}` leaves no point in the last of "
+                f"{self.crop_n_layers} layers of crops, where it is divided by {factor}; lower "
+                "`crop_n_layers` or `crop_n_points_downscale_factor`"
+            )
+        return self
+
+
 class MasksConfig(Section):
     """Where the segments come from."""
 
-    backend: Literal["graph", "precomputed"] = option(
+    backend: Literal["graph", "precomputed", "sam"] = option(
         "graph",
-        "graph segments by colour and needs no weights; precomputed reads ID images.",
+        "graph segments by colour and needs no weights; precomputed reads ID images; sam asks "
+        "Segment Anything, as the paper does.",
     )
     folder: Path | None = option(
         None,
@@ -113,6 +262,11 @@ class MasksConfig(Section):
         "training view, in the photographs' size; null takes the scene's own `object_mask/`.",
     )
     graph: GraphMasksConfig = option(GraphMasksConfig(), "Parameters of the backend `graph`.")
+    sam: SamMasksConfig = option(SamMasksConfig(), "Parameters of the backend `sam`.")
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return SAM's checkpoint where SAM is the backend."""
+        return {f"sam_{self.sam.model}": self.sam.checkpoint} if self.backend == "sam" else {}
 
     @model_validator(mode="after")
     def _folder_is_used(self) -> MasksConfig:

@@ -29,8 +29,8 @@ def choose_device(wanted: Device, key: str) -> torch.device:
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise BackendUnavailableError(
-            f"{key}: cuda was asked for, but PyTorch {torch.__version__} finds no CUDA device here; "
-            f"set `{key}: auto` or `cpu`, or check the driver with `nvidia-smi`"
+            f"{key}: cuda was asked for, but PyTorch {torch.__version__} finds no CUDA device "
+            f"here; set `{key}: auto` or `cpu`, or check the driver with `nvidia-smi`"
         )
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 

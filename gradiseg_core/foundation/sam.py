@@ -1,8 +1,8 @@
 """Segment Anything: the model from its checkpoint file.
 
-Kirillov et al., "Segment Anything" (ICCV 2023), through the package `segment-anything`. Its builders
-unpickle a checkpoint without restriction; here they build the empty network only, and the file is
-read by PyTorch's loader for tensors and nothing else.
+Kirillov et al., "Segment Anything" (ICCV 2023), through the package `segment-anything`. Its own
+builders read a checkpoint with whatever unpickling the installed PyTorch defaults to; here they
+build the empty network only, and the file is read by PyTorch's loader for tensors and nothing else.
 """
 
 from __future__ import annotations

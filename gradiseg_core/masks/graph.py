@@ -21,6 +21,7 @@ from gradiseg_core.imaging import read_image
 from gradiseg_core.masks.absorbing import absorb_enclosed
 from gradiseg_core.masks.interface import Segmentation
 from gradiseg_core.masks.merging import merge_regions
+from gradiseg_core.masks.resizing import area_scale, enlarged, reduced
 
 VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
@@ -28,7 +29,6 @@ _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller on
 _COARSE_BOUNDARY_WEIGHT = 0.8
 _COARSE_SMALL_AREA = 3000.0  # px at 640 px
 _COARSE_REACH = 4  # px at 640 px
-_REFERENCE_SIDE = 640.0  # the areas of the configuration are meant for this longest side, px
 
 
 def segment(
@@ -40,14 +40,13 @@ def segment(
     from skimage.filters import gaussian
     from skimage.segmentation import felzenszwalb
 
-    height, width = image.shape[:2]
-    small = _reduced(image, config.longest_side)
+    small = reduced(image, config.longest_side)
     colors = sharp = rgb2lab(small)
     if config.blur > 0:
         colors = gaussian(sharp, config.blur, channel_axis=-1)
     # Its own blur is off: blurring twice moved 1 % more of the pixels across object borders.
     fine = felzenszwalb(colors, scale=config.scale, sigma=0.0, min_size=_FINE_AREA, channel_axis=-1)
-    per_area = (max(small.shape[:2]) / _REFERENCE_SIDE) ** 2
+    per_area = area_scale(small.shape[:2])
     weights = np.array([config.lightness_weight, 1.0, 1.0])
     merged = merge_regions(
         fine,
@@ -69,11 +68,7 @@ def segment(
         )
         merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=config.enclosure)
     ids = numbered(merged, min_area=config.min_area * per_area)
-    if small.shape != image.shape:
-        rows = (np.arange(height) * ids.shape[0]) // height
-        columns = (np.arange(width) * ids.shape[1]) // width
-        ids = ids[np.ix_(rows, columns)]
-    return ids
+    return enlarged(ids, image.shape[:2])
 
 
 def numbered(labels: NDArray[np.int64], *, min_area: float) -> NDArray[np.int32]:
@@ -91,17 +86,6 @@ def numbered(labels: NDArray[np.int64], *, min_area: float) -> NDArray[np.int32]
     number = np.zeros(len(values), np.int32)
     number[order[: keep.sum()]] = np.arange(1, keep.sum() + 1)
     return number[inverse].reshape(labels.shape)
-
-
-def _reduced(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    factor = longest_side / max(height, width)
-    if factor >= 1.0:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 @dataclass

@@ -6,7 +6,8 @@ A backend makes segments of one view at a time. It lives in one module and is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,12 +25,14 @@ class Segmentation:
         colmap_dir: Output folder of stage `colmap`.
         names: File names of the training views that have a camera, sorted.
         config: Configuration of the stage.
+        weights: Checkpoints by the names of `config.weights()`.
     """
 
     scene_dir: Path
     colmap_dir: Path
     names: list[str]
     config: MasksConfig
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
     def image_path(self, name: str) -> Path:
         """Return the path of a view's undistorted photograph."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.masks import graph, precomputed
+from gradiseg_core.masks import graph, precomputed, sam
 from gradiseg_core.masks.interface import Segmentation, Segmenter
 
 BACKENDS: dict[str, Callable[[Segmentation], Segmenter]] = {
     "graph": graph.GraphSegmenter,
     "precomputed": precomputed.make,
+    "sam": sam.make,
 }
 
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +39,7 @@ def generate(
     *,
     threads: int,
     work_dir: Path | None = None,
+    weights: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write the segments of every training view that has a camera.
 
@@ -53,19 +54,21 @@ def generate(
         threads: Number of processes.
         work_dir: Folder that keeps finished views between runs where `out_dir` is emptied before
             each (as Snakemake does); None keeps them in `out_dir` only.
+        weights: Checkpoints by the names of `config.weights()`; only backends with a model need
+            them.
 
     Returns:
         The content of `masks.json`.
 
     Raises:
-        BackendUnavailableError: If the backend does not exist.
+        BackendUnavailableError: If the backend does not exist, or its packages, its device or the
+            memory for it are missing.
         InputError: If an input is missing or of the wrong size.
         GradisegError: If a view has more than 65535 segments.
     """
     factory = resolve(config.backend)
-    task = Segmentation(
-        Path(scene_dir), Path(colmap_dir), _names(Path(scene_dir), Path(colmap_dir)), config
-    )
+    names = _names(Path(scene_dir), Path(colmap_dir))
+    task = Segmentation(Path(scene_dir), Path(colmap_dir), names, config, dict(weights or {}))
     segmenter = factory(task)
     out_dir.mkdir(parents=True, exist_ok=True)
     kept = out_dir if work_dir is None else Path(work_dir)
@@ -108,7 +111,7 @@ def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
     if ids.max(initial=0) > MAX_ID:
         raise GradisegError(
             f"{name} has {int(ids.max())} segments, more than the {MAX_ID} that a 16-bit ID map "
-            "holds; raise `masks.graph.min_area` or `masks.graph.merge_threshold`"
+            "holds; raise the `min_area` of its backend"
         )
     info = PngInfo()
     info.add_text(_KEY, fingerprint)

@@ -158,8 +158,8 @@ def test_more_segments_than_16_bits(scene, tmp_path, monkeypatch):
 
 
 def test_unknown_backend():
-    with pytest.raises(BackendUnavailableError, match=r"`sam`.*graph, precomputed"):
-        registry.resolve("sam")
+    with pytest.raises(BackendUnavailableError, match=r"`snap`.*graph, precomputed, sam"):
+        registry.resolve("snap")
 
 
 def _write_ids(folder: Path, mode: str) -> dict[str, np.ndarray]:

@@ -13,16 +13,24 @@ from gradiseg_core import modules
 from tests.workflow.conftest import REPOSITORY
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
+DISTRIBUTIONS["segment_anything"] = "segment-anything"
 SCRIPTS = REPOSITORY / "workflow_scripts"
 
 
-def rules() -> list[tuple[str, str]]:
-    """(environment, script) of every rule."""
-    found = []
+def rules() -> list[tuple[str, str, tuple[str, ...]]]:
+    """(environment, script, backends that do not run in it) of every rule and environment."""
+    found: list[tuple[str, str, tuple[str, ...]]] = []
     for file in sorted((REPOSITORY / "rules").glob("*.smk")):
-        found += re.findall(
-            r'envs/(\w+)\.yaml".*?workflow_scripts/(\w+\.py)"', file.read_text(), flags=re.DOTALL
-        )
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            script = re.search(r'workflow_scripts/(\w+\.py)"', rule)
+            if script is None:
+                continue
+            named = re.findall(r'(?:(\w+)=)?"\.\./envs/(\w+)\.yaml"', rule)
+            stage = re.search(r'by_backend\(\s*"(\w+)"', rule)
+            special = tuple(
+                f"{stage[1]}/{key}.py" for key, _ in named if stage and key != "default"
+            )
+            found += [(name, script[1], special * (key == "default")) for key, name in named]
     return found
 
 
@@ -39,26 +47,30 @@ def environment(name: str) -> dict[str, str]:
     return dict(package.split("==") for package in listed)
 
 
-def files_of(script: str) -> list[Path]:
+def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
     roots = [SCRIPTS / script, SCRIPTS / "_stage.py"]
-    return [*roots, *modules.closure(roots)]
+    left_out = [modules.PACKAGE_DIR / name for name in without]
+    assert all(path.is_file() for path in left_out)
+    return [*roots, *modules.closure(roots, left_out)]
 
 
 def test_every_script_belongs_to_a_rule() -> None:
     scripts = {path.name for path in SCRIPTS.glob("*.py")} - {"_stage.py"}
-    assert {script for _, script in rules()} == scripts
+    assert {script for _, script, _ in rules()} == scripts
 
 
-@pytest.mark.parametrize(("name", "script"), rules())
-def test_an_environment_holds_what_its_scripts_import(name: str, script: str) -> None:
-    tops = modules.third_party(files_of(script)) - {"_stage"}
+@pytest.mark.parametrize(("name", "script", "without"), rules())
+def test_an_environment_holds_what_its_scripts_import(
+    name: str, script: str, without: tuple[str, ...]
+) -> None:
+    tops = modules.third_party(files_of(script, without)) - {"_stage"}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
     assert wanted <= set(environment(name))
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _ in rules()}))
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in rules()}))
 def test_environments_pin_the_versions_of_the_lock(name: str) -> None:
-    locked = pins("requirements.lock")
+    locked = pins("requirements-dev.lock")  # holds requirements.lock, and the extra `models`
     for package, version in environment(name).items():
         assert locked[package] == version, f"envs/{name}.yaml: {package}"
 
