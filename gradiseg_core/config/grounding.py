@@ -3,18 +3,109 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, model_validator
 
 from gradiseg_core.config.base import Section, option
+
+_GG = "Gaussian Grouping (ext/grounded_sam.py)"
+
+
+class BoxSamConfig(Section):
+    """SAM that turns boxes into masks."""
+
+    model: Literal["vit_h", "vit_l", "vit_b"] = option(
+        "vit_h", "SAM's image encoder.", source="Gaussian Grouping (render_lerf_mask.py)"
+    )
+    checkpoint: Path | None = option(
+        None, "Checkpoint file of your own; null downloads the published one."
+    )
+
+
+class GroundingDinoConfig(Section):
+    """The text model: Grounding DINO finds boxes, SAM turns them into masks."""
+
+    model: Literal["swinb", "swint"] = option(
+        "swinb",
+        "Grounding DINO's image encoder; `swint` is smaller and faster.",
+        source="Gaussian Grouping (render_lerf_mask.py): SwinB-cogcoor",
+    )
+    checkpoint: Path | None = option(
+        None,
+        "Folder of your own with the model in transformers' format (safetensors); null downloads "
+        "the published one.",
+    )
+    sam: BoxSamConfig = option(BoxSamConfig(), "SAM that turns boxes into masks.")
+    box_threshold: float = option(
+        0.3, "Boxes whose best token scores above this are kept.", ge=0, lt=1, source=_GG
+    )
+    text_threshold: float = option(
+        0.45,
+        "Tokens that score above this for a box form its phrase; phrases are only recorded.",
+        ge=0,
+        lt=1,
+        source=_GG,
+    )
+    shorter_side: int = option(
+        800, "Shorter side of the picture that is searched.", unit="px", ge=32, source=_GG
+    )
+    longer_side: int = option(
+        1333, "Most that its longer side may have.", unit="px", ge=32, source=_GG
+    )
+    boxes: Literal["all", "top1"] = option(
+        "all", "Which boxes become masks: all that are kept, or the best one.", source=_GG
+    )
+    image: Literal["rendered", "photograph"] = option(
+        "rendered",
+        "Picture that is searched; `photograph` sees the test photographs, which a method for new "
+        "views does not have.",
+        source=_GG,
+    )
+    views: (
+        Annotated[int, Field(ge=1)] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    ) = option(
+        1,
+        "Test views that are searched: the first n, or a list of their numbers from 0. Of several "
+        "the IDs are chosen by a vote.",
+        source="Gaussian Grouping (render_lerf_mask.py): the first",
+    )
+    vote: float = option(
+        0.5,
+        "With several views: an ID is selected where more than this share of the views that show "
+        "it and in which a box was found select it.",
+        ge=0,
+        lt=1,
+    )
+    device: Literal["auto", "cuda", "cpu"] = option(
+        "auto", "Where the models run; `auto` takes a CUDA device where there is one."
+    )
+    half: bool = option(
+        False,
+        "Half precision on CUDA; ignored on the CPU. Scores near a threshold may change.",
+        source="Gaussian Grouping runs in single precision",
+    )
+
+    @model_validator(mode="after")
+    def _sides(self) -> GroundingDinoConfig:
+        if self.longer_side < self.shorter_side:
+            raise ValueError(
+                f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})"
+            )
+        return self
 
 
 class GroundingConfig(Section):
     """How a prompt becomes object IDs, and how IDs become masks."""
 
-    backend: Literal["manual", "colour_words"] = option(
+    backend: Literal["manual", "colour_words", "groundingdino"] = option(
         "colour_words",
         "`colour_words` matches the colours named in a prompt with the rendered objects; `manual` "
-        "reads the choice from a file or takes the ID that overlaps the annotation best.",
+        "reads the choice from a file or takes the ID that overlaps the annotation best; "
+        "`groundingdino` finds the prompt in a picture with Grounding DINO and SAM.",
+    )
+    groundingdino: GroundingDinoConfig = option(
+        GroundingDinoConfig(), "Options of backend `groundingdino`."
     )
     selection: Path | None = option(
         None,
@@ -91,9 +182,20 @@ class GroundingConfig(Section):
     )
     text_overlap: float = option(
         0.7,
-        "Text-mask backends: an ID is selected where more than this share of its pixels in the "
-        "first test view lies inside the text mask.",
+        "`groundingdino`: an ID is selected where more than this share of its pixels in the view "
+        "that was searched lies inside the text mask.",
         ge=0,
         lt=1,
-        source="Gaussian Grouping (ext/grounded_sam.py)",
+        source=_GG,
     )
+    pictures: bool = option(True, "Write a picture of what each prompt found, for the report.")
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints that the chosen backend needs: text model, then SAM."""
+        if self.backend != "groundingdino":
+            return {}
+        dino = self.groundingdino
+        return {
+            f"groundingdino_{dino.model}": dino.checkpoint,
+            f"sam_{dino.sam.model}": dino.sam.checkpoint,
+        }

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from gradiseg_core.grounding.colours import COLOURS, NamedColour, colour_words, rgb_to_lab
 from gradiseg_core.grounding.inputs import GroundingInputs
 from gradiseg_core.grounding.selection import Choice
-from gradiseg_core.imaging import read_image
 
 FRAGMENT_SCORE = 0.6
 """A fragment has the colour on at least this share of what the best ID has."""
@@ -197,13 +196,7 @@ def _with_fragments(
 def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
     """Choose IDs for every prompt of the scene by its colour words."""
     regions = measure_regions(
-        [
-            (
-                read_image(inputs.render_dir / "color" / f"{view.stem}.png"),
-                inputs.rendered_ids(view),
-            )
-            for view in inputs.views
-        ]
+        [(inputs.picture(view), inputs.test_ids(view)) for view in inputs.views]
     )
     config = inputs.config
     return {

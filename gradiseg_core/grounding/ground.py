@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.grounding.colour_words import ground_colour_words
 from gradiseg_core.grounding.inputs import GroundingInputs, match_objects
 from gradiseg_core.grounding.manual import ground_manual
+from gradiseg_core.grounding.pictures import prompt_picture
 from gradiseg_core.grounding.selection import Choice
-from gradiseg_core.imaging import write_mask
+from gradiseg_core.grounding.text_masks import ground_text
+from gradiseg_core.imaging import write_image, write_mask
 from gradiseg_core.losses.identity import IdentityClassifier, probabilities
 from gradiseg_core.rendering.views import load_features
-from gradiseg_core.scene.manifest import SceneManifest
+from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +34,10 @@ Backend = Callable[[GroundingInputs], dict[str, Choice]]
 BACKENDS: dict[str, Backend] = {
     "manual": ground_manual,
     "colour_words": ground_colour_words,
+    "groundingdino": ground_text,
 }
-"""Name -> backend. A new one is one module with one function of this type, entered here; a text
-model finds its mask in the rendering of ``inputs.views[0]`` and calls ``selection.select_ids``."""
+"""Name -> backend. A new one is one module with one function of this type, entered here; another
+text model is a detector of :func:`text_masks.ground_with`."""
 
 
 def resolve_backend(name: str) -> Backend:
@@ -59,12 +62,14 @@ def ground(
     render_dir: Path,
     out_dir: Path,
     config: GroundingConfig,
+    weights: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Select IDs for every prompt and write the predicted masks.
 
     Writes ``selection.json`` (can be edited and given back as ``grounding.selection``),
-    ``gt_match.json`` (exact objects and their tracked IDs, for the metrics), and
-    ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt.
+    ``gt_match.json`` (exact objects and their tracked IDs, for the metrics),
+    ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt, and
+    ``pictures/<prompt>.png``, what was found.
 
     Args:
         scene_dir: Scene folder.
@@ -74,13 +79,14 @@ def ground(
         render_dir: Rendered test views.
         out_dir: Folder to write.
         config: Options of the stage.
+        weights: Checkpoints by the names of ``config.weights()``.
 
     Returns:
         The contents of ``selection.json``.
 
     Raises:
-        BackendUnavailableError: If the backend does not exist.
-        InputError: If a selection file or a stage's output is unusable.
+        BackendUnavailableError: If the backend, or what it needs, does not exist.
+        InputError: If a selection file, a checkpoint or a stage's output is unusable.
     """
     backend = resolve_backend(config.backend)
     manifest = SceneManifest.load(scene_dir)
@@ -96,15 +102,55 @@ def ground(
         views=[view for view in manifest.test_views if view.name in rendered],
         num_classes=classifier.num_classes,
         config=config,
+        weights=weights or {},
     )
     choices = backend(inputs)
+
+    def predict(ids: NDArray[np.integer], features: NDArray, selected: list[int]) -> NDArray:
+        return predict_mask(
+            ids,
+            features,
+            classifier,
+            selected,
+            rule=config.masks,
+            threshold=config.probability_threshold,
+        )
+
+    # A mask of an earlier run's prompt must not be scored as this run's.
+    shutil.rmtree(out_dir / "masks", ignore_errors=True)
+    for view in inputs.views:
+        ids, features = inputs.test_ids(view), load_features(render_dir, view.stem)
+        for prompt, choice in choices.items():
+            write_prediction(out_dir, view, prompt, predict(ids, features, choice.ids))
+    return write_choices(inputs, choices, out_dir, mask_rule=config.masks)
+
+
+def write_prediction(out_dir: Path, view: View, prompt: str, mask: NDArray[np.bool_]) -> None:
+    """Write a prompt's mask in a test view."""
+    write_mask(out_dir / "masks" / str(view.test_index) / mask_file(prompt), mask)
+
+
+def write_choices(
+    inputs: GroundingInputs, choices: dict[str, Choice], out_dir: Path, *, mask_rule: str
+) -> dict[str, Any]:
+    """Write ``selection.json``, ``gt_match.json`` and the pictures.
+
+    Args:
+        inputs: What was grounded.
+        choices: By prompt.
+        out_dir: Folder of the stage.
+        mask_rule: How IDs became masks.
+
+    Returns:
+        The contents of ``selection.json``.
+    """
+    name, config = inputs.manifest.name, inputs.config
     for prompt, choice in choices.items():
-        logger.info("%s: %s: IDs %s, %s", manifest.name, prompt, choice.ids, choice.why)
-    _write_masks(inputs, choices, classifier, out_dir)
+        logger.info("%s: %s: IDs %s, %s", name, prompt, choice.ids, choice.why)
     selection = {
-        "scene": manifest.name,
+        "scene": name,
         "backend": config.backend,
-        "masks": config.masks,
+        "masks": mask_rule,
         "probability_threshold": config.probability_threshold,
         "to_edit": "copy this file, change the lists `ids`, set grounding.backend to manual and "
         "grounding.selection to the copy, and run again",
@@ -115,7 +161,20 @@ def ground(
     }
     _write_json(out_dir / "selection.json", selection)
     _write_json(out_dir / "gt_match.json", match_objects(inputs))
+    shutil.rmtree(out_dir / "pictures", ignore_errors=True)
+    if config.pictures and inputs.views:
+        _write_pictures(inputs, choices, out_dir / "pictures")
     return selection
+
+
+def _write_pictures(inputs: GroundingInputs, choices: dict[str, Choice], folder: Path) -> None:
+    by_stem = {view.stem: view for view in inputs.views}
+    for prompt, choice in choices.items():
+        stems = [entry.stem for entry in choice.evidence] or [inputs.views[0].stem]
+        views = [
+            (stem, inputs.picture(by_stem[stem]), inputs.test_ids(by_stem[stem])) for stem in stems
+        ]
+        write_image(folder / mask_file(prompt), prompt_picture(prompt, choice, views))
 
 
 def predict_mask(
@@ -164,29 +223,6 @@ def load_classifier(train_dir: Path) -> IdentityClassifier:
         classifier.weight.copy_(weight)
         classifier.bias.copy_(bias)
     return classifier
-
-
-def _write_masks(
-    inputs: GroundingInputs,
-    choices: dict[str, Choice],
-    classifier: IdentityClassifier,
-    out_dir: Path,
-) -> None:
-    # A mask of an earlier run's prompt must not be scored as this run's.
-    shutil.rmtree(out_dir / "masks", ignore_errors=True)
-    for view in inputs.views:
-        ids = inputs.rendered_ids(view)
-        features = load_features(inputs.render_dir, view.stem)
-        for prompt, choice in choices.items():
-            mask = predict_mask(
-                ids,
-                features,
-                classifier,
-                choice.ids,
-                rule=inputs.config.masks,
-                threshold=inputs.config.probability_threshold,
-            )
-            write_mask(out_dir / "masks" / str(view.test_index) / mask_file(prompt), mask)
 
 
 def _read_render(render_dir: Path) -> dict[str, Any]:

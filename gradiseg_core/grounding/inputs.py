@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,37 +14,54 @@ from numpy.typing import NDArray
 from gradiseg_core.annotations import resize_nearest, true_ids
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.grounding.selection import best_id, count_table
-from gradiseg_core.imaging import read_id_map
+from gradiseg_core.imaging import read_id_map, read_image
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 
 @dataclass(frozen=True)
 class GroundingInputs:
-    """Folders and facts of one trained scene.
+    """Folders and facts of one trained scene, or of one that was tracked in 2D only.
 
     Attributes:
         manifest: The scene; its ``prompts`` are grounded.
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
-        tracking_dir: Consistent IDs of the training views.
-        render_dir: Renderings of the test views.
-        views: Rendered test views, by name; the first is Gaussian Grouping's grounding view.
+        tracking_dir: Consistent IDs of the training views; without renderings of the test views
+            too.
+        render_dir: Renderings of the test views; None where nothing is trained, so that test views
+            have the photographs and the tracked IDs instead.
+        views: Rendered (or tracked) test views, by name; the first is Gaussian Grouping's grounding
+            view.
         num_classes: Classes of F; IDs are below it.
         config: Options of the stage.
+        weights: Checkpoints by the names of ``config.weights()``.
     """
 
     manifest: SceneManifest
     scene_dir: Path
     colmap_dir: Path
     tracking_dir: Path
-    render_dir: Path
+    render_dir: Path | None
     views: list[View]
     num_classes: int
     config: GroundingConfig
+    weights: Mapping[str, Path] = field(default_factory=dict)
 
-    def rendered_ids(self, view: View) -> NDArray[np.int32]:
-        """Read a test view's argmax IDs, [H, W]."""
-        return read_id_map(self.render_dir / "ids" / f"{view.stem}.png")
+    def test_ids(self, view: View) -> NDArray[np.int32]:
+        """Read a test view's IDs, [H, W]: the rendering's argmax, or the tracked ones."""
+        return read_id_map((self.render_dir or self.tracking_dir) / "ids" / f"{view.stem}.png")
+
+    def picture(self, view: View, *, photograph: bool = False) -> NDArray[np.uint8]:
+        """Read a test view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
+
+        Args:
+            view: A test view.
+            photograph: The photograph even where there is a rendering.
+        """
+        if self.render_dir is not None and not photograph:
+            return read_image(self.render_dir / "color" / f"{view.stem}.png")
+        height, width = self.test_ids(view).shape
+        return read_image(self.colmap_dir / "images" / view.name, (width, height))
 
     @cached_property
     def truth_tables(self) -> NDArray[np.int64] | None:

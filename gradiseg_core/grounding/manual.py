@@ -109,7 +109,7 @@ def _from_test(inputs: GroundingInputs, prompt: str) -> Choice:
         if path is None:
             continue
         mask = true_mask(inputs.colmap_dir, view, path)
-        ids = resize_nearest(inputs.rendered_ids(view), mask.shape)
+        ids = resize_nearest(inputs.test_ids(view), mask.shape)
         table = count_table(mask.astype(np.int32), ids, 1, int(ids.max()))[None]
         best, overlap = best_id(table, 1, pooled=True, fragment_share=inputs.config.fragment_share)
         details = {"overlap": overlap, "view": view.stem, "from_test_view": True}

@@ -1,4 +1,4 @@
-"""From regions to IDs: the two overlap rules that backends share.
+"""From regions to IDs: the overlap rules that backends share.
 
 Notation: IDs are compared with regions (annotations, or a text model's mask) through a table
 ``counts[r, i]``: pixels of region r that carry ID i.
@@ -6,11 +6,34 @@ Notation: IDs are compared with regions (annotations, or a text model's mask) th
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a text model found for a prompt in one view; kept for the pictures.
+
+    Attributes:
+        stem: The view.
+        image: [H, W, 3] uint8, the picture that was searched.
+        boxes: [N, 4] x0, y0, x1, y1, px, all that were found, the best first.
+        scores: [N] in 0..1.
+        used: How many of the boxes, from the first on, became masks.
+        text_mask: [H, W], the union of these masks.
+    """
+
+    stem: str
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    used: int
+    text_mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -21,11 +44,13 @@ class Choice:
         ids: Selected IDs, possibly none.
         why: One sentence for the reader of ``selection.json``.
         details: Whatever else helps to judge the choice (scores, overlaps); JSON types only.
+        evidence: What a text model found, view by view; empty for other backends.
     """
 
     ids: list[int]
     why: str
     details: dict[str, Any] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
 
 
 def select_ids(
@@ -44,13 +69,48 @@ def select_ids(
 
     Source: Gaussian Grouping, ``ext/grounded_sam.py``.
     """
+    area, share = overlap_shares(id_map, text_mask)
+    return [int(index) for index in np.flatnonzero((area > 0) & (share > np.float32(threshold)))]
+
+
+def overlap_shares(
+    id_map: NDArray[np.integer], text_mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the area of every ID, [I] px, and the share of it that lies in a mask, [I] in 0..1.
+
+    Args:
+        id_map: [H, W] IDs.
+        text_mask: [H, W].
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
     if id_map.shape != text_mask.shape:
         raise ValueError(f"ID map {id_map.shape} and text mask {text_mask.shape} differ in shape")
     area = np.bincount(id_map.ravel())
     inside = np.bincount(id_map[text_mask.astype(bool)], minlength=len(area))
     # Single precision, as Gaussian Grouping divides: at exactly 0.7 the outcome depends on it.
-    share = inside.astype(np.float32) / np.maximum(area, 1).astype(np.float32)
-    return [int(index) for index in np.flatnonzero((area > 0) & (share > np.float32(threshold)))]
+    share = np.divide(inside, np.maximum(area, 1), dtype=np.float32)
+    return area.astype(np.int64), share
+
+
+def vote_ids(
+    ballots: Sequence[tuple[Collection[int], Collection[int]]], share: float = 0.5
+) -> list[int]:
+    """Return the IDs that enough of the views selected.
+
+    Args:
+        ballots: For each view in which the text was found: the IDs that the view shows, and those
+            of them that it selected.
+        share: An ID is returned where more than this share of the views that show it selected it;
+            with one view that view decides.
+
+    Returns:
+        Sorted IDs.
+    """
+    shown = Counter(index for visible, _ in ballots for index in set(visible))
+    chosen = Counter(index for _, selected in ballots for index in set(selected))
+    return sorted(index for index, count in chosen.items() if count > share * shown[index])
 
 
 def count_table(

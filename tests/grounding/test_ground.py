@@ -177,8 +177,8 @@ def test_mask_rules_by_hand() -> None:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(BackendUnavailableError, match="colour_words, manual"):
-        resolve_backend("groundingdino")
+    with pytest.raises(BackendUnavailableError, match="colour_words, groundingdino, manual"):
+        resolve_backend("clip")
 
 
 def test_missing_inputs(folders: Folders, tmp_path: Path) -> None:
