@@ -1,4 +1,5 @@
-# Requires: rendered encodings and labels; a selection file where the configuration names one.
+# Requires: rendered encodings and labels; a selection file, or the checkpoints of the text model,
+#           where the configuration names them.
 # Makes: <run>/grounding, the IDs that each prompt means, and its predicted masks.
 
 
@@ -10,9 +11,17 @@ rule grounding:
         train=rules.train.output.train,
         render=rules.render.output.render,
         given=given("grounding"),
+        weights=weights_of("grounding"),
         core=core("grounding.py"),
     output:
-        grounding=directory("<run>/grounding"),
+        grounding=report(
+            directory("<run>/grounding"),
+            patterns=["pictures/{prompt}.png"],
+            caption="../report/grounding.rst",
+            category="Prompts",
+            subcategory="{scene}",
+            labels={"variant": "{variant}", "seed": "{seed}", "prompt": "{prompt}"},
+        ),
     log:
         "<run>/logs/grounding.log",
     benchmark:
@@ -21,7 +30,7 @@ rule grounding:
         "../envs/evaluate.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
         runtime=60,
     params:
         config=settings_of("grounding"),

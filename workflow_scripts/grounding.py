@@ -8,6 +8,7 @@ with stage(snakemake):
     from gradiseg_core.config.grounding import GroundingConfig
     from gradiseg_core.grounding import ground
 
+    config = GroundingConfig(**snakemake.params.config)
     ground(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
@@ -15,5 +16,6 @@ with stage(snakemake):
         train_dir=Path(snakemake.input.train),
         render_dir=Path(snakemake.input.render),
         out_dir=Path(snakemake.output.grounding),
-        config=GroundingConfig(**snakemake.params.config),
+        config=config,
+        weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
     )
