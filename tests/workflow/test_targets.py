@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 from pathlib import Path
+
+import pytest
 
 from gradiseg_core.config.checks import RULE_NAMES
 from tests.workflow.conftest import REPOSITORY, Workflow
@@ -115,3 +120,33 @@ def test_the_core_does_not_import_snakemake() -> None:
         if "import snakemake" in path.read_text() or "from snakemake" in path.read_text()
     ]
     assert not guilty
+
+
+def test_sam_brings_its_checkpoint_and_its_environment(
+    workflow: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the scene that asks for it, and for no other; a mere answerer stands in for conda."""
+    shutil.rmtree(workflow.folder / "results")
+    conda = tmp_path / "bin" / "conda"
+    conda.parent.mkdir()
+    answer = {
+        "conda_version": "24.9.1",
+        "conda_prefix": "/none",
+        "platform": "linux-64",
+        "get": {"channel_priority": "strict"},
+    }
+    conda.write_text(
+        f"#!/bin/sh\n[ $1 = --version ] && echo conda 24.9.1 || echo '{json.dumps(answer)}'\n"
+    )
+    conda.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{conda.parent}:{os.environ['PATH']}")
+    for backend, environment in (("sam", "sam"), ("graph", "masks")):
+        mine = f"scenes:\n  mine: {{path: photos, masks: {{backend: {backend}}}}}\n"
+        (workflow.folder / "mine.yaml").write_text(mine)
+        options = ("--configfile", "mine.yaml", "--until", "masks", "--sdm", "conda")
+        done = workflow.snakemake("--dry-run", *options)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        environments = set(re.findall(r"envs/(\w+)\.yaml", output))
+        assert {"sam", "masks"} & environments == {environment}
+        assert ("sam_vit_h.pth" in output) == (backend == "sam")
