@@ -1,4 +1,5 @@
-# Requires: cached renderings and predicted masks; annotations.
+# Requires: cached renderings and predicted masks; annotations; the backbone of LPIPS where the
+#           configuration names it.
 # Makes: <run>/metrics, scores of every view, prompt and object.
 
 
@@ -9,6 +10,8 @@ rule metrics:
         train=rules.train.output.train,
         render=rules.render.output.render,
         grounding=rules.grounding.output.grounding,
+        given=given("metrics"),
+        weights=weights_of("metrics"),
         core=core("metrics.py"),
     output:
         metrics="<run>/metrics/metrics.json",

@@ -8,6 +8,7 @@ with stage(snakemake):
     from gradiseg_core.config.metrics import MetricsConfig
     from gradiseg_core.evaluation import evaluate
 
+    config = MetricsConfig(**snakemake.params.config)
     evaluate(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
@@ -15,5 +16,6 @@ with stage(snakemake):
         render_dir=Path(snakemake.input.render),
         grounding_dir=Path(snakemake.input.grounding),
         out_dir=Path(snakemake.output.metrics).parent,
-        config=MetricsConfig(**snakemake.params.config),
+        config=config,
+        weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from gradiseg_core.config.base import Section, option
@@ -23,11 +24,23 @@ class MetricsConfig(Section):
         source="Gaussian Grouping (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
     )
     lpips: bool = option(
-        True, "Compute LPIPS (VGG) where its weights are on this machine; nothing is downloaded."
+        True, "Compute LPIPS (VGG) in both input ranges where its weights are available."
     )
     lpips_range: Literal["3dgs", "authors"] = option(
         "3dgs",
-        "Input range of LPIPS: 3DGS's script feeds 0..1, the LPIPS authors -1..1; the numbers "
-        "differ.",
+        "Input range of the headline LPIPS: 3DGS's script feeds 0..1, the LPIPS authors -1..1; the "
+        "numbers differ, and both are always recorded.",
         source="3DGS (metrics.py)",
     )
+    lpips_weights: Literal["cache", "download"] | Path = option(
+        "cache",
+        "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache if it "
+        "is there and leaves LPIPS out otherwise, `download` fetches it (0.5 GB), or the path of "
+        "the file.",
+    )
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the backbone of LPIPS where it is not looked up in torch hub's cache."""
+        if not self.lpips or self.lpips_weights == "cache":
+            return {}
+        return {"lpips_vgg": None if self.lpips_weights == "download" else Path(self.lpips_weights)}

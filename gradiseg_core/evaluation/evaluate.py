@@ -6,7 +6,8 @@ import csv
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,15 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.aggregation import MaskScore, aggregate
 from gradiseg_core.evaluation.iou import boundary_iou, iou
-from gradiseg_core.evaluation.photometric import Lpips, psnr, ssim
+from gradiseg_core.evaluation.photometric import Lpips, LpipsRange, psnr, ssim
 from gradiseg_core.imaging import read_id_map, read_image, read_mask
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
+
+LPIPS_RANGES: tuple[LpipsRange, ...] = ("3dgs", "authors")
+#: Scores of images; `lpips` is the one of the two ranges that the configuration names.
+IMAGE_METRICS = ("psnr", "ssim", "lpips", "lpips_3dgs", "lpips_authors")
 
 Predictor = Callable[[View, str], NDArray[np.bool_] | None]
 
@@ -41,6 +46,7 @@ def evaluate(
     grounding_dir: Path,
     out_dir: Path,
     config: MetricsConfig,
+    weights: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Score one trained scene's renderings and masks.
 
@@ -54,6 +60,7 @@ def evaluate(
         grounding_dir: Predicted masks, ``selection.json`` and ``gt_match.json``.
         out_dir: Folder to write.
         config: How to score.
+        weights: Checkpoints by the names of ``config.weights()``.
 
     Returns:
         The contents of ``metrics.json``:
@@ -66,41 +73,110 @@ def evaluate(
         * ``photometric``, ``coverage``, and what was evaluated.
 
     Raises:
-        InputError: If a cached prediction that must exist is missing.
+        InputError: If a cached prediction that must exist is missing, or a checkpoint is unusable.
     """
     manifest = SceneManifest.load(scene_dir)
     render = _read_json(render_dir / "render.json", "render")
-    selection = _read_json(grounding_dir / "selection.json", "grounding")
-    match = _read_json(grounding_dir / "gt_match.json", "grounding")
     rendered = {view["name"] for view in render["views"]}
     views = [view for view in manifest.test_views if view.name in rendered]
-
-    def from_files(view: View, prompt: str) -> NDArray[np.bool_] | None:
-        path = grounding_dir / "masks" / str(view.test_index) / mask_file(prompt)
-        return read_mask(path) if path.is_file() else None
-
-    def from_argmax(view: View, prompt: str) -> NDArray[np.bool_] | None:
-        if prompt not in selection["prompts"] or view.name not in rendered:
-            return None
-        ids = read_id_map(render_dir / "ids" / f"{view.stem}.png")
-        return np.isin(ids, selection["prompts"][prompt]["ids"])
-
-    scores = {
-        "masks": _score_masks(scene_dir, colmap_dir, manifest, rendered, from_files, config),
-        "argmax_masks": _score_masks(
-            scene_dir, colmap_dir, manifest, rendered, from_argmax, config
-        ),
-    }
-    objects = _score_objects(scene_dir, colmap_dir, render_dir, views, match, config)
-    photometric = _score_images(colmap_dir, render_dir, views, config)
-    metrics: dict[str, Any] = {
-        "scene": manifest.name,
-        "source": manifest.source,
+    facts = {
         "variant": render["variant"],
         "seed": render["seed"],
         "train": train_dir.parent.name + "/" + train_dir.name,
         "iterations": render["iterations"],
         "num_gaussians": render["num_gaussians"],
+    }
+    images = _score_images(colmap_dir, render_dir, views, config, weights or {})
+    folders = _Folders(scene_dir, colmap_dir, render_dir / "ids", grounding_dir, out_dir)
+    return _score(manifest, views, folders, facts, images, config)
+
+
+def evaluate_tracks(
+    scene_dir: Path,
+    colmap_dir: Path,
+    tracking_dir: Path,
+    grounding_dir: Path,
+    out_dir: Path,
+    config: MetricsConfig,
+) -> dict[str, Any]:
+    """Score the tracked ID maps of the test views themselves: a method without Gaussians.
+
+    Args:
+        scene_dir: Annotations.
+        colmap_dir: Undistorted photographs.
+        tracking_dir: ID maps of all views, and ``objects.json``.
+        grounding_dir: As for :func:`evaluate`; see :func:`grounding.tracks_2d.ground_tracks`.
+        out_dir: Folder to write.
+        config: How to score; nothing is rendered, so that the options of LPIPS do not matter.
+
+    Returns:
+        As :func:`evaluate`; the variant is the tracker's name with ``_2d``, and there are no scores
+        of images and no Gaussians.
+
+    Raises:
+        InputError: If a cached prediction that must exist is missing.
+    """
+    manifest = SceneManifest.load(scene_dir)
+    tracker = _read_json(tracking_dir / "objects.json", "tracking_2d")["backend"]
+    ids_dir = tracking_dir / "ids"
+    views = [view for view in manifest.test_views if (ids_dir / f"{view.stem}.png").is_file()]
+    facts = {
+        "variant": f"{tracker}_2d",
+        "seed": 0,
+        "train": None,
+        "iterations": 0,
+        "num_gaussians": None,
+    }
+    why = "a method in 2D renders no images"
+    images: dict[str, Any] = dict.fromkeys(IMAGE_METRICS)
+    images |= {"lpips_about": {"available": False, "why": why}, "views": {}}
+    folders = _Folders(scene_dir, colmap_dir, ids_dir, grounding_dir, out_dir)
+    return _score(manifest, views, folders, facts, images, config)
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """Where the predictions of a run lie; ``ids`` holds the ID maps of its test views."""
+
+    scene: Path
+    colmap: Path
+    ids: Path
+    grounding: Path
+    out: Path
+
+
+def _score(
+    manifest: SceneManifest,
+    views: list[View],
+    folders: _Folders,
+    facts: dict[str, Any],
+    photometric: dict[str, Any],
+    config: MetricsConfig,
+) -> dict[str, Any]:
+    """Score masks and labels of the views that have predictions, and write the files."""
+    selection = _read_json(folders.grounding / "selection.json", "grounding")
+    match = _read_json(folders.grounding / "gt_match.json", "grounding")
+    predicted = {view.name for view in views}
+
+    def from_files(view: View, prompt: str) -> NDArray[np.bool_] | None:
+        path = folders.grounding / "masks" / str(view.test_index) / mask_file(prompt)
+        return read_mask(path) if path.is_file() else None
+
+    def from_argmax(view: View, prompt: str) -> NDArray[np.bool_] | None:
+        if prompt not in selection["prompts"] or view.name not in predicted:
+            return None
+        ids = read_id_map(folders.ids / f"{view.stem}.png")
+        return np.isin(ids, selection["prompts"][prompt]["ids"])
+
+    scores = {
+        kind: _score_masks(folders.scene, folders.colmap, manifest, predicted, predict, config)
+        for kind, predict in (("masks", from_files), ("argmax_masks", from_argmax))
+    }
+    objects = _score_objects(folders.scene, folders.colmap, folders.ids, views, match, config)
+    metrics: dict[str, Any] = {
+        "scene": manifest.name,
+        "source": manifest.source,
+        **facts,
         "grounding": selection["backend"],
         "mask_rule": selection["masks"],
         "aggregation": config.aggregation,
@@ -109,21 +185,20 @@ def evaluate(
         metrics[kind] = {mode: aggregate(entries, mode) for mode in ("gg", "strict")}
     metrics["objects"] = objects
     metrics["photometric"] = photometric
-    metrics["coverage"] = _coverage(manifest, rendered, scores["masks"], grounding_dir)
+    metrics["coverage"] = _coverage(manifest, predicted, scores["masks"], folders.grounding)
     headline = metrics["masks"][config.aggregation]
     metrics["summary"] = {
         "miou": headline["miou"],
         "mbiou": headline["mbiou"],
         "object_miou": objects["miou"] if objects["available"] else None,
         "object_mbiou": objects["mbiou"] if objects["available"] else None,
-        "psnr": photometric["psnr"],
-        "ssim": photometric["ssim"],
-        "lpips": photometric["lpips"],
+        **{key: photometric[key] for key in IMAGE_METRICS},
     }
-    out_dir.mkdir(parents=True, exist_ok=True)
+    folders.out.mkdir(parents=True, exist_ok=True)
     metrics = _json_ready(metrics)
-    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-    _write_csv(out_dir / "per_view.csv", scores, objects, photometric)
+    text = json.dumps(metrics, indent=1, allow_nan=False)
+    (folders.out / "metrics.json").write_text(text + "\n")
+    _write_csv(folders.out / "per_view.csv", scores, objects, photometric)
     logger.info("%s: %s", manifest.name, metrics["summary"])
     return metrics
 
@@ -168,7 +243,7 @@ def _score_masks(
 def _score_objects(
     scene_dir: Path,
     colmap_dir: Path,
-    render_dir: Path,
+    ids_dir: Path,
     views: list[View],
     match: dict[str, Any],
     config: MetricsConfig,
@@ -185,7 +260,7 @@ def _score_objects(
         truth = true_ids(scene_dir, colmap_dir, view)
         if truth is None:
             continue
-        labels = read_id_map(render_dir / "ids" / f"{view.stem}.png")
+        labels = read_id_map(ids_dir / f"{view.stem}.png")
         sizes = {
             "": (resize_nearest(labels, truth.shape), truth),
             "render_": (labels, resize_nearest(truth, labels.shape)),
@@ -217,9 +292,13 @@ def _score_objects(
 
 
 def _score_images(
-    colmap_dir: Path, render_dir: Path, views: list[View], config: MetricsConfig
+    colmap_dir: Path,
+    render_dir: Path,
+    views: list[View],
+    config: MetricsConfig,
+    weights: Mapping[str, Path],
 ) -> dict[str, Any]:
-    lpips = Lpips(config.lpips_range) if config.lpips else None
+    lpips = Lpips(weights.get("lpips_vgg")) if config.lpips else None
     about = (
         lpips.describe() if lpips else {"available": False, "why": "switched off (lpips: false)"}
     )
@@ -233,13 +312,16 @@ def _score_images(
             "psnr": psnr(rendered, photo),
             "ssim": ssim(rendered, photo),
         }
-        entry["lpips"] = lpips(rendered, photo) if lpips and about["available"] else None
+        for value_range in LPIPS_RANGES:
+            score = lpips(rendered, photo, value_range) if lpips and about["available"] else None
+            entry[f"lpips_{value_range}"] = score
+        entry["lpips"] = entry[f"lpips_{config.lpips_range}"]
         per_view[view.stem] = entry
     result: dict[str, Any] = {}
-    for key in ("psnr", "ssim", "lpips"):
+    for key in IMAGE_METRICS:
         values = [entry[key] for entry in per_view.values()]
         result[key] = None if None in values else float(np.mean(np.asarray(values, dtype=float)))
-    return {**result, "lpips_about": about, "views": per_view}
+    return {**result, "lpips_range": config.lpips_range, "lpips_about": about, "views": per_view}
 
 
 def _coverage(

@@ -7,8 +7,8 @@ Definitions are those of 3DGS's ``metrics.py``, which the paper's Table 3 follow
 * SSIM with an 11 x 11 Gaussian window of sigma 1.5 and zeros around the image, averaged over all of
   it. torchmetrics reflects the image at its border instead (and older versions leave the border out
   of the mean), so the two agree where the window lies inside the image;
-* LPIPS (VGG) on images in 0..1. Its authors define it on -1..1: both ranges are offered, and the
-  result names its range.
+* LPIPS (VGG) on images in 0..1. Its authors define it on -1..1, and the numbers differ: both are
+  computed, and the configuration says which is the headline.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gradiseg_core.errors import InputError
+
 VGG_WEIGHTS = "vgg16-397923af.pth"
 """torchvision's file name of VGG-16's ImageNet weights in torch hub's cache."""
+
+LpipsRange = Literal["3dgs", "authors"]
 
 
 def psnr(rendered: NDArray[np.floating], target: NDArray[np.floating]) -> float:
@@ -50,41 +54,54 @@ def ssim(rendered: NDArray[np.floating], target: NDArray[np.floating]) -> float:
 class Lpips:
     """LPIPS with VGG-16, or the reason why it is not available.
 
-    Nothing is ever downloaded: the metric needs VGG-16's ImageNet weights in torch hub's cache and
-    one of the packages ``torchmetrics`` and ``lpips``, which bring the linear layers.
+    The calibration comes with the package ``lpips``, the network's ImageNet weights are a file.
+    Nothing is downloaded here.
+
+    Args:
+        weights: torchvision's file of VGG-16; None looks into torch hub's cache.
 
     Attributes:
         why: None when available, else what is missing and how to get it.
+
+    Raises:
+        InputError: If a file that was given is missing or holds other weights.
     """
 
-    def __init__(self, value_range: Literal["3dgs", "authors"] = "3dgs") -> None:
-        self.value_range = value_range
+    def __init__(self, weights: Path | None = None) -> None:
         self.why: str | None = None
         self._metric: Any = None
-        weights = Path(torch.hub.get_dir()) / "checkpoints" / VGG_WEIGHTS
-        if not weights.is_file():
+        path = weights or Path(torch.hub.get_dir()) / "checkpoints" / VGG_WEIGHTS
+        if weights is not None and not path.is_file():
+            raise InputError(f"metrics.lpips_weights: no file {path}")
+        if not path.is_file():
             self.why = (
                 f"VGG-16 weights ({VGG_WEIGHTS}) are not in torch hub's cache, and nothing is "
-                "downloaded; torchvision.models.vgg16(weights='IMAGENET1K_V1') puts them there"
+                "downloaded unless metrics.lpips_weights says so: set it to `download`, or to the "
+                "path of that file"
             )
             return
         try:
-            from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-
-            self._metric = LearnedPerceptualImagePatchSimilarity(net_type="vgg", normalize=False)
-        except (ImportError, ModuleNotFoundError) as torchmetrics_error:
-            try:
-                import lpips
-
-                self._metric = lpips.LPIPS(net="vgg", verbose=False)
-            except ImportError:
-                self.why = f"neither torchmetrics ({torchmetrics_error}) nor lpips is installed"
-                return
-        self._metric.eval()
+            import lpips
+        except ImportError as error:
+            self.why = f"the package lpips is not installed ({error})"
+            return
+        metric = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+        _load_vgg(metric.net, path)
+        self._metric = metric.eval()
 
     @torch.no_grad()
-    def __call__(self, rendered: NDArray[np.floating], target: NDArray[np.floating]) -> float:
+    def __call__(
+        self,
+        rendered: NDArray[np.floating],
+        target: NDArray[np.floating],
+        value_range: LpipsRange = "3dgs",
+    ) -> float:
         """Return LPIPS of images [H, W, 3] in 0..1.
+
+        Args:
+            rendered: The rendering.
+            target: The photograph.
+            value_range: ``3dgs`` hands the images over as they are, ``authors`` in -1..1.
 
         Raises:
             RuntimeError: If the metric is not available.
@@ -96,15 +113,39 @@ class Lpips:
         for image in (rendered, target):
             tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
             tensor = tensor.permute(2, 0, 1)[None]
-            images.append(tensor if self.value_range == "3dgs" else 2.0 * tensor - 1.0)
+            images.append(tensor if value_range == "3dgs" else 2.0 * tensor - 1.0)
         return float(self._metric(*images))
 
     def describe(self) -> dict[str, Any]:
-        """Return ``available`` and why not, or the network and the input range."""
+        """Return ``available`` and why not, or the network and the input ranges."""
         if self.why is not None:
             return {"available": False, "why": self.why}
-        low = "0..1 (as 3DGS)" if self.value_range == "3dgs" else "-1..1 (as the LPIPS authors)"
-        return {"available": True, "network": "VGG-16", "input_range": low}
+        return {
+            "available": True,
+            "network": "VGG-16",
+            "input_ranges": {
+                "lpips_3dgs": "0..1 (as 3DGS)",
+                "lpips_authors": "-1..1 (as the LPIPS authors)",
+            },
+        }
+
+
+def _load_vgg(network: torch.nn.Module, path: Path) -> None:
+    """Fill LPIPS's network, whose layers keep torchvision's numbers, from torchvision's file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(
+            {
+                name: state["features." + name.partition(".")[2]]
+                for name in network.state_dict()  # sliceK.N.weight is features.N.weight
+            }
+        )
+    except Exception as error:  # a damaged file raises whatever its bytes happen to trigger
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{path} cannot be read as torchvision's VGG-16 ({type(error).__name__}: {reason}); "
+            f"it must be {VGG_WEIGHTS}"
+        ) from error
 
 
 def _check(rendered: NDArray, target: NDArray) -> None:

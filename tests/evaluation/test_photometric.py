@@ -13,6 +13,8 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.photometric import VGG_WEIGHTS, Lpips, psnr, ssim
 from gradiseg_core.losses import photometric
 
@@ -79,11 +81,55 @@ def test_lpips_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.iterdir()) == []  # nothing was downloaded
 
 
-def test_lpips_with_weights() -> None:
-    metric = Lpips("authors")
-    if metric.why is not None:
-        pytest.skip(metric.why)
-    image = np.random.default_rng(0).uniform(0, 1, (64, 64, 3)).astype(np.float32)
-    assert metric(image, image) == pytest.approx(0.0, abs=1e-6)
-    assert metric(image, 1.0 - image) > 0.1
-    assert metric(image, 1.0 - image) != Lpips("3dgs")(image, 1.0 - image)
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the form of torchvision's file, without its classifier."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    torch.manual_seed(5)
+    layers = make_layers(cfgs["D"]).state_dict()
+    path = tmp_path_factory.mktemp("hub") / "checkpoints" / VGG_WEIGHTS
+    path.parent.mkdir()
+    torch.save({f"features.{name}": value for name, value in layers.items()}, path)
+    return path
+
+
+def test_lpips_in_both_ranges_against_torchmetrics(
+    vgg: Path, pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchmetrics.functional.image import lpips as theirs
+
+    reference = theirs._LPIPS(pretrained=True, net="vgg", pnet_rand=True, eval_mode=True)
+    state = torch.load(vgg, weights_only=True)
+    own = reference.net.state_dict()
+    reference.net.load_state_dict({key: state["features." + key.split(".", 1)[1]] for key in own})
+    metric = Lpips(vgg)
+    assert metric.describe()["available"] is True
+    noisy, image = (nchw(array) for array in pair)
+    with torch.no_grad():
+        plain = float(reference(noisy, image))
+        signed = float(reference(2 * noisy - 1, 2 * image - 1))
+    assert plain != pytest.approx(signed, rel=1e-3)
+    assert metric(*pair) == pytest.approx(plain, rel=1e-4)
+    assert metric(*pair, "authors") == pytest.approx(signed, rel=1e-4)
+    assert metric(pair[0], pair[0]) == 0.0
+    # The same file where torch hub would have put it.
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(vgg.parents[1]))
+    assert Lpips()(*pair) == metric(*pair)
+
+
+def test_lpips_weights_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file"):
+        Lpips(tmp_path / "none.pth")
+    wrong = tmp_path / "wrong.pth"
+    torch.save({"features.0.weight": torch.zeros(1)}, wrong)
+    with pytest.raises(InputError, match=VGG_WEIGHTS):
+        Lpips(wrong)
+
+
+def test_configuration_of_the_backbone(tmp_path: Path) -> None:
+    assert MetricsConfig().weights() == {}
+    assert MetricsConfig(lpips_weights="download").weights() == {"lpips_vgg": None}
+    assert MetricsConfig(lpips_weights="download", lpips=False).weights() == {}
+    mine = str(tmp_path / "mine.pth")
+    assert MetricsConfig(lpips_weights=mine).weights() == {"lpips_vgg": tmp_path / "mine.pth"}
