@@ -60,16 +60,19 @@ def weights_of(stage):
 
 
 def by_backend(stage, *, default, **special):
-    """Function of the wildcards: the value of the scene's backend, such as its environment."""
+    """Function of the wildcards: the value of the scene's backend, such as its environment.
+
+    What follows a `+` (`deva+sfm`) is no backend of its own.
+    """
     return lambda wildcards: special.get(
-        SETTINGS.section(wildcards.scene, stage).backend, default
+        SETTINGS.section(wildcards.scene, stage).backend.partition("+")[0], default
     )
 
 
 def masks_of(w):
-    """Input function: the segments, unless the object IDs are given and nobody needs them."""
+    """Input function: the segments, unless nobody needs them, as where object IDs are given."""
     tracking = SETTINGS.section(w.scene, "tracking")
-    return [] if tracking.backend == "precomputed" else f"<results>/{w.scene}/masks"
+    return f"<results>/{w.scene}/masks" if tracking.needs_masks else []
 
 
 def work(name):

@@ -1,4 +1,5 @@
-# Requires: segments of each view, cameras and SfM tracks.
+# Requires: cameras and SfM tracks; segments of each view, given IDs or checkpoints, as the backend
+#           needs them.
 # Makes: <results>/{scene}/tracking, ID maps in which an object has one ID in all views;
 #        <results>/{scene}/association, its score where the scene has exact IDs.
 
@@ -9,6 +10,7 @@ rule tracking:
         colmap=rules.colmap.output.colmap,
         masks=masks_of,
         given=given("tracking"),
+        weights=weights_of("tracking"),
         core=core("tracking.py"),
     output:
         tracking=report(
@@ -23,11 +25,11 @@ rule tracking:
     benchmark:
         "<results>/{scene}/benchmarks/tracking.tsv"
     conda:
-        "../envs/masks.yaml"
+        by_backend("tracking", default="../envs/masks.yaml", deva="../envs/deva.yaml")
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=by_backend("tracking", default=4000, deva=32000),
+        runtime=by_backend("tracking", default=120, deva=1440),
     params:
         config=settings_of("tracking"),
         max_ids=lambda w: SETTINGS.num_classes(w.scene),

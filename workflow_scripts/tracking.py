@@ -8,13 +8,16 @@ with stage(snakemake):
     from gradiseg_core.config.tracking import TrackingConfig
     from gradiseg_core.tracking import associate
 
+    config = TrackingConfig(**snakemake.params.config)
     associate(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
         masks_dir=Path(snakemake.input.masks) if snakemake.input.masks else None,
         out_dir=Path(snakemake.output.tracking),
-        config=TrackingConfig(**snakemake.params.config),
+        config=config,
         max_ids=snakemake.params.max_ids,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        split=snakemake.params.get("split", "train"),
+        weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
     )

@@ -83,6 +83,25 @@ class Observations:
     direct: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Links:
+    """What a tracker says: groups of masks that it gave one ID, as parallel arrays of length n.
+
+    A group is evidence of the same kind as a point that all of its masks see, without a place.
+
+    Attributes:
+        group: [n] int64, 0..count-1.
+        mask: [n] int64, 0..M-1.
+        weight: [n] float64 > 0, in points.
+        count: Number of groups.
+    """
+
+    group: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    count: int
+
+
 def number_masks(views: list[View]) -> Masks:
     """Number the masks of all views by their form, so that the given IDs do not matter.
 

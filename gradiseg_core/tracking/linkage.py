@@ -28,13 +28,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gradiseg_core.tracking.evidence import Masks, Observations
+from gradiseg_core.tracking.evidence import Links, Masks, Observations
 
 
 def mask_histograms(
-    masks: Masks, observations: Observations, num_points: int, num_views: int
+    masks: Masks,
+    observations: Observations,
+    num_points: int,
+    num_views: int,
+    links: Links | None = None,
 ) -> tuple[sparse.csr_array, NDArray[np.float64]]:
     """Count where each mask's points are seen.
+
+    Args:
+        masks: M masks.
+        observations: All observations.
+        num_points: P.
+        num_views: V.
+        links: Each counts, between two of its masks, as much as ``weight`` shared points.
 
     Returns:
         n: [M, M] sparse; n[m, k] = sum over points p of w(p, m) w(p, k).
@@ -45,6 +56,11 @@ def mask_histograms(
         (observations.weight[real], (observations.mask[real], observations.point[real])),
         shape=(len(masks), num_points),
     )
+    if links is not None:
+        linked = sparse.csr_array(
+            (np.sqrt(links.weight), (links.mask, links.group)), shape=(len(masks), links.count)
+        )
+        weights = sparse.hstack([weights, linked], format="csr")
     shared = (weights @ weights.T).tocsr()
     shared.sort_indices()
     in_view = sparse.csr_array(

@@ -11,6 +11,7 @@ from scipy import ndimage, sparse
 from gradiseg_core.config.tracking import SfmTrackingConfig
 from gradiseg_core.tracking.evidence import (
     NO_MASK,
+    Links,
     Masks,
     Observations,
     View,
@@ -49,6 +50,7 @@ def vote(
     num_points: int,
     cluster: NDArray[np.int64],
     outline_votes: sparse.csr_array | None = None,
+    links: Links | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Let points take the cluster of most of their masks, and masks that of most of their points.
 
@@ -61,17 +63,24 @@ def vote(
         num_points: P.
         cluster: [M] starting clusters 0..C-1.
         outline_votes: [M, C] further votes of each mask, in points.
+        links: Each of these votes as one point of its weight.
 
     Returns:
         cluster: [M]; masks without any evidence keep theirs.
         point_label: [P]; -1 for points that no mask holds.
         confidence: [P] in 0..1.
     """
-    real = seen.mask >= 0
+    real = (seen.mask >= 0) & (seen.weight > 0)  # a point of no weight anywhere has no label
     weight, point, mask = seen.weight[real], seen.point[real], seen.mask[real]
+    voters = num_points
+    if links is not None:
+        weight = np.append(weight, links.weight)
+        point = np.append(point, num_points + links.group)
+        mask = np.append(mask, links.mask)
+        voters += links.count
     count = int(cluster.max()) + 1 if outline_votes is None else outline_votes.shape[1]
     for _ in range(MAX_VOTES):
-        votes = sparse.csr_array((weight, (point, cluster[mask])), shape=(num_points, count))
+        votes = sparse.csr_array((weight, (point, cluster[mask])), shape=(voters, count))
         label, most, total = _row_best(votes)
         confidence = most / np.maximum(total, 1e-12)
         mass = sparse.csr_array(
@@ -82,7 +91,7 @@ def vote(
         if np.array_equal(new, cluster):
             break
         cluster = new
-    return cluster, label, confidence
+    return cluster, label[:num_points], confidence[:num_points]
 
 
 def _row_best(
@@ -110,6 +119,7 @@ def refine(
     cluster: NDArray[np.int64],
     config: SfmTrackingConfig,
     boundary_px: float,
+    links: Links | None = None,
 ) -> tuple[list[NDArray[np.int32]], dict]:
     """Turn linked masks into label maps.
 
@@ -121,14 +131,15 @@ def refine(
         cluster: [M] from `linkage.link`.
         config: Options.
         boundary_px: Width of unsure boundaries, px.
+        links: What a tracker says; see `evidence.Links`.
 
     Returns:
         Per view [H, W] int32 labels (0 = none), and counts for objects.json.
     """
-    cluster, _, _ = vote(masks, seen, len(xyz), cluster)
+    cluster, _, _ = vote(masks, seen, len(xyz), cluster, links=links)
     cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
     count = int(cluster.max()) + 1
-    cluster, label, confidence = vote(masks, seen, len(xyz), cluster)
+    cluster, label, confidence = vote(masks, seen, len(xyz), cluster, links=links)
     front = known_depth(views, masks, seen, xyz, coarse_stride(views))
     for _ in range(ROUNDS):
         drawn = outlines(
@@ -148,7 +159,7 @@ def refine(
         voting = replace(seen, weight=np.where(hidden, 0.0, seen.weight))
         before = cluster
         cluster, label, confidence = vote(
-            masks, voting, len(xyz), cluster, sparse.csr_array(OUTLINE_POINTS * cover)
+            masks, voting, len(xyz), cluster, sparse.csr_array(OUTLINE_POINTS * cover), links
         )
         if np.array_equal(before, cluster):
             break

@@ -7,6 +7,7 @@ points and masks vote, divides masks that cover several objects and fills pixels
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,28 +51,51 @@ def load_views(
     Raises:
         InputError: If a mask map is missing or does not have its view's size.
     """
+    return views_with(
+        colmap_dir, {stem: read_id_map(masks_dir / f"{stem}.png") for stem in stems}, masks_dir
+    )
+
+
+def views_with(
+    colmap_dir: Path, segments: Mapping[str, NDArray], masks_dir: Path | None = None
+) -> tuple[list[evidence.View], NDArray[np.float64]]:
+    """Read cameras and tracks of the views that have segments.
+
+    Args:
+        colmap_dir: Output folder of stage `colmap`.
+        segments: By stem, [H, W] segments or IDs in the undistorted view; 0 = none.
+        masks_dir: Where they were read from, for messages.
+
+    Returns:
+        The views sorted by name, and the points [P, 3].
+
+    Raises:
+        InputError: If a map does not have its view's size.
+    """
     from gradiseg_core.sfm.model import load_cameras, load_observations, load_points
 
     cameras = {camera.stem: camera for camera in load_cameras(colmap_dir).values()}
     xyz, _ = load_points(colmap_dir)
     observed = load_observations(colmap_dir).views
     views = []
-    for stem in sorted(stems):
-        camera = cameras[stem]
-        path = masks_dir / f"{stem}.png"
-        segments = read_id_map(path)
-        if segments.shape != (camera.height, camera.width):
+    for stem in sorted(segments):
+        camera, ids = cameras[stem], segments[stem]
+        if ids.shape != (camera.height, camera.width):
+            what, stage = (f"{masks_dir / stem}.png", "masks") if masks_dir else (stem, "tracking")
             raise InputError(
-                f"{path} is {segments.shape[1]} x {segments.shape[0]} px, its undistorted view is "
-                f"{camera.width} x {camera.height} px; rerun stage `masks`"
+                f"{what} is {ids.shape[1]} x {ids.shape[0]} px, its undistorted view is "
+                f"{camera.width} x {camera.height} px; rerun stage `{stage}`"
             )
         xy, points = observed[camera.name]
-        views.append(evidence.View(camera, segments, xy, points))
+        views.append(evidence.View(camera, ids, xy, points))
     return views, xyz
 
 
 def solve(
-    views: list[evidence.View], xyz: NDArray[np.float64], config: SfmTrackingConfig
+    views: list[evidence.View],
+    xyz: NDArray[np.float64],
+    config: SfmTrackingConfig,
+    link: Callable[[list[evidence.View], evidence.Masks], evidence.Links] | None = None,
 ) -> Association:
     """Associate the masks of all views.
 
@@ -80,6 +104,8 @@ def solve(
         xyz: [P, 3] points, world units.
         config: Options; `join: auto` is for the caller to decide, who knows whose masks these
             are, and joins nothing here.
+        link: Gives further evidence about the masks of the sorted views: a tracker's IDs
+            (see `repair`). Without it the segments' IDs mean nothing beyond their view.
 
     Raises:
         InputError: If no view has a mask, or no mask sees a point.
@@ -104,11 +130,12 @@ def solve(
             "no SfM point falls into any mask: masks and cameras do not belong together, or the "
             "reconstruction is empty; check stages `colmap` and `masks`"
         )
-    shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views))
+    links = None if link is None else link(views, masks)
+    shared, n_view = linkage.mask_histograms(masks, seen, len(xyz), len(views), links)
     cluster = linkage.link(shared, n_view, threshold=config.link_threshold, prior=LINK_PRIOR)
     linked = int(cluster.max()) + 1
     if config.join == "always":
-        cluster, _, _ = refine.vote(masks, seen, len(xyz), cluster)
+        cluster, _, _ = refine.vote(masks, seen, len(xyz), cluster, links=links)
         cluster = joining.join(
             masks,
             np.unique(cluster, return_inverse=True)[1].astype(np.int64),
@@ -116,7 +143,7 @@ def solve(
             prior=JOIN_PRIOR * float(np.hypot(height, width)),
             min_views=max(2, config.min_views),
         )
-    labels, details = refine.refine(views, masks, seen, xyz, cluster, config, boundary_px)
+    labels, details = refine.refine(views, masks, seen, xyz, cluster, config, boundary_px, links)
     maps = {view.camera.stem: ids for view, ids in zip(views, labels, strict=True)}
     details = {
         "masks": len(masks),

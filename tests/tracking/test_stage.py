@@ -119,8 +119,8 @@ def test_given_maps_are_checked(folders, tmp_path):
 
 
 def test_unknown_backend_names_the_known_ones():
-    with pytest.raises(BackendUnavailableError, match="sfm, precomputed"):
-        get_backend("deva")
+    with pytest.raises(BackendUnavailableError, match="sfm, precomputed, deva"):
+        get_backend("tracker")
 
 
 def test_renumbering_is_dense_by_area():
@@ -163,8 +163,13 @@ def test_track_consistency_by_hand():
     assert result["unlabelled"] == pytest.approx(2 / 8)
     assert result["tracks"] == 3
     assert result["objects"][1] == {
-        "tracks": 2, "views_seen": 2, "persistence": 1.0, "switches": 0
+        "tracks": 2, "views_seen": 2, "persistence": 1.0, "switches": 0, "switched": []
     }  # fmt: skip
+    assert result["views"] == {
+        "a": {"observations": 3, "agrees": 1.0},
+        "b": {"observations": 3, "agrees": pytest.approx(2 / 3)},
+    }
+    assert result["alike"] == []  # one common track is fewer than MIN_ALIKE
 
 
 def test_track_consistency_sees_a_switch():
@@ -174,8 +179,64 @@ def test_track_consistency_sees_a_switch():
     result = track_consistency(maps, seen, 2)
     assert result["id_consistency"] == pytest.approx(4 / 6)
     assert result["objects"][3]["switches"] == 1
+    assert result["objects"][3]["switched"] == [["c", 4]]
+    assert result["alike"] == []
     assert result["objects"][3]["persistence"] == pytest.approx(2 / 3)
     assert track_consistency(maps, {}, 2)["id_consistency"] is None
+
+
+def test_track_consistency_pairs_the_fragments_of_one_object():
+    at = np.array([[x + 0.5, 0.5] for x in range(4)])
+    seen = {stem: (at, np.arange(4)) for stem in "abcd"}
+    # Points 0..2 are ID 1 in two views and ID 5 in the others; point 3 is ID 2 everywhere.
+    maps = {stem: np.array([[5, 5, 5, 2] if stem > "b" else [1, 1, 1, 2]]) for stem in "abcd"}
+    (pair,) = track_consistency(maps, seen, 4)["alike"]
+    assert pair == {"ids": [1, 5], "tracks": 3, "share": 1.0, "together": 0}
+
+
+def test_the_report_says_what_is_wrong_and_the_log_warns(folders, tmp_path, caplog):
+    blobs, scene_dir, colmap_dir, _ = folders
+    for index, (view, exact) in enumerate(zip(blobs.views, blobs.exact, strict=True)):
+        # From the fifth view on, object 1 is called 9; in the third, objects 2 and 3 are swapped.
+        rename = np.array([0, 9 if index >= 4 else 1, *((3, 2) if index == 2 else (2, 3)), 4, 5])
+        write_id_map(tmp_path / "given" / f"{view.camera.stem}.png", rename[exact])
+    options = {"folder": tmp_path / "given", "keep_ids": True}
+    config = TrackingConfig(backend="precomputed", precomputed=options)
+    summary = associate(scene_dir, colmap_dir, None, tmp_path / "bad", config, **RUN)
+    text = (tmp_path / "bad" / "report.md").read_text()
+    assert "| 1 and 9 |" in text
+    assert "| view_02 |" in text
+    by_id = {entry["id"]: entry for entry in summary["objects"]}
+    assert by_id[3]["switched"] == [["view_02", 2]]
+    assert "view_02: 2" in text
+    assert summary["repair"] is None
+    assert "## Repair" not in text
+    good = TrackingConfig(backend="precomputed", repair="sfm", precomputed=options)
+    caplog.clear()
+    summary = associate(scene_dir, colmap_dir, None, tmp_path / "good", good, **RUN)
+    assert summary["repair"]["id_consistency_before"] < 0.95
+    assert summary["repair"]["id_consistency_after"] == summary["id_consistency"] > 0.995
+    assert [entry["id"] for entry in summary["objects"]] == [1, 2, 3, 4, 5]  # names survive
+    assert np.array_equal(read_id_map(tmp_path / "good" / "ids" / "view_02.png"), blobs.exact[2])
+    text = (tmp_path / "good" / "report.md").read_text()
+    assert "6 IDs became 5, 0 of them new" in text
+    assert "Every object that can be judged keeps its ID" in text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_low_consistency_warns(folders, tmp_path, caplog):
+    blobs, scene_dir, colmap_dir, _ = folders
+    rng = np.random.default_rng(0)
+    for view, exact in zip(blobs.views, blobs.exact, strict=True):
+        write_id_map(
+            tmp_path / "given" / f"{view.camera.stem}.png", (1 + rng.permutation(6))[exact]
+        )
+    config = TrackingConfig(backend="precomputed", precomputed={"folder": tmp_path / "given"})
+    associate(scene_dir, colmap_dir, None, tmp_path / "out", config, **RUN)
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "before training" in warning.message
+    assert "report.md" in warning.message
+    assert "contact_sheet.png` before training" in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(("made_by", "join"), [("graph", "always"), ("precomputed", "never")])

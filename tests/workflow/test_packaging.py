@@ -75,6 +75,15 @@ def test_environments_pin_the_versions_of_the_lock(name: str) -> None:
         assert locked[package] == version, f"envs/{name}.yaml: {package}"
 
 
+def test_deva_is_installed_at_the_commit_that_the_backend_names() -> None:
+    from gradiseg_core.tracking.deva_package import COMMIT, INSTALL
+
+    script = (REPOSITORY / "envs" / "deva.post-deploy.sh").read_text()
+    assert f"commit={COMMIT}\n" in script
+    (address,) = re.findall(r"deva @ (git\+https://[^@]+)@", INSTALL)
+    assert f'"deva @ {address}@${{commit}}"' in script
+
+
 def test_the_locks_agree_and_name_no_index() -> None:
     run, develop = pins("requirements.lock"), pins("requirements-dev.lock")
     assert run.items() <= develop.items()

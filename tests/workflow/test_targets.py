@@ -69,6 +69,23 @@ def test_given_ids_need_no_segmentation(workflow: Workflow) -> None:
     assert planned["association"] == 1  # the demo has exact IDs
 
 
+def test_deva_takes_what_it_needs(workflow: Workflow) -> None:
+    for name in ("deva.pth", "sam.pth"):
+        (workflow.folder / name).touch()
+    chosen = "{backend: deva+sfm, deva: {checkpoint: deva.pth, sam: {checkpoint: sam.pth}%s}}\n"
+    workflow.append("config.yaml", "tracking: " + chosen % "")
+    shutil.rmtree(workflow.folder / "results")
+    planned = workflow.planned("beta-2")
+    assert planned["tracking"] == 1
+    assert "masks" not in planned  # SAM is asked by DEVA
+    text = (workflow.folder / "config.yaml").read_text()
+    masks = text.replace(chosen % "", chosen % ", detections: masks")
+    (workflow.folder / "config.yaml").write_text(masks)
+    planned = workflow.planned("beta-2")
+    assert planned["masks"] == 1
+    assert "checkpoint" not in planned
+
+
 def test_a_wrong_configuration_stops_before_any_job(workflow: Workflow) -> None:
     workflow.append("config.yaml", "trian: {iterations: 5}\n")
     done = workflow.snakemake("--cores", "1")
