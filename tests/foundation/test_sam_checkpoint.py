@@ -50,7 +50,7 @@ def test_nothing_is_run_while_a_checkpoint_is_read(tiny, tmp_path):
     torch.save({"a": torch.ones(1), "b": _Runs(trace)}, tmp_path / "hostile.pth")
     with pytest.raises(InputError, match=r"hostile\.pth cannot be read.*plain tensors"):
         sam.load_sam("vit_b", tmp_path / "hostile.pth", CPU, key="masks.sam")
-    (tmp_path / "old.pth").write_bytes(pickle.dumps(_Runs(trace)))
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(_Runs(trace), protocol=2))
     with pytest.raises(InputError, match=r"old\.pth cannot be read"):
         sam.load_sam("vit_b", tmp_path / "old.pth", CPU, key="masks.sam")
     assert not trace.exists()
