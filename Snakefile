@@ -39,6 +39,7 @@ include: "rules/train.smk"
 include: "rules/render.smk"
 include: "rules/grounding.smk"
 include: "rules/metrics.smk"
+include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
 

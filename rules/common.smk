@@ -75,6 +75,12 @@ def masks_of(w):
     return f"<results>/{w.scene}/masks" if tracking.needs_masks else []
 
 
+def masks_of_all_views(w):
+    """Input function: likewise for the method in 2D, whose tracker sees the test views as well."""
+    tracking = SETTINGS.section(w.scene, "tracking_2d")
+    return f"<results>/{w.scene}/tracks_2d/masks" if tracking.needs_masks else []
+
+
 def work(name):
     """Parameter function: a folder for what must survive a failed job; no rule's output."""
     return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
@@ -94,6 +100,11 @@ def first_runs_of(scene, file):
     return runs_of(scene, file, SETTINGS.root.seeds[:1])
 
 
+def tracks_2d_of(scene, file):
+    """A file of the method in 2D, where the configuration asks for it."""
+    return [f"<results>/{scene}/tracks_2d/{file}"] if SETTINGS.root.baseline_2d else []
+
+
 def training_threads(wildcards):
     """Threads of one training: two trainings of one thread each beat one of two threads."""
     root = SETTINGS.root
@@ -110,6 +121,7 @@ def results_of(scene):
     """What the target of a scene asks for."""
     wanted = [
         *runs_of(scene, "metrics/metrics.json"),
+        *tracks_2d_of(scene, "metrics/metrics.json"),
         f"<results>/{scene}/figures/curves.png",
         f"<results>/{scene}/figures/comparison.png",
     ]

@@ -17,4 +17,5 @@ with stage(snakemake):
         threads=snakemake.threads,
         work_dir=Path(snakemake.params.work),
         weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
+        split=snakemake.params.get("split", "train"),
     )

@@ -25,6 +25,10 @@ RULE_NAMES = (
     "render",
     "grounding",
     "metrics",
+    "masks_2d",
+    "tracking_2d",
+    "grounding_2d",
+    "metrics_2d",
     "tables",
     "curves",
     "comparison",
@@ -83,7 +87,11 @@ def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]
                 problems.append(f"{key}: no such {kind}: {value}{hint}")
     if problems:
         return problems
-    return _layout(name, sections["scene"], folder) + _given_ids(name, sections, folder)
+    return (
+        _layout(name, sections["scene"], folder)
+        + _given_ids(name, sections, folder)
+        + _given_test_ids(name, sections)
+    )
 
 
 def _nearest_sibling(folder: Path, value: Path) -> str:
@@ -138,4 +146,16 @@ def _given_ids(name: str, sections: Mapping[str, Any], folder: Path) -> list[str
         "because the scene brings no object_mask/ of its own"
         for key, missing in wanted.items()
         if missing
+    ]
+
+
+def _given_test_ids(name: str, sections: Mapping[str, Any]) -> list[str]:
+    """The method in 2D needs IDs of the test views, which a scene's own ``object_mask/`` lacks."""
+    tracking = sections.get("tracking_2d")
+    if tracking is None or tracking.backend != "precomputed" or tracking.precomputed.folder:
+        return []
+    return [
+        f"scenes.{name}.tracking_2d: `baseline_2d` needs IDs of the test views, and the scene's "
+        "own object_mask/ is black there; set `tracking_2d.backend` to a tracker, or "
+        "`tracking_2d.precomputed.folder` to maps of all views"
     ]

@@ -40,6 +40,7 @@ SCENE_STAGES: dict[str, type[Section]] = {
     "colmap": ColmapConfig,
     "masks": MasksConfig,
     "tracking": TrackingConfig,
+    "tracking_2d": TrackingConfig,
     "train": TrainConfig,
     "render": RenderConfig,
     "grounding": GroundingConfig,
@@ -64,6 +65,7 @@ class SceneEntry(SceneConfig):
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
     tracking: TrackingConfig | None = option(None, "Overrides of section `tracking`.")
+    tracking_2d: TrackingConfig | None = option(None, "Overrides of section `tracking_2d`.")
     train: TrainConfig | None = option(None, "Overrides of section `train` for this scene.")
     render: RenderConfig | None = option(None, "Overrides of section `render` for this scene.")
     grounding: GroundingConfig | None = option(None, "Overrides of section `grounding`.")
@@ -90,6 +92,12 @@ class RootConfig(Section):
     preparation_seed: int = option(
         0, "Seed of what runs once per scene: reconstruction and association.", ge=0
     )
+    baseline_2d: bool = option(
+        False,
+        "Also score the tracked masks of the test views themselves, without any Gaussians; "
+        "segments and tracks of all views are made for it.",
+        source="GradiSeg Table 1, row DEVA",
+    )
     results: str = option("results", "Folder that everything is written to.", min_length=1)
     downloads: DownloadsConfig = option(
         DownloadsConfig(), "What is fetched from the network: weights and datasets."
@@ -97,6 +105,11 @@ class RootConfig(Section):
     colmap: ColmapConfig = option(ColmapConfig(), "Stage 2, structure from motion.")
     masks: MasksConfig = option(MasksConfig(), "Stage 3, segments of each view.")
     tracking: TrackingConfig = option(TrackingConfig(), "Stage 4, one ID per object.")
+    tracking_2d: TrackingConfig | None = option(
+        None,
+        "For `baseline_2d`: what its tracker has different from section `tracking`, such as "
+        "another `backend`.",
+    )
     train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
     render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
     grounding: GroundingConfig = option(GroundingConfig(), "Stage 7, from prompts to IDs.")
@@ -167,6 +180,9 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         for stage, model in SCENE_STAGES.items():
             overrides = entry.get(stage)
             merged = merge(raw.get(stage) or {}, overrides or {})
+            if stage == "tracking_2d":
+                below = merge(raw.get("tracking") or {}, entry.get("tracking") or {})
+                merged = merge(below, merged)
             section, wrong = _validate(model, merged, prefix=f"scenes.{name}.{stage}")
             problems += [f"{line} (section `{stage}` included)" for line in wrong]
             if section is not None:
@@ -174,7 +190,12 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
 
     for name, sections in scenes.items():
-        problems += checks.files(name, sections, folder or Path())
+        used = {
+            stage: section
+            for stage, section in sections.items()
+            if root.baseline_2d or stage != "tracking_2d"
+        }
+        problems += checks.files(name, used, folder or Path())
     _refuse(problems)
     return Settings(root=root, scenes=scenes)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,7 @@ def generate(
     threads: int,
     work_dir: Path | None = None,
     weights: Mapping[str, Path] | None = None,
+    split: Literal["train", "all"] = "train",
 ) -> dict[str, Any]:
     """Write the segments of every training view that has a camera.
 
@@ -56,6 +57,7 @@ def generate(
             each (as Snakemake does); None keeps them in `out_dir` only.
         weights: Checkpoints by the names of `config.weights()`; only backends with a model need
             them.
+        split: `all` segments the test views as well, which only a method without training may see.
 
     Returns:
         The content of `masks.json`.
@@ -67,7 +69,7 @@ def generate(
         GradisegError: If a view has more than 65535 segments.
     """
     factory = resolve(config.backend)
-    names = _names(Path(scene_dir), Path(colmap_dir))
+    names = _names(Path(scene_dir), Path(colmap_dir), split)
     task = Segmentation(Path(scene_dir), Path(colmap_dir), names, config, dict(weights or {}))
     segmenter = factory(task)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -122,8 +124,9 @@ def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
     return _count(ids)
 
 
-def _names(scene_dir: Path, colmap_dir: Path) -> list[str]:
-    views = [view.name for view in SceneManifest.load(scene_dir).train_views]
+def _names(scene_dir: Path, colmap_dir: Path, split: str) -> list[str]:
+    manifest = SceneManifest.load(scene_dir)
+    views = [view.name for view in (manifest.views if split == "all" else manifest.train_views)]
     folder = colmap_dir / "images"
     if not folder.is_dir():
         raise InputError(f"{folder} not found: run stage `colmap` for this scene first")
@@ -133,7 +136,7 @@ def _names(scene_dir: Path, colmap_dir: Path) -> list[str]:
         logger.warning("no camera, so no masks: %s", ", ".join(left_out))
     names = [name for name in views if name in present]
     if not names:
-        raise InputError(f"none of the {len(views)} training views has a camera in {colmap_dir}")
+        raise InputError(f"none of the {len(views)} views to segment has a camera in {colmap_dir}")
     return names
 
 

@@ -17,6 +17,10 @@ VARIANT_LABELS = {
     "igd": "baseline + IGD",
     "la_knn": "baseline + LA-KNN",
     "gradiseg": "GradiSeg (IGD + LA-KNN)",
+    "deva_2d": "DEVA (2D tracks, no Gaussians)",
+    "deva+sfm_2d": "DEVA repaired by SfM (2D tracks, no Gaussians)",
+    "sfm_2d": "SfM association (2D tracks, no Gaussians)",
+    "precomputed_2d": "precomputed IDs (2D tracks, no Gaussians)",
 }
 _ORDER = list(VARIANT_LABELS)
 
@@ -131,7 +135,8 @@ def _value(run: Run, column: Column, mode: Mode) -> float | None:
     if column.key in ("argmax_miou", "argmax_mbiou"):
         return run["argmax_masks"][mode][column.key.removeprefix("argmax_")]
     if column.key == "num_gaussians":
-        return float(run["num_gaussians"])
+        # A method in 2D has none.
+        return None if run["num_gaussians"] is None else float(run["num_gaussians"])
     return run["summary"][column.key]
 
 

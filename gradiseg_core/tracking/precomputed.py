@@ -21,7 +21,7 @@ def read_maps(
         folder: Where ``<stem>.png`` lie; None takes the scene's own ``object_mask/``.
         scene_dir: Output folder of stage `scene`.
         colmap_dir: Output folder of stage `colmap`.
-        views: The views wanted (registered training views).
+        views: The views wanted (registered ones: those that train, or all).
 
     Returns:
         By stem, [H, W] int32 IDs with their given values; 0 = background.
@@ -45,8 +45,8 @@ def read_maps(
     if missing:
         named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" * (len(missing) > 5))
         raise InputError(
-            f"{folder} has no ID map (<view>.png) for {len(missing)} of {len(views)} training "
-            f"views: {named}; every training view needs one"
+            f"{folder} has no ID map (<view>.png) for {len(missing)} of {len(views)} "
+            f"views: {named}; every training view needs one, and with `baseline_2d` every test view"
         )
     maps = {}
     for view in views:

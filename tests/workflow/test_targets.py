@@ -86,6 +86,39 @@ def test_deva_takes_what_it_needs(workflow: Workflow) -> None:
     assert "checkpoint" not in planned
 
 
+def test_grounding_by_text_takes_its_checkpoints(workflow: Workflow) -> None:
+    (workflow.folder / "dino").mkdir()
+    (workflow.folder / "dino" / "config.json").touch()
+    (workflow.folder / "sam.pth").touch()
+    own = "{checkpoint: dino, sam: {model: vit_b, checkpoint: sam.pth}}"
+    before = (workflow.folder / "config.yaml").read_text()
+    text = "grounding: {backend: groundingdino, groundingdino: %s}\n"
+    (workflow.folder / "config.yaml").write_text(before + text % own)
+    planned = workflow.planned("beta-2")
+    assert planned["grounding"] == 2
+    assert not {"checkpoint", "checkpoint_folder", "render"} & set(planned)
+    (workflow.folder / "config.yaml").write_text(before + text % "{model: swint}")
+    planned = workflow.planned("beta-2")
+    assert (planned["checkpoint"], planned["checkpoint_folder"]) == (1, 1)
+
+
+def test_the_method_in_2d_is_one_more_row(workflow: Workflow) -> None:
+    assert not any(rule.endswith("_2d") for rule in workflow.planned("--forceall"))
+    workflow.append("config.yaml", "baseline_2d: true\n")
+    planned = workflow.planned()
+    assert planned == {
+        "masks_2d": 2,
+        "tracking_2d": 2,
+        "grounding_2d": 2,
+        "metrics_2d": 2,
+        "tables": 1,
+    }
+    (workflow.folder / "ids").mkdir()
+    given = "tracking_2d: {backend: precomputed, precomputed: {folder: ids}}\n"
+    workflow.append("config.yaml", given)
+    assert "masks_2d" not in workflow.planned()
+
+
 def test_a_wrong_configuration_stops_before_any_job(workflow: Workflow) -> None:
     workflow.append("config.yaml", "trian: {iterations: 5}\n")
     done = workflow.snakemake("--cores", "1")

@@ -1,0 +1,122 @@
+# Requires: undistorted photographs and cameras; the checkpoints that the backends need.
+# Makes: <results>/{scene}/tracks_2d, the method in 2D of `baseline_2d: true` (the row DEVA of the
+#        paper's Table 1): segments and tracks of all views, prompts on them, and their scores.
+
+
+# After `masks` (`first`), whose work folder it shares: only the test views are left to segment.
+use rule masks as masks_2d with:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        given=given("masks"),
+        weights=weights_of("masks"),
+        first=masks_of,
+        core=core("masks.py"),
+    output:
+        masks=directory("<results>/{scene}/tracks_2d/masks"),
+    log:
+        "<results>/{scene}/tracks_2d/logs/masks.log",
+    benchmark:
+        "<results>/{scene}/tracks_2d/benchmarks/masks.tsv"
+    params:
+        config=settings_of("masks"),
+        work=work("masks"),
+        split="all",
+    message:
+        "{wildcards.scene}: segment every view, test views included"
+
+
+use rule tracking as tracking_2d with:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        masks=masks_of_all_views,
+        given=given("tracking_2d"),
+        weights=weights_of("tracking_2d"),
+        core=core("tracking.py"),
+    output:
+        tracking=directory("<results>/{scene}/tracks_2d/tracking"),
+    log:
+        "<results>/{scene}/tracks_2d/logs/tracking.log",
+    benchmark:
+        "<results>/{scene}/tracks_2d/benchmarks/tracking.tsv"
+    conda:
+        by_backend("tracking_2d", default="../envs/masks.yaml", deva="../envs/deva.yaml")
+    resources:
+        mem_mb=by_backend("tracking_2d", default=4000, deva=32000),
+        runtime=by_backend("tracking_2d", default=120, deva=1440),
+    params:
+        config=settings_of("tracking_2d"),
+        max_ids=65536,
+        seed=SETTINGS.root.preparation_seed,
+        split="all",
+    message:
+        "{wildcards.scene}: give every object one ID over all views, test views included"
+
+
+rule grounding_2d:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        tracking=rules.tracking_2d.output.tracking,
+        weights=weights_of("grounding"),
+        core=core("grounding_2d.py"),
+    output:
+        grounding=report(
+            directory("<results>/{scene}/tracks_2d/grounding"),
+            patterns=["pictures/{prompt}.png"],
+            caption="../report/grounding.rst",
+            category="Prompts",
+            subcategory="{scene}",
+            labels={"variant": "tracks in 2D", "seed": "", "prompt": "{prompt}"},
+        ),
+    log:
+        "<results>/{scene}/tracks_2d/logs/grounding.log",
+    benchmark:
+        "<results>/{scene}/tracks_2d/benchmarks/grounding.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
+        runtime=60,
+    params:
+        config=settings_of("grounding"),
+    message:
+        "{wildcards.scene}: find the prompts in the tracked masks of the test views"
+    script:
+        "../workflow_scripts/grounding_2d.py"
+
+
+rule metrics_2d:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        tracking=rules.tracking_2d.output.tracking,
+        grounding=rules.grounding_2d.output.grounding,
+        core=core("metrics_2d.py"),
+    output:
+        metrics="<results>/{scene}/tracks_2d/metrics/metrics.json",
+        per_view=report(
+            "<results>/{scene}/tracks_2d/metrics/per_view.csv",
+            caption="../report/per_view_2d.rst",
+            category="Scores",
+            subcategory="{scene}",
+            labels={"variant": "tracks in 2D", "seed": ""},
+        ),
+    log:
+        "<results>/{scene}/tracks_2d/logs/metrics.log",
+    benchmark:
+        "<results>/{scene}/tracks_2d/benchmarks/metrics.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=settings_of("metrics"),
+    message:
+        "{wildcards.scene}: score the tracked masks of the test views"
+    script:
+        "../workflow_scripts/metrics_2d.py"
