@@ -75,6 +75,9 @@ def page() -> str:
         model = _section(field)
         if model is None:
             continue
+        if field.default is None:  # differs from another section, whose table says it all
+            parts += [f"\n## `{name}`\n\n{field.description}\n"]
+            continue
         parts += [f"\n## `{name}`\n\n{_first_paragraph(model)}\n\n", _table(model)]
         parts += _nested(model, name)
     return "".join(parts)
