@@ -23,6 +23,7 @@ _ALSO_NEEDS = (
     ("torchmetrics.image.lpip", "torchvision"),
     ("lpips", "torchvision"),
     ("segment_anything", "torchvision"),
+    ("transformers", "torchvision"),  # the image processor of Grounding DINO
 )
 
 
