@@ -154,10 +154,11 @@ class DevaTrackingConfig(Section):
     )
     voting_frames: int = option(
         3,
-        "Successive frames whose detections vote; shorter clips are refused.",
+        "Successive frames whose detections vote; shorter clips are refused. A segment needs the "
+        "support of another frame, so that one alone finds nothing.",
         unit="frames",
         source=_GG_DEMO,
-        ge=1,
+        ge=2,
     )
     max_missed_detections: int = option(
         5,

@@ -229,7 +229,7 @@ def as_input(photograph: NDArray[np.uint8], size: int, device: Any) -> torch.Ten
     """Return a photograph as DEVA takes it: [3, h, w], normalised, of shorter side ``size`` px."""
     import torch
 
-    image = torch.from_numpy(np.ascontiguousarray(photograph)).to(device).permute(2, 0, 1) / 255.0
+    image = torch.from_numpy(photograph.copy()).to(device).permute(2, 0, 1) / 255.0
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (_MEAN, _STD))
     target = input_shape(photograph.shape[:2], size)
     resized = torch.nn.functional.interpolate(

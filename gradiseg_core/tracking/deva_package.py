@@ -105,7 +105,7 @@ def core_config(config: DevaTrackingConfig, *, frames: int, tokens: int) -> dict
         tokens: Places of a frame in DEVA's features: 1 in 16 x 16 px.
     """
     span = config.max_mid_term_frames - config.min_mid_term_frames
-    # A tiny frame has fewer elements to condense than the prototypes asked for.
+    # A tiny frame has fewer elements than DEVA's selections ask for, on which they fail.
     prototypes = min(config.num_prototypes, tokens * span)
     return {
         "key_dim": KEY_DIM,
@@ -120,7 +120,7 @@ def core_config(config: DevaTrackingConfig, *, frames: int, tokens: int) -> dict
         "min_mid_term_frames": config.min_mid_term_frames,
         "max_long_term_elements": config.max_long_term_elements,
         "num_prototypes": prototypes,
-        "top_k": config.top_k,
+        "top_k": min(config.top_k, tokens),
         "chunk_size": config.chunk_size,
         "max_missed_detection_count": config.max_missed_detections,
         "max_num_objects": config.max_objects,
