@@ -10,7 +10,7 @@ public classes (`deva_package`). It follows the run of Gaussian Grouping with th
 * What is tracked already at a frame of a vote (there, SAM is not asked) is computed from this
   frame; DEVA's demo computes it from the vote's first frame for all of them, and lets the look
   change its memory.
-* Test views take no part; GG's clips hold them.
+* Test views take no part (but for `baseline_2d`); GG's clips hold them.
 """
 
 from __future__ import annotations
@@ -316,7 +316,7 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
 
     Raises:
         BackendUnavailableError: If DEVA, SAM, the device or its memory are missing.
-        InputError: If inputs are missing or the clip is too short.
+        InputError: If inputs are missing, the clip is too short, or nothing was tracked.
     """
     import torch
     from tqdm import tqdm
@@ -364,6 +364,11 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
         for frame, ids in tqdm(driver.run(frames), total=len(frames), unit="view", disable=None):
             maps[frame.stem] = ids
     objects = len(driver.number)
+    if objects == 0:
+        raise InputError(
+            "deva tracked nothing: no segment was confirmed by a vote; check its detections "
+            f"(tracking.deva.detections: {config.detections}) and the checkpoint"
+        )
     if driver.denied:
         logger.warning(
             "deva: in %d votes there were more than %d objects (tracking.deva.max_objects), so "

@@ -350,6 +350,15 @@ def test_a_clip_shorter_than_a_vote_is_refused(deva, random_weights, tmp_path):
     assert recorder.calls == []
 
 
+def test_nothing_tracked_is_an_error(monkeypatch, random_weights, scene):
+    fake_deva.install(monkeypatch)
+    blobs, _, _, masks_dir = scene
+    for view, exact in zip(blobs.views, blobs.exact, strict=True):
+        write_id_map(masks_dir / f"{view.camera.stem}.png", np.zeros_like(exact))
+    with pytest.raises(InputError, match=r"deva tracked nothing.*detections: masks"):
+        backend.track_views(request_for(scene, stage_config(random_weights("fake"))))
+
+
 def test_masks_are_checked(monkeypatch, random_weights, tmp_path):
     fake_deva.install(monkeypatch)
     paths = clip(tmp_path, 3)

@@ -63,3 +63,23 @@ def test_consistency_tells_a_worse_tracker(reconstruction, tmp_path):
         share[folder] = summary["id_consistency"]
     assert share["gt_ids"] > 0.995
     assert share["tracked"] < 0.95
+
+
+def test_repair_of_a_trackers_ids(reconstruction, tmp_path):
+    """0.936, 0.884, 0.793 and 32 switches before; 0.979, 0.992, 0.963 and 7 when measured."""
+    source, scene_dir, colmap_dir = reconstruction
+    options = {"folder": source / "tracked", "keep_ids": True}
+    config = TrackingConfig(backend="precomputed", repair="sfm", precomputed=options)
+    summary = associate(
+        scene_dir, colmap_dir, None, tmp_path, config, max_ids=32, seed=0, threads=1
+    )
+    stems = [path.stem for path in (source / "tracked").iterdir()]
+    quality = assess(tmp_path / "ids", source / "gt_ids", stems, masks_dir=source / "tracked")
+    assert quality["accuracy"] > 0.975
+    assert quality["accuracy_labelled_foreground"] > 0.985
+    assert quality["accuracy_foreground"] > 0.955
+    assert quality["switches"] <= 10
+    assert quality["fragments"] == 0
+    assert quality["num_ids"] == 8
+    assert summary["repair"]["id_consistency_before"] < 0.91
+    assert summary["id_consistency"] > 0.99
