@@ -17,9 +17,9 @@ from gradiseg_core.errors import DownloadError
 #: A scene of photographs has some hundred files; a bomb has millions, or a few without end.
 MAX_FILES = 50_000
 MAX_BYTES = 60_000_000_000
-#: Photographs do not shrink, COLMAP's binary files by a factor of 2 or 3, and pictures of masks,
-#: stored without compression of their own, by up to several hundred.
-MAX_RATIO = 2_000
+#: Photographs and PNG masks do not shrink, COLMAP's binary files by a factor of 2 or 3, and zeros a
+#: thousandfold.
+MAX_RATIO = 100
 _RATIO_MATTERS_FROM = 10_000_000
 _CHUNK = 1 << 20
 

@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Any]
 
+#: Files of a model's repository that are read by unpickling; the safetensors beside them are not.
+_PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+
 
 def fetch_checkpoint(
     checkpoint: Checkpoint,
@@ -273,6 +276,12 @@ def _require(checkpoint: Checkpoint, files: list[HubFile]) -> None:
             f"the hub repository {checkpoint.repo} at {checkpoint.revision} lacks "
             f"{', '.join(missing)}; its publisher may have changed it"
         )
+    for name in sorted(found):
+        if name.endswith(_PICKLES):
+            raise DownloadError(
+                f"{checkpoint.repo}: {name} is a pickle, which can run any code when it is read; "
+                "it is not fetched"
+            )
 
 
 def _entry_of(folder: Path, source: str, revision: str) -> Entry:

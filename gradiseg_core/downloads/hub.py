@@ -19,9 +19,6 @@ from gradiseg_core.errors import BackendUnavailableError, DownloadError
 
 logger = logging.getLogger(__name__)
 
-#: What unpickling would run; nothing of these is ever fetched from a repository.
-_PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".pickle", ".pkl", ".pt", ".pth")
-
 
 @dataclass(frozen=True)
 class HubFile:
@@ -46,7 +43,8 @@ class Hub:
     Args:
         repo: ``owner/name`` of a model repository.
         revision: Branch or commit.
-        retries: Further attempts after a failed connection.
+        retries: Further attempts after those of the client itself, which tries each request
+            several times with pauses.
         timeout_s: Longest wait for an answer, s.
         endpoint: Address of the hub; None takes the client's (``HF_ENDPOINT``).
         sleep: Waits; replaced by tests.
@@ -128,17 +126,11 @@ class Hub:
 
         Raises:
             UnreachableError: If the connection fails again and again.
-        DownloadError: If a file cannot be fetched or has another hash than the hub says; if
-                the disk is or would be full; if a file is a pickle.
+            DownloadError: If a file cannot be fetched or has another hash than the hub says; if
+                the disk is or would be full.
         """
         from huggingface_hub import hf_hub_download
 
-        for file in files:
-            if file.path.endswith(_PICKLES):
-                raise DownloadError(
-                    f"{self.repo}: {file.path} is a pickle, which can run any code when it is "
-                    "read; it is not fetched"
-                )
         what = f"the hub repository {self.repo}"
         folder.mkdir(parents=True, exist_ok=True)
         missing = [file for file in files if not _is_right(folder / file.path, file)]
