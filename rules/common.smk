@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import root as config_root
+from gradiseg_core.downloads import datasets
 from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
@@ -57,6 +58,25 @@ def weights_of(stage):
         ]
 
     return files
+
+
+def dataset_of(w):
+    """Input function: the published scene that is downloaded, if one is named."""
+    scene = SETTINGS.section(w.scene, "scene")
+    if scene.dataset is None:
+        return []
+    name = datasets.folder_name(scene.source, scene.dataset, scene.factor)
+    return ancient(f"<downloads>/datasets/{name}")
+
+
+def downloads_of_all():
+    """Everything that the configuration needs from the network, for all scenes."""
+    needed = [
+        download.path
+        for scene in SETTINGS.scenes
+        for download in config_inputs.needed_downloads(SETTINGS.used_sections(scene))
+    ]
+    return [f"<downloads>/{path}" for path in dict.fromkeys(needed)]
 
 
 def by_backend(stage, *, default, **special):

@@ -1,5 +1,6 @@
 # Requires: the network, or files that were put in place by hand.
-# Makes: <downloads>/checkpoints, the weights of the backends that the configuration chooses.
+# Makes: <downloads>/checkpoints, the weights of the backends that the configuration chooses;
+#        <downloads>/datasets, the published scenes that it names.
 #
 # These rules name no core modules: Snakemake removes the outputs of a job before it runs again, and
 # a changed line of code must not cost gigabytes. Their settings reach the script past `params`.
@@ -46,3 +47,29 @@ rule checkpoint_folder:
         "Fetch the checkpoint {wildcards.name}"
     script:
         "../workflow_scripts/checkpoint.py"
+
+
+rule dataset:
+    output:
+        directory("<downloads>/datasets/{dataset}"),
+    log:
+        "<downloads>/logs/{dataset}.log",
+    wildcard_constraints:
+        dataset="|".join(datasets.FOLDERS),
+    conda:
+        "../envs/downloads.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    message:
+        "Fetch the dataset {wildcards.dataset}"
+    script:
+        "../workflow_scripts/dataset.py"
+
+
+# `snakemake --cores 1 downloads` fetches all that the configuration needs, and runs nothing else:
+# for machines whose working nodes have no network.
+rule downloads:
+    input:
+        downloads_of_all(),

@@ -1,10 +1,12 @@
-# Requires: the photographs that the configuration names (nothing for the embedded demo).
+# Requires: the photographs that the configuration names, or a published scene that is downloaded
+#           (nothing for the embedded demo).
 # Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
 
 
 rule scene:
     input:
         given=given("scene"),
+        dataset=dataset_of,
         core=core("scene.py"),
     output:
         scene=directory("<results>/{scene}/scene"),

@@ -14,4 +14,5 @@ with stage(snakemake):
         name=snakemake.wildcards.scene,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        downloaded=Path(snakemake.input.dataset) if snakemake.input.dataset else None,
     )

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from gradiseg_core.config.base import Section
-from gradiseg_core.config.inputs import named_paths
+from gradiseg_core.config.downloads import DownloadsConfig
+from gradiseg_core.config.inputs import named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
+from gradiseg_core.downloads.datasets import images_folder
+from gradiseg_core.downloads.offline import missing_offline
 
 #: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
 RULE_NAMES = (
     "all",
     "checkpoint",
     "checkpoint_folder",
+    "dataset",
+    "downloads",
     "scene",
     "colmap",
     "masks",
@@ -112,6 +117,8 @@ def _layout(name: str, scene: Any, folder: Path) -> list[str]:
         return [
             f"scenes.{name}.path: {scene.path} is a file; give the folder that holds the images"
         ]
+    if scene.source == "mipnerf360":
+        return _mipnerf360_layout(name, scene, path)
     if scene.source != "lerf_mask":
         return []
     if not (path / "images").is_dir():
@@ -127,9 +134,42 @@ def _layout(name: str, scene: Any, folder: Path) -> list[str]:
     return []
 
 
+def _mipnerf360_layout(name: str, scene: Any, path: Path) -> list[str]:
+    images = images_folder(scene.factor)
+    if (path / images).is_dir():
+        return []
+    there = [factor for factor in (1, 2, 4, 8) if (path / images_folder(factor)).is_dir()]
+    hint = f"; there are images for factor: {', '.join(map(str, there))}" if there else ""
+    return [
+        f"scenes.{name}.path: no folder {images}/ in {scene.path}, which `factor: {scene.factor}` "
+        f"asks for{hint}"
+    ]
+
+
+def offline(name: str, sections: Mapping[str, Any], downloads: DownloadsConfig) -> list[str]:
+    """Return the downloads that a scene needs and that are missing where the network is not used.
+
+    Args:
+        name: The scene's name.
+        sections: Its resolved sections by stage name.
+        downloads: Section `downloads`.
+    """
+    if not downloads.offline:
+        return []
+    problems = []
+    for stage, what, page, below in needed_downloads(sections):
+        target = Path(downloads.folder) / below
+        if not target.exists():
+            key = f"scenes.{name}.dataset" if stage == "scene" else f"scenes.{name}.{stage}"
+            problems.append(f"{key}: {missing_offline(what, page, target)}")
+    return problems
+
+
 def _given_ids(name: str, sections: Mapping[str, Any], folder: Path) -> list[str]:
     """Precomputed masks or IDs need a folder, or a scene that brings its own ``object_mask/``."""
     scene, masks, tracking = sections["scene"], sections["masks"], sections["tracking"]
+    if scene.source == "lerf_mask" and scene.dataset is not None:
+        return []
     if (
         scene.source == "lerf_mask"
         and scene.path is not None

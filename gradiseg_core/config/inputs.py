@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.downloads.checkpoints import CHECKPOINTS
+from gradiseg_core.downloads.datasets import DATASETS, dataset_path, images_folder
 
 #: Parts of LERF-Mask's layout that stage `scene` reads.
 _LERF_MASK_PARTS = (
@@ -42,6 +45,9 @@ def given_files(section: Section) -> list[Path]:
     paths = [path for _, path in named_paths(section)]
     if isinstance(section, SceneConfig) and section.source == "lerf_mask":
         paths = [path / part for path in paths for part in _LERF_MASK_PARTS]
+    if isinstance(section, SceneConfig) and section.source == "mipnerf360":
+        parts = (images_folder(section.factor), "sparse")
+        paths = [path / part for path in paths for part in parts]
     found: set[Path] = set()
     for path in paths:
         if path.is_file():
@@ -55,6 +61,45 @@ def given_files(section: Section) -> list[Path]:
 
 def _hidden(file: Path, below: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(below).parts)
+
+
+class Download(NamedTuple):
+    """Something that a stage needs from the network.
+
+    Attributes:
+        stage: The stage that needs it.
+        name: What it is.
+        page: Where it is published.
+        path: Where it lies below the folder of downloads.
+    """
+
+    stage: str
+    name: str
+    page: str
+    path: Path
+
+
+def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
+    """Return what a scene needs from the network: its own files are not among it.
+
+    Args:
+        sections: The scene's resolved sections by stage name, those that run.
+    """
+    found = []
+    scene = sections["scene"]
+    if scene.dataset is not None:
+        page = DATASETS[scene.source, scene.dataset].page
+        path = dataset_path(Path(), scene.source, scene.dataset, scene.factor)
+        found.append(Download("scene", f"{scene.source}'s {scene.dataset}", page, path))
+    trackers = [sections[stage] for stage in ("tracking", "tracking_2d") if stage in sections]
+    for stage, section in sections.items():
+        if stage == "masks" and not any(tracker.needs_masks for tracker in trackers):
+            continue  # the stage does not run
+        for name, own in section.weights().items():
+            if own is None:
+                checkpoint = CHECKPOINTS[name]
+                found.append(Download(stage, name, checkpoint.page, checkpoint.path(Path())))
+    return found
 
 
 def has_exact_ids(scene: SceneConfig) -> bool:

@@ -57,10 +57,10 @@ _ONLY_VARIANTS: dict[str, tuple[Variant, ...]] = {
 class SceneEntry(SceneConfig):
     """One scene: where its photographs come from, and what differs from the sections above."""
 
-    source: Literal["demo", "folder", "lerf_mask"] = option(
+    source: Literal["demo", "folder", "lerf_mask", "mipnerf360"] = option(
         "folder",
-        "`folder` takes a folder of photographs, `lerf_mask` reads LERF-Mask's layout, `demo` "
-        "renders the embedded scene.",
+        "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
+        "these datasets, `demo` renders the embedded scene.",
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
@@ -134,6 +134,10 @@ class Settings:
         """Return the model of one stage for one scene."""
         return self.scenes[scene][stage]
 
+    def used_sections(self, scene: str) -> dict[str, Section]:
+        """Return the models of the stages that run, by name."""
+        return _used(self.scenes[scene], self.root)
+
     def num_classes(self, scene: str) -> int:
         """Return how many IDs, background included, the scene's classifier can tell apart."""
         train = self.section(scene, "train")
@@ -190,14 +194,19 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
 
     for name, sections in scenes.items():
-        used = {
-            stage: section
-            for stage, section in sections.items()
-            if root.baseline_2d or stage != "tracking_2d"
-        }
+        used = _used(sections, root)
         problems += checks.files(name, used, folder or Path())
+        problems += checks.offline(name, used, root.downloads)
     _refuse(problems)
     return Settings(root=root, scenes=scenes)
+
+
+def _used(sections: Mapping[str, Section], root: RootConfig) -> dict[str, Section]:
+    return {
+        stage: section
+        for stage, section in sections.items()
+        if root.baseline_2d or stage != "tracking_2d"
+    }
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.messages import nearest
+from gradiseg_core.downloads.datasets import Factor, scenes_of
 
 
 class DemoConfig(Section):
@@ -56,13 +58,25 @@ class DemoConfig(Section):
 class SceneConfig(Section):
     """Where a scene's photographs, split and annotations come from."""
 
-    source: Literal["demo", "folder", "lerf_mask"] = option(
+    source: Literal["demo", "folder", "lerf_mask", "mipnerf360"] = option(
         "demo",
         "`demo` renders the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
-        "reads LERF-Mask's layout.",
+        "and `mipnerf360` read the layouts of these datasets.",
     )
     path: Path | None = option(
-        None, "Folder of the photographs, or of the LERF-Mask scene; not used by `demo`."
+        None,
+        "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene; not used by `demo`.",
+    )
+    dataset: str | None = option(
+        None,
+        "Instead of `path`: the name of a published scene, which is downloaded. `lerf_mask`: "
+        f"{', '.join(scenes_of('lerf_mask'))}; `mipnerf360`: {', '.join(scenes_of('mipnerf360'))}.",
+    )
+    factor: Factor = option(
+        8,
+        "`mipnerf360`: which of its images are used, reduced this many times (`images_8`, ..., "
+        "`images`).",
+        source="GradiSeg Table 3 (Gaussian Grouping's)",
     )
     test_every: int = option(
         8,
@@ -77,6 +91,23 @@ class SceneConfig(Section):
     def _path_fits_source(self) -> SceneConfig:
         if self.source == "demo" and self.path is not None:
             raise ValueError("path is set, but source is 'demo': set source to 'folder'")
-        if self.source != "demo" and self.path is None:
-            raise ValueError(f"source '{self.source}' needs path, the folder of the photographs")
+        published = scenes_of(self.source)
+        if self.dataset is not None:
+            if not published:
+                raise ValueError(
+                    f"dataset is set, but source is '{self.source}': set source to 'lerf_mask' or "
+                    "'mipnerf360'"
+                )
+            if self.path is not None:
+                raise ValueError("path and dataset are both set: keep one of them")
+            if self.dataset not in published:
+                raise ValueError(
+                    f"'{self.dataset}' is no scene of {self.source}"
+                    f"{nearest(self.dataset, published)}"
+                )
+        elif self.source != "demo" and self.path is None:
+            instead = ", or dataset, a published scene to download" if published else ""
+            raise ValueError(
+                f"source '{self.source}' needs path, the folder of the photographs{instead}"
+            )
         return self

@@ -29,6 +29,7 @@ from gradiseg_core.downloads.hashes import file_sha256, tree_sha256
 from gradiseg_core.downloads.http import UnreachableError, fetch_url, mark_file
 from gradiseg_core.downloads.hub import Hub, HubFile
 from gradiseg_core.downloads.lockfile import DownloadLock, Entry
+from gradiseg_core.downloads.offline import missing_offline
 from gradiseg_core.downloads.remote import fetch_members
 from gradiseg_core.errors import DownloadError
 
@@ -245,14 +246,6 @@ def _making(target: Path, name: str, page: str, config: DownloadsConfig) -> Iter
             raise
         mark_file(partial).unlink(missing_ok=True)
         logger.info("%s is in %s, after %.0f s", name, target, time.monotonic() - started)
-
-
-def missing_offline(name: str, page: str, target: Path) -> str:
-    """Return what to do about a download that is missing where the network is not used."""
-    return (
-        f"{name} is not in {target}, and `downloads.offline` is true; fetch it from {page} on "
-        f"another machine and put it there, or set `downloads.offline: false`"
-    )
 
 
 def _hub(

@@ -12,6 +12,7 @@ from gradiseg_core.errors import ConfigError
 from gradiseg_core.scene.folder import prepare_folder
 from gradiseg_core.scene.lerf_mask import prepare_lerf_mask
 from gradiseg_core.scene.manifest import SceneManifest, View
+from gradiseg_core.scene.mipnerf360 import prepare_mipnerf360
 
 __all__ = ["SceneManifest", "View", "prepare"]
 
@@ -19,7 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(
-    config: SceneConfig, out_dir: Path, *, name: str, seed: int, threads: int
+    config: SceneConfig,
+    out_dir: Path,
+    *,
+    name: str,
+    seed: int,
+    threads: int,
+    downloaded: Path | None = None,
 ) -> SceneManifest:
     """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.scene.manifest`).
 
@@ -33,6 +40,7 @@ def prepare(
         name: The scene's name, kept in the manifest.
         seed: Draws the demo's rendering noise; the other sources are deterministic.
         threads: Threads used for rendering.
+        downloaded: Folder of the published scene that ``config.dataset`` names.
 
     Returns:
         The manifest, also written to ``out_dir/scene.json``.
@@ -48,7 +56,8 @@ def prepare(
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     try:
-        manifest = _fill(config, partial, name=name, seed=seed, threads=threads)
+        source = downloaded if config.dataset is not None else config.path
+        manifest = _fill(config, source, partial, name=name, seed=seed, threads=threads)
         manifest.save(partial)
     except BaseException:
         has_views = config.source == "demo" and any((partial / "images").glob("*.jpg"))
@@ -65,17 +74,22 @@ def prepare(
 
 
 def _fill(
-    config: SceneConfig, folder: Path, *, name: str, seed: int, threads: int
+    config: SceneConfig, path: Path | None, folder: Path, *, name: str, seed: int, threads: int
 ) -> SceneManifest:
     if config.source == "demo":
         from gradiseg_core.scene.demo.dataset import render_demo
 
         return render_demo(config.demo, folder, name=name, seed=seed, threads=threads)
-    if config.path is None:
+    if path is None:
         raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
-    source = Path(config.path).expanduser()
-    prepare_source = prepare_folder if config.source == "folder" else prepare_lerf_mask
-    return prepare_source(source, folder, name=name, test_every=config.test_every)
+    source, test_every = Path(path).expanduser(), config.test_every
+    if config.source == "folder":
+        return prepare_folder(source, folder, name=name, test_every=test_every)
+    if config.source == "lerf_mask":
+        return prepare_lerf_mask(source, folder, name=name, test_every=test_every)
+    return prepare_mipnerf360(
+        source, folder, name=name, test_every=test_every, factor=config.factor
+    )
 
 
 def _fingerprint(config: SceneConfig, seed: int) -> str:

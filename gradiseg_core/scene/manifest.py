@@ -60,15 +60,18 @@ class SceneManifest(BaseModel):
         views: All views, sorted by name.
         prompts: Annotated phrases, in the order of the tables.
         has: The optional parts that are present.
+        downsampled: How many times the images were reduced after ``sparse/`` was made from them,
+            up to rounding; 1 where it belongs to these images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    source: Literal["demo", "folder", "lerf_mask"]
+    source: Literal["demo", "folder", "lerf_mask", "mipnerf360"]
     views: list[View] = Field(min_length=1)
     prompts: list[str] = []
     has: Available = Available()
+    downsampled: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> SceneManifest:

@@ -23,17 +23,20 @@ def find_sparse(scene_dir: Path) -> Path | None:
     return None
 
 
-def load_validated(folder: Path, sizes: dict[str, tuple[int, int]]) -> Any:
+def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampled: int = 1) -> Any:
     """Read a model and check that it fits the scene's images.
 
-    Images of the model that the scene lacks are removed from it (with a warning).
+    Images of the model that the scene lacks are removed from it (with a warning); one that the
+    scene has with another suffix takes the scene's name.
 
     Args:
         folder: Folder of `cameras`, `images` and `points3D`, all `.bin` or all `.txt`.
         sizes: Width and height (px) of the scene's images by name.
+        downsampled: How many times smaller the scene's images are than those that the model was
+            made from (up to rounding); its cameras and observations are scaled to them.
 
     Returns:
-        A `pycolmap.Reconstruction`.
+        A `pycolmap.Reconstruction` in the scene's pixels.
 
     Raises:
         InputError: If a file is missing or damaged, no name matches, an image's size differs from
@@ -50,6 +53,9 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]]) -> Any:
     except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
         raise _invalid(folder, f"it cannot be read ({str(error).strip()})") from error
 
+    _take_names(model, sizes)
+    if downsampled > 1:
+        _scale_to(model, sizes, downsampled)
     poses = {i.name: i for i in model.images.values() if i.has_pose}
     known = sorted(set(poses) & set(sizes))
     if not known:
@@ -82,6 +88,47 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]]) -> Any:
     if not np.isfinite(xyz).all():
         raise _invalid(folder, "it has points that are not finite")
     return model
+
+
+def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:
+    """Rename images of the model that the scene has under another suffix (`.JPG`, `.png`)."""
+    by_stem: dict[str, list[str]] = {}
+    for name in sizes:
+        by_stem.setdefault(name.rpartition(".")[0], []).append(name)
+    taken = {image.name for image in model.images.values()}
+    for image in model.images.values():
+        found = by_stem.get(image.name.rpartition(".")[0], [])
+        if image.name not in sizes and len(found) == 1 and found[0] not in taken:
+            logger.info("%s of the COLMAP model is %s of the scene", image.name, found[0])
+            taken.add(found[0])
+            image.name = found[0]
+
+
+def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> None:
+    """Scale cameras and observations to images that are `factor` times smaller.
+
+    A side of 5187 px becomes one of 648 or 649, not 648.375: both directions have a scale of their
+    own, that of the real sizes. A camera of another size is left to the check that refuses it.
+    """
+    scaled: dict[int, tuple[float, float]] = {}
+    for image in model.images.values():
+        if image.name not in sizes:
+            continue
+        camera, size = image.camera, sizes[image.name]
+        if image.camera_id not in scaled:
+            full = (camera.width, camera.height)
+            if full == size or any(
+                abs(side - factor * small) >= factor for side, small in zip(full, size, strict=True)
+            ):
+                continue
+            camera.rescale(*size)
+            scaled[image.camera_id] = (size[0] / full[0], size[1] / full[1])
+        scale = np.array(scaled[image.camera_id])
+        for point in image.points2D:
+            point.xy = point.xy * scale
+    if scaled:
+        model.update_point_3d_errors()
+        logger.info("the model's cameras are scaled to images %d times smaller", factor)
 
 
 def _some(names: Any) -> str:

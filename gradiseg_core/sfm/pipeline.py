@@ -68,7 +68,7 @@ def reconstruct(
     with _work_folder(work_dir) as work, glog_to_folder(work):
         if sparse is not None:
             logger.info("using the scene's COLMAP model in %s", sparse)
-            models = [load_validated(sparse, sizes)]
+            models = [load_validated(sparse, sizes, downsampled=_downsampled(scene_dir))]
             how: dict[str, Any] = {"source": "existing"}
         else:
             single = len(set(sizes.values())) == 1
@@ -199,6 +199,12 @@ def _existing_sparse(scene_dir: Path, config: ColmapConfig) -> Path | None:
             "one; add it, or set `auto`"
         )
     return sparse
+
+
+def _downsampled(scene_dir: Path) -> int:
+    """Return how many times smaller the images are than those that `sparse/` was made from."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return int(manifest.get("downsampled", 1))
 
 
 def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:

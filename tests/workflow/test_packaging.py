@@ -14,6 +14,7 @@ from tests.workflow.conftest import REPOSITORY
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
+DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
 SCRIPTS = REPOSITORY / "workflow_scripts"
 
 

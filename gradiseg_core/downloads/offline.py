@@ -1,0 +1,19 @@
+"""What is said about a download that is missing where the network is not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def missing_offline(name: str, page: str, target: Path) -> str:
+    """Return what to do about a missing download.
+
+    Args:
+        name: What is missing.
+        page: Where it is published.
+        target: Where it would lie.
+    """
+    return (
+        f"{name} is not in {target}, and `downloads.offline` is true; fetch it from {page} on "
+        "another machine and put it there, or set `downloads.offline: false`"
+    )
