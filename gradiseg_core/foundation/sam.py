@@ -7,11 +7,11 @@ build the empty network only, and the file is read by PyTorch's loader for tenso
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.foundation.weights import load_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -59,40 +59,13 @@ def load_sam(architecture: str, checkpoint: Path, device: torch.device, *, key: 
     require_segment_anything(key)
     from segment_anything import sam_model_registry
 
-    state = _read(Path(checkpoint), key)
+    state = load_checkpoint(Path(checkpoint), key=f"{key}.checkpoint")
     model = sam_model_registry[architecture]()  # without a file: random weights, replaced below
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(_mismatch(architecture, checkpoint, state, key, str(error))) from error
     return model.to(device).eval().requires_grad_(False)
-
-
-def _read(path: Path, key: str) -> dict[str, Any]:
-    """Return the tensors of a checkpoint file."""
-    import torch
-
-    if not path.is_file():
-        raise InputError(
-            f"{key}.checkpoint: no file {path}; correct the path, or leave it out to have the "
-            "checkpoint downloaded"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{key}.checkpoint: {path} cannot be read as a PyTorch checkpoint of plain tensors "
-            f"({str(error).strip().partition(chr(10))[0]}); download it again, and take no file "
-            "that needs unrestricted unpickling"
-        ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise InputError(
-            f"{key}.checkpoint: {path} holds no dictionary of tensors, so it is not a checkpoint "
-            "of SAM"
-        )
-    return state
 
 
 def _mismatch(architecture: str, path: Path, state: dict[str, Any], key: str, problem: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 
 from gradiseg_core.config.tracking import DevaTrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.foundation.weights import load_checkpoint
 
 COMMIT = "404a112df77f9644d5c7211811329ccd8174b8c3"
 INSTALL = (
@@ -139,7 +139,7 @@ def load_network(package: Package, checkpoint: Path, options: dict[str, Any], de
     Raises:
         InputError: If the file is missing, not plain tensors, or of another network.
     """
-    state = _read(Path(checkpoint))
+    state = load_checkpoint(Path(checkpoint), key="tracking.deva.checkpoint")
     with _without_downloads():
         network = package.network(options)
     try:
@@ -151,26 +151,6 @@ def load_network(package: Package, checkpoint: Path, options: dict[str, Any], de
             "DEVA-propagation.pth"
         ) from error
     return network.to(device).eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import torch
-
-    key = "tracking.deva.checkpoint"
-    if not path.is_file():
-        raise InputError(
-            f"{key}: no file {path}; correct the path, or leave it out to have it downloaded"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{key}: {path} cannot be read as a PyTorch checkpoint of plain tensors "
-            f"({str(error).strip().partition(chr(10))[0]}); download it again"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{key}: {path} holds no dictionary of tensors")
-    return state
 
 
 @contextmanager
