@@ -107,6 +107,53 @@ def test_a_wrong_key_is_named_in_full(photos: Path, change: dict, message: str) 
     assert any(line.startswith(message) for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("scene", "message"),
+    [
+        (
+            {"source": "mipnerf360", "dataset": "gardn"},
+            "scenes.a: 'gardn' is no scene of mipnerf360; did you mean 'garden'?",
+        ),
+        (
+            {"source": "lerf_mask", "dataset": "bear"},
+            "scenes.a: 'bear' is no scene of lerf_mask; valid: figurines, ramen, teatime",
+        ),
+        (
+            {"source": "mipnerf360", "path": "mip"},
+            "scenes.a.path: no folder images_8/ in mip, which `factor: 8` asks for; there are "
+            "images for factor: 1, 4",
+        ),
+    ],
+)
+def test_a_published_scene_that_does_not_fit(photos: Path, scene: dict, message: str) -> None:
+    for name in ("images", "images_4"):
+        (photos / "mip" / name).mkdir(parents=True)
+    assert problems({"scenes": {"a": scene}}, photos) == [message]
+
+
+def test_a_downloaded_scene_brings_its_masks() -> None:
+    lerf = {"a": {"source": "lerf_mask", "dataset": "ramen"}}
+    load({"scenes": lerf, "tracking": {"backend": "precomputed"}})
+    mip = {"a": {"source": "mipnerf360", "dataset": "room"}}
+    found = problems({"scenes": mip, "tracking": {"backend": "precomputed"}})
+    assert "needs the folder of the ID images" in found[0]
+
+
+def test_only_the_images_that_are_used_are_inputs(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    for name in ("images/a.jpg", "images_4/a.jpg", "sparse/0/cameras.bin", "poses_bounds.npy"):
+        path = photos / "mip" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    scene = load({"scenes": {"a": {"source": "mipnerf360", "path": "mip", "factor": 4}}}).section(
+        "a", "scene"
+    )
+    names = [path.as_posix() for path in inputs.given_files(scene)]
+    assert names == ["mip/images_4/a.jpg", "mip/sparse/0/cameras.bin"]
+
+
 def test_all_problems_are_listed_at_once() -> None:
     assert len(problems({**DEMO, "trian": {}, "seeds": ["x"], "render": {"a": 1}})) == 3
 
