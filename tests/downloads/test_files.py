@@ -21,6 +21,7 @@ from gradiseg_core.downloads.fetch import fetch_checkpoint
 from gradiseg_core.errors import DownloadError
 from tests.downloads.conftest import left_behind, no_sleep
 from tests.downloads.server import Fault, Server
+from tests.workflow.conftest import REPOSITORY
 
 CONTENT = os.urandom(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -306,3 +307,13 @@ def test_the_registry_is_complete() -> None:
     # torchvision's names carry the first digits of the hash
     lpips = CHECKPOINTS["lpips_vgg"]
     assert lpips.url.endswith(f"-{lpips.sha256_prefix}.pth")
+
+
+def test_every_checkpoint_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "downloads.md").read_text(encoding="utf-8")
+    for name, entry in CHECKPOINTS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        size = f"{entry.size / 1e9:.1f} GB" if entry.size else "not noted"
+        assert f"| {size} |" in row, name
+        assert (entry.repo or entry.url.split("/")[2].removeprefix("github.com")) in row
+        assert ("lock file" in row) == (entry.sha256 is None)
