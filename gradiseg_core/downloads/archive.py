@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +34,7 @@ def checked_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.Zi
 
     Raises:
         DownloadError: If an entry is absolute, climbs out with ``..``, is a link or a device, is
-            encrypted or listed twice, or if the sizes are those of a bomb.
+            encrypted, listed twice or below a file, or if the sizes are those of a bomb.
     """
     files: dict[str, zipfile.ZipInfo] = {}
     total = 0
@@ -48,6 +49,9 @@ def checked_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.Zi
             raise _hostile(what, f"its entry {name!r} is listed twice")
         files[name] = info
         total += info.file_size
+    for name in files:
+        if any(parent.as_posix() in files for parent in PurePosixPath(name).parents):
+            raise _hostile(what, f"its entry {name!r} lies below a file")
     if len(files) > MAX_FILES:
         raise _hostile(what, f"it holds {len(files)} files (limit {MAX_FILES})")
     if total > MAX_BYTES:
@@ -76,13 +80,11 @@ def unpack(
         DownloadError: If the disk is too small, or becomes full.
         zipfile.BadZipFile: If an entry is damaged; it is removed.
     """
-    missing = [info.file_size for name, info in members.items() if not (folder / name).is_file()]
-    require_space(folder, sum(missing), what)
+    missing = missing_members(members, folder)
+    require_space(folder, sum(info.file_size for info in missing.values()), what)
     with full_disk_explained(folder, what):
-        for name, info in members.items():
+        for name, info in missing.items():
             path = folder / name
-            if path.is_file():
-                continue  # files appear whole, so that it was unpacked by an earlier attempt
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.partial")
             try:
@@ -93,6 +95,13 @@ def unpack(
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)
+
+
+def missing_members(
+    members: Mapping[str, zipfile.ZipInfo], folder: Path
+) -> dict[str, zipfile.ZipInfo]:
+    """Return the members that an earlier attempt did not unpack below ``folder``, by path."""
+    return {name: info for name, info in members.items() if not _is_there(folder / name, info)}
 
 
 def folder_of(names: Iterable[str], part: str, what: str) -> str:
@@ -114,6 +123,16 @@ def folder_of(names: Iterable[str], part: str, what: str) -> str:
             "publisher may have changed it. Fetch the data by hand and name its folder in `path`"
         )
     return min(found, key=lambda prefix: (prefix.count("/"), prefix))
+
+
+def _is_there(path: Path, info: zipfile.ZipInfo) -> bool:
+    if not path.is_file() or path.stat().st_size != info.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum == info.CRC
 
 
 def _entry_problem(info: zipfile.ZipInfo) -> str | None:

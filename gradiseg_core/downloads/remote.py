@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from gradiseg_core.downloads.archive import checked_members, unpack
+from gradiseg_core.downloads.archive import checked_members, missing_members, unpack
 from gradiseg_core.downloads.disk import bytes_text
 from gradiseg_core.downloads.http import (
     TRANSIENT_ERRORS,
@@ -105,7 +105,7 @@ def _fetch(
     archive: RemoteZip, choose: Callable[[Members], Members], folder: Path, url: str
 ) -> None:
     members = choose(checked_members(archive, url))
-    left = [info.file_size for name, info in members.items() if not (folder / name).is_file()]
+    left = [info.file_size for info in missing_members(members, folder).values()]
     logger.info("fetching %d files (%s) of %s", len(left), bytes_text(sum(left)), url)
     with progress(url.rpartition("/")[2], sum(left)) as advance:
         unpack(archive, members, folder, url, advance=advance)

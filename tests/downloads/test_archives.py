@@ -233,6 +233,23 @@ def test_a_name_listed_twice() -> None:
         checked_members(zipfile.ZipFile(buffer), "x.zip")
 
 
+def test_a_file_below_a_file() -> None:
+    archive = zipfile.ZipFile(io.BytesIO(zipped({"a": b"1", "a/b": b"2"})))
+    with pytest.raises(DownloadError, match="'a/b' lies below a file"):
+        checked_members(archive, "x.zip")
+
+
+def test_only_what_is_right_is_kept(tmp_path: Path) -> None:
+    archive = zipfile.ZipFile(io.BytesIO(zipped({"a": b"right", "b": b"right", "c": b"right"})))
+    (tmp_path / "a").write_bytes(b"right")
+    (tmp_path / "b").write_bytes(b"wrong")
+    (tmp_path / "c").write_bytes(b"short"[:3])
+    written: list[int] = []
+    unpack(archive, checked_members(archive, "x"), tmp_path, "x", advance=written.append)
+    assert contents(tmp_path) == {"a": b"right", "b": b"right", "c": b"right"}
+    assert written == [5, 5]
+
+
 def test_a_lying_size_ends_unpacking(tmp_path: Path) -> None:
     """An entry that holds more than its directory says is cut there, and its checksum fails."""
     archive = zipfile.ZipFile(io.BytesIO(zipped({"a": bytes(100_000)})))
