@@ -5,9 +5,9 @@ them. Kernels whose time matters most are therefore written with explicit vector
 LLVM ``<16 x float>``, which is one AVX-512 register and which LLVM splits on smaller machines.
 
 Inside a kernel: ``+ - *`` between vectors, or a vector and a number; ``>= <= >`` give masks, ``&``
-joins masks; the functions below do the rest. Indices count float32s from an array's start and are
-not checked: arrays must be contiguous. Multiplications and additions may be contracted to fused
-ones; nothing else of IEEE arithmetic is given up, except in :func:`reciprocal`.
+joins masks, ``|`` unites them; the functions below do the rest. Indices count float32s from an
+array's start and are not checked: arrays must be contiguous. Multiplications and additions may be
+contracted to fused ones; nothing else of IEEE arithmetic is given up, except in :func:`reciprocal`.
 """
 
 from __future__ import annotations
@@ -111,17 +111,23 @@ _define_operator(operator.le, mask16, lambda b, x, y: b.fcmp_ordered("<=", x, y)
 _define_operator(operator.gt, mask16, lambda b, x, y: b.fcmp_ordered(">", x, y))
 
 
-@infer_global(operator.and_)
-class _MaskAnd(AbstractTemplate):
-    def generic(self, args: Any, kws: Any) -> Any:
-        if len(args) == 2 and all(isinstance(a, MaskVector) for a in args):
-            return signature(mask16, *args)
-        return None
+def _define_mask_operator(symbol: Any, emit: Any) -> None:
+    """Type and lower one operator between masks."""
+
+    @infer_global(symbol)
+    class _Typing(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 2 and all(isinstance(a, MaskVector) for a in args):
+                return signature(mask16, *args)
+            return None
+
+    lower_builtin(symbol, MaskVector, MaskVector)(
+        lambda context, builder, sig, args: emit(builder, *args)
+    )
 
 
-@lower_builtin(operator.and_, MaskVector, MaskVector)
-def _mask_and(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return builder.and_(*args)
+_define_mask_operator(operator.and_, lambda b, x, y: b.and_(x, y))
+_define_mask_operator(operator.or_, lambda b, x, y: b.or_(x, y))
 
 
 def _address(
@@ -188,6 +194,29 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def store_where(typingctx: Any, mask: Any, array: Any, index: Any, value: Any) -> Any:
+    """Store those lanes of ``value`` that the mask sets; memory keeps the others."""
+    if not isinstance(mask, MaskVector):
+        return None
+    flat = _is_flat(array, types.float32 if isinstance(value, FloatVector) else types.int32)
+    if not (flat and isinstance(value, (FloatVector, IntVector))):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = context.cast(builder, args[2], sig.args[2], types.intp)
+        floats = isinstance(sig.args[3], FloatVector)
+        lanes = _VF if floats else _VI
+        pointer = _address(context, builder, sig.args[1], args[1], index, lanes)
+        name = f"llvm.masked.store.v{LANES}{'f' if floats else 'i'}32.p0"
+        arguments = [lanes, lanes.as_pointer(), _I32, _VM]
+        masked_store = _function(builder, name, ir.VoidType(), arguments)
+        builder.call(masked_store, [args[3], pointer, ir.Constant(_I32, 4), args[0]])
+        return context.get_dummy_value()
+
+    return types.void(mask, array, index, value), codegen
+
+
+@intrinsic
 def splat(typingctx: Any, value: Any) -> Any:
     """Put a number, as float32, in every lane."""
     if not isinstance(value, types.Number):
@@ -221,6 +250,19 @@ def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
         return builder.select(*args)
 
     return chosen(mask, chosen, other), codegen
+
+
+@intrinsic
+def minimum(typingctx: Any, value: Any, bound: Any) -> Any:
+    """Return the lesser of each lane and a number; the number for a NaN."""
+    if not isinstance(value, FloatVector) or not isinstance(bound, types.Number):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        limit = _as_float_vector(context, builder, args[1], sig.args[1])
+        return builder.select(builder.fcmp_ordered("<", args[0], limit), args[0], limit)
+
+    return f32x16(value, bound), codegen
 
 
 @intrinsic
@@ -333,6 +375,7 @@ def exp2(typingctx: Any, value: Any) -> Any:
         def constant(x: float) -> Any:
             return ir.Constant(_VF, [x] * LANES)
 
+        # Not by adding 1.5 x 2^23 and taking it away: in a kernel with fastmath that is nothing.
         whole = builder.call(_function(builder, "llvm.rint.v16f32", _VF, [_VF]), [args[0]])
         part = builder.fsub(args[0], whole)
         result = constant(_EXP2[-1])

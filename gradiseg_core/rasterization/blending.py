@@ -20,10 +20,12 @@ from gradiseg_core.simd import (
     exp2,
     load,
     load_int,
+    minimum,
     reciprocal,
     splat,
     splat_int,
     store,
+    store_where,
     totals,
     where,
 )
@@ -44,30 +46,32 @@ _H, _HX, _HY, _HXX, _HXY, _HYY, _RED, _GREEN, _BLUE = TOTAL_LANES[:9]
 
 # Scratch of the forward kernel, in floats; 64 a plane of the block.
 _WEIGHT = 0
-_LIVE = _WEIGHT + _BATCH * _PIXELS
-_FINAL = _LIVE + _PIXELS
-_X = _FINAL + _PIXELS  # the lanes' column, and their row within a vector
+_LEFT = _WEIGHT + _BATCH * _PIXELS  # transmittance
+_X = _LEFT + _PIXELS  # the centres of a block's first sixteen pixels
 _Y = _X + _LANES
 _COLOR = _Y + _LANES
 _IDENTITY = _COLOR + 3 * _PIXELS
 
-# Scratch of the backward kernel shares _WEIGHT, _X and _Y.
-_BEFORE = _LIVE
-_BEHIND = _FINAL
-_DOT = _COLOR
+# Scratch of the backward kernel shares _WEIGHT, _LEFT, _X and _Y.
+_BEHIND = _COLOR
+_DOT = _BEHIND + _PIXELS
 _V_PLANES = _DOT + _BATCH * _PIXELS  # gradients of colour, then identity, by channel
 
 
 @kernel()
 def _scratch(size):  # type: ignore[no-untyped-def]
-    """Return float32 scratch that starts at a cache line, with the lanes' coordinates in it."""
+    """Return float32 scratch that starts at a cache line."""
     memory = np.empty(size + _LANES, np.float32)
     start = (-memory.ctypes.data % 64) // 4
-    scratch = memory[start : start + size]
+    return memory[start : start + size]
+
+
+@kernel(inline="always")
+def _go_to(scratch, x0, y0):  # type: ignore[no-untyped-def]
+    """Write the centres of the first two rows of the block whose corner pixel is (x0, y0)."""
     for i in range(_LANES):
-        scratch[_X + i] = i % BLOCK
-        scratch[_Y + i] = i // BLOCK
-    return scratch
+        scratch[_X + i] = x0 + i % BLOCK + 0.5
+        scratch[_Y + i] = y0 + i // BLOCK + 0.5
 
 
 @kernel(inline="always")
@@ -95,8 +99,8 @@ def blend_forward(
         color: [H, W, 3], output.
         identity: [H, W, D], output.
         transmittance: [H, W], output, what is left behind the last Gaussian.
-        last: [H, W] int32, output, the position in ``entries`` of the last Gaussian that counted,
-            or -1.
+        last: [H, W] int32, output: no Gaussian behind this position in ``entries`` counted. Where
+            the pixel stayed transparent it may lie up to a batch past the list's end.
     """
     dims = len(channels)
     padded = (dims + _LANES - 1) // _LANES * _LANES
@@ -109,18 +113,27 @@ def blend_forward(
     for block in range(bands[band], bands[band + 1]):
         x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
         start, end = starts[block], starts[block + 1]
-        scratch[_LIVE:_X] = _ONE
+        _go_to(scratch, x0, y0)
+        scratch[_LEFT:_X] = _ONE
         scratch[_COLOR:] = _ZERO
         latest[:] = -1
+        everywhere = splat(_ONE) > _ZERO
+        m0, m1, m2, m3 = everywhere, everywhere, everywhere, everywhere
         for e in range(start, end, _BATCH):
             r0 = entries[e] * row_floats
             r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
             r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
             r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
-            _weigh(flat, r0, x0, y0, scratch, _WEIGHT, latest, e)
-            _weigh(flat, r1, x0, y0, scratch, _WEIGHT + _PIXELS, latest, e + 1)
-            _weigh(flat, r2, x0, y0, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2)
-            _weigh(flat, r3, x0, y0, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3)
+            m0, m1, m2, m3 = _weigh(flat, r0, scratch, _WEIGHT, latest, e, m0, m1, m2, m3)
+            m0, m1, m2, m3 = _weigh(
+                flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, m0, m1, m2, m3
+            )
+            m0, m1, m2, m3 = _weigh(
+                flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, m0, m1, m2, m3
+            )
+            m0, m1, m2, m3 = _weigh(
+                flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, m0, m1, m2, m3
+            )
             for v in range(0, _PIXELS, _LANES):
                 w0 = load(scratch, _WEIGHT + v)
                 w1 = load(scratch, _WEIGHT + _PIXELS + v)
@@ -142,14 +155,12 @@ def blend_forward(
                     value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
                     value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
                     store(scratch, position, value)
-            live = load(scratch, _LIVE) + load(scratch, _LIVE + _LANES)
-            live = live + load(scratch, _LIVE + 2 * _LANES) + load(scratch, _LIVE + 3 * _LANES)
-            if not any_lane(live > _ZERO):
+            if not any_lane((m0 | m1) | (m2 | m3)):
                 break
         for y in range(y0, min(y0 + BLOCK, height)):
             for x in range(x0, min(x0 + BLOCK, width)):
                 i = (y - y0) * BLOCK + x - x0
-                final = scratch[_FINAL + i]
+                final = scratch[_LEFT + i]
                 transmittance[y, x] = final
                 last[y, x] = latest[i]
                 for c in range(3):
@@ -159,31 +170,37 @@ def blend_forward(
 
 
 @kernel(inline="always")
-def _weigh(flat, base, x0, y0, scratch, weight, latest, e):  # type: ignore[no-untyped-def]
-    """Write one Gaussian's weights for the block's pixels, and update their transmittance."""
-    mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
-    p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
-    dy = load(scratch, _Y) - my
-    t_first = (load(scratch, _X) - mx) * p + dy * q
-    s_first = dy * r
-    for v in range(_PIXELS // _LANES):
-        t = t_first + _F(2 * v) * q
-        s = s_first + _F(2 * v) * r
-        power = top - t * t - s * s
-        seen = power >= _LOG2_MIN_ALPHA
-        alpha = exp2(power)
-        alpha = where(alpha >= _MAX_ALPHA, splat(_MAX_ALPHA), alpha)
-        alpha = where(seen, alpha, splat(_ZERO))
-        before = load(scratch, _LIVE + v * _LANES)
-        after = before - before * alpha
-        goes_on = after > _MIN_TRANSMITTANCE
-        w = where(goes_on, before * alpha, splat(_ZERO))
-        store(scratch, weight + v * _LANES, w)
-        final = load(scratch, _FINAL + v * _LANES)
-        store(scratch, _FINAL + v * _LANES, where(goes_on, after, final))
-        store(scratch, _LIVE + v * _LANES, where(goes_on, after, splat(_ZERO)))
-        newest = load_int(latest, v * _LANES)
-        store(latest, v * _LANES, where(seen & goes_on, splat_int(e), newest))
+def _weigh(flat, base, scratch, weight, latest, e, m0, m1, m2, m3):  # type: ignore[no-untyped-def]
+    """Write one Gaussian's weights for the block's pixels, and update their transmittance.
+
+    The masks tell which pixels of the four vectors still let light through.
+    """
+    q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
+    dy = load(scratch, _Y) - flat[base + 1]
+    t = (load(scratch, _X) - flat[base]) * flat[base + 2] + dy * q
+    s = dy * r
+    m0 = _weigh_rows(t, s, q, r, top, 0, scratch, weight, latest, e, m0)
+    m1 = _weigh_rows(t, s, q, r, top, 1, scratch, weight, latest, e, m1)
+    m2 = _weigh_rows(t, s, q, r, top, 2, scratch, weight, latest, e, m2)
+    m3 = _weigh_rows(t, s, q, r, top, 3, scratch, weight, latest, e, m3)
+    return m0, m1, m2, m3
+
+
+@kernel(inline="always")
+def _weigh_rows(t, s, q, r, top, v, scratch, weight, latest, e, live):  # type: ignore[no-untyped-def]
+    """Do the same for vector v, two rows; return which of its pixels still let light through."""
+    at = v * _LANES
+    t, s = t + q * _F(2 * v), s + r * _F(2 * v)
+    power = top - t * t - s * s
+    alpha = minimum(exp2(power), _MAX_ALPHA)
+    before = load(scratch, _LEFT + at)
+    w = where((power >= _LOG2_MIN_ALPHA) & live, before * alpha, splat(_ZERO))
+    after = before - w
+    live = live & (after > _MIN_TRANSMITTANCE)
+    store(scratch, weight + at, where(live, w, splat(_ZERO)))
+    store_where(live, scratch, _LEFT + at, after)
+    store_where(live, latest, at, splat_int(e))
+    return live
 
 
 @kernel()
@@ -224,9 +241,10 @@ def blend_backward(
     for block in range(bands[band], bands[band + 1]):
         x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
         start = starts[block]
+        _go_to(scratch, x0, y0)
         scratch[_V_PLANES:] = _ZERO
-        scratch[_BEFORE:_BEHIND] = _ONE
-        scratch[_BEHIND:_X] = _ZERO
+        scratch[_LEFT:_X] = _ONE
+        scratch[_BEHIND:_DOT] = _ZERO
         latest[:] = -1
         newest = np.int64(-1)
         for y in range(y0, min(y0 + BLOCK, height)):
@@ -241,9 +259,9 @@ def blend_backward(
                 for j in range(dims):
                     scratch[_V_PLANES + (3 + j) * _PIXELS + i] = v_identity[y, x, j]
                     scratch[v_pixels + i * padded + j] = v_identity[y, x, j]
-                scratch[_BEFORE + i] = transmittance[y, x]
+                scratch[_LEFT + i] = transmittance[y, x]
                 scratch[_BEHIND + i] = transmittance[y, x] * v_final
-        for e in range(newest, start - 1, -_BATCH):
+        for e in range(min(newest, starts[block + 1] - 1), start - 1, -_BATCH):
             k0 = entries[e]
             k1 = entries[e - 1] if e - 1 >= start else nothing
             k2 = entries[e - 2] if e - 2 >= start else nothing
@@ -256,9 +274,7 @@ def blend_backward(
                     continue
                 k = entries[e - b]
                 row = (rows[k] + band - first_bands[k]) * row_floats
-                _moments(
-                    flat, k * row_floats, x0, y0, scratch, b * _PIXELS, latest, e - b, sums, row
-                )
+                _moments(flat, k * row_floats, scratch, b * _PIXELS, latest, e - b, sums, row)
             for j in range(0, padded, _LANES):
                 a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
                 b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
@@ -320,37 +336,33 @@ def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-de
 
 
 @kernel(inline="always")
-def _moments(flat, base, x0, y0, scratch, plane, latest, e, sums, row):  # type: ignore[no-untyped-def]
+def _moments(flat, base, scratch, plane, latest, e, sums, row):  # type: ignore[no-untyped-def]
     """Walk one Gaussian back over the block: weights, six moments, its colour's gradient."""
-    mx, my = flat[base] - _F(x0 + 0.5), flat[base + 1] - _F(y0 + 0.5)
-    p, q, r, top = flat[base + 2], flat[base + 3], flat[base + 4], flat[base + 5]
-    dx = load(scratch, _X) - mx
-    dy_first = load(scratch, _Y) - my
-    t_first = dx * p + dy_first * q
+    q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
+    dx = load(scratch, _X) - flat[base]
+    dy_first = load(scratch, _Y) - flat[base + 1]
+    t_first = dx * flat[base + 2] + dy_first * q
     s_first = dy_first * r
     h0, h1, h2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
     c0, c1, c2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
     position = splat_int(e)
-    for v in range(_PIXELS // _LANES):
-        at = v * _LANES
-        t = t_first + _F(2 * v) * q
-        s = s_first + _F(2 * v) * r
+    for at in range(0, _PIXELS, _LANES):
+        down = _F(2 * (at // _LANES))  # rows below the first vector's
+        t, s, dy = t_first + q * down, s_first + r * down, dy_first + down
         power = top - t * t - s * s
         seen = (power >= _LOG2_MIN_ALPHA) & at_most(position, load_int(latest, at))
-        raw = where(seen, exp2(power), splat(_ZERO))
-        capped = raw >= _MAX_ALPHA
-        alpha = where(capped, splat(_MAX_ALPHA), raw)
-        inverse = reciprocal(_ONE - alpha)
-        before = load(scratch, _BEFORE + at) * inverse
-        store(scratch, _BEFORE + at, before)
-        w = alpha * before
+        raw = exp2(power)
+        alpha = minimum(raw, _MAX_ALPHA)
+        # What the transmittance in front gains, relative to that behind.
+        growth = where(seen, alpha * reciprocal(_ONE - alpha), splat(_ZERO))
+        left = load(scratch, _LEFT + at)
+        w = left * growth
+        store(scratch, _LEFT + at, left + w)
         store(scratch, _WEIGHT + plane + at, w)
-        dot = load(scratch, _DOT + plane + at)
+        own = w * load(scratch, _DOT + plane + at)
         behind = load(scratch, _BEHIND + at)
-        h = alpha * (before * dot - behind * inverse)
-        h = where(capped, splat(_ZERO), h)
-        store(scratch, _BEHIND + at, behind + w * dot)
-        dy = dy_first + _F(2 * v)
+        store(scratch, _BEHIND + at, behind + own)
+        h = where(seen & (raw <= _MAX_ALPHA), own - behind * growth, splat(_ZERO))
         h_dy = h * dy
         h0, h1, h2 = h0 + h, h1 + h_dy, h2 + h_dy * dy
         c0 = c0 + w * load(scratch, _V_PLANES + at)
