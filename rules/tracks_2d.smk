@@ -41,7 +41,9 @@ use rule tracking as tracking_2d with:
     benchmark:
         "<results>/{scene}/tracks_2d/benchmarks/tracking.tsv"
     conda:
-        by_backend("tracking_2d", default="../envs/masks.yaml", deva="../envs/deva.yaml")
+        by_backend(
+            "tracking_2d", default="../envs/masks.yaml", deva="../envs/deva.yaml"
+        )
     resources:
         mem_mb=by_backend("tracking_2d", default=4000, deva=32000),
         runtime=by_backend("tracking_2d", default=120, deva=1440),
