@@ -68,7 +68,7 @@ class Hub:
         except ImportError as error:
             raise BackendUnavailableError(
                 f"fetching {repo} needs the package huggingface-hub; run `pip install "
-                "'gradiseg[models]'`, start Snakemake with `--sdm conda`, or fetch it by hand"
+                "-e '.[models]'`, start Snakemake with `--sdm conda`, or fetch it by hand"
             ) from error
         # Public repositories: a token on this machine is not sent, and an outdated one no obstacle.
         self._api = HfApi(endpoint=endpoint, token=False)

@@ -69,7 +69,7 @@ def fetch_members(
     except ImportError as error:
         raise BackendUnavailableError(
             f"fetching parts of {url} needs the package remotezip; run `pip install "
-            "'gradiseg[models]'`, start Snakemake with `--sdm conda`, or fetch the scene by hand "
+            "-e '.[models]'`, start Snakemake with `--sdm conda`, or fetch the scene by hand "
             "and name its folder in `path`"
         ) from error
     cut = (

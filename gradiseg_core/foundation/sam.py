@@ -35,7 +35,7 @@ def require_segment_anything(key: str) -> None:
     except ImportError as error:
         raise BackendUnavailableError(
             f"{key}: SAM needs the packages segment-anything, torch and torchvision, but "
-            f"{error.name or error} cannot be imported; run `pip install 'gradiseg[models]'`, or "
+            f"{error.name or error} cannot be imported; run `pip install -e '.[models]'`, or "
             "start Snakemake with `--sdm conda`"
         ) from error
 

@@ -185,7 +185,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     except ImportError as error:
         raise BackendUnavailableError(
             f"{KEY} needs the packages transformers and torchvision, but {error.name or error} "
-            "cannot be imported; run `pip install 'gradiseg[models]'`, or start Snakemake with "
+            "cannot be imported; run `pip install -e '.[models]'`, or start Snakemake with "
             "`--sdm conda`"
         ) from error
     _check_folder(folder)

@@ -25,7 +25,7 @@ from tests.downloads.conftest import left_behind, no_sleep
 from tests.downloads.server import Fault, Server
 from tests.downloads.zips import hostile, zipped
 
-pytest.importorskip("huggingface_hub", reason="pip install 'gradiseg[models]'")
+pytest.importorskip("huggingface_hub", reason="pip install -e '.[models]'")
 
 COMMIT = CHECKPOINTS["groundingdino_swint"].revision
 DINO = "IDEA-Research/grounding-dino-tiny"
