@@ -357,7 +357,7 @@ def test_a_folder_of_the_form_of_the_published_ones(
 
 def test_without_transformers(weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(BackendUnavailableError, match=r"gradiseg\[models\].*--sdm conda"):
+    with pytest.raises(BackendUnavailableError, match=r"\.\[models\].*--sdm conda"):
         dino._load(weights["groundingdino_swint"], torch.float32)
 
 

@@ -254,7 +254,7 @@ def test_what_is_missing_is_said_before_anything_runs(scene, weights, tiny, tmp_
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused(BackendUnavailableError, r"min_mask_region_area needs OpenCV", min_mask_region_area=10)
     monkeypatch.setitem(sys.modules, "segment_anything", None)
-    refused(BackendUnavailableError, r"pip install 'gradiseg\[models\]'")
+    refused(BackendUnavailableError, r"pip install -e '\.\[models\]'")
 
 
 def test_the_users_own_checkpoint(scene, weights, tiny, tmp_path):
