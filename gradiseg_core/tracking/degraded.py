@@ -1,0 +1,119 @@
+"""Backend `degraded`: exact IDs, spoiled the way a segmenter and a tracker spoil theirs.
+
+For studies on scenes that know their exact IDs, never for a reported result. Every kind of error
+has a level of its own, so that each can be swept alone. All draws come from one seed, and a view's
+draws do not depend on the level of another kind of error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from gradiseg_core.config.tracking import DegradedTrackingConfig
+
+IdMap = NDArray[np.int32]
+
+_LEAST_AREA = 1 / 20000  # of the image: a smaller sliver is no object that a tracker could lose
+
+
+def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) -> list[IdMap]:
+    """Spoil the ID maps of a sequence of views.
+
+    In this order, each where its draw falls below its level: an object's ID switches to a new one
+    that lasts some views (`switch`); the object is cut and a part gets an ID of this view alone
+    (`split`); it takes the ID of the neighbour with which it shares most border (`merge`), or it is
+    missed and becomes 0 (`miss`). Last, all outlines wobble.
+
+    Args:
+        maps: [H, W] exact IDs by view, in the order in which a tracker would see them; 0 is
+            background and is never lost itself.
+        config: The levels.
+        seed: Seed of all draws.
+
+    Returns:
+        The maps, in the same order; new IDs follow the largest exact one.
+    """
+    objects = sorted({int(label) for ids in maps for label in np.unique(ids)} - {0})
+    fresh = max(objects, default=0) + 1
+    switched = _switches(len(maps), objects, config, np.random.default_rng([seed, 0]))
+    names: dict[tuple[int, int], int] = {}
+    spoiled = []
+    for index, exact in enumerate(maps):
+        draws = np.random.default_rng([seed, 1, index])
+        ids = exact.copy()
+        for label in objects:
+            fate = draws.random(3)
+            angle, share = draws.uniform(0.0, np.pi), draws.uniform(0.25, 0.5)
+            mask = exact == label
+            if mask.sum() < _LEAST_AREA * exact.size:
+                continue
+            episode = switched[index].get(label)
+            if episode is not None:
+                if (label, episode) not in names:
+                    names[label, episode], fresh = fresh, fresh + 1
+                ids[mask] = names[label, episode]
+            if fate[0] < config.split:
+                ids[_part(mask, angle, share)] = fresh
+                fresh += 1
+            if fate[1] < config.merge:
+                neighbour = _neighbour(exact, mask)
+                if neighbour:
+                    ids[mask] = neighbour
+            elif fate[2] < config.miss:
+                ids[mask] = 0
+        spoiled.append(_wobble(ids, config, np.random.default_rng([seed, 2, index])))
+    return spoiled
+
+
+def _switches(
+    num_views: int, objects: list[int], config: DegradedTrackingConfig, rng: np.random.Generator
+) -> list[dict[int, int]]:
+    """Return, by view, which objects carry a foreign ID and in which episode of theirs."""
+    views: list[dict[int, int]] = [{} for _ in range(num_views)]
+    for label in objects:
+        starts = rng.random(num_views) < config.switch
+        lengths = rng.geometric(1.0 / config.switch_views, num_views)
+        until = -1
+        for index in range(num_views):
+            if starts[index] and index > until:
+                until, episode = index + int(lengths[index]) - 1, index
+            if index <= until:
+                views[index][label] = episode
+    return views
+
+
+def _part(mask: NDArray[np.bool_], angle: float, share: float) -> NDArray[np.bool_]:
+    """Return the given share of a mask's pixels, cut off by a straight line."""
+    rows, columns = np.nonzero(mask)
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    chosen = along <= np.quantile(along, share)
+    part = np.zeros_like(mask)
+    part[rows[chosen], columns[chosen]] = True
+    return part
+
+
+def _neighbour(exact: IdMap, mask: NDArray[np.bool_]) -> int:
+    """Return the object that touches the mask along most pixels; 0 if none does."""
+    ring = ndimage.binary_dilation(mask, iterations=2) & ~mask
+    labels, counts = np.unique(exact[ring], return_counts=True)
+    counts = np.where(labels == 0, 0, counts)
+    return int(labels[counts.argmax()]) if counts.size and counts.max() else 0
+
+
+def _wobble(ids: IdMap, config: DegradedTrackingConfig, rng: np.random.Generator) -> IdMap:
+    """Move every outline by a smooth random displacement of the given standard deviation."""
+    fields = rng.standard_normal((2, *ids.shape))
+    if config.wobble_px == 0:
+        return ids
+    smooth = np.stack([ndimage.gaussian_filter(field, config.wobble_length_px) for field in fields])
+    smooth *= config.wobble_px / smooth.std()
+    rows, columns = np.indices(ids.shape)
+    rows = np.clip(np.rint(rows + smooth[0]), 0, ids.shape[0] - 1).astype(int)
+    columns = np.clip(np.rint(columns + smooth[1]), 0, ids.shape[1] - 1).astype(int)
+    return ids[rows, columns]

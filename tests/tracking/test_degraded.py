@@ -1,0 +1,101 @@
+"""The noise model of backend `degraded`: each kind of error alone, and all of them repeatable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradiseg_core.config.tracking import DegradedTrackingConfig
+from gradiseg_core.tracking.degraded import degrade
+
+NOTHING = {"wobble_px": 0.0, "miss": 0.0, "merge": 0.0, "switch": 0.0, "split": 0.0}
+VIEWS = 200
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """Many equal views: 1 touches 2 on the left, 3 stands alone."""
+    ids = np.zeros((60, 80), np.int32)
+    ids[10:40, 5:25], ids[10:40, 25:45], ids[20:50, 55:70] = 1, 2, 3
+    return [ids.copy() for _ in range(VIEWS)]
+
+
+def levels(**changed: float) -> DegradedTrackingConfig:
+    return DegradedTrackingConfig(**{**NOTHING, **changed})
+
+
+def shares(exact, spoiled, label: int, value: int) -> float:
+    """Share of the views in which all of an object carries a value."""
+    return float(
+        np.mean([(b[a == label] == value).all() for a, b in zip(exact, spoiled, strict=True)])
+    )
+
+
+def test_no_level_changes_nothing(exact):
+    for before, after in zip(exact, degrade(exact, levels(), 0), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_misses_come_at_their_rate_and_leave_the_rest_alone(exact):
+    spoiled = degrade(exact, levels(miss=0.3), 0)
+    for label in (1, 2, 3):
+        assert shares(exact, spoiled, label, 0) == pytest.approx(0.3, abs=0.1)  # 3 sigma
+    assert all((b[a == 0] == 0).all() for a, b in zip(exact, spoiled, strict=True))
+
+
+def test_only_touching_objects_merge(exact):
+    spoiled = degrade(exact, levels(merge=0.3), 0)
+    assert shares(exact, spoiled, 1, 2) == pytest.approx(0.3, abs=0.1)
+    assert shares(exact, spoiled, 2, 1) == pytest.approx(0.3, abs=0.1)
+    assert shares(exact, spoiled, 3, 3) == 1.0
+
+
+def test_a_switched_id_is_new_and_lasts_some_views(exact):
+    spoiled = degrade(exact, levels(switch=0.1, switch_views=4.0), 0)
+    values = np.array([int(ids[20, 10]) for ids in spoiled])
+    foreign = values[values != 1]
+    assert foreign.size > 0
+    assert foreign.min() > 3
+    others = np.concatenate([ids[ids > 3] for ids in spoiled])
+    assert set(np.unique(others)) >= set(foreign)
+    lasted = [int((values == value).sum()) for value in np.unique(foreign)]
+    assert np.mean(lasted) == pytest.approx(4.0, abs=1.5)
+    for value in np.unique(foreign):  # one stretch each
+        at = np.nonzero(values == value)[0]
+        assert at[-1] - at[0] + 1 == at.size
+
+
+def test_a_split_cuts_a_quarter_to_a_half_off_into_an_id_of_this_view(exact):
+    spoiled = degrade(exact, levels(split=1.0), 0)
+    seen: set[int] = set()
+    for before, after in zip(exact, spoiled, strict=True):
+        for label in (1, 2, 3):
+            values, counts = np.unique(after[before == label], return_counts=True)
+            assert values[0] == label
+            assert len(values) == 2
+            assert 0.2 <= counts[1] / counts.sum() <= 0.55
+            assert values[1] not in seen
+            seen.add(int(values[1]))
+
+
+def test_wobble_moves_outlines_by_about_its_deviation_and_nothing_else(exact):
+    spoiled = degrade(exact, levels(wobble_px=1.5), 0)
+    right = np.concatenate([(ids[25:45] == 3).sum(axis=1) for ids in spoiled])  # 15 px wide
+    # Both vertical edges move independently at these distances.
+    assert right.std() == pytest.approx(1.5 * np.sqrt(2.0), rel=0.25)
+    assert right.mean() == pytest.approx(15.0, abs=0.5)
+    assert all(set(np.unique(ids)) == {0, 1, 2, 3} for ids in spoiled)
+
+
+def test_kinds_of_error_do_not_disturb_each_others_draws(exact):
+    missed = degrade(exact, levels(miss=0.2), 3)
+    both = degrade(exact, levels(miss=0.2, switch=0.2), 3)
+    for a, b in zip(missed, both, strict=True):
+        np.testing.assert_array_equal(a == 0, b == 0)
+
+
+def test_a_seed_repeats_and_another_differs(exact):
+    config = DegradedTrackingConfig()
+    first, again, other = (degrade(exact, config, seed) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
