@@ -69,6 +69,12 @@ def dataset_of(w):
     return ancient(f"<downloads>/datasets/{name}")
 
 
+def copied(w):
+    """Input function: the scene that another one copies, if it copies one."""
+    source = SETTINGS.section(w.scene, "scene").of
+    return [] if source is None else f"<results>/{source}/scene"
+
+
 def downloads_of_all():
     """Everything that the configuration needs from the network, for all scenes."""
     needed = [
@@ -145,6 +151,6 @@ def results_of(scene):
         f"<results>/{scene}/figures/curves.png",
         f"<results>/{scene}/figures/comparison.png",
     ]
-    if config_inputs.has_exact_ids(SETTINGS.section(scene, "scene")):
+    if config_inputs.has_exact_ids(SETTINGS.origin(scene)):
         wanted.append(f"<results>/{scene}/association/quality.json")
     return wanted

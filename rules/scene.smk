@@ -1,5 +1,5 @@
 # Requires: the photographs that the configuration names, or a published scene that is downloaded
-#           (nothing for the embedded demo).
+#           (nothing for the embedded demo), or another scene's that is copied.
 # Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
 
 
@@ -7,6 +7,7 @@ rule scene:
     input:
         given=given("scene"),
         dataset=dataset_of,
+        copied=copied,
         core=core("scene.py"),
     output:
         scene=directory("<results>/{scene}/scene"),

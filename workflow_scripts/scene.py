@@ -15,4 +15,5 @@ with stage(snakemake):
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         downloaded=Path(snakemake.input.dataset) if snakemake.input.dataset else None,
+        copied=Path(snakemake.input.copied) if snakemake.input.copied else None,
     )

@@ -72,6 +72,23 @@ def repeated(key: str, values: Sequence[object]) -> list[str]:
     return [f"{key}: listed more than once: {', '.join(twice)}"] if twice else []
 
 
+def copies(scenes: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the scenes of `source: copy`, which name another scene."""
+    problems = []
+    for name, scene in scenes.items():
+        if scene.of is None:
+            continue
+        others = [other for other, entry in scenes.items() if entry.of is None]
+        if scene.of not in scenes:
+            hint = nearest(scene.of, others)
+            problems.append(f"scenes.{name}.of: no scene is called '{scene.of}'{hint}")
+        elif scene.of not in others:
+            problems.append(
+                f"scenes.{name}.of: '{scene.of}' is a copy itself; name the scene that it copies"
+            )
+    return problems
+
+
 def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]:
     """Return the folders that a scene's sections name and that are missing or do not fit.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
@@ -29,7 +29,7 @@ from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.config.train import VARIANTS, TrainConfig, Variant
@@ -57,10 +57,11 @@ _ONLY_VARIANTS: dict[str, tuple[Variant, ...]] = {
 class SceneEntry(SceneConfig):
     """One scene: where its photographs come from, and what differs from the sections above."""
 
-    source: Literal["demo", "folder", "lerf_mask", "mipnerf360"] = option(
+    source: Source = option(
         "folder",
         "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
-        "these datasets, `demo` renders the embedded scene.",
+        "these datasets, `demo` renders the embedded scene, `copy` takes what another scene of "
+        "this file has (`of`).",
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
@@ -134,6 +135,12 @@ class Settings:
         """Return the model of one stage for one scene."""
         return self.scenes[scene][stage]
 
+    def origin(self, scene: str) -> SceneConfig:
+        """Return where the scene's photographs come from: another scene's source for a copy."""
+        section = self.section(scene, "scene")
+        assert isinstance(section, SceneConfig)
+        return section if section.of is None else self.origin(section.of)
+
     def used_sections(self, scene: str) -> dict[str, Section]:
         """Return the models of the stages that run, by name."""
         return _used(self.scenes[scene], self.root)
@@ -177,6 +184,8 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
 
     root = RootConfig.model_validate(raw)
+    problems = checks.copies(root.scenes)
+    _refuse(problems)
     problems = checks.repeated("seeds", root.seeds) + checks.repeated("variants", root.variants)
     scenes: dict[str, dict[str, Section]] = {}
     for name, entry in raw["scenes"].items():
@@ -195,6 +204,10 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
 
     for name, sections in scenes.items():
         used = _used(sections, root)
+        source = sections["scene"]
+        assert isinstance(source, SceneConfig)
+        if source.of is not None:
+            used = {**used, "scene": scenes[source.of]["scene"]}
         problems += checks.files(name, used, folder or Path())
         problems += checks.offline(name, used, root.downloads)
     _refuse(problems)

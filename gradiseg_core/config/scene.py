@@ -55,17 +55,26 @@ class DemoConfig(Section):
     sparse_points: int = option(4000, "Points of that model.", unit="points", ge=8)
 
 
+Source = Literal["demo", "folder", "lerf_mask", "mipnerf360", "copy"]
+
+
 class SceneConfig(Section):
     """Where a scene's photographs, split and annotations come from."""
 
-    source: Literal["demo", "folder", "lerf_mask", "mipnerf360"] = option(
+    source: Source = option(
         "demo",
         "`demo` renders the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
-        "and `mipnerf360` read the layouts of these datasets.",
+        "and `mipnerf360` read the layouts of these datasets, `copy` takes what another scene of "
+        "this file has (`of`).",
     )
     path: Path | None = option(
         None,
         "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene; not used by `demo`.",
+    )
+    of: str | None = option(
+        None,
+        "`copy`: the other scene's name. Its photographs, split and annotations are taken, so that "
+        "the two can differ in later stages alone; a demo is rendered once.",
     )
     dataset: str | None = option(
         None,
@@ -91,6 +100,11 @@ class SceneConfig(Section):
     def _path_fits_source(self) -> SceneConfig:
         if self.source == "demo" and self.path is not None:
             raise ValueError("path is set, but source is 'demo': set source to 'folder'")
+        if (self.source == "copy") != (self.of is not None):
+            raise ValueError(
+                "`of` names the scene that `source: copy` takes; "
+                + ("`of` is missing" if self.of is None else f"source is '{self.source}'")
+            )
         published = scenes_of(self.source)
         if self.dataset is not None:
             if not published:
@@ -105,6 +119,9 @@ class SceneConfig(Section):
                     f"'{self.dataset}' is no scene of {self.source}"
                     f"{nearest(self.dataset, published)}"
                 )
+        elif self.source == "copy":
+            if self.path is not None:
+                raise ValueError("path is set, but source is 'copy', which takes another scene's")
         elif self.source != "demo" and self.path is None:
             instead = ", or dataset, a published scene to download" if published else ""
             raise ValueError(

@@ -11,8 +11,9 @@ from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.scene.folder import prepare_folder
 from gradiseg_core.scene.lerf_mask import prepare_lerf_mask
-from gradiseg_core.scene.manifest import SceneManifest, View
+from gradiseg_core.scene.manifest import FILE_NAME, SceneManifest, View
 from gradiseg_core.scene.mipnerf360 import prepare_mipnerf360
+from gradiseg_core.scene.photographs import link_tree
 
 __all__ = ["SceneManifest", "View", "prepare"]
 
@@ -27,6 +28,7 @@ def prepare(
     seed: int,
     threads: int,
     downloaded: Path | None = None,
+    copied: Path | None = None,
 ) -> SceneManifest:
     """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.scene.manifest`).
 
@@ -41,6 +43,7 @@ def prepare(
         seed: Draws the demo's rendering noise; the other sources are deterministic.
         threads: Threads used for rendering.
         downloaded: Folder of the published scene that ``config.dataset`` names.
+        copied: Scene folder of the scene that ``config.of`` names.
 
     Returns:
         The manifest, also written to ``out_dir/scene.json``.
@@ -56,7 +59,9 @@ def prepare(
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     try:
-        source = downloaded if config.dataset is not None else config.path
+        source = {"copy": copied}.get(
+            config.source, downloaded if config.dataset is not None else config.path
+        )
         manifest = _fill(config, source, partial, name=name, seed=seed, threads=threads)
         manifest.save(partial)
     except BaseException:
@@ -83,6 +88,8 @@ def _fill(
     if path is None:
         raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
     source, test_every = Path(path).expanduser(), config.test_every
+    if config.source == "copy":
+        return _copy(source, folder, name=name)
     if config.source == "folder":
         return prepare_folder(source, folder, name=name, test_every=test_every)
     if config.source == "lerf_mask":
@@ -90,6 +97,14 @@ def _fill(
     return prepare_mipnerf360(
         source, folder, name=name, test_every=test_every, factor=config.factor
     )
+
+
+def _copy(other: Path, folder: Path, *, name: str) -> SceneManifest:
+    """Fill ``folder`` with another scene's files, linked where the file system can."""
+    manifest = SceneManifest.load(other)
+    link_tree(other, folder)
+    (folder / FILE_NAME).unlink()  # a link as well: writing the own name would rename the other
+    return manifest.model_copy(update={"name": name})
 
 
 def _fingerprint(config: SceneConfig, seed: int) -> str:

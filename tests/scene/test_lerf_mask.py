@@ -106,3 +106,19 @@ def test_shared_scene(shared_data: Path, tmp_path: Path) -> None:
     assert [v.name for v in manifest.test_views] == [f"test_{k}.jpg" for k in range(4)]
     assert manifest.prompts == truth["prompts"]
     assert manifest.has.gt_ids
+
+
+def test_a_copy_has_the_files_and_its_own_name(scene: Path, tmp_path: Path) -> None:
+    original = run(scene, tmp_path / "original")
+    manifest = prepare(
+        SceneConfig(source="copy", of="lerf"), tmp_path / "copy", name="other", seed=0, threads=1,
+        copied=tmp_path / "original",
+    )  # fmt: skip
+    assert manifest == original.model_copy(update={"name": "other"})
+    assert SceneManifest.load(tmp_path / "copy").name == "other"
+    assert SceneManifest.load(tmp_path / "original").name == "lerf"
+    files = [
+        sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*"))
+        for name in ("original", "copy")
+    ]
+    assert files[0] == files[1]

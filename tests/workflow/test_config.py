@@ -100,6 +100,28 @@ def photos(tmp_path: Path) -> Path:
             {"scenes": {"a": {"source": "lerf_mask", "path": "photos"}}},
             "scenes.a.path: no folder images/ in photos",
         ),
+        (
+            {"scenes": {"a": {"source": "copy"}}},
+            "scenes.a: `of` names the scene that `source: copy` takes; `of` is missing",
+        ),
+        (
+            {"scenes": {"a": {"source": "demo", "of": "a"}}},
+            "scenes.a: `of` names the scene that `source: copy` takes; source is 'demo'",
+        ),
+        (
+            {"scenes": {"tea": {"source": "demo"}, "a": {"source": "copy", "of": "tee"}}},
+            "scenes.a.of: no scene is called 'tee'; did you mean 'tea'?",
+        ),
+        (
+            {
+                "scenes": {
+                    "tea": {"source": "demo"},
+                    "a": {"source": "copy", "of": "tea"},
+                    "b": {"source": "copy", "of": "a"},
+                }
+            },
+            "scenes.b.of: 'a' is a copy itself",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_in_full(photos: Path, change: dict, message: str) -> None:

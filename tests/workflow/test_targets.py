@@ -198,3 +198,14 @@ def test_sam_brings_its_checkpoint_and_its_environment(
         assert done.returncode == 0, output
         assert ("envs/sam.yaml" in output) == (backend == "sam")
         assert ("sam_vit_h.pth" in output) == (backend == "sam")
+
+
+def test_a_copy_takes_the_other_scenes_photographs(workflow: Workflow) -> None:
+    mine = (
+        "scenes:\n  mine: {path: photos}\n"
+        "  other: {source: copy, of: mine, train: {iterations: 5}}\nvariants: [baseline]\n"
+    )
+    (workflow.folder / "mine.yaml").write_text(mine)
+    planned = workflow.planned("other", "--configfile", "mine.yaml")
+    assert planned["scene"] == 2
+    assert planned["colmap"] == planned["train"] == 1
