@@ -152,6 +152,9 @@ class DegradedTrackingConfig(Section):
     split: float = option(
         0.0, "Chance that a part of an object has an ID of its own in a view.", ge=0.0, le=1.0
     )
+    reduced: int = option(
+        1, "The maps are made at this fraction of the photographs' resolution: 1/n.", ge=1, le=16
+    )
 
 
 class DevaTrackingConfig(Section):

@@ -28,7 +28,7 @@ def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) ->
     In this order, each where its draw falls below its level: an object's ID switches to a new one
     that lasts some views (`switch`); the object is cut and a part gets an ID of this view alone
     (`split`); it takes the ID of the neighbour with which it shares most border (`merge`), or it is
-    missed and becomes 0 (`miss`). Last, all outlines wobble.
+    missed and becomes 0 (`miss`). Then all outlines wobble, and the resolution falls (`reduced`).
 
     Args:
         maps: [H, W] exact IDs by view, in the order in which a tracker would see them; 0 is
@@ -67,7 +67,8 @@ def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) ->
                     ids[mask] = neighbour
             elif fate[2] < config.miss:
                 ids[mask] = 0
-        spoiled.append(_wobble(ids, config, np.random.default_rng([seed, 2, index])))
+        ids = _wobble(ids, config, np.random.default_rng([seed, 2, index]))
+        spoiled.append(_coarse(ids, config.reduced))
     return spoiled
 
 
@@ -117,3 +118,11 @@ def _wobble(ids: IdMap, config: DegradedTrackingConfig, rng: np.random.Generator
     rows = np.clip(np.rint(rows + smooth[0]), 0, ids.shape[0] - 1).astype(int)
     columns = np.clip(np.rint(columns + smooth[1]), 0, ids.shape[1] - 1).astype(int)
     return ids[rows, columns]
+
+
+def _coarse(ids: IdMap, factor: int) -> IdMap:
+    """Keep one pixel, the middle one, of every square of ``factor`` pixels a side."""
+    rows, columns = (
+        np.minimum(np.arange(size) // factor * factor + factor // 2, size - 1) for size in ids.shape
+    )
+    return ids[rows[:, None], columns]

@@ -87,6 +87,15 @@ def test_wobble_moves_outlines_by_about_its_deviation_and_nothing_else(exact):
     assert all(set(np.unique(ids)) == {0, 1, 2, 3} for ids in spoiled)
 
 
+def test_reduced_maps_consist_of_squares_and_stay_in_place(exact):
+    for ids in degrade(exact[:3], levels(reduced=4), 0):
+        squares = ids.reshape(15, 4, 20, 4)
+        assert (squares == squares[:, :1, :, :1]).all()
+        for label in (1, 2, 3):
+            before, after = (np.argwhere(m == label).mean(axis=0) for m in (exact[0], ids))
+            assert np.abs(before - after).max() <= 2.0
+
+
 def test_kinds_of_error_do_not_disturb_each_others_draws(exact):
     missed = degrade(exact, levels(miss=0.2), 3)
     both = degrade(exact, levels(miss=0.2, switch=0.2), 3)
