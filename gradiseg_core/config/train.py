@@ -53,6 +53,22 @@ class Losses(Section):
         le=1,
     )
     alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
+    robustness: float = option(
+        0.0,
+        "q: every pixel's identity loss is weighted by p^q, p the probability of its mask's ID, so "
+        "that masks that the model has reason to doubt hardly pull (generalised cross-entropy); 0 "
+        "is the paper's cross-entropy.",
+        source="Zhang and Sabuncu 2018; measured (docs/results.md)",
+        ge=0,
+        le=1,
+    )
+    robust_start: int = option(
+        6000,
+        "Iteration from which `robustness` holds: until then the model learns what to believe.",
+        unit="iterations",
+        source="measured (docs/results.md)",
+        ge=0,
+    )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
     spatial_every: int = option(
         5, "The 3D loss runs every so many iterations.", unit="iterations", source=_GG, ge=1

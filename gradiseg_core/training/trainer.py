@@ -17,6 +17,7 @@ from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
+from gradiseg_core.losses.robust import robust_identity_loss
 from gradiseg_core.rasterization import get_rasterizer
 from gradiseg_core.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.schedule import Schedule
@@ -157,7 +158,7 @@ class Trainer:
         rendering = self.render(view)
         target = view.image.to(torch.float32).div_(255.0)
         photometric = photometric_loss(rendering.color, target, config.losses.lambda_dssim)
-        identity = identity_loss(rendering.identity, view.labels, self.classifier)
+        identity = self._identity_loss(rendering.identity, view.labels)
         loss = photometric.total + config.losses.alpha * identity
         spatial = self.spatial(self.step, self.gaussians, self.classifier)
         if spatial is not None:
@@ -192,6 +193,12 @@ class Trainer:
             "identity_loss": identity.detach(),
             "spatial_loss": None if spatial is None else spatial.detach(),
         }
+
+    def _identity_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        losses = self.config.losses
+        if losses.robustness and self.schedule.after(self.step, losses.robust_start):
+            return robust_identity_loss(features, labels, self.classifier, losses.robustness)
+        return identity_loss(features, labels, self.classifier)
 
     @torch.no_grad()
     def evaluate(self) -> float | None:

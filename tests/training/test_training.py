@@ -168,3 +168,16 @@ def test_diverging_loss_says_where(scene: tuple[Path, Path, Path]) -> None:
         trainer.classifier.weight.fill_(float("nan"))
     with pytest.raises(GradisegError, match=r"nan at iteration 1 on view_\d+\.png"):
         trainer.iterate()
+
+
+def test_robustness_begins_at_its_start(scene: tuple[Path, Path, Path]) -> None:
+    start = 15_000  # of 30,000: half of this run
+    losses = CONFIG.losses.model_copy(update={"robustness": 0.7, "robust_start": start})
+    robust = CONFIG.model_copy(update={"iterations": 20, "losses": losses})
+    plain = CONFIG.model_copy(update={"iterations": 20})
+    history = []
+    for config in (plain, robust):
+        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        history.append([float(trainer.iterate()["identity_loss"] or 0.0) for _ in range(12)])
+    assert history[0][:10] == history[1][:10]
+    assert history[1][10] < 0.9 * history[0][10]  # weighted by p^0.7 < 1
