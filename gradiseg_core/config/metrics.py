@@ -23,6 +23,12 @@ class MetricsConfig(Section):
         lt=0.5,
         source="Gaussian Grouping (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
     )
+    fine_boundary_ratio: float = option(
+        0.005,
+        "Width of the boundary for a second, stricter boundary IoU of labels against exact IDs.",
+        gt=0,
+        lt=0.5,
+    )
     lpips: bool = option(
         True, "Compute LPIPS (VGG) in both input ranges where its weights are available."
     )

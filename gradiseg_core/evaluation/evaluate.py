@@ -66,7 +66,8 @@ def evaluate(
         The contents of ``metrics.json``:
 
         * ``summary``: ``miou``, ``mbiou`` (masks of ``grounding``, headline aggregation),
-          ``psnr``, ``ssim``, ``lpips``, ``object_miou``, ``object_mbiou``; None where undefined;
+          ``psnr``, ``ssim``, ``lpips``, ``object_miou``, ``object_mbiou``,
+          ``object_fine_mbiou``; None where undefined;
         * ``masks`` (grounding's mask files) and ``argmax_masks`` (the selected IDs' pixels of the
           argmax map): each with ``gg`` and ``strict`` (see :func:`aggregation.aggregate`);
         * ``objects``: argmax labels against exact IDs, independent of any prompt;
@@ -192,6 +193,7 @@ def _score(
         "mbiou": headline["mbiou"],
         "object_miou": objects["miou"] if objects["available"] else None,
         "object_mbiou": objects["mbiou"] if objects["available"] else None,
+        "object_fine_mbiou": objects["fine_mbiou"] if objects["available"] else None,
         **{key: photometric[key] for key in IMAGE_METRICS},
     }
     folders.out.mkdir(parents=True, exist_ok=True)
@@ -273,20 +275,25 @@ def _score_objects(
                 guess = predicted == found if found is not None else np.zeros_like(mask)
                 entry[prefix + "iou"] = iou(guess, mask)
                 entry[prefix + "boundary_iou"] = boundary_iou(guess, mask, config.boundary_ratio)
+                entry[prefix + "fine_boundary_iou"] = boundary_iou(
+                    guess, mask, config.fine_boundary_ratio
+                )
             per_object.setdefault(str(gt_id), []).append(entry)
     if not per_object:
         return {"available": False, "why": "no rendered test view has exact IDs (gt_ids/)"}
     objects = {}
-    keys = ("iou", "boundary_iou", "render_iou", "render_boundary_iou")
+    names = {"iou": "miou", "boundary_iou": "mbiou", "fine_boundary_iou": "fine_mbiou"}
+    keys = [prefix + name for prefix in ("", "render_") for name in names]
     for gt_id, entries in per_object.items():
         means = {key: _nanmean([entry[key] for entry in entries]) for key in keys}
         objects[gt_id] = {**match["objects"].get(gt_id, {"id": None}), **means, "views": entries}
     return {
         "available": True,
-        "miou": _nanmean([entry["iou"] for entry in objects.values()]),
-        "mbiou": _nanmean([entry["boundary_iou"] for entry in objects.values()]),
-        "render_miou": _nanmean([entry["render_iou"] for entry in objects.values()]),
-        "render_mbiou": _nanmean([entry["render_boundary_iou"] for entry in objects.values()]),
+        **{
+            prefix + mean: _nanmean([entry[prefix + name] for entry in objects.values()])
+            for prefix in ("", "render_")
+            for name, mean in names.items()
+        },
         "objects": objects,
     }
 

@@ -103,6 +103,15 @@ def test_prediction_is_resized_to_the_annotation(folders: Folders) -> None:
     assert metrics["masks"]["strict"]["miou"] > 0.97
 
 
+def test_a_small_shift_costs_the_fine_boundary_most(folders: Folders) -> None:
+    for path in (folders.render / "ids").glob("*.png"):
+        write_id_map(path, np.roll(read_id_map(path), 1, axis=1))
+    # The default widths, 2 % and 0.5 % of the diagonal, are both 1 px on images this small.
+    summary = score(folders, boundary_ratio=0.05, fine_boundary_ratio=0.01)["summary"]
+    assert summary["object_fine_mbiou"] < summary["object_mbiou"] - 0.02
+    assert summary["object_mbiou"] < summary["object_miou"]
+
+
 def test_wrong_labels_cost_what_they_cover(folders: Folders) -> None:
     path = folders.render / "ids" / "view_000.png"
     ids = read_id_map(path)
