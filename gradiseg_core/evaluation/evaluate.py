@@ -26,7 +26,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.aggregation import MaskScore, aggregate
 from gradiseg_core.evaluation.iou import boundary_iou, iou
 from gradiseg_core.evaluation.photometric import Lpips, LpipsRange, psnr, ssim
-from gradiseg_core.imaging import read_id_map, read_image, read_mask
+from gradiseg_core.imaging import read_id_map, read_image, read_mask, resize_ids
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
@@ -265,7 +265,7 @@ def _score_objects(
         labels = read_id_map(ids_dir / f"{view.stem}.png")
         sizes = {
             "": (resize_nearest(labels, truth.shape), truth),
-            "render_": (labels, resize_nearest(truth, labels.shape)),
+            "render_": (labels, resize_ids(truth, labels.shape[::-1])),
         }
         for gt_id in np.unique(truth[truth > 0]):
             found = match["objects"].get(str(gt_id), {}).get("id")
