@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import root as config_root
+from gradiseg_core.devices import uses_gpu
 from gradiseg_core.downloads import datasets
 from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.errors import ConfigError
@@ -93,6 +94,28 @@ def by_backend(stage, *, default, **special):
     return lambda wildcards: special.get(
         SETTINGS.section(wildcards.scene, stage).backend.partition("+")[0], default
     )
+
+
+def wants_gpu(stage, backend=None):
+    """Function of the wildcards: GPUs that the job takes, 1 or 0; by `device` of the section.
+
+    `--resources gpu=N` limits how many jobs run on GPUs at a time; each picks a free one.
+    """
+
+    def count(w):
+        section = SETTINGS.section(w.scene, stage)
+        if backend is not None:
+            if section.backend.partition("+")[0] != backend:
+                return 0
+            section = getattr(section, backend)
+        return int(uses_gpu(section.device))
+
+    return count
+
+
+def by_device(stage, *, default, cuda):
+    """Function of the wildcards: the value for a stage that runs on a GPU, or the default."""
+    return lambda w: cuda if wants_gpu(stage)(w) else default
 
 
 def masks_of(w):

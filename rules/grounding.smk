@@ -32,6 +32,7 @@ rule grounding:
     resources:
         mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
         runtime=60,
+        gpu=wants_gpu("grounding", "groundingdino"),
     params:
         config=settings_of("grounding"),
     message:

@@ -21,6 +21,7 @@ rule masks:
     resources:
         mem_mb=by_backend("masks", default=4000, sam=16000),
         runtime=by_backend("masks", default=120, sam=1440),
+        gpu=wants_gpu("masks", "sam"),
     params:
         config=settings_of("masks"),
         work=work("masks"),

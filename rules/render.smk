@@ -22,12 +22,14 @@ rule render:
     benchmark:
         "<run>/benchmarks/render.tsv"
     conda:
-        "../envs/train.yaml"
+        by_device(
+            "render", default="../envs/train.yaml", cuda="../envs/train_cuda.yaml"
+        )
     threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=0,
+        gpu=wants_gpu("render"),
     params:
         config=settings_of("render"),
     message:

@@ -30,6 +30,7 @@ rule tracking:
     resources:
         mem_mb=by_backend("tracking", default=4000, deva=32000),
         runtime=by_backend("tracking", default=120, deva=1440),
+        gpu=wants_gpu("tracking", "deva"),
     params:
         config=settings_of("tracking"),
         max_ids=lambda w: SETTINGS.num_classes(w.scene),

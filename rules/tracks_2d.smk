@@ -47,6 +47,7 @@ use rule tracking as tracking_2d with:
     resources:
         mem_mb=by_backend("tracking_2d", default=4000, deva=32000),
         runtime=by_backend("tracking_2d", default=120, deva=1440),
+        gpu=wants_gpu("tracking_2d", "deva"),
     params:
         config=settings_of("tracking_2d"),
         max_ids=65536,

@@ -19,12 +19,12 @@ rule train:
     benchmark:
         "<run>/benchmarks/train.tsv"
     conda:
-        "../envs/train.yaml"
+        by_device("train", default="../envs/train.yaml", cuda="../envs/train_cuda.yaml")
     threads: training_threads
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=0,
+        gpu=wants_gpu("train"),
     params:
         config=settings_of("train"),
         checkpoints=work("checkpoints"),

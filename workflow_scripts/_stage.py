@@ -1,7 +1,7 @@
 """What every script of the workflow does around its one call: logging, errors, the import path.
 
 Messages go to the terminal and to the rule's log file; an expected error ends the job with its
-message alone, an unexpected one with its traceback.
+message alone, an unexpected one with its traceback. A job that its rule gives a GPU holds one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     logging.captureWarnings(True)
     logger = logging.getLogger(snakemake.rule)
     try:
-        yield logger
+        from gradiseg_core.devices import claimed
+
+        with claimed(snakemake.resources.get("gpu", 0)):
+            yield logger
     except Exception as error:
         from gradiseg_core.errors import GradisegError
 

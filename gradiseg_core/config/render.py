@@ -10,9 +10,14 @@ from gradiseg_core.config.base import Section, option
 class RenderConfig(Section):
     """What is rendered from a trained scene, and with which rasterizer."""
 
-    rasterizer: Literal["cpu", "reference"] = option(
-        "cpu",
-        "Rasterizer: `cpu` is the compiled core, `reference` the slow plain-PyTorch one.",
+    device: Literal["auto", "cuda", "cpu"] = option(
+        "auto",
+        "Where views are rendered; `auto` takes a CUDA device where there is one, and gsplat.",
+    )
+    rasterizer: Literal["fast", "reference"] = option(
+        "fast",
+        "Rasterizer: `fast` is the compiled one of the device, `reference` the slow one in plain "
+        "PyTorch.",
     )
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."

@@ -199,8 +199,10 @@ class LaKnn(Section):
 class TrainConfig(Section):
     """Stage 5: training of 3D Gaussians with identities."""
 
-    device: Literal["auto", "cpu"] = option(
-        "auto", "Where training runs: the compiled CPU core (`auto` takes the best there is)."
+    device: Literal["auto", "cuda", "cpu"] = option(
+        "auto",
+        "Where training runs: on an NVIDIA GPU through gsplat (docs/cuda_core.md), or on the "
+        "compiled CPU core; `auto` takes a CUDA device where there is one.",
     )
     iterations: int = option(
         30_000,

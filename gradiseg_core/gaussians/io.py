@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,15 @@ class TrainedScene:
     identities: Tensor
     classifier: IdentityClassifier
     metadata: dict[str, Any]
+
+    def to(self, device: torch.device) -> TrainedScene:
+        """Return the scene with all tensors on ``device``; the classifier itself moves."""
+        tensors = {
+            field.name: getattr(self, field.name).to(device)
+            for field in fields(self)
+            if field.name != "metadata"
+        }
+        return replace(self, **tensors)
 
 
 def write_ply(path: Path, values: dict[str, Tensor]) -> None:

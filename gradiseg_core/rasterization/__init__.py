@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.rasterization.interface import Rasterizer, Rendering
 
 __all__ = ["Rasterizer", "Rendering", "get_rasterizer"]
 
 
-def get_rasterizer(name: str) -> Rasterizer:
+def get_rasterizer(name: str, **options: Any) -> Rasterizer:
     """Return a rasterizer by its name; kernels are imported only now.
 
     Args:
-        name: ``"cpu"`` (numba, fast) or ``"reference"`` (plain PyTorch, slow, any precision).
+        name: ``"cpu"`` (numba, fast), ``"cuda"`` (gsplat) or ``"reference"`` (plain PyTorch, slow,
+            any precision).
+        **options: Of ``"cuda"`` alone: those of :class:`.gsplat.GsplatRasterizer`.
 
     Raises:
         BackendUnavailableError: If there is no such rasterizer on this machine.
@@ -26,7 +30,10 @@ def get_rasterizer(name: str) -> Rasterizer:
 
         return reference.rasterize
     if name == "cuda":
-        raise BackendUnavailableError(
-            "rasterizer 'cuda' is not built yet: use 'cpu', which needs no GPU"
-        )
-    raise BackendUnavailableError(f"no rasterizer is called {name!r}: use 'cpu' or 'reference'")
+        from gradiseg_core.rasterization.gsplat import GsplatRasterizer, published
+
+        published()
+        return GsplatRasterizer(**options)
+    raise BackendUnavailableError(
+        f"no rasterizer is called {name!r}: use 'cpu', 'cuda' or 'reference'"
+    )

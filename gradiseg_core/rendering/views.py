@@ -74,7 +74,7 @@ def render_view(scene: TrainedScene, camera: Camera, rasterizer: Rasterizer) -> 
     """
     from gradiseg_core.losses.identity import label_map
 
-    dtype = scene.means.dtype
+    dtype, device = scene.means.dtype, scene.means.device
     white = scene.metadata.get("background", "black") == "white"
     result = rasterizer(
         scene.means,
@@ -84,22 +84,22 @@ def render_view(scene: TrainedScene, camera: Camera, rasterizer: Rasterizer) -> 
         scene.sh0,
         scene.shN,
         scene.identities,
-        viewmat=torch.as_tensor(camera.cam_from_world, dtype=dtype),
-        K=torch.as_tensor(camera.K, dtype=dtype),
+        viewmat=torch.as_tensor(camera.cam_from_world, dtype=dtype, device=device),
+        K=torch.as_tensor(camera.K, dtype=dtype, device=device),
         width=camera.width,
         height=camera.height,
         sh_degree=int(scene.metadata["sh_degree"]),
-        background=torch.ones(3, dtype=dtype) if white else None,
+        background=torch.ones(3, dtype=dtype, device=device) if white else None,
         with_depth=True,
     )
     if result.depth is None:
         raise TypeError("the rasterizer returned no depth although it was asked for it")
     return RenderedView(
-        color=result.color.clamp(0.0, 1.0).float().numpy(),
-        features=result.identity.float().numpy(),
-        ids=label_map(result.identity, scene.classifier).numpy().astype(np.int32),
-        depth=result.depth.float().numpy(),
-        alpha=result.alpha.float().numpy(),
+        color=result.color.clamp(0.0, 1.0).float().cpu().numpy(),
+        features=result.identity.float().cpu().numpy(),
+        ids=label_map(result.identity, scene.classifier).cpu().numpy().astype(np.int32),
+        depth=result.depth.float().cpu().numpy(),
+        alpha=result.alpha.float().cpu().numpy(),
     )
 
 
@@ -132,8 +132,10 @@ def render_views(
 
     Raises:
         InputError: If no test view is registered.
+        BackendUnavailableError: If a GPU is asked for and there is none.
     """
     from gradiseg_core.gaussians.io import load_trained
+    from gradiseg_core.gsplat_build import training_device
     from gradiseg_core.rasterization import get_rasterizer
     from gradiseg_core.scene.manifest import SceneManifest
     from gradiseg_core.sfm.model import load_cameras
@@ -141,8 +143,10 @@ def render_views(
     set_threads(threads)
     manifest = SceneManifest.load(scene_dir)
     cameras = load_cameras(colmap_dir)
-    scene = load_trained(train_dir)
-    rasterizer = get_rasterizer(config.rasterizer)
+    fast = config.rasterizer == "fast"
+    device = training_device(config.device if fast else "cpu", "render.device")
+    scene = load_trained(train_dir).to(device)
+    rasterizer = get_rasterizer(device.type if fast else "reference")
 
     wanted = manifest.views if config.train_views else manifest.test_views
     views = [view for view in wanted if view.name in cameras]
@@ -177,6 +181,7 @@ def render_views(
         "num_gaussians": int(scene.means.shape[0]),
         "num_classes": int(scene.classifier.weight.shape[0]),
         "rasterizer": config.rasterizer,
+        "device": device.type,
         "views": [
             {
                 "name": view.name,

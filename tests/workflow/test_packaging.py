@@ -15,6 +15,8 @@ from tests.workflow.conftest import REPOSITORY
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
 DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
+# What runs on a GPU alone, and so in envs/train_cuda.yaml and no other environment.
+ON_GPUS_ONLY = ("rasterization/gsplat.py", "gsplat_build.py")
 SCRIPTS = REPOSITORY / "workflow_scripts"
 
 
@@ -31,7 +33,9 @@ def rules() -> list[tuple[str, str, tuple[str, ...]]]:
             special = tuple(
                 f"{stage[1]}/{key}.py" for key, _ in named if stage and key != "default"
             )
-            found += [(name, script[1], special * (key == "default")) for key, name in named]
+            for key, name in named:
+                without = special * (key == "default") + ON_GPUS_ONLY * (key != "cuda")
+                found.append((name, script[1], without))
     return found
 
 
