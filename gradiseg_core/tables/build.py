@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import writers
 from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
+from gradiseg_core.tables.paired import paired_table
 
 VARIANT_LABELS = {
     "baseline": "baseline (Gaussian Grouping)",
@@ -37,7 +38,8 @@ def build(metrics: list[Path], out_dir: Path, config: TablesConfig) -> list[Tabl
         config: What to show.
 
     Returns:
-        The tables: one a scene, then one mean over the scenes of each dataset that has several.
+        The tables: one a scene, then one mean over the scenes of each dataset that has several,
+        and the differences from the reference variant where it and others ran.
 
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
@@ -74,6 +76,20 @@ def make_tables(metrics: list[Path], config: TablesConfig) -> list[Table]:
                 heading = f"Mean over {title} ({', '.join(names)})"
                 name = f"mean-{title.lower().replace(' ', '-')}-{mode}"
                 tables.append(_table(name, heading, group, mode, config))
+            compared = _variants(group, config)
+            if compared[0] != config.reference_variant:
+                continue
+            differences = paired_table(
+                f"differences-{title.lower().replace(' ', '-')}-{mode}",
+                f"Differences from {config.reference_variant}: {title} ({', '.join(names)})",
+                group,
+                compared,
+                COLUMNS,
+                partial(_value, mode=mode),
+                lambda variant: VARIANT_LABELS.get(variant, variant),
+            )
+            if differences is not None:
+                tables.append(differences)
     return tables
 
 
@@ -85,14 +101,7 @@ def published() -> dict[str, Any]:
 
 def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesConfig) -> Table:
     scenes = list(dict.fromkeys(run["scene"] for run in runs))
-    variants = sorted(
-        dict.fromkeys(run["variant"] for run in runs),
-        key=lambda variant: (
-            variant != config.reference_variant,
-            _ORDER.index(variant) if variant in _ORDER else len(_ORDER),
-        ),
-    )
-    rows = [_our_row(variant, runs, scenes, mode) for variant in variants]
+    rows = [_our_row(variant, runs, scenes, mode) for variant in _variants(runs, config)]
     notes: list[str] = []
     if config.published:
         rows += _published_rows(runs, scenes, notes)
@@ -110,6 +119,16 @@ def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesCon
     caption = _caption(runs, scenes, mode)
     missing = _why_missing(runs, absent)
     return Table(name, title, f"{caption} {missing}".strip(), columns, tuple(rows), tuple(notes))
+
+
+def _variants(runs: list[Run], config: TablesConfig) -> list[str]:
+    return sorted(
+        dict.fromkeys(run["variant"] for run in runs),
+        key=lambda variant: (
+            variant != config.reference_variant,
+            _ORDER.index(variant) if variant in _ORDER else len(_ORDER),
+        ),
+    )
 
 
 def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Row:

@@ -18,6 +18,7 @@ class Column:
         digits: Decimals shown.
         factor: What values are multiplied with before rounding (100 for percent).
         best: ``max``, ``min`` or "" (no best).
+        signed: Whether a mean is shown with its sign, as a difference.
     """
 
     key: str
@@ -25,6 +26,7 @@ class Column:
     digits: int
     factor: float = 1.0
     best: str = "max"
+    signed: bool = False
 
 
 COLUMNS = (
@@ -34,6 +36,7 @@ COLUMNS = (
     Column("argmax_mbiou", "argmax mBIoU", 1, 100.0),
     Column("object_miou", "object mIoU", 1, 100.0),
     Column("object_mbiou", "object mBIoU", 1, 100.0),
+    Column("object_fine_mbiou", "object fine mBIoU", 1, 100.0),
     Column("psnr", "PSNR", 2),
     Column("ssim", "SSIM", 3),
     Column("lpips", "LPIPS", 3, best="min"),
@@ -66,7 +69,10 @@ class Cell:
 
     def texts(self, column: Column) -> tuple[str, str]:
         """Return mean and deviation as they are shown; empty where there is none."""
-        return _round(self.mean, column), _round(self.deviation, column)
+        return (
+            _round(self.mean, column, signed=column.signed),
+            _round(self.deviation, column, signed=False),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,5 +129,7 @@ class Table:
         return float(row.cells[index].texts(column)[0]) == best
 
 
-def _round(value: float | None, column: Column) -> str:
-    return "" if value is None else f"{value * column.factor:.{column.digits}f}"
+def _round(value: float | None, column: Column, *, signed: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value * column.factor:{'+' if signed else ''}.{column.digits}f}"

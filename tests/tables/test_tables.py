@@ -84,6 +84,7 @@ def run(scene: str, variant: str, seed: int, value: float | None, **changes: Any
         "objects": {"available": False, "why": "no exact IDs"},
         "summary": {
             "miou": value, "mbiou": value, "object_miou": None, "object_mbiou": None,
+            "object_fine_mbiou": None,
             "psnr": 30.0, "ssim": 0.9, "lpips": None,
         },
         "photometric": {"lpips_about": {"available": False, "why": "no weights"}},
@@ -125,12 +126,40 @@ def test_mean_over_scenes_then_over_seeds(tmp_path: Path) -> None:
 def test_variants_in_order_reference_first(tmp_path: Path) -> None:
     runs = [run("a", variant, 0, 0.5) for variant in ("gradiseg", "la_knn", "igd", "baseline")]
     paths = write(tmp_path, runs)
-    [table] = make_tables(paths, TablesConfig())
+    table, _ = make_tables(paths, TablesConfig())
     assert [row.label.split(" (")[0] for row in table.rows] == [
         "baseline", "baseline + IGD", "baseline + LA-KNN", "GradiSeg",
     ]  # fmt: skip
-    [table] = make_tables(paths, TablesConfig(reference_variant="gradiseg"))
+    table, _ = make_tables(paths, TablesConfig(reference_variant="gradiseg"))
     assert table.rows[0].label.startswith("GradiSeg")
+
+
+def test_differences_are_paired_by_scene_and_seed(tmp_path: Path) -> None:
+    runs = [
+        run("a", "baseline", 0, 0.2), run("a", "igd", 0, 0.3),
+        run("b", "baseline", 0, 0.8), run("b", "igd", 0, 0.84),
+        run("a", "baseline", 1, 0.4), run("a", "igd", 1, 0.38),
+        run("b", "igd", 1, 0.1),  # no baseline of its own: no pair
+        run("a", "la_knn", 0, 0.1),
+    ]  # fmt: skip
+    tables = {table.name: table for table in make_tables(write(tmp_path, runs), TablesConfig())}
+    table = tables["differences-own-scenes-strict"]
+    [cell] = cells(table, "baseline + IGD", "miou")
+    assert cell.mean == pytest.approx((0.07 - 0.02) / 2)
+    assert cell.deviation == pytest.approx(0.09 / 2**0.5)  # of +0.07 and -0.02
+    [other] = cells(table, "baseline + LA-KNN", "miou")
+    assert other.mean == pytest.approx(-0.1)
+    text = markdown(table)
+    assert "+2.5 ± 6.4" in text
+    assert "-10.0" in text
+    assert "1 or 3 pairs" in table.caption
+
+
+def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
+    runs = [run("a", "igd", 0, 0.2), run("a", "gradiseg", 0, 0.3)]
+    assert [t.name for t in make_tables(write(tmp_path, runs), TablesConfig())] == [
+        "scene-a-strict"
+    ]
 
 
 def test_what_is_absent_says_why(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Differences of variants from one of them, paired by scene and seed.
+
+Scenes and seeds differ more than variants do; what a module is worth shows in the difference of two
+trainings of the same scene from the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradiseg_core.tables.model import Cell, Column, Row, Table
+
+Run = dict[str, Any]
+
+#: Metrics whose differences are shown; image metrics and shares alike.
+_KEYS = (
+    "miou", "mbiou", "object_miou", "object_mbiou", "object_fine_mbiou", "psnr", "ssim",
+    "num_gaussians",
+)  # fmt: skip
+
+
+def paired_table(
+    name: str,
+    title: str,
+    runs: Sequence[Run],
+    variants: Sequence[str],
+    columns: Sequence[Column],
+    value: Callable[[Run, Column], float | None],
+    label: Callable[[str], str],
+) -> Table | None:
+    """Return a table of mean differences from the first of ``variants``.
+
+    A cell is the mean over scenes of one seed's differences; mean and sample standard deviation
+    over seeds are shown. Only scenes and seeds that both variants have take part.
+
+    Args:
+        name: Identifier of the table.
+        title: Its heading.
+        runs: Contents of ``metrics.json``.
+        variants: In the order of the rows; the first is the reference.
+        columns: All known columns.
+        value: Returns a run's number for a column, None where there is none.
+        label: Returns a variant's name as it is printed.
+
+    Returns:
+        The table, or None where no other variant shares a scene and seed with the reference.
+    """
+    by_run = {(run["variant"], run["scene"], run["seed"]): run for run in runs}
+    reference, *others = variants
+    shown = [
+        replace(column, header=f"Δ {column.header}", signed=True)
+        for column in columns
+        if column.key in _KEYS
+    ]
+    rows, counts = [], set()
+    for variant in others:
+        pairs = [
+            (by_run[reference, scene, seed], run)
+            for (own, scene, seed), run in by_run.items()
+            if own == variant and (reference, scene, seed) in by_run
+        ]
+        if pairs:
+            counts.add(len(pairs))
+            cells = tuple(_cell(pairs, column, value) for column in shown)
+            rows.append(Row(label(variant), cells))
+    kept = [i for i in range(len(shown)) if any(row.cells[i].mean is not None for row in rows)]
+    if not kept:
+        return None
+    pairs_text = " or ".join(map(str, sorted(counts)))
+    caption = (
+        f"Variant minus {label(reference)}, paired by scene and seed ({pairs_text} pairs); mean "
+        "over scenes, and mean ± sample standard deviation over seeds where there are several."
+    )
+    rows = [replace(row, cells=tuple(row.cells[i] for i in kept)) for row in rows]
+    return Table(name, title, caption, tuple(shown[i] for i in kept), tuple(rows))
+
+
+def _cell(
+    pairs: list[tuple[Run, Run]], column: Column, value: Callable[[Run, Column], float | None]
+) -> Cell:
+    by_seed: dict[int, list[float]] = {}
+    for first, second in pairs:
+        before, after = value(first, column), value(second, column)
+        if before is not None and after is not None:
+            by_seed.setdefault(first["seed"], []).append(after - before)
+    return Cell.of([sum(values) / len(values) for values in by_seed.values()])
