@@ -76,6 +76,12 @@ def copied(w):
     return [] if source is None else f"<results>/{source}/scene"
 
 
+def surface_of(w):
+    """Input function: the exact surfaces of the scenes that have them, the embedded ones."""
+    demo = SETTINGS.origin(w.scene).source == "demo"
+    return f"<results>/{w.scene}/surface.npz" if demo else []
+
+
 def downloads_of_all():
     """Everything that the configuration needs from the network, for all scenes."""
     needed = [

@@ -1,6 +1,7 @@
 # Requires: the photographs that the configuration names, or a published scene that is downloaded
 #           (nothing for the embedded demo), or another scene's that is copied.
-# Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
+# Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations;
+#        <results>/{scene}/surface.npz, points of the embedded scene's surfaces and their owners.
 
 
 rule scene:
@@ -28,3 +29,26 @@ rule scene:
         "{wildcards.scene}: bring the photographs into one layout"
     script:
         "../workflow_scripts/scene.py"
+
+
+rule surface:
+    input:
+        core=core("surface.py"),
+    output:
+        surface="<results>/{scene}/surface.npz",
+    log:
+        "<results>/{scene}/logs/surface.log",
+    benchmark:
+        "<results>/{scene}/benchmarks/surface.tsv"
+    conda:
+        "../envs/scene.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        demo=lambda w: SETTINGS.origin(w.scene).demo.model_dump(mode="json"),
+    message:
+        "{wildcards.scene}: sample the exact surfaces"
+    script:
+        "../workflow_scripts/surface.py"

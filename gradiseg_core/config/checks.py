@@ -22,6 +22,7 @@ RULE_NAMES = (
     "dataset",
     "downloads",
     "scene",
+    "surface",
     "colmap",
     "masks",
     "tracking",

@@ -25,6 +25,7 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.aggregation import MaskScore, aggregate
 from gradiseg_core.evaluation.iou import boundary_iou, iou
+from gradiseg_core.evaluation.ownership import score_gaussians
 from gradiseg_core.evaluation.photometric import Lpips, LpipsRange, psnr, ssim
 from gradiseg_core.imaging import read_id_map, read_image, read_mask, resize_ids
 from gradiseg_core.scene.manifest import SceneManifest, View
@@ -47,6 +48,7 @@ def evaluate(
     out_dir: Path,
     config: MetricsConfig,
     weights: Mapping[str, Path] | None = None,
+    surface: Path | None = None,
 ) -> dict[str, Any]:
     """Score one trained scene's renderings and masks.
 
@@ -55,12 +57,13 @@ def evaluate(
     Args:
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
-        train_dir: Only named in the result; the model is not read.
+        train_dir: Trained scene; read only where there is a surface.
         render_dir: Renderings and argmax ID maps.
         grounding_dir: Predicted masks, ``selection.json`` and ``gt_match.json``.
         out_dir: Folder to write.
         config: How to score.
         weights: Checkpoints by the names of ``config.weights()``.
+        surface: Exact surfaces and their owners, where the scene has them.
 
     Returns:
         The contents of ``metrics.json``:
@@ -71,6 +74,8 @@ def evaluate(
         * ``masks`` (grounding's mask files) and ``argmax_masks`` (the selected IDs' pixels of the
           argmax map): each with ``gg`` and ``strict`` (see :func:`aggregation.aggregate`);
         * ``objects``: argmax labels against exact IDs, independent of any prompt;
+        * ``gaussians``: labels of single Gaussians against exact surfaces (see
+          :func:`ownership.label_purity`), or why not;
         * ``photometric``, ``coverage``, and what was evaluated.
 
     Raises:
@@ -87,6 +92,12 @@ def evaluate(
         "iterations": render["iterations"],
         "num_gaussians": render["num_gaussians"],
     }
+    if surface is None:
+        facts["gaussians"] = {"available": False, "why": "the scene has no exact surfaces"}
+    else:
+        match = _read_json(grounding_dir / "gt_match.json", "grounding")
+        own = score_gaussians(train_dir, scene_dir, colmap_dir, surface, match)
+        facts["gaussians"] = {"available": True, **own}
     images = _score_images(colmap_dir, render_dir, views, config, weights or {})
     folders = _Folders(scene_dir, colmap_dir, render_dir / "ids", grounding_dir, out_dir)
     return _score(manifest, views, folders, facts, images, config)
