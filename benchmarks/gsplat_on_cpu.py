@@ -48,7 +48,9 @@ class _SparseRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
-        return torch.sparse_coo_tensor(ids[None], gradient, ctx.shape, is_coalesced=True), None
+        return torch.sparse_coo_tensor(
+            ids[None], gradient, ctx.shape, is_coalesced=True, check_invariants=False
+        ), None
 
 
 def project(

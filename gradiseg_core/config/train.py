@@ -102,6 +102,12 @@ class Densification(Section):
         source=_3DGS,
         gt=0,
     )
+    absgrad: bool = option(
+        False,
+        "Sum that gradient by absolute value over pixels, so that pulls to both sides do not "
+        "cancel; wants a larger `grow_grad2d` (8e-4) and a GPU.",
+        source="AbsGS (Ye 2024)",
+    )
     split_scale: float = option(
         0.01,
         "Split instead of clone where the largest scale exceeds this share of the scene extent.",
@@ -196,6 +202,33 @@ class LaKnn(Section):
         return self
 
 
+class Gsplat(Section):
+    """How gsplat rasterizes on a GPU; see docs/cuda_core.md."""
+
+    channels: Literal["padded", "split"] = option(
+        "padded",
+        "Blend colour and identity in one call, padded to 32 channels, or in two calls of 3 and 16 "
+        "over the same lists. The same numbers; which is faster depends on the GPU "
+        "(benchmarks/gpu.py).",
+    )
+    packed: bool = option(
+        False,
+        "Keep intermediate results of the visible Gaussians only: less memory where a view sees a "
+        "small part of the scene.",
+    )
+    sparse_grad: bool = option(
+        False,
+        "With `packed`: gradients of the projection stay sparse until Adam's step, which takes "
+        "dense ones.",
+    )
+
+    @model_validator(mode="after")
+    def _sparse_needs_packed(self) -> Gsplat:
+        if self.sparse_grad and not self.packed:
+            raise ValueError("sparse_grad needs packed: true")
+        return self
+
+
 class TrainConfig(Section):
     """Stage 5: training of 3D Gaussians with identities."""
 
@@ -253,6 +286,20 @@ class TrainConfig(Section):
         unit="iterations",
         ge=1,
     )
+    gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.")
+    views_gb: float = option(
+        16.0,
+        "Photographs and ID maps (5 bytes a pixel) kept in main memory; what exceeds it is read "
+        "from disk whenever its turn comes.",
+        unit="GB",
+        ge=0,
+    )
+    gpu_views_gb: float = option(
+        4.0,
+        "Of these, kept on the GPU; the others are copied while the one before is used.",
+        unit="GB",
+        ge=0,
+    )
     checkpoint_every: int = option(
         1000, "A killed run resumes from the last checkpoint.", unit="iterations", ge=1
     )
@@ -269,4 +316,6 @@ class TrainConfig(Section):
             raise ValueError("num_classes must lie in 2..65536, or be 'auto'")
         if self.igd.until < self.igd.start:
             raise ValueError("igd.until lies before igd.start")
+        if self.densification.absgrad and self.gsplat.channels == "split":
+            raise ValueError("densification.absgrad needs gsplat.channels: padded")
         return self

@@ -31,7 +31,7 @@ class Gaussians:
         """Wrap initial values.
 
         Args:
-            values: One tensor for each name of :data:`PARAMETERS`.
+            values: One tensor for each name of :data:`PARAMETERS`, all on one device.
             learning_rates: Adam's rate for each name.
 
         Raises:
@@ -56,6 +56,11 @@ class Gaussians:
 
     def __len__(self) -> int:
         return self.params["means"].shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self.params["means"].device
 
     @property
     def scales(self) -> Tensor:
@@ -114,6 +119,31 @@ class Gaussians:
             if moment in state:
                 state[moment].zero_()
 
+    @torch.no_grad()
+    def overwrite_rows(self, rows: Tensor, values: dict[str, Tensor]) -> None:
+        """Replace some Gaussians; their Adam moments and statistics start again at zero.
+
+        Args:
+            rows: [m] int64.
+            values: Parameters to replace, each [m, ...]; the others keep their values, not their
+                moments.
+        """
+        for name, parameter in self.params.items():
+            if name in values:
+                parameter.data[rows] = values[name]
+            state = self.optimizer.state.get(parameter, {})
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if moment in state:
+                    state[moment][rows] = 0
+        for statistic in self.statistics.values():
+            statistic[rows] = 0
+
+    def densify_gradients(self) -> None:
+        """Turn sparse gradients into dense ones, which Adam's fused step takes."""
+        for parameter in self.params.values():
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that :meth:`load_state_dict` needs to go on bit for bit."""
         return {
@@ -123,15 +153,18 @@ class Gaussians:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
+        """Restore :meth:`state_dict`, on the device where this object's parameters are."""
+        device = self.device
         for group in self.optimizer.param_groups:
-            parameter = nn.Parameter(state["params"][group["name"]].clone())
+            parameter = nn.Parameter(state["params"][group["name"]].to(device, copy=True))
             group["params"] = [parameter]
             self.params[group["name"]] = parameter
         self.optimizer.state.clear()
         # load_state_dict keeps the given moments by reference, and steps update them in place.
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.statistics = {name: value.clone() for name, value in state["statistics"].items()}
+        self.statistics = {
+            name: value.to(device, copy=True) for name, value in state["statistics"].items()
+        }
 
 
 def _extend(head: Tensor, tail: Tensor | None) -> Tensor:

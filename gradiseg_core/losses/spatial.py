@@ -48,6 +48,8 @@ def neighbour_kl(
             "expected sample [M] and neighbours [M, K], "
             f"got {tuple(sample.shape)} and {tuple(neighbours.shape)}"
         )
+    if identities.device.type != "cpu":
+        return _without_waiting(identities, classifier, sample, neighbours, stop_target)
     row, column = (neighbours >= 0).nonzero(as_tuple=True)  # [P], the valid pairs
     # One gather, and by embedding: the gradient of indexing is summed by atomic additions in any
     # order on several threads, and a resumed run must repeat every bit.
@@ -60,3 +62,22 @@ def neighbour_kl(
     own = functional.embedding(row, own)  # [P, C]
     divergence = (own.exp() * (own - other)).sum()
     return divergence / (max(len(row), 1) * classifier.num_classes)
+
+
+def _without_waiting(
+    identities: Tensor,
+    classifier: IdentityClassifier,
+    sample: Tensor,
+    neighbours: Tensor,
+    stop_target: bool,
+) -> Tensor:
+    """Compute the same with missing pairs weighted by 0, so that no host waits for their number."""
+    there = neighbours >= 0  # [M, K]
+    taking_part = torch.cat([sample, neighbours.clamp(min=0).reshape(-1)])
+    logs = functional.log_softmax(classifier(functional.embedding(taking_part, identities)), dim=-1)
+    own = logs[: len(sample), None]  # [M, 1, C]
+    other = logs[len(sample) :].reshape(*neighbours.shape, -1)  # [M, K, C]
+    if stop_target:
+        other = other.detach()
+    divergence = ((own.exp() * (own - other)).sum(dim=-1) * there).sum()
+    return divergence / (there.sum().clamp(min=1) * classifier.num_classes)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.rasterization.interface import Rendering
 
 
 class Strategy(Protocol):
     """A densifier. ``step`` counts iterations from 1."""
+
+    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
+        """Return what the strategy adds to the loss, a scalar, or None."""
+        ...
 
     def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
         """Accumulate statistics: gradients exist, parameters have not moved yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gradiseg_core.config.train import Densification
 from gradiseg_core.gaussians.model import Gaussians
@@ -55,7 +56,11 @@ class DensificationStrategy:
         if "grad2d" not in statistics:
             statistics["grad2d"] = torch.zeros(len(gaussians), device=rendering.radii.device)
             statistics["seen"] = torch.zeros_like(statistics["grad2d"])
-        gradient = rendering.means2d.grad
+        gradient = (
+            getattr(rendering.means2d, "absgrad", None)
+            if self.config.absgrad
+            else rendering.means2d.grad
+        )
         assert gradient is not None, "the rasterizer must expose the gradient of means2d"
         height, width = rendering.alpha.shape
         norm = torch.hypot(gradient[:, 0] * (0.5 * width), gradient[:, 1] * (0.5 * height))
@@ -95,6 +100,10 @@ class DensificationStrategy:
         statistics["grad2d"].zero_()
         statistics["seen"].zero_()
         return bool(cloned or divided or removed) or len(gaussians) != before
+
+    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
+        """Add nothing to the loss."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: all state is in the Gaussians' statistics."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradiseg_core.config.train import Igd
 from gradiseg_core.gaussians.model import Gaussians
-from gradiseg_core.neighbours.knn import GlobalKnn
+from gradiseg_core.neighbours.dispatch import make_knn
 from gradiseg_core.rasterization.interface import Rendering
 from gradiseg_core.schedule import Schedule
 from gradiseg_core.strategies.surgery import (
@@ -127,6 +127,10 @@ class IgdStrategy:
         )
         return split_along_axis(gaussians, mask, axis)
 
+    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
+        """Add nothing to the loss."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """The number of Gaussians at the start of the window."""
         return {"count_at_start": self.count_at_start}
@@ -148,7 +152,7 @@ def axis_across_boundary(gaussians: Gaussians, mask: Tensor) -> Tensor:
     encodings = gaussians.params["identities"].data
     scales = gaussians.scales[mask]
     chosen = mask.nonzero().squeeze(1)
-    knn = GlobalKnn()
+    knn = make_knn(means.device)
     knn.update(means)
     near = knn.query(chosen, min(_NEIGHBOURS, len(gaussians) - 1))
     offsets = means[near] - means[chosen][:, None]  # [n, k, 3]

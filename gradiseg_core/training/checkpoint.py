@@ -25,6 +25,8 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """Return the state saved in ``folder``, or None where a run must start afresh.
 
+    Tensors are in main memory, so that a run from another device can be resumed.
+
     Args:
         folder: Working folder of the run.
         fingerprint: Hash of configuration and inputs; a checkpoint of others is not resumed.
@@ -33,7 +35,7 @@ def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, ValueError) as error:
         logger.warning("%s cannot be read (%s); training starts afresh", path, error)
         return None

@@ -1,12 +1,20 @@
-"""Training views: photographs, ID maps and cameras at training resolution."""
+"""Training views: photographs, ID maps and cameras at training resolution.
+
+Views stay in main memory as they are on disk, a byte a channel and two bytes a label, as far as a
+budget reaches; the others are read again whenever their turn comes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from threading import Lock
+from typing import overload
 
 import numpy as np
 import torch
@@ -29,8 +37,9 @@ class TrainingView:
 
     Attributes:
         camera: Its camera.
-        image: [H, W, 3] uint8; a byte a channel, as all views stay in memory.
-        labels: [H, W] int32 IDs; None for test views, whose masks must never be trained on.
+        image: [H, W, 3] uint8; a byte a channel, as views stay in memory.
+        labels: [H, W] IDs, int16 where they fit, else int32; None for test views, whose masks must
+            never be trained on.
         viewmat: [4, 4] float32.
         K: [3, 3] float32.
     """
@@ -40,6 +49,76 @@ class TrainingView:
     labels: Tensor | None
     viewmat: Tensor
     K: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        tensors = (self.image, self.labels, self.viewmat, self.K)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    def to(self, device: torch.device, *, pinned: bool = False) -> TrainingView:
+        """Return it on a device; ``pinned`` copies without waiting, on the current stream."""
+
+        def move(tensor: Tensor) -> Tensor:
+            tensor = tensor.pin_memory() if pinned else tensor
+            return tensor.to(device, non_blocking=pinned)
+
+        labels = None if self.labels is None else move(self.labels)
+        image, viewmat, K = (move(tensor) for tensor in (self.image, self.viewmat, self.K))
+        return TrainingView(self.camera, image, labels, viewmat, K)
+
+
+class Views(Sequence[TrainingView]):
+    """Views that are read when they are asked for, and kept as far as a budget reaches.
+
+    What came first stays. Training goes through all views once an epoch, in a new order each time:
+    throwing out the longest unused would throw out what is about to be needed.
+    """
+
+    def __init__(
+        self,
+        cameras: list[Camera],
+        load: Callable[[int], TrainingView],
+        budget_bytes: int,
+    ) -> None:
+        """Set up; nothing is read yet.
+
+        Args:
+            cameras: Of each view, at training resolution.
+            load: Reads the view of an index.
+            budget_bytes: Views are kept up to this much memory.
+        """
+        self.cameras = cameras
+        self._load, self._room = load, budget_bytes
+        self._kept: dict[int, TrainingView] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingView: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainingView]: ...
+
+    def __getitem__(self, index: int | slice) -> TrainingView | list[TrainingView]:
+        """Return one view, from memory or from disk."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        view = self._kept.get(index)
+        if view is None:
+            view = self._load(index)
+            with self._lock:
+                if index not in self._kept and view.bytes <= self._room:
+                    self._kept[index] = view
+                    self._room -= view.bytes
+        return view
+
+    def kept(self, index: int) -> bool:
+        """Tell whether a view is in memory."""
+        return index in self._kept
 
 
 @dataclass(frozen=True)
@@ -54,8 +133,8 @@ class TrainingData:
         num_classes: Classes of F, background included.
     """
 
-    train: list[TrainingView]
-    test: list[TrainingView]
+    train: Views
+    test: Views
     points: NDArray[np.float64]
     colors: NDArray[np.uint8]
     num_classes: int
@@ -63,7 +142,7 @@ class TrainingData:
     def fingerprint(self) -> str:
         """Hash of all of it, so that a checkpoint of other inputs is not resumed."""
         digest = hashlib.blake2b(digest_size=16)
-        for view in (*self.train, *self.test):
+        for view in chain(self.train, self.test):
             digest.update(view.camera.name.encode())
             for tensor in (view.image, view.labels, view.viewmat, view.K):
                 if tensor is not None:
@@ -77,7 +156,7 @@ class TrainingData:
 def load_training_data(
     scene_dir: Path, colmap_dir: Path, tracking_dir: Path, config: TrainConfig
 ) -> TrainingData:
-    """Read all registered views.
+    """Read all registered views once, and keep as many as the budget allows.
 
     Raises:
         InputError: If no training view is registered, an ID map is missing or of another size than
@@ -102,8 +181,11 @@ def load_training_data(
         logger.warning("%d training views have no pose and are left out", dropped)
     if not train_names:
         raise InputError(f"no training view of {scene_dir} is registered in {colmap_dir}")
-    train = [_load(colmap_dir, cameras[name], config, tracking_dir) for name in train_names]
-    test = [_load(colmap_dir, cameras[name], config, None) for name in test_names]
+    budget = int(config.views_gb * 1e9)
+    test = _views(colmap_dir, [cameras[name] for name in test_names], config, budget // 10, None)
+    train = _views(
+        colmap_dir, [cameras[name] for name in train_names], config, budget, tracking_dir
+    )
     for view in train:
         assert view.labels is not None
         highest = int(view.labels.max())
@@ -113,7 +195,34 @@ def load_training_data(
                 f"classifier has {num_classes} classes; set train.num_classes to 'auto' or to at "
                 f"least {highest + 1}"
             )
+    read_again = sum(not train.kept(index) for index in range(len(train)))
+    if read_again:
+        logger.warning(
+            "%d of %d training views exceed train.views_gb (%g GB) and are read from disk "
+            "whenever their turn comes",
+            read_again,
+            len(train),
+            config.views_gb,
+        )
     return TrainingData(train, test, points, colors, num_classes)
+
+
+def _views(
+    colmap_dir: Path,
+    cameras: list[Camera],
+    config: TrainConfig,
+    budget_bytes: int,
+    tracking_dir: Path | None,
+) -> Views:
+    sizes = [
+        training_size(camera.width, camera.height, config.longest_side, config.downsample)
+        for camera in cameras
+    ]
+    return Views(
+        [camera.resized(*size) for camera, size in zip(cameras, sizes, strict=True)],
+        lambda index: _load(colmap_dir, cameras[index], config, tracking_dir),
+        budget_bytes,
+    )
 
 
 def _load(
@@ -130,7 +239,9 @@ def _load(
                 f"{path} is {full.shape[1]} x {full.shape[0]} px, its image {camera.width} x "
                 f"{camera.height}; ID maps must have their image's aspect ratio"
             )
-        labels = torch.from_numpy(read_id_map(path, size))
+        ids = read_id_map(path, size)
+        small = int(ids.max(initial=0)) <= np.iinfo(np.int16).max
+        labels = torch.from_numpy(ids.astype(np.int16 if small else np.int32))
     camera = camera.resized(*size)
     return TrainingView(
         camera,

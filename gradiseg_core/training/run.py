@@ -11,10 +11,14 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from gradiseg_core import __version__
 from gradiseg_core.config.train import TrainConfig, Variant
 from gradiseg_core.cpu_runtime import get_threads, set_threads
+from gradiseg_core.foundation.device import memory_advice
 from gradiseg_core.gaussians.io import save_trained
+from gradiseg_core.gsplat_build import installed_version, training_device
 from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.training.data import load_training_data
 from gradiseg_core.training.journal import Journal
@@ -55,19 +59,22 @@ def train(
     Raises:
         InputError: If inputs are missing or inconsistent.
         GradisegError: If training diverges.
+        BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
     """
     set_threads(threads)
+    device = training_device(config.device, "train.device")
     data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
-    trainer = Trainer(data, config, variant, seed)
+    trainer = Trainer(data, config, variant, seed, device=device)
     fingerprint = _fingerprint(config, variant, seed, data.fingerprint())
     state = load_checkpoint(checkpoint_dir, fingerprint)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
         logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
     logger.info(
-        "%s, seed %d: %d training views, %d points, %d classes, scene extent %.3g",
+        "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
         variant,
         seed,
+        device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
         len(data.train),
         len(data.points),
         data.num_classes,
@@ -79,11 +86,18 @@ def train(
         iterations=config.iterations,
         label=f"{scene_dir.parent.name} {variant} seed {seed}",
     )
+    advice = (
+        "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
+        "train.gpu_views_gb (docs/cuda_core.md has the memory model)"
+    )
     try:
-        _loop(trainer, journal, checkpoint_dir, fingerprint)
+        with memory_advice("training", advice):
+            _loop(trainer, journal, checkpoint_dir, fingerprint)
     except BaseException:
         journal.close()
         raise
+    finally:
+        trainer.feed.close()
     out_dir.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": 1,
@@ -100,11 +114,11 @@ def train(
         "downsample": config.downsample,
         "scene_extent": trainer.extent,
     }
-    values = {name: value.detach() for name, value in trainer.gaussians.params.items()}
-    save_trained(out_dir, values, trainer.classifier, metadata)
+    values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
+    save_trained(out_dir, values, trainer.classifier.cpu(), metadata)
     resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
-    (out_dir / "versions.json").write_text(json.dumps(library_versions(), indent=1) + "\n")
+    (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)
     (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
 
@@ -118,6 +132,7 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
         step = trainer.step
         journal.advance()
         if step % config.log_every == 0 or step in evaluate_at or step == total:
+            trainer.watch.check(step)
             record: dict[str, float | int | None] = {"iteration": step}
             # SSIM is not computed when its weight is 0, and NaN is not JSON.
             values = {k: None if v is None else float(v) for k, v in parts.items()}
@@ -129,22 +144,24 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
                 throughput.measure(step)
             journal.write(record)
         if step % config.checkpoint_every == 0 and step < total:
+            trainer.watch.check(step)  # what is not finite must not overwrite what is
             save_checkpoint(
                 checkpoint_dir, {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
             )
 
 
 def _fingerprint(config: TrainConfig, variant: str, seed: int, data: str) -> str:
-    # How often a run logs, evaluates or saves does not change where it goes.
-    settings = config.model_dump(
-        mode="json", exclude={"log_every", "evaluations", "checkpoint_every"}
-    )
+    # How often a run logs, evaluates or saves does not change where it goes, nor does where its
+    # views lie. The device does, in the last digits; a run that moves to another is still the same.
+    unimportant = {"log_every", "evaluations", "checkpoint_every"}
+    unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb"}
+    settings = config.model_dump(mode="json", exclude=unimportant)
     text = json.dumps([settings, variant, seed, data, __version__], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def library_versions() -> dict[str, str | int | None]:
-    """Versions of everything that can change numbers, and the machine."""
+def library_versions(device: torch.device) -> dict[str, str | int | None]:
+    """Versions of everything that can change numbers, the machine, and the GPU's peak memory."""
     names = ("torch", "numpy", "numba", "scipy", "pycolmap", "scikit-image", "safetensors")
     found: dict[str, str | int | None] = {"gradiseg": __version__}
     for name in names:
@@ -152,6 +169,13 @@ def library_versions() -> dict[str, str | int | None]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = None
+    if device.type == "cuda":
+        found |= {
+            "gsplat": installed_version(),
+            "cuda": torch.version.cuda,
+            "gpu": torch.cuda.get_device_name(device),
+            "gpu_peak_bytes": torch.cuda.max_memory_allocated(device),
+        }
     return found | {
         "python": platform.python_version(),
         "platform": platform.platform(),

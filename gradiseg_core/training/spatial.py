@@ -11,8 +11,7 @@ from gradiseg_core.config.train import LaKnn, Losses
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier
 from gradiseg_core.losses.spatial import neighbour_kl
-from gradiseg_core.neighbours.knn import GlobalKnn
-from gradiseg_core.neighbours.la_knn import la_knn
+from gradiseg_core.neighbours.dispatch import Knn, make_knn, neighbours_ahead
 from gradiseg_core.rasterization.interface import Rendering
 from gradiseg_core.schedule import Schedule
 
@@ -43,11 +42,12 @@ class SpatialLoss:
             adaptive: LA-KNN's parameters, or None for global KNN throughout (baseline).
             refresh_every: Search trees are rebuilt this often, iterations.
             schedule: Scales iteration numbers.
-            generator: Source of the samples.
+            generator: Source of the samples, on the device of the Gaussians.
         """
         self.losses, self.adaptive, self.schedule = losses, adaptive, schedule
         self.refresh_every, self.generator = refresh_every, generator
-        self._knn = GlobalKnn()
+        self.device = generator.device
+        self._knn = make_knn(self.device)
         # The positions that the tree was built from: stale by design, so a checkpoint needs them.
         self._tree_means: Tensor | None = None
         self._tree_step = 0
@@ -62,7 +62,7 @@ class SpatialLoss:
         if self.adaptive is not None and self.schedule.after(step, self.adaptive.start):
             sample, neighbours = self._adaptive(step, gaussians, self.adaptive, k)
         else:
-            sample = self._sample(torch.arange(len(gaussians)))
+            sample, _ = self._sample(len(gaussians))
             neighbours = self._tree(step, gaussians).query(sample, k)
         if sample.numel() == 0:
             return None
@@ -96,27 +96,52 @@ class SpatialLoss:
             else gaussians.statistics.get(_LAST)
         )
         if gradient is None:
-            empty = torch.zeros(0, dtype=torch.int64)
+            empty = torch.zeros(0, dtype=torch.int64, device=self.device)
             return empty, empty.reshape(0, k)
         norm = gradient.norm(dim=1)
-        sample = self._sample((norm > 0).nonzero().squeeze(1))
+        sample, valid = self._sample(len(gaussians), norm > 0)
         directions = -gradient[sample] / norm[sample, None]
         local = config.candidates != "all"
-        neighbours = la_knn(
+        neighbours = neighbours_ahead(
             gaussians.params["means"].detach(),
             sample,
             directions,
             k,
             candidates=config.candidates,
-            knn=self._tree(step, gaussians) if local else None,
+            knn=self._tree(step, gaussians) if local else self._knn,
         )
+        if valid is not None:
+            neighbours = neighbours.masked_fill(~valid[:, None], -1)
         return sample, neighbours
 
-    def _sample(self, eligible: Tensor) -> Tensor:
-        order = torch.randperm(eligible.numel(), generator=self.generator)
-        return eligible[order[: self.losses.samples]]
+    def _sample(self, count: int, eligible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Draw Gaussians without replacement.
 
-    def _tree(self, step: int, gaussians: Gaussians) -> GlobalKnn:
+        Args:
+            count: N.
+            eligible: [N] bool; None takes all.
+
+        Returns:
+            [M] int64, and [M] bool, whether each is eligible. In main memory all drawn are, and
+            the second is None. On a GPU their number stays unknown to the host, which would have
+            to wait for it: there the first M in a random order that has the eligible ones first.
+        """
+        if self.device.type == "cpu":
+            drawn = torch.arange(count) if eligible is None else eligible.nonzero().squeeze(1)
+            order = torch.randperm(drawn.numel(), generator=self.generator)
+            return drawn[order[: self.losses.samples]], None
+        return self._sample_without_waiting(count, eligible)
+
+    def _sample_without_waiting(
+        self, count: int, eligible: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        keys = torch.rand(count, generator=self.generator, device=self.device)
+        if eligible is not None:
+            keys = torch.where(eligible, keys, -1.0)
+        values, sample = keys.topk(min(self.losses.samples, count))
+        return sample, None if eligible is None else values >= 0
+
+    def _tree(self, step: int, gaussians: Gaussians) -> Knn:
         stale = self._tree_means is None or step - self._tree_step >= self.refresh_every
         if stale:
             self._tree_means = gaussians.params["means"].detach().clone()
@@ -132,4 +157,5 @@ class SpatialLoss:
         """Restore :meth:`state_dict`."""
         self._tree_means, self._tree_step = state["tree_means"], state["tree_step"]
         if self._tree_means is not None:
+            self._tree_means = self._tree_means.to(self.device)
             self._knn.update(self._tree_means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -18,23 +19,28 @@ from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.losses.robust import robust_identity_loss
-from gradiseg_core.rasterization import get_rasterizer
 from gradiseg_core.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.schedule import Schedule
 from gradiseg_core.strategies.base import Strategy
 from gradiseg_core.strategies.densification import DensificationStrategy
 from gradiseg_core.strategies.igd import IgdStrategy
+from gradiseg_core.training.backends import loss_backends, make_rasterizer
 from gradiseg_core.training.data import TrainingData, TrainingView
+from gradiseg_core.training.feed import Feed
 from gradiseg_core.training.spatial import SpatialLoss
+from gradiseg_core.training.watch import LossWatch
 
 logger = logging.getLogger(__name__)
+
+_CPU = torch.device("cpu")
 
 
 class Trainer:
     """One run: a variant of the method on one scene from one seed.
 
     All randomness comes from one generator whose state is checkpointed, so that a resumed run goes
-    on exactly where it was.
+    on exactly where it was. On a GPU a second generator draws there what would be slow to bring:
+    samples of the spatial loss, and MCMC's noise.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Trainer:
         variant: Variant,
         seed: int,
         rasterizer: Rasterizer | None = None,
+        device: torch.device = _CPU,
     ) -> None:
         """Initialise Gaussians from the scene's points.
 
@@ -54,12 +61,22 @@ class Trainer:
                 ``gradiseg`` both.
             seed: Seed of initialisation, view order, samples and splits.
             rasterizer: Overrides the compiled core (tests, benchmarks).
+            device: Where the Gaussians live.
+
+        Raises:
+            BackendUnavailableError: If the configuration asks for what the device does not have.
         """
-        self.data, self.config, self.variant = data, config, variant
-        self.rasterizer = rasterizer or get_rasterizer("cpu")
+        self.data, self.config, self.variant, self.device = data, config, variant, device
+        self.rasterizer = rasterizer or make_rasterizer(config, device)
+        self.losses = loss_backends(device)
+        self.feed = Feed(data.train, device, int(config.gpu_views_gb * 1e9))
+        self.watch = LossWatch(device)
         self.schedule = Schedule(config.iterations, views=len(data.train))
-        self.extent = scene_extent([view.camera for view in data.train])
+        self.extent = scene_extent(data.train.cameras)
         self.generator = torch.Generator().manual_seed(seed)
+        self.device_generator = (
+            self.generator if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+        )
         self.step = 0
         self.queue: list[int] = []
         values = gaussians_from_points(
@@ -71,14 +88,14 @@ class Trainer:
         )
         rates = config.learning_rates
         self.gaussians = Gaussians(
-            values,
+            {name: value.to(device) for name, value in values.items()},
             {name: getattr(rates, name) for name in values} | {"means": rates.means * self.extent},
         )
         self.classifier = IdentityClassifier(
             data.num_classes, config.identity_dim, generator=self.generator
-        )
+        ).to(device)
         self.classifier_optimizer = torch.optim.Adam(
-            self.classifier.parameters(), lr=rates.classifier
+            self.classifier.parameters(), lr=rates.classifier, fused=self._fused
         )
         self.strategies = self._make_strategies()
         self.spatial = SpatialLoss(
@@ -86,9 +103,11 @@ class Trainer:
             config.la_knn if variant in ("la_knn", "gradiseg") else None,
             config.knn_refresh,
             self.schedule,
-            self.generator,
+            self.device_generator,
         )
-        self.background = torch.full((3,), 1.0 if config.background == "white" else 0.0)
+        self.background = torch.full(
+            (3,), 1.0 if config.background == "white" else 0.0, device=device
+        )
 
     def _make_strategies(self) -> dict[str, Strategy]:
         config, densification = self.config, self.config.densification
@@ -117,6 +136,10 @@ class Trainer:
                 generator=self.generator,
             )
         return strategies
+
+    @property
+    def _fused(self) -> bool | None:
+        return True if self.device.type == "cuda" else None
 
     @property
     def sh_degree(self) -> int:
@@ -148,28 +171,32 @@ class Trainer:
         """Run one iteration; return the detached parts of its loss (None: did not run).
 
         Raises:
-            GradisegError: If the loss is not finite.
+            GradisegError: If the loss is not finite (on a GPU: or was in one of the last
+                iterations, see :class:`LossWatch`).
         """
         self.step += 1
         config = self.config
         self._set_position_rate()
-        view = self.data.train[self._next_view()]
+        view = self.feed.get(self._next_view(), self.queue[-1] if self.queue else None)
         assert view.labels is not None
         rendering = self.render(view)
         target = view.image.to(torch.float32).div_(255.0)
-        photometric = photometric_loss(rendering.color, target, config.losses.lambda_dssim)
+        photometric = photometric_loss(
+            rendering.color, target, config.losses.lambda_dssim, backend=self.losses.photometric
+        )
         identity = self._identity_loss(rendering.identity, view.labels)
         loss = photometric.total + config.losses.alpha * identity
         spatial = self.spatial(self.step, self.gaussians, self.classifier)
         if spatial is not None:
             loss = loss + config.losses.beta * spatial
-        if not math.isfinite(loss.item()):
-            raise GradisegError(
-                f"the loss became {loss.item()} at iteration {self.step} on {view.camera.name} "
-                f"({len(self.gaussians)} Gaussians); lower train.learning_rates or check that "
-                "view's pose. The last checkpoint is kept"
-            )
+        for strategy in self.strategies.values():
+            penalty = strategy.penalty(self.step, self.gaussians)
+            if penalty is not None:
+                loss = loss + penalty
+        self.watch.observe(self.step, loss, view.camera.name, len(self.gaussians))
         loss.backward()
+        if config.gsplat.sparse_grad:
+            self.gaussians.densify_gradients()
         with torch.no_grad():
             for strategy in self.strategies.values():
                 strategy.after_backward(self.step, self.gaussians, rendering)
@@ -197,8 +224,10 @@ class Trainer:
     def _identity_loss(self, features: Tensor, labels: Tensor) -> Tensor:
         losses = self.config.losses
         if losses.robustness and self.schedule.after(self.step, losses.robust_start):
-            return robust_identity_loss(features, labels, self.classifier, losses.robustness)
-        return identity_loss(features, labels, self.classifier)
+            return robust_identity_loss(
+                features, labels, self.classifier, losses.robustness, backend=self.losses.identity
+            )
+        return identity_loss(features, labels, self.classifier, backend=self.losses.identity)
 
     @torch.no_grad()
     def evaluate(self) -> float | None:
@@ -206,7 +235,8 @@ class Trainer:
         if not self.data.test:
             return None
         values = []
-        for view in self.data.test:
+        for held_out in self.data.test:
+            view = held_out.to(self.device)
             rendered = self.render(view).color.clamp(0.0, 1.0)
             error = torch.mean((rendered - view.image.to(torch.float32) / 255.0) ** 2).item()
             values.append(-10.0 * math.log10(max(error, 1e-10)))
@@ -231,6 +261,9 @@ class Trainer:
             "step": self.step,
             "queue": list(self.queue),
             "generator": self.generator.get_state(),
+            "device_generator": None
+            if self.device_generator is self.generator
+            else self.device_generator.get_state(),
             "gaussians": self.gaussians.state_dict(),
             "classifier": self.classifier.state_dict(),
             "classifier_optimizer": self.classifier_optimizer.state_dict(),
@@ -239,12 +272,23 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
+        """Restore :meth:`state_dict`, also of a run on another device.
+
+        On the same kind of device the run goes on bit for bit, as far as the device's kernels do.
+        """
         self.step, self.queue = state["step"], list(state["queue"])
         self.generator.set_state(state["generator"])
+        if self.device_generator is not self.generator:
+            if state["device_generator"] is None:  # the run was on a CPU
+                self.device_generator.manual_seed(self.step)
+            else:
+                self.device_generator.set_state(state["device_generator"])
         self.gaussians.load_state_dict(state["gaussians"])
         self.classifier.load_state_dict(state["classifier"])
-        self.classifier_optimizer.load_state_dict(state["classifier_optimizer"])
+        optimizer = copy.deepcopy(state["classifier_optimizer"])
+        for group in optimizer["param_groups"]:
+            group["fused"] = self._fused  # before its step counters are put on a device by it
+        self.classifier_optimizer.load_state_dict(optimizer)
         for name, strategy in self.strategies.items():
             strategy.load_state_dict(state["strategies"][name])
         self.spatial.load_state_dict(state["spatial"])

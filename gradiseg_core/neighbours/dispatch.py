@@ -1,0 +1,59 @@
+"""Neighbour searches on whichever device the Gaussians are."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gradiseg_core.neighbours.knn import GlobalKnn
+from gradiseg_core.neighbours.la_knn import la_knn
+
+
+class Knn(Protocol):
+    """What both global searches offer; see :class:`.knn.GlobalKnn`."""
+
+    def __len__(self) -> int: ...
+
+    def update(self, means: Tensor) -> None:
+        """Take over the centres, [N, 3]."""
+        ...
+
+    def query(self, sample: Tensor, k: int) -> Tensor:
+        """Return the k nearest others of each sample, [M, k]; -1 where there are fewer."""
+        ...
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Tell whether the searches of :mod:`.cuda` run on a device."""
+    return device.type == "cuda" and find_spec("gradiseg_core.neighbours.cuda") is not None
+
+
+def make_knn(device: torch.device) -> Knn:
+    """Return a global search for centres on ``device``; without kernels, a tree in main memory."""
+    if has_kernels(device):
+        from gradiseg_core.neighbours.cuda import CudaKnn
+
+        return CudaKnn()
+    return GlobalKnn()
+
+
+def neighbours_ahead(
+    means: Tensor, sample: Tensor, directions: Tensor, k: int, *, candidates: str | int, knn: Knn
+) -> Tensor:
+    """Apply Eq. 4 on whichever device the centres are; see :func:`.la_knn.la_knn`."""
+    if has_kernels(means.device):
+        from gradiseg_core.neighbours.cuda import la_knn_cuda
+
+        return la_knn_cuda(means, sample, directions, k, candidates=candidates)
+    return la_knn(
+        means,
+        sample,
+        directions,
+        k,
+        candidates=candidates,
+        knn=knn if isinstance(knn, GlobalKnn) and candidates != "all" else None,
+        backend="cpu" if means.device.type == "cpu" else "torch",
+    )
