@@ -133,6 +133,11 @@ class DegradedTrackingConfig(Section):
     The defaults are roughly what a segmenter and a tracker leave on a tabletop of ten objects.
     """
 
+    seed: int = option(
+        0,
+        "Draws the errors, together with `preparation_seed`; scenes to compare differ in it.",
+        ge=0,
+    )
     wobble_px: float = option(
         1.5, "Standard deviation by which outlines move.", unit="px of the photographs", ge=0.0
     )

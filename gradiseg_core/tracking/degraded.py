@@ -34,18 +34,18 @@ def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) ->
         maps: [H, W] exact IDs by view, in the order in which a tracker would see them; 0 is
             background and is never lost itself.
         config: The levels.
-        seed: Seed of all draws.
+        seed: Seed of all draws, with ``config.seed``.
 
     Returns:
         The maps, in the same order; new IDs follow the largest exact one.
     """
     objects = sorted({int(label) for ids in maps for label in np.unique(ids)} - {0})
     fresh = max(objects, default=0) + 1
-    switched = _switches(len(maps), objects, config, np.random.default_rng([seed, 0]))
+    switched = _switches(len(maps), objects, config, np.random.default_rng([seed, config.seed, 0]))
     names: dict[tuple[int, int], int] = {}
     spoiled = []
     for index, exact in enumerate(maps):
-        draws = np.random.default_rng([seed, 1, index])
+        draws = np.random.default_rng([seed, config.seed, 1, index])
         ids = exact.copy()
         for label in objects:
             fate = draws.random(3)
@@ -67,7 +67,7 @@ def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) ->
                     ids[mask] = neighbour
             elif fate[2] < config.miss:
                 ids[mask] = 0
-        ids = _wobble(ids, config, np.random.default_rng([seed, 2, index]))
+        ids = _wobble(ids, config, np.random.default_rng([seed, config.seed, 2, index]))
         spoiled.append(_coarse(ids, config.reduced))
     return spoiled
 
