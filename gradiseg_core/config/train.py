@@ -19,6 +19,7 @@ VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
 _PAPER = "GradiSeg 4.1"
 _GG = "Gaussian Grouping"
 _3DGS = "3DGS"
+_MCMC = "3DGS-MCMC, as in gsplat"
 
 
 class LearningRates(Section):
@@ -80,9 +81,34 @@ class Losses(Section):
     )
 
 
+class Mcmc(Section):
+    """3DGS-MCMC (Kheradmand 2024): Gaussians are moved and added within a budget."""
+
+    noise: float = option(
+        5e5, "Noise of the centres, times their learning rate.", source=_MCMC, ge=0
+    )
+    growth: float = option(
+        1.05, "Gaussians grow by this factor each time, up to max_gaussians.", source=_MCMC, ge=1
+    )
+    opacity_penalty: float = option(
+        0.01, "Weight of the mean opacity in the loss.", source=_MCMC, ge=0
+    )
+    scale_penalty: float = option(
+        0.01, "Weight of the mean scale in the loss.", unit="1 / world unit", source=_MCMC, ge=0
+    )
+
+
 class Densification(Section):
     """3DGS densification: clone, split, prune, opacity reset."""
 
+    kind: Literal["adc", "mcmc"] = option(
+        "adc",
+        "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: a fixed budget, "
+        "max_gaussians (1,000,000 where that is null), of which dead Gaussians are moved; it uses "
+        "start, until, every and prune_opacity of the fields below.",
+        source=_PAPER,
+    )
+    mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
     start: int = option(500, "First iteration.", unit="iterations", source=_PAPER, ge=0)
     until: int = option(
         12_000,

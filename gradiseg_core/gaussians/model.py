@@ -78,6 +78,10 @@ class Gaussians:
             if group["name"] == name:
                 group["lr"] = value
 
+    def learning_rate(self, name: str) -> float:
+        """Adam's learning rate of one parameter."""
+        return next(group["lr"] for group in self.optimizer.param_groups if group["name"] == name)
+
     def first_moment(self, name: str) -> Tensor | None:
         """Adam's running mean of one parameter's gradient, or None before the first step."""
         return self.optimizer.state.get(self.params[name], {}).get("exp_avg")

@@ -24,6 +24,7 @@ from gradiseg_core.schedule import Schedule
 from gradiseg_core.strategies.base import Strategy
 from gradiseg_core.strategies.densification import DensificationStrategy
 from gradiseg_core.strategies.igd import IgdStrategy
+from gradiseg_core.strategies.mcmc import McmcStrategy
 from gradiseg_core.training.backends import loss_backends, make_rasterizer
 from gradiseg_core.training.data import TrainingData, TrainingView
 from gradiseg_core.training.feed import Feed
@@ -112,19 +113,30 @@ class Trainer:
     def _make_strategies(self) -> dict[str, Strategy]:
         config, densification = self.config, self.config.densification
         baseline = self.variant == "baseline"
-        strategies: dict[str, Strategy] = {
-            "densification": DensificationStrategy(
+        until = densification.until_baseline if baseline else densification.until
+        limit = min(
+            (n for n in (densification.max_gaussians, config.max_gaussians) if n), default=None
+        )
+        densifier: Strategy
+        if densification.kind == "mcmc":
+            densifier = McmcStrategy(
                 densification,
                 self.schedule,
-                until=densification.until_baseline if baseline else densification.until,
-                max_gaussians=min(
-                    (n for n in (densification.max_gaussians, config.max_gaussians) if n),
-                    default=None,
-                ),
+                until=until,
+                max_gaussians=limit,
+                generator=self.generator,
+                noise_generator=self.device_generator,
+            )
+        else:
+            densifier = DensificationStrategy(
+                densification,
+                self.schedule,
+                until=until,
+                max_gaussians=limit,
                 extent=self.extent,
                 generator=self.generator,
             )
-        }
+        strategies: dict[str, Strategy] = {"densification": densifier}
         if self.variant in ("igd", "gradiseg"):
             strategies["igd"] = IgdStrategy(
                 config.igd,
