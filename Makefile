@@ -1,10 +1,11 @@
 # make demo   install and run the shipped configuration     make test   run the tests
 # make lint   all static checks                             make lock   renew the locks
+# make doctor whether training can run on a GPU here, compiling what that needs
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo install install-dev test test-all lint lock clean
+.PHONY: demo install install-dev test test-all lint lock clean doctor
 
 VENV ?= .venv
 CORES ?= all
@@ -52,6 +53,9 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+
+doctor: install-dev
+	$(BIN)/python -m gradiseg_core.doctor
 
 # Keeps the pinned versions where pyproject.toml still allows them; add `--upgrade` to renew all.
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -36,6 +38,52 @@ def installed_version() -> str | None:
         return version("gsplat")
     except PackageNotFoundError:
         return None
+
+
+def toolkit_home() -> Path | None:
+    """Return the folder of the CUDA toolkit with its headers, or None.
+
+    PyTorch takes the folder above ``nvcc``, which is wrong where ``nvcc`` on the path is a mere
+    script that calls the real one; ``nvcc`` itself knows.
+    """
+    named = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
+    candidates = [Path(value) for value in named if value]
+    nvcc = shutil.which("nvcc")
+    if nvcc is not None:
+        told = subprocess.run(
+            [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
+        )
+        candidates += [
+            Path(line.partition("TOP=")[2].strip()).resolve()
+            for line in told.stderr.splitlines()
+            if "TOP=" in line
+        ]
+    candidates.append(Path("/usr/local/cuda"))
+    for home in candidates:
+        if (home / "bin" / "nvcc").is_file() and _header(home) is not None:
+            return home
+    return None
+
+
+def _header(home: Path) -> Path | None:
+    places = ("include", "targets/x86_64-linux/include", "targets/sbsa-linux/include")
+    found = (home / place / "cuda_runtime.h" for place in places)
+    return next((path for path in found if path.is_file()), None)
+
+
+def prepare_environment() -> None:
+    """Let PyTorch's compiler find the toolkit and ninja, where nobody told it."""
+    beside = str(Path(sys.executable).parent)  # ninja, where the environment is not activated
+    path = os.environ.get("PATH", "")
+    if shutil.which("ninja") is None and beside not in path.split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([beside, path])
+    home = toolkit_home()
+    if home is None:
+        return
+    os.environ["CUDA_HOME"] = str(home)
+    extension = sys.modules.get("torch.utils.cpp_extension")
+    if extension is not None:  # it read the variable when it was imported
+        extension.CUDA_HOME = str(home)  # type: ignore[attr-defined]
 
 
 def build_folder() -> Path:
@@ -121,8 +169,9 @@ def load_kernels() -> None:
     if not is_compiled():
         logger.warning(
             "gsplat's CUDA code is compiled now, once for this machine: 2 to 15 minutes; "
-            "`python -m gradiseg_core.doctor --compile` shows progress"
+            "`python -m gradiseg_core.doctor` shows progress"
         )
+        prepare_environment()
     try:
         with locked(folder.parent / "gradiseg_gsplat.lock"):
             from gsplat.cuda._backend import _C

@@ -232,10 +232,10 @@ class Gsplat(Section):
     """How gsplat rasterizes on a GPU; see docs/cuda_core.md."""
 
     channels: Literal["padded", "split"] = option(
-        "padded",
+        "split",
         "Blend colour and identity in one call, padded to 32 channels, or in two calls of 3 and 16 "
-        "over the same lists. The same numbers; which is faster depends on the GPU "
-        "(benchmarks/gpu.py).",
+        "over the same lists. The same numbers; benchmarks/gpu.py tells which is faster on a GPU.",
+        source="registers of the compiled kernels (docs/cuda_core.md); not yet timed",
     )
     packed: bool = option(
         False,

@@ -93,7 +93,7 @@ class GsplatRasterizer:
     packed: bool = False
     sparse_grad: bool = False
     absgrad: bool = False
-    channels: Literal["padded", "split"] = "padded"
+    channels: Literal["padded", "split"] = "split"
     operations: Operations | None = None
 
     def __post_init__(self) -> None:

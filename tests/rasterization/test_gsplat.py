@@ -93,7 +93,9 @@ def test_without_background_or_depth(operations) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_absgrad_reaches_every_gaussians_row_and_frees_the_graph(operations, packed) -> None:
     scene = make_scene(60, scale=0.1)
-    rasterizer = GsplatRasterizer(operations=operations, packed=packed, absgrad=True)
+    rasterizer = GsplatRasterizer(
+        operations=operations, packed=packed, absgrad=True, channels="padded"
+    )
     rendering, _ = render(rasterizer, scene)
     weighted_sum(rendering).backward()
     # The stand-in's absolute gradient is that of the sum over pixels.
@@ -108,7 +110,9 @@ def test_absgrad_reaches_every_gaussians_row_and_frees_the_graph(operations, pac
 def test_without_gradients_nothing_is_recorded(operations) -> None:
     scene = make_scene(20)
     with torch.no_grad():
-        rendering, _ = render(GsplatRasterizer(operations=operations, absgrad=True), scene)
+        rendering, _ = render(
+            GsplatRasterizer(operations=operations, absgrad=True, channels="padded"), scene
+        )
     assert not rendering.color.requires_grad
 
 
@@ -151,7 +155,9 @@ def test_missing_gpu_is_an_error(monkeypatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("mode", [*MODES[:4], {"packed": False, "absgrad": True}])
+@pytest.mark.parametrize(
+    "mode", [*MODES[:4], {"packed": False, "channels": "padded", "absgrad": True}]
+)
 def test_gpu_is_the_cpu_core(mode) -> None:
     """Tolerances: float32 with -use_fast_math; jumps at alpha's threshold are counted."""
     scene = make_scene(5000, width=317, height=203, scale=0.03)

@@ -208,7 +208,9 @@ def test_absgrad_is_taken_where_asked_for() -> None:
 
 
 def test_absgrad_on_a_cpu_says_what_to_do() -> None:
-    config = TrainConfig(densification=Densification(absgrad=True))
+    config = TrainConfig(
+        densification=Densification(absgrad=True), gsplat=Gsplat(channels="padded")
+    )
     with pytest.raises(BackendUnavailableError, match=r"train\.device to cuda"):
         make_rasterizer(config, CPU)
 
