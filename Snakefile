@@ -23,8 +23,8 @@ pathvars:
 
 wildcard_constraints:
     scene="|".join(SETTINGS.scenes),
-    variant="|".join(SETTINGS.root.variants),
-    seed="|".join(map(str, SETTINGS.root.seeds)),
+    variant="|".join(SETTINGS.all_variants()),
+    seed="|".join(map(str, SETTINGS.all_seeds())),
 
 
 report: "report/workflow.rst"

@@ -141,18 +141,18 @@ def work(name):
     return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
 
 
-def runs_of(scene, file, seeds=SETTINGS.root.seeds):
+def runs_of(scene, file, seeds=None):
     """A file of every training of a scene."""
     return [
         f"<results>/{scene}/{variant}/seed{seed}/{file}"
-        for variant in SETTINGS.root.variants
-        for seed in seeds
+        for variant in SETTINGS.variants_of(scene)
+        for seed in (SETTINGS.seeds_of(scene) if seeds is None else seeds)
     ]
 
 
 def first_runs_of(scene, file):
     """A file of every variant of a scene, of the first seed."""
-    return runs_of(scene, file, SETTINGS.root.seeds[:1])
+    return runs_of(scene, file, SETTINGS.seeds_of(scene)[:1])
 
 
 def tracks_2d_of(scene, file):
@@ -162,8 +162,10 @@ def tracks_2d_of(scene, file):
 
 def training_threads(wildcards):
     """Threads of one training: two trainings of one thread each beat one of two threads."""
-    root = SETTINGS.root
-    trainings = len(root.scenes) * len(root.variants) * len(root.seeds)
+    trainings = sum(
+        len(SETTINGS.variants_of(scene)) * len(SETTINGS.seeds_of(scene))
+        for scene in SETTINGS.scenes
+    )
     try:
         cores = workflow.cores
     except WorkflowError:

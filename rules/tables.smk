@@ -31,6 +31,7 @@ rule tables:
         runtime=10,
     params:
         config=SETTINGS.root.tables.model_dump(mode="json"),
+        labels=SETTINGS.labels(),
     message:
         "Tables over all scenes, variants and seeds"
     script:

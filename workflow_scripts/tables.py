@@ -12,4 +12,5 @@ with stage(snakemake):
         metrics=[Path(path) for path in snakemake.input.metrics],
         out_dir=Path(snakemake.output[0]).parent,
         config=TablesConfig(**snakemake.params.config),
+        labels=snakemake.params.labels,
     )

@@ -41,7 +41,7 @@ RULE_NAMES = (
     "quality",
 )
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def scene_names(scenes: Any, reserved: Iterable[str] = ()) -> list[str]:
@@ -53,7 +53,7 @@ def scene_names(scenes: Any, reserved: Iterable[str] = ()) -> list[str]:
         return []
     problems = []
     for name in scenes:
-        if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+        if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
             problems.append(
                 f"scenes.{name}: a scene's name may hold letters, digits, '-' and '_' only, and "
                 "starts with a letter or digit"

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gradiseg_core.config.root import RootConfig, SceneEntry
+from gradiseg_core.config.variants import OwnVariant
 
 SCHEMA_FILE = Path("schemas/config.schema.json")
 PAGE_FILE = Path("docs/configuration.md")
@@ -57,6 +58,22 @@ Below a scene, every section from `colmap` to `metrics` may be repeated with the
 for this scene; they are merged over the section, key by key.
 """
 
+_VARIANTS = """
+A variant is a training to compare. Own ones take a built-in variant and change its parameters, on
+every scene that `variants` (of the file, or of the scene) names them for:
+
+```yaml
+variants: [baseline, gradiseg, late_igd]
+own_variants:
+  late_igd:
+    base: gradiseg
+    label: GradiSeg, IGD from 15,000
+    train: {igd: {start: 15000, until: 18000}}
+```
+
+The preset `gradiseg_plus` is defined in the same way (`gradiseg_core/config/variants.py`).
+"""
+
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the configuration file."""
@@ -71,6 +88,7 @@ def page() -> str:
     parts = [_INTRODUCTION, "\n## Top level\n\n", _table(RootConfig, skip_sections=True)]
     parts += ["\n## `scenes`\n", _SCENES, "\n", _table(SceneEntry, skip_sections=True)]
     parts += _nested(SceneEntry, "scenes.<name>", skip_overrides=True)
+    parts += ["\n## `own_variants`\n", _VARIANTS, "\n", _table(OwnVariant)]
     for name, field in RootConfig.model_fields.items():
         model = _section(field)
         if model is None:

@@ -32,7 +32,14 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.config.train import VARIANTS, TrainConfig, Variant
+from gradiseg_core.config.train import VARIANTS, TrainConfig
+from gradiseg_core.config.variants import (
+    OwnVariant,
+    definitions,
+    shadowed,
+    used_part,
+    wrong_names,
+)
 from gradiseg_core.errors import ConfigError
 
 #: Sections that hold for all scenes and that a scene may override, in the order of the stages.
@@ -47,12 +54,6 @@ SCENE_STAGES: dict[str, type[Section]] = {
     "metrics": MetricsConfig,
 }
 
-#: Parts of ``train`` that only some variants use; the others do not rerun when they change.
-_ONLY_VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "igd": ("igd", "gradiseg"),
-    "la_knn": ("la_knn", "gradiseg"),
-}
-
 
 class SceneEntry(SceneConfig):
     """One scene: where its photographs come from, and what differs from the sections above."""
@@ -62,6 +63,12 @@ class SceneEntry(SceneConfig):
         "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
         "these datasets, `demo` renders the embedded scene, `copy` takes what another scene of "
         "this file has (`of`).",
+    )
+    variants: tuple[str, ...] | None = option(
+        None, "The variants to train on this scene; null: those of the whole file.", min_length=1
+    )
+    seeds: tuple[NonNegativeInt, ...] | None = option(
+        None, "The seeds of this scene; null: those of the whole file.", min_length=1
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
@@ -79,11 +86,18 @@ class RootConfig(Section):
     scenes: dict[str, SceneEntry] = option(
         ..., "The scenes: a name each, and where its photographs come from.", min_length=1
     )
-    variants: tuple[Variant, ...] = option(
+    variants: tuple[str, ...] = option(
         VARIANTS,
-        "Trainings to compare: Gaussian Grouping's, with IGD, with LA-KNN, with both.",
+        "Trainings to compare: Gaussian Grouping's (`baseline`), with IGD (`igd`), with LA-KNN "
+        "(`la_knn`), with both (`gradiseg`); `gradiseg_plus`, which adds what goes beyond the "
+        "paper; and those of `own_variants`.",
         source="GradiSeg Table 4",
         min_length=1,
+    )
+    own_variants: dict[str, OwnVariant] = option(
+        {},
+        "Variants of one's own: a name each, the built-in variant that it starts from, and what it "
+        "has different in section `train`.",
     )
     seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
@@ -126,14 +140,39 @@ class Settings:
         root: The file as validated, defaults filled in.
         scenes: Per scene, the model of every stage with the scene's overrides merged in; the scene
             source itself is under ``"scene"``.
+        variants: Every variant that may be named.
+        trainings: Per scene and variant, the training parameters.
     """
 
     root: RootConfig
     scenes: Mapping[str, Mapping[str, Section]]
+    variants: Mapping[str, OwnVariant]
+    trainings: Mapping[str, Mapping[str, TrainConfig]]
 
     def section(self, scene: str, stage: str) -> Section:
         """Return the model of one stage for one scene."""
         return self.scenes[scene][stage]
+
+    def variants_of(self, scene: str) -> tuple[str, ...]:
+        """Return the variants that are trained on a scene."""
+        return self.root.scenes[scene].variants or self.root.variants
+
+    def seeds_of(self, scene: str) -> tuple[int, ...]:
+        """Return the seeds that a scene is trained from."""
+        return self.root.scenes[scene].seeds or self.root.seeds
+
+    def all_variants(self) -> list[str]:
+        """Return the variants that any scene is trained with."""
+        return list(dict.fromkeys(v for scene in self.scenes for v in self.variants_of(scene)))
+
+    def all_seeds(self) -> list[int]:
+        """Return the seeds that any scene is trained from."""
+        return list(dict.fromkeys(n for scene in self.scenes for n in self.seeds_of(scene)))
+
+    def labels(self) -> dict[str, str]:
+        """Return the names in tables of the variants that are trained and have one."""
+        named = {name: self.variants[name].label for name in self.all_variants()}
+        return {name: label for name, label in named.items() if label}
 
     def origin(self, scene: str) -> SceneConfig:
         """Return where the scene's photographs come from: another scene's source for a copy."""
@@ -157,14 +196,12 @@ class Settings:
         Args:
             scene: Name of the scene.
             stage: Name of the section.
-            variant: For ``train``: leave out the parts that this variant does not use.
+            variant: For ``train``: this variant's parameters, without the parts that it does not
+                use.
         """
-        values = self.section(scene, stage).model_dump(mode="json")
         if stage == "train" and variant is not None:
-            for part, users in _ONLY_VARIANTS.items():
-                if variant not in users:
-                    values.pop(part)
-        return values
+            return used_part(self.trainings[scene][variant], self.variants[variant].base)
+        return self.section(scene, stage).model_dump(mode="json")
 
 
 def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
@@ -186,7 +223,12 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     root = RootConfig.model_validate(raw)
     problems = checks.copies(root.scenes)
     _refuse(problems)
-    problems = checks.repeated("seeds", root.seeds) + checks.repeated("variants", root.variants)
+    known = definitions(raw)
+    problems = shadowed(root.own_variants) + _lists("", root, known)
+    for name, scene in root.scenes.items():
+        problems += _lists(f"scenes.{name}.", scene, known)
+    _refuse(problems)
+    trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
     for name, entry in raw["scenes"].items():
         scenes[name] = {"scene": _without_overrides(root.scenes[name])}
@@ -200,6 +242,14 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
             problems += [f"{line} (section `{stage}` included)" for line in wrong]
             if section is not None:
                 scenes[name][stage] = section
+        trainings[name] = {}
+        for variant in root.scenes[name].variants or root.variants:
+            below = merge(raw.get("train") or {}, entry.get("train") or {})
+            merged = merge(below, known[variant].get("train") or {})
+            section, wrong = _validate(TrainConfig, merged, prefix=f"own_variants.{variant}.train")
+            problems += [f"{line} (section `train` of scene {name} included)" for line in wrong]
+            if isinstance(section, TrainConfig):
+                trainings[name][variant] = section
     _refuse(problems)
 
     for name, sections in scenes.items():
@@ -211,7 +261,17 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         problems += checks.files(name, used, folder or Path())
         problems += checks.offline(name, used, root.downloads)
     _refuse(problems)
-    return Settings(root=root, scenes=scenes)
+    variants = {name: OwnVariant.model_validate(entry) for name, entry in known.items()}
+    return Settings(root=root, scenes=scenes, variants=variants, trainings=trainings)
+
+
+def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a file's or a scene's lists of variants and seeds."""
+    return (
+        wrong_names(f"{prefix}variants", holder.variants or (), known, checks.SAFE_NAME)
+        + checks.repeated(f"{prefix}variants", holder.variants or ())
+        + checks.repeated(f"{prefix}seeds", holder.seeds or ())
+    )
 
 
 def _used(sections: Mapping[str, Section], root: RootConfig) -> dict[str, Section]:

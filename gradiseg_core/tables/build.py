@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from gradiseg_core.config.tables import TablesConfig
+from gradiseg_core.config.variants import PRESETS
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import writers
 from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
@@ -18,6 +20,7 @@ VARIANT_LABELS = {
     "igd": "baseline + IGD",
     "la_knn": "baseline + LA-KNN",
     "gradiseg": "GradiSeg (IGD + LA-KNN)",
+    **{name: preset["label"] for name, preset in PRESETS.items()},
     "deva_2d": "DEVA (2D tracks, no Gaussians)",
     "deva+sfm_2d": "DEVA repaired by SfM (2D tracks, no Gaussians)",
     "sfm_2d": "SfM association (2D tracks, no Gaussians)",
@@ -29,13 +32,19 @@ Run = dict[str, Any]
 Mode = Literal["gg", "strict"]
 
 
-def build(metrics: list[Path], out_dir: Path, config: TablesConfig) -> list[Table]:
+def build(
+    metrics: list[Path],
+    out_dir: Path,
+    config: TablesConfig,
+    labels: Mapping[str, str] | None = None,
+) -> list[Table]:
     """Write ``tables.md``, ``tables.tex`` and ``tables.csv``.
 
     Args:
         metrics: ``metrics.json`` of every scene, variant and seed.
         out_dir: Folder to write.
         config: What to show.
+        labels: Names of variants that are not built in, where they have one.
 
     Returns:
         The tables: one a scene, then one mean over the scenes of each dataset that has several,
@@ -44,7 +53,7 @@ def build(metrics: list[Path], out_dir: Path, config: TablesConfig) -> list[Tabl
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
     """
-    tables = make_tables(metrics, config)
+    tables = make_tables(metrics, config, labels)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "tables.md").write_text("# Results\n\n" + "\n".join(map(writers.markdown, tables)))
     needs = "% needs \\usepackage{booktabs}\n\n"
@@ -58,9 +67,11 @@ def terminal(metrics: list[Path], config: TablesConfig | None = None) -> str:
     return "\n".join(map(writers.text, make_tables(metrics, config or TablesConfig())))
 
 
-def make_tables(metrics: list[Path], config: TablesConfig) -> list[Table]:
+def make_tables(
+    metrics: list[Path], config: TablesConfig, labels: Mapping[str, str] | None = None
+) -> list[Table]:
     """Return the tables that :func:`build` writes."""
-    runs = _read(metrics)
+    runs = _read(metrics, VARIANT_LABELS | dict(labels or {}))
     modes: tuple[Mode, ...] = (
         ("gg", "strict") if config.aggregation == "both" else (config.aggregation,)
     )
@@ -86,7 +97,7 @@ def make_tables(metrics: list[Path], config: TablesConfig) -> list[Table]:
                 compared,
                 COLUMNS,
                 partial(_value, mode=mode),
-                lambda variant: VARIANT_LABELS.get(variant, variant),
+                {run["variant"]: run["label"] for run in group},
             )
             if differences is not None:
                 tables.append(differences)
@@ -145,7 +156,8 @@ def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Ro
             full = len(numbers) == len(scenes)
             values.append(sum(numbers) / len(numbers) if full else None)
         cells.append(Cell.of(values))
-    return Row(VARIANT_LABELS.get(variant, variant), tuple(cells))
+    label = next(run["label"] for run in runs if run["variant"] == variant)
+    return Row(label, tuple(cells))
 
 
 def _value(run: Run, column: Column, mode: Mode) -> float | None:
@@ -259,7 +271,7 @@ def _why_missing(runs: list[Run], absent: list[Column]) -> str:
     return " ".join(parts)
 
 
-def _read(paths: list[Path]) -> list[Run]:
+def _read(paths: list[Path], labels: Mapping[str, str]) -> list[Run]:
     if not paths:
         raise InputError("no metrics.json was given, so there is nothing to tabulate")
     runs: dict[tuple[str, str, int], Run] = {}
@@ -267,6 +279,7 @@ def _read(paths: list[Path]) -> list[Run]:
         try:
             run = json.loads(path.read_text())
             key = (run["scene"], run["variant"], run["seed"])
+            run["label"] = labels.get(run["variant"], run["variant"])
         except FileNotFoundError as error:
             raise InputError(f"{path} not found; run the metrics stage first") from error
         except (ValueError, KeyError, TypeError) as error:

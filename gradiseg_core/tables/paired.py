@@ -6,7 +6,7 @@ trainings of the same scene from the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ def paired_table(
     variants: Sequence[str],
     columns: Sequence[Column],
     value: Callable[[Run, Column], float | None],
-    label: Callable[[str], str],
+    labels: Mapping[str, str],
 ) -> Table | None:
     """Return a table of mean differences from the first of ``variants``.
 
@@ -42,7 +42,7 @@ def paired_table(
         variants: In the order of the rows; the first is the reference.
         columns: All known columns.
         value: Returns a run's number for a column, None where there is none.
-        label: Returns a variant's name as it is printed.
+        labels: Each variant's name as it is printed.
 
     Returns:
         The table, or None where no other variant shares a scene and seed with the reference.
@@ -64,13 +64,13 @@ def paired_table(
         if pairs:
             counts.add(len(pairs))
             cells = tuple(_cell(pairs, column, value) for column in shown)
-            rows.append(Row(label(variant), cells))
+            rows.append(Row(labels[variant], cells))
     kept = [i for i in range(len(shown)) if any(row.cells[i].mean is not None for row in rows)]
     if not kept:
         return None
     pairs_text = " or ".join(map(str, sorted(counts)))
     caption = (
-        f"Variant minus {label(reference)}, paired by scene and seed ({pairs_text} pairs); mean "
+        f"Variant minus {labels[reference]}, paired by scene and seed ({pairs_text} pairs); mean "
         "over scenes, and mean ± sample standard deviation over seeds where there are several."
     )
     rows = [replace(row, cells=tuple(row.cells[i] for i in kept)) for row in rows]

@@ -38,6 +38,7 @@ def train(
     seed: int,
     threads: int,
     checkpoint_dir: Path,
+    name: str | None = None,
 ) -> None:
     """Train one variant from one seed and write the scene.
 
@@ -55,6 +56,7 @@ def train(
         seed: Seed of all randomness.
         threads: CPU threads.
         checkpoint_dir: Working folder that survives a kill.
+        name: What the run is called, where it is not a plain ``variant``.
 
     Raises:
         InputError: If inputs are missing or inconsistent.
@@ -62,6 +64,7 @@ def train(
         BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
     """
     set_threads(threads)
+    name = name or variant
     device = training_device(config.device, "train.device")
     data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
     trainer = Trainer(data, config, variant, seed, device=device)
@@ -72,7 +75,7 @@ def train(
         logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
     logger.info(
         "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
-        variant,
+        name,
         seed,
         device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
         len(data.train),
@@ -84,7 +87,7 @@ def train(
         checkpoint_dir,
         first_step=trainer.step,
         iterations=config.iterations,
-        label=f"{scene_dir.parent.name} {variant} seed {seed}",
+        label=f"{scene_dir.parent.name} {name} seed {seed}",
     )
     advice = (
         "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
@@ -102,7 +105,8 @@ def train(
     metadata = {
         "format": 1,
         "gradiseg": __version__,
-        "variant": variant,
+        "variant": name,
+        "base": variant,
         "seed": seed,
         "iterations": config.iterations,
         "num_gaussians": len(trainer.gaussians),
@@ -116,7 +120,12 @@ def train(
     }
     values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
     save_trained(out_dir, values, trainer.classifier.cpu(), metadata)
-    resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
+    resolved = {
+        "variant": name,
+        "base": variant,
+        "seed": seed,
+        "train": config.model_dump(mode="json"),
+    }
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
     (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)

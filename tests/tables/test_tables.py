@@ -155,6 +155,13 @@ def test_differences_are_paired_by_scene_and_seed(tmp_path: Path) -> None:
     assert "1 or 3 pairs" in table.caption
 
 
+def test_own_variants_go_by_their_labels(tmp_path: Path) -> None:
+    runs = [run("a", "baseline", 0, 0.2), run("a", "mine", 0, 0.3), run("a", "other", 0, 0.4)]
+    tables = make_tables(write(tmp_path, runs), TablesConfig(), {"mine": "My own"})
+    assert [row.label for row in tables[0].rows][1:] == ["My own", "other"]
+    assert [row.label for row in tables[1].rows] == ["My own", "other"]
+
+
 def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
     runs = [run("a", "igd", 0, 0.2), run("a", "gradiseg", 0, 0.3)]
     assert [t.name for t in make_tables(write(tmp_path, runs), TablesConfig())] == [

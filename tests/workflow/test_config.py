@@ -53,9 +53,36 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"variants": ["gradisg"]},
-            "variants[0]: expected one of baseline, igd, la_knn, gradiseg, got 'gradisg'; "
+            "variants[0]: expected one of baseline, igd, la_knn, gradiseg, gradiseg_plus, "
+            "got 'gradisg'; "
             "did you mean 'gradiseg'?",
         ),
+        (
+            {"own_variants": {"mine": {"base": "igd", "train": {"igd": {"strat": 5}}}}},
+            "own_variants.mine.train.igd.strat: unknown key; did you mean 'start'?",
+        ),
+        (
+            {"own_variants": {"mine": {"base": "idg"}}},
+            "own_variants.mine.base: expected one of baseline, igd, la_knn, gradiseg, got 'idg'",
+        ),
+        ({"own_variants": {"igd": {"base": "igd"}}}, "own_variants.igd: there is a variant of"),
+        (
+            {"own_variants": {"a/b": {"base": "igd"}}, "variants": ["a/b"]},
+            "own_variants.a/b: a variant's name may hold letters",
+        ),
+        (
+            {
+                "train": {"longest_side": 320},
+                "own_variants": {"mine": {"base": "igd", "train": {"downsample": 2}}},
+                "variants": ["mine"],
+            },
+            "own_variants.mine.train: give longest_side or downsample, not both",
+        ),
+        (
+            {"scenes": {"a": {"source": "demo", "variants": ["igd", "best"]}}},
+            "scenes.a.variants[1]: expected one of",
+        ),
+        ({"scenes": {"a": {"source": "demo", "seeds": [3, 3]}}}, "scenes.a.seeds: listed more"),
         (
             {"train": {"iterations": "many"}},
             "train.iterations: expected a whole number, got 'many'",
@@ -241,6 +268,33 @@ def test_a_variant_gets_the_parts_that_it_uses(variant: str, parts: set[str]) ->
     assert TrainConfig(**values) == TrainConfig()
 
 
+def test_own_variants_go_before_a_scenes_overrides() -> None:
+    settings = load(
+        {
+            "scenes": {
+                "a": {"source": "demo", "train": {"losses": {"beta": 1.0}, "iterations": 9}},
+                "b": {"source": "demo", "variants": ["gradiseg_plus", "flat"], "seeds": [4, 5]},
+            },
+            "variants": ["baseline", "flat"],
+            "own_variants": {
+                "flat": {"base": "igd", "label": "Flat", "train": {"losses": {"beta": 0}}}
+            },
+        }
+    )
+    flat = settings.resolve("a", "train", "flat")
+    assert (flat["losses"]["beta"], flat["iterations"]) == (0.0, 9)
+    assert "igd" in flat
+    assert "la_knn" not in flat
+    assert settings.resolve("a", "train", "baseline")["losses"]["beta"] == 1.0
+    assert settings.resolve("b", "train", "gradiseg_plus")["losses"]["robustness"] > 0
+    assert settings.variants["flat"].base == "igd"
+    assert settings.labels()["flat"] == "Flat"
+    assert "GradiSeg+" in settings.labels()["gradiseg_plus"]
+    assert settings.variants_of("a") == ("baseline", "flat")
+    assert settings.all_variants() == ["baseline", "flat", "gradiseg_plus"]
+    assert settings.all_seeds() == [0, 4, 5]
+
+
 def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:
     raw = yaml.safe_load("scenes: {a: {source: demo}}\ntrain: {learning_rates: {means: 1e-4}}")
     assert raw["train"]["learning_rates"]["means"] == "1e-4"
@@ -291,7 +345,7 @@ def test_every_field_is_described() -> None:
 
 def test_the_entry_of_a_scene_repeats_the_sections() -> None:
     overrides = set(SceneEntry.model_fields) - set(SceneConfig.model_fields)
-    assert overrides == set(SCENE_STAGES)
+    assert overrides == set(SCENE_STAGES) | {"variants", "seeds"}
     annotation = SceneConfig.model_fields["source"].annotation
     assert SceneEntry.model_fields["source"].annotation == annotation
     assert not set(RULE_NAMES) - {name for name in RULE_NAMES if name.isidentifier()}

@@ -89,3 +89,21 @@ def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
     (workflow.folder / "gradiseg_core" / "evaluation" / "extra.py").touch()
     done = workflow.snakemake("--dry-run", "--rerun-triggers", "input")
     assert "gradiseg_core/evaluation/extra.py" in done.stdout + done.stderr
+
+
+def test_an_own_variant_trains_alone(workflow: Workflow) -> None:
+    mine = "own_variants:\n  mine: {base: igd, label: Mine, train: {igd: {start: 6000}}}\n"
+    workflow.append("config.yaml", mine)
+    assert workflow.planned() == {}
+    workflow.edit("config.yaml", "[baseline, gradiseg]", "[baseline, gradiseg, mine]")
+    planned = workflow.planned()
+    assert set(planned) == AFTER_TRAINING
+    assert planned["train"] == 2
+
+
+def test_a_scenes_own_variants_and_seeds(workflow: Workflow) -> None:
+    workflow.edit("config.yaml", "{iterations: 20}", "{iterations: 20}\n    seeds: [0, 1]")
+    planned = workflow.planned()
+    assert planned["train"] == 2  # the second seed of both variants, of this scene
+    workflow.edit("config.yaml", "    seeds: [0, 1]", "    variants: [baseline]")
+    assert "train" not in workflow.planned()
