@@ -157,7 +157,18 @@ def first_runs_of(scene, file):
 
 def tracks_2d_of(scene, file):
     """A file of the method in 2D, where the configuration asks for it."""
-    return [f"<results>/{scene}/tracks_2d/{file}"] if SETTINGS.root.baseline_2d else []
+    wanted = SETTINGS.uses(scene, "tracking_2d")
+    return [f"<results>/{scene}/tracks_2d/{file}"] if wanted else []
+
+
+def all_metrics_of(scene):
+    """The scores of every training of a scene, in both ways of grounding, and of its 2D tracks."""
+    second = SETTINGS.uses(scene, "second_grounding")
+    return [
+        *runs_of(scene, "metrics/metrics.json"),
+        *tracks_2d_of(scene, "metrics/metrics.json"),
+        *(runs_of(scene, "second_metrics/metrics.json") if second else []),
+    ]
 
 
 def training_threads(wildcards):
@@ -177,8 +188,7 @@ def training_threads(wildcards):
 def results_of(scene):
     """What the target of a scene asks for."""
     wanted = [
-        *runs_of(scene, "metrics/metrics.json"),
-        *tracks_2d_of(scene, "metrics/metrics.json"),
+        *all_metrics_of(scene),
         f"<results>/{scene}/figures/curves.png",
         f"<results>/{scene}/figures/comparison.png",
     ]

@@ -4,11 +4,7 @@
 
 rule tables:
     input:
-        metrics=[
-            runs_of(scene, "metrics/metrics.json")
-            + tracks_2d_of(scene, "metrics/metrics.json")
-            for scene in SETTINGS.scenes
-        ],
+        metrics=[all_metrics_of(scene) for scene in SETTINGS.scenes],
         core=core("tables.py"),
     output:
         markdown="<results>/tables/tables.md",

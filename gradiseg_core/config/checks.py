@@ -34,6 +34,8 @@ RULE_NAMES = (
     "masks_2d",
     "tracking_2d",
     "grounding_2d",
+    "second_grounding",
+    "second_metrics",
     "metrics_2d",
     "tables",
     "curves",
@@ -101,7 +103,7 @@ def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]
     problems = []
     for stage, section in sections.items():
         for field, value in named_paths(section):
-            if (stage, field) == ("grounding", "selection"):
+            if stage.endswith("grounding") and field == "selection":
                 continue  # a selection that does not exist yet falls back to the best overlap
             key = f"scenes.{name}.{field}" if stage == "scene" else f"scenes.{name}.{stage}.{field}"
             if not (folder / value).exists():
@@ -181,6 +183,17 @@ def offline(name: str, sections: Mapping[str, Any], downloads: DownloadsConfig) 
             key = f"scenes.{name}.dataset" if stage == "scene" else f"scenes.{name}.{stage}"
             problems.append(f"{key}: {missing_offline(what, page, target)}")
     return problems
+
+
+def second_way(name: str, sections: Mapping[str, Any]) -> list[str]:
+    """A second grounding that is the first again could not be told from it in the tables."""
+    second = sections.get("second_grounding")
+    if second is None or second.backend != sections["grounding"].backend:
+        return []
+    return [
+        f"scenes.{name}.second_grounding.backend: '{second.backend}' is the first way already; "
+        "name another backend, or remove `second_grounding`"
+    ]
 
 
 def _given_ids(name: str, sections: Mapping[str, Any], folder: Path) -> list[str]:

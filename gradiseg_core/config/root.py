@@ -51,8 +51,12 @@ SCENE_STAGES: dict[str, type[Section]] = {
     "train": TrainConfig,
     "render": RenderConfig,
     "grounding": GroundingConfig,
+    "second_grounding": GroundingConfig,
     "metrics": MetricsConfig,
 }
+
+#: Sections that only say what differs from another one.
+_DIFFER_FROM = {"tracking_2d": "tracking", "second_grounding": "grounding"}
 
 
 class SceneEntry(SceneConfig):
@@ -70,6 +74,9 @@ class SceneEntry(SceneConfig):
     seeds: tuple[NonNegativeInt, ...] | None = option(
         None, "The seeds of this scene; null: those of the whole file.", min_length=1
     )
+    baseline_2d: bool | None = option(
+        None, "Whether this scene's tracked masks are scored; null: as for the whole file."
+    )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
     tracking: TrackingConfig | None = option(None, "Overrides of section `tracking`.")
@@ -77,6 +84,9 @@ class SceneEntry(SceneConfig):
     train: TrainConfig | None = option(None, "Overrides of section `train` for this scene.")
     render: RenderConfig | None = option(None, "Overrides of section `render` for this scene.")
     grounding: GroundingConfig | None = option(None, "Overrides of section `grounding`.")
+    second_grounding: GroundingConfig | None = option(
+        None, "Overrides of section `second_grounding`, or the section for this scene alone."
+    )
     metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
 
 
@@ -128,6 +138,12 @@ class RootConfig(Section):
     train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
     render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
     grounding: GroundingConfig = option(GroundingConfig(), "Stage 7, from prompts to IDs.")
+    second_grounding: GroundingConfig | None = option(
+        None,
+        "A second way from prompts to IDs, scored beside the first on the same trainings: what it "
+        "has different from section `grounding`, such as another `backend`.",
+        source="GradiSeg Tables 1 and 2",
+    )
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
     tables: TablesConfig = option(TablesConfig(), "Stage 9, tables.")
 
@@ -182,7 +198,11 @@ class Settings:
 
     def used_sections(self, scene: str) -> dict[str, Section]:
         """Return the models of the stages that run, by name."""
-        return _used(self.scenes[scene], self.root)
+        return _used(self.scenes[scene], self.root, scene)
+
+    def uses(self, scene: str, stage: str) -> bool:
+        """Whether an optional stage, `tracking_2d` or `second_grounding`, runs for a scene."""
+        return stage in self.used_sections(scene)
 
     def num_classes(self, scene: str) -> int:
         """Return how many IDs, background included, the scene's classifier can tell apart."""
@@ -235,9 +255,9 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         for stage, model in SCENE_STAGES.items():
             overrides = entry.get(stage)
             merged = merge(raw.get(stage) or {}, overrides or {})
-            if stage == "tracking_2d":
-                below = merge(raw.get("tracking") or {}, entry.get("tracking") or {})
-                merged = merge(below, merged)
+            if stage in _DIFFER_FROM:
+                other = _DIFFER_FROM[stage]
+                merged = merge(merge(raw.get(other) or {}, entry.get(other) or {}), merged)
             section, wrong = _validate(model, merged, prefix=f"scenes.{name}.{stage}")
             problems += [f"{line} (section `{stage}` included)" for line in wrong]
             if section is not None:
@@ -253,13 +273,14 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
 
     for name, sections in scenes.items():
-        used = _used(sections, root)
+        used = _used(sections, root, name)
         source = sections["scene"]
         assert isinstance(source, SceneConfig)
         if source.of is not None:
             used = {**used, "scene": scenes[source.of]["scene"]}
         problems += checks.files(name, used, folder or Path())
         problems += checks.offline(name, used, root.downloads)
+        problems += checks.second_way(name, used)
     _refuse(problems)
     variants = {name: OwnVariant.model_validate(entry) for name, entry in known.items()}
     return Settings(root=root, scenes=scenes, variants=variants, trainings=trainings)
@@ -274,12 +295,12 @@ def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any
     )
 
 
-def _used(sections: Mapping[str, Section], root: RootConfig) -> dict[str, Section]:
-    return {
-        stage: section
-        for stage, section in sections.items()
-        if root.baseline_2d or stage != "tracking_2d"
-    }
+def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict[str, Section]:
+    entry = root.scenes[scene]
+    tracks = root.baseline_2d if entry.baseline_2d is None else entry.baseline_2d
+    second = root.second_grounding is not None or entry.second_grounding is not None
+    runs = {"tracking_2d": tracks, "second_grounding": second}
+    return {stage: section for stage, section in sections.items() if runs.get(stage, True)}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

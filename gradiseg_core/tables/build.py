@@ -79,19 +79,22 @@ def make_tables(
     tables = []
     for mode in modes:
         for scene in scenes:
-            own = [run for run in runs if run["scene"] == scene]
-            tables.append(_table(f"scene-{scene}-{mode}", f"Scene {scene}", own, mode, config))
+            of_scene = [run for run in runs if run["scene"] == scene]
+            for suffix, own in _protocols(of_scene):
+                name = f"scene-{scene}{suffix and '-' + suffix}-{mode}"
+                title = f"Scene {scene}" + (f", {suffix}" if suffix else "")
+                tables.append(_table(name, title, own, mode, config))
         for title, group in _groups(runs).items():
             names = list(dict.fromkeys(run["scene"] for run in group))
             if len(names) > 1:
                 heading = f"Mean over {title} ({', '.join(names)})"
-                name = f"mean-{title.lower().replace(' ', '-')}-{mode}"
+                name = f"mean-{_slug(title)}-{mode}"
                 tables.append(_table(name, heading, group, mode, config))
             compared = _variants(group, config)
             if compared[0] != config.reference_variant:
                 continue
             differences = paired_table(
-                f"differences-{title.lower().replace(' ', '-')}-{mode}",
+                f"differences-{_slug(title)}-{mode}",
                 f"Differences from {config.reference_variant}: {title} ({', '.join(names)})",
                 group,
                 compared,
@@ -104,10 +107,22 @@ def make_tables(
     return tables
 
 
+def _slug(title: str) -> str:
+    return title.lower().replace(",", "").replace(" ", "-")
+
+
 @cache
 def published() -> dict[str, Any]:
     """Return the published numbers, their sources and caveats (``published.json``)."""
     return json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
+
+
+def _protocols(runs: list[Run]) -> list[tuple[str, list[Run]]]:
+    """Divide runs by how prompts were grounded; the name is empty where there is one way only."""
+    ways = list(dict.fromkeys(run["grounding"] for run in runs))
+    if len(ways) == 1:
+        return [("", runs)]
+    return [(way, [run for run in runs if run["grounding"] == way]) for way in ways]
 
 
 def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesConfig) -> Table:
@@ -185,7 +200,11 @@ def _groups(runs: list[Run]) -> dict[str, list[Run]]:
         key = _dataset(run)
         title = published()["datasets"][key]["title"] if key else "own scenes"
         groups.setdefault(title, []).append(run)
-    return groups
+    return {
+        title + (f", {suffix}" if suffix else ""): part
+        for title, group in groups.items()
+        for suffix, part in _protocols(group)
+    }
 
 
 def _published_rows(runs: list[Run], scenes: list[str], notes: list[str]) -> list[Row]:
@@ -274,11 +293,11 @@ def _why_missing(runs: list[Run], absent: list[Column]) -> str:
 def _read(paths: list[Path], labels: Mapping[str, str]) -> list[Run]:
     if not paths:
         raise InputError("no metrics.json was given, so there is nothing to tabulate")
-    runs: dict[tuple[str, str, int], Run] = {}
+    runs: dict[tuple[str, str, int, str], Run] = {}
     for path in paths:
         try:
             run = json.loads(path.read_text())
-            key = (run["scene"], run["variant"], run["seed"])
+            key = (run["scene"], run["variant"], run["seed"], run["grounding"])
             run["label"] = labels.get(run["variant"], run["variant"])
         except FileNotFoundError as error:
             raise InputError(f"{path} not found; run the metrics stage first") from error

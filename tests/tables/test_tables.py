@@ -155,6 +155,20 @@ def test_differences_are_paired_by_scene_and_seed(tmp_path: Path) -> None:
     assert "1 or 3 pairs" in table.caption
 
 
+def test_two_ways_of_grounding_have_tables_of_their_own(tmp_path: Path) -> None:
+    first = write(tmp_path / "first", [run("a", "baseline", 0, 0.2), run("b", "baseline", 0, 0.4)])
+    texts = [run(scene, "baseline", 0, 0.9, grounding="groundingdino") for scene in "ab"]
+    tables = make_tables(first + write(tmp_path / "second", texts), TablesConfig())
+    by_name = {table.name: table for table in tables}
+    assert "scene-a-groundingdino-strict" in by_name
+    [cell] = cells(by_name["mean-own-scenes-manual-strict"], "baseline", "miou")
+    assert cell.mean == pytest.approx(0.3)
+    [cell] = cells(by_name["mean-own-scenes-groundingdino-strict"], "baseline", "miou")
+    assert cell.mean == pytest.approx(0.9)
+    with pytest.raises(InputError, match="came twice"):
+        make_tables(first + write(tmp_path / "again", texts[:1]) * 2, TablesConfig())
+
+
 def test_own_variants_go_by_their_labels(tmp_path: Path) -> None:
     runs = [run("a", "baseline", 0, 0.2), run("a", "mine", 0, 0.3), run("a", "other", 0, 0.4)]
     tables = make_tables(write(tmp_path, runs), TablesConfig(), {"mine": "My own"})

@@ -84,6 +84,10 @@ def photos(tmp_path: Path) -> Path:
         ),
         ({"scenes": {"a": {"source": "demo", "seeds": [3, 3]}}}, "scenes.a.seeds: listed more"),
         (
+            {"second_grounding": {"overlap": "best_view"}},
+            "scenes.demo.second_grounding.backend: 'colour_words' is the first way already",
+        ),
+        (
             {"train": {"iterations": "many"}},
             "train.iterations: expected a whole number, got 'many'",
         ),
@@ -345,7 +349,7 @@ def test_every_field_is_described() -> None:
 
 def test_the_entry_of_a_scene_repeats_the_sections() -> None:
     overrides = set(SceneEntry.model_fields) - set(SceneConfig.model_fields)
-    assert overrides == set(SCENE_STAGES) | {"variants", "seeds"}
+    assert overrides == set(SCENE_STAGES) | {"variants", "seeds", "baseline_2d"}
     annotation = SceneConfig.model_fields["source"].annotation
     assert SceneEntry.model_fields["source"].annotation == annotation
     assert not set(RULE_NAMES) - {name for name in RULE_NAMES if name.isidentifier()}

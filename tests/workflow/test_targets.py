@@ -209,3 +209,14 @@ def test_a_copy_takes_the_other_scenes_photographs(workflow: Workflow) -> None:
     planned = workflow.planned("other", "--configfile", "mine.yaml")
     assert planned["scene"] == 2
     assert planned["colmap"] == planned["train"] == 1
+
+
+def test_a_second_way_of_grounding_shares_the_trainings(workflow: Workflow) -> None:
+    workflow.append("config.yaml", "second_grounding: {backend: manual}\n")
+    planned = workflow.planned()
+    assert planned["second_grounding"] == planned["second_metrics"] == 4
+    assert set(planned) == {"second_grounding", "second_metrics", "tables"}
+    one = "{iterations: 20}\n    second_grounding: {backend: manual}"
+    workflow.edit("config.yaml", "second_grounding: {backend: manual}\n", "")
+    workflow.edit("config.yaml", "{iterations: 20}", one)
+    assert workflow.planned()["second_grounding"] == 2
