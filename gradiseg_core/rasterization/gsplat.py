@@ -162,7 +162,9 @@ class GsplatRasterizer:
         behind = None if background is None else background.to(colors)
         if self.channels == "split":
             color, alpha = blend(colors, behind)
-            rest, _ = blend(torch.cat(extra, dim=1) if with_depth else extra[0], None)
+            features = torch.cat(extra, dim=1) if with_depth else extra[0]
+            # Without identities and depth there is nothing more to blend.
+            rest = blend(features, None)[0] if features.shape[1] else color[..., :0]
         else:
             features = torch.cat([colors, *extra], dim=1)
             if behind is not None:

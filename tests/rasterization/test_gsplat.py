@@ -90,6 +90,16 @@ def test_without_background_or_depth(operations) -> None:
         torch.testing.assert_close(ours.identity, truth.identity, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", MODES[:2])
+def test_colour_alone(operations, mode) -> None:
+    scene = make_scene(40)
+    scene.gaussians["identities"] = scene.gaussians["identities"][:, :0]
+    ours, _ = render(GsplatRasterizer(operations=operations, **mode), scene, with_depth=False)
+    truth, _ = render(reference.rasterize, scene, with_depth=False)
+    assert ours.identity.shape == (*ours.alpha.shape, 0)
+    torch.testing.assert_close(ours.color, truth.color, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_absgrad_reaches_every_gaussians_row_and_frees_the_graph(operations, packed) -> None:
     scene = make_scene(60, scale=0.1)

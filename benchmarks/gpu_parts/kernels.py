@@ -1,0 +1,185 @@
+"""What gsplat lacks: the identity head, SSIM, neighbours; and Adam and densification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.gpu_parts.scenes import GpuScene
+from benchmarks.gpu_parts.timing import Limit, Results
+from gradiseg_core.config.train import Densification
+from gradiseg_core.gaussians.model import PARAMETERS, Gaussians
+from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.losses.photometric import photometric_loss
+from gradiseg_core.losses.spatial import neighbour_kl
+from gradiseg_core.neighbours.dispatch import make_knn, neighbours_ahead
+from gradiseg_core.neighbours.la_knn import la_knn
+from gradiseg_core.rasterization.interface import Rendering
+from gradiseg_core.schedule import Schedule
+from gradiseg_core.strategies.densification import DensificationStrategy
+from gradiseg_core.strategies.mcmc import McmcStrategy
+from gradiseg_core.training.backends import loss_backends
+
+CLASSES, DIMS, SAMPLES, K = 256, 16, 1000, 5
+NAIVE_PAIRS = 3e8  # a matrix of more distances than this is not made
+
+
+def measure_losses(results: Results, width: int, height: int) -> None:
+    """Measure the losses of one picture, and those that take what is rendered."""
+    device = results.device
+    name = f"{width} x {height}"
+    pixels = width * height
+    ours = loss_backends(device)
+    features = torch.randn(height, width, DIMS, device=device).requires_grad_()
+    labels = torch.randint(0, CLASSES, (height, width), dtype=torch.int32, device=device)
+    head = IdentityClassifier(CLASSES, DIMS).to(device)
+    inputs = [features, *head.parameters()]
+
+    def classify(backend: str) -> Callable[[], object]:
+        def run() -> object:
+            return torch.autograd.grad(
+                identity_loss(features, labels, head, backend=backend), inputs
+            )
+
+        return run
+
+    limit = Limit(
+        pixels * (2 * DIMS * 4 + 4),
+        3 * 2 * pixels * CLASSES * DIMS,
+        "encodings read, their gradients written, labels read; three products of 16 x 256",
+    )
+    codes = {"naive PyTorch": "torch", f"ours ({ours.identity})": ours.identity}
+    for code, backend in codes.items():
+        results.measure("identity head", name, code, classify(backend), limit)
+
+    target = torch.rand(height, width, 3, device=device)
+    rendered = (target + 0.1 * torch.randn_like(target)).requires_grad_()
+
+    def compare(backend: str) -> Callable[[], object]:
+        def run() -> object:
+            loss = photometric_loss(rendered, target, 0.2, backend=backend).total
+            return torch.autograd.grad(loss, rendered)
+
+        return run
+
+    limit = Limit(
+        pixels * 3 * 4 * 3,
+        pixels * 3 * 2 * 11 * 2 * 8,
+        "two pictures read, a gradient written; 8 separable blurs",
+    )
+    codes = {"PyTorch": "torch", f"ours ({ours.photometric})": ours.photometric}
+    for code, backend in codes.items():
+        results.measure("L1 + SSIM", name, code, compare(backend), limit)
+
+
+def measure_neighbours(results: Results, scene: GpuScene) -> None:
+    """Measure both searches and the loss over what they find."""
+    device = results.device
+    means = scene.gaussians["means"]
+    count = len(means)
+    sample = torch.randperm(count, device=device)[:SAMPLES]
+    directions = torch.nn.functional.normalize(torch.randn(len(sample), 3, device=device), dim=1)
+    limit = Limit(
+        count * 12,
+        7 * count * len(sample),
+        "all centres read once; three differences, products and sums a pair",
+    )
+    knn = make_knn(device)
+    knn.update(means)
+    search = type(knn).__name__
+    results.measure("global KNN, query", scene.name, search, lambda: knn.query(sample, K), limit)
+    results.measure("global KNN, update", scene.name, search, lambda: knn.update(means))
+    for candidates in ("all", 32):
+
+        def ahead(candidates: str | int = candidates) -> object:
+            return neighbours_ahead(means, sample, directions, K, candidates=candidates, knn=knn)
+
+        results.measure(f"LA-KNN, {candidates}", scene.name, "ours", ahead, limit)
+    if device.type == "cuda" or count < 10_000:
+        results.measure(
+            "LA-KNN, all",
+            scene.name,
+            "chunked PyTorch",
+            lambda: la_knn(means, sample, directions, K, backend="torch"),
+            limit,
+        )
+    if count * len(sample) <= NAIVE_PAIRS:
+        results.measure(
+            "global KNN, query",
+            scene.name,
+            "naive PyTorch",
+            lambda: torch.cdist(means[sample], means).topk(K + 1, largest=False),
+            limit,
+        )
+    identities = scene.gaussians["identities"].clone().requires_grad_()
+    head = IdentityClassifier(CLASSES, DIMS).to(device)
+    near = torch.randint(0, count, (len(sample), K), device=device)
+
+    def spatial() -> object:
+        inputs = [identities, *head.parameters()]
+        return torch.autograd.grad(neighbour_kl(identities, head, sample, near), inputs)
+
+    results.measure("L_3d", scene.name, "ours", spatial)
+
+
+def parameters(scene: GpuScene) -> Gaussians:
+    """Return the scene's Gaussians as training holds them."""
+    values = {name: scene.gaussians[name] for name in PARAMETERS}
+    values |= {"scales": values["scales"].log(), "opacities": values["opacities"].logit()}
+    # A rate that does all of the work and leaves the scene as it is for the next round.
+    return Gaussians(values, dict.fromkeys(PARAMETERS, 1e-12))
+
+
+def measure_optimizer(results: Results, scene: GpuScene) -> None:
+    """Measure Adam's step and each densifier, with everything that grows or moves."""
+    gaussians = parameters(scene)
+    floats = sum(value[0].numel() for value in gaussians.params.values())
+    gradients = {name: torch.randn_like(value) for name, value in gaussians.params.items()}
+
+    def adam() -> None:
+        for name, value in gaussians.params.items():
+            value.grad = gradients[name]
+        gaussians.optimizer.step()
+        gaussians.optimizer.zero_grad(set_to_none=True)
+
+    limit = Limit(
+        len(scene) * floats * 4 * 7,
+        note=f"{floats} floats a Gaussian: value and moments read and written, gradient read",
+    )
+    results.measure("Adam", scene.name, "torch, fused", adam, limit)
+
+    generator = torch.Generator().manual_seed(0)
+    on_device = torch.Generator(results.device).manual_seed(0)
+    schedule = Schedule(30_000)
+    common = {"until": 12_000, "max_gaussians": None, "generator": generator}
+    adc = DensificationStrategy(Densification(), schedule, extent=5.0, **common)
+    mcmc = McmcStrategy(Densification(kind="mcmc"), schedule, noise_generator=on_device, **common)
+
+    def densify() -> None:
+        nonlocal gaussians
+        statistics = {
+            "grad2d": torch.rand(len(gaussians), device=results.device) * 2.1e-4,
+            "seen": torch.ones(len(gaussians), device=results.device),
+        }
+        gaussians.statistics = statistics
+        adc.after_step(600, gaussians)
+        keep = torch.arange(len(scene), device=results.device)  # back to where it was
+        gaussians.rebuild(keep.clamp(max=len(gaussians) - 1))
+
+    def statistics() -> None:
+        means2d = torch.zeros(len(gaussians), 2, device=results.device).requires_grad_()
+        means2d.grad = torch.ones_like(means2d)
+        image = torch.empty(scene.height, scene.width, device=results.device)
+        radii = torch.ones(len(gaussians), dtype=torch.int32, device=results.device)
+        adc.after_backward(600, gaussians, Rendering(image, image, image, means2d, radii))
+
+    def relocate() -> None:
+        gaussians.params["opacities"].data[::20] = -9.0  # dead
+        mcmc.relocate(gaussians)
+
+    results.measure("densify (once in 100)", scene.name, "adc, 5 % grow", densify)
+    gaussians.statistics = {}
+    results.measure("densify, statistics", scene.name, "adc", statistics)
+    results.measure("densify (once in 100)", scene.name, "mcmc, 5 % relocated", relocate)
+    results.measure("densify, noise", scene.name, "mcmc", lambda: mcmc.shake(gaussians))
