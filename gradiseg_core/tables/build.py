@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 from gradiseg_core.config.tables import TablesConfig
-from gradiseg_core.config.variants import PRESETS
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import writers
 from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
 from gradiseg_core.tables.paired import paired_table
+from gradiseg_core.tables.runs import (
+    VARIANT_LABELS,
+    Mode,
+    Run,
+    dataset_of,
+    published,
+    read_runs,
+    value,
+)
 
-VARIANT_LABELS = {
-    "baseline": "baseline (Gaussian Grouping)",
-    "igd": "baseline + IGD",
-    "la_knn": "baseline + LA-KNN",
-    "gradiseg": "GradiSeg (IGD + LA-KNN)",
-    **{name: preset["label"] for name, preset in PRESETS.items()},
-    "deva_2d": "DEVA (2D tracks, no Gaussians)",
-    "deva+sfm_2d": "DEVA repaired by SfM (2D tracks, no Gaussians)",
-    "sfm_2d": "SfM association (2D tracks, no Gaussians)",
-    "precomputed_2d": "precomputed IDs (2D tracks, no Gaussians)",
-}
 _ORDER = list(VARIANT_LABELS)
-
-Run = dict[str, Any]
-Mode = Literal["gg", "strict"]
 
 
 def build(
@@ -71,7 +63,9 @@ def make_tables(
     metrics: list[Path], config: TablesConfig, labels: Mapping[str, str] | None = None
 ) -> list[Table]:
     """Return the tables that :func:`build` writes."""
-    runs = _read(metrics, VARIANT_LABELS | dict(labels or {}))
+    runs = read_runs(metrics, labels or {})
+    if not runs:
+        raise InputError("no metrics.json was given, so there is nothing to tabulate")
     modes: tuple[Mode, ...] = (
         ("gg", "strict") if config.aggregation == "both" else (config.aggregation,)
     )
@@ -99,7 +93,7 @@ def make_tables(
                 group,
                 compared,
                 COLUMNS,
-                partial(_value, mode=mode),
+                partial(value, mode=mode),
                 {run["variant"]: run["label"] for run in group},
             )
             if differences is not None:
@@ -109,12 +103,6 @@ def make_tables(
 
 def _slug(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
-
-
-@cache
-def published() -> dict[str, Any]:
-    """Return the published numbers, their sources and caveats (``published.json``)."""
-    return json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
 
 
 def _protocols(runs: list[Run]) -> list[tuple[str, list[Run]]]:
@@ -166,7 +154,7 @@ def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Ro
     for column in COLUMNS:
         values: list[float | None] = []
         for seed in complete:
-            per_scene = [_value(own[scene, seed], column, mode) for scene in scenes]
+            per_scene = [value(own[scene, seed], column, mode) for scene in scenes]
             numbers = [value for value in per_scene if value is not None]
             full = len(numbers) == len(scenes)
             values.append(sum(numbers) / len(numbers) if full else None)
@@ -175,29 +163,10 @@ def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Ro
     return Row(label, tuple(cells))
 
 
-def _value(run: Run, column: Column, mode: Mode) -> float | None:
-    if column.key in ("miou", "mbiou"):
-        return run["masks"][mode][column.key]
-    if column.key in ("argmax_miou", "argmax_mbiou"):
-        return run["argmax_masks"][mode][column.key.removeprefix("argmax_")]
-    if column.key == "num_gaussians":
-        # A method in 2D has none.
-        return None if run["num_gaussians"] is None else float(run["num_gaussians"])
-    return run["summary"][column.key]
-
-
-def _dataset(run: Run) -> str | None:
-    """Return the key of the published dataset that a run's scene belongs to."""
-    for key, dataset in published()["datasets"].items():
-        if run["source"] == dataset["source"] and run["scene"].lower() in dataset["scenes"]:
-            return key
-    return None
-
-
 def _groups(runs: list[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        key = _dataset(run)
+        key = dataset_of(run)
         title = published()["datasets"][key]["title"] if key else "own scenes"
         groups.setdefault(title, []).append(run)
     return {
@@ -209,7 +178,7 @@ def _groups(runs: list[Run]) -> dict[str, list[Run]]:
 
 def _published_rows(runs: list[Run], scenes: list[str], notes: list[str]) -> list[Row]:
     """Return published rows of the same dataset and protocol; fills ``notes``."""
-    keys = {_dataset(run) for run in runs}
+    keys = {dataset_of(run) for run in runs}
     key = keys.pop() if len(keys) == 1 else None
     if key is None:
         return []
@@ -288,22 +257,3 @@ def _why_missing(runs: list[Run], absent: list[Column]) -> str:
     if "lpips" in keys:
         parts.append("No LPIPS: " + str(runs[0]["photometric"]["lpips_about"]["why"]) + ".")
     return " ".join(parts)
-
-
-def _read(paths: list[Path], labels: Mapping[str, str]) -> list[Run]:
-    if not paths:
-        raise InputError("no metrics.json was given, so there is nothing to tabulate")
-    runs: dict[tuple[str, str, int, str], Run] = {}
-    for path in paths:
-        try:
-            run = json.loads(path.read_text())
-            key = (run["scene"], run["variant"], run["seed"], run["grounding"])
-            run["label"] = labels.get(run["variant"], run["variant"])
-        except FileNotFoundError as error:
-            raise InputError(f"{path} not found; run the metrics stage first") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is not a metrics.json of this project: {error!r}") from error
-        if key in runs:
-            raise InputError(f"{path}: scene {key[0]}, variant {key[1]}, seed {key[2]} came twice")
-        runs[key] = run
-    return list(runs.values())

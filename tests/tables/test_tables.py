@@ -13,8 +13,8 @@ import pytest
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import build, make_tables, terminal
-from gradiseg_core.tables.build import published
 from gradiseg_core.tables.model import Cell, Column, Row, Table
+from gradiseg_core.tables.runs import published
 from gradiseg_core.tables.show import describe
 from gradiseg_core.tables.writers import csv_rows, latex, markdown, text
 
