@@ -18,9 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradiseg_core.config.base import Device
 from gradiseg_core.devices import locked
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.foundation.device import Device, choose_device
+from gradiseg_core.foundation.device import choose_device
 
 if TYPE_CHECKING:
     import torch

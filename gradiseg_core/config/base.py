@@ -8,9 +8,12 @@ and cannot disagree with the code.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Device = Literal["auto", "cuda", "cpu"]
+"""Where something runs; `auto` takes a CUDA device where there is one."""
 
 
 class Section(BaseModel):
@@ -49,3 +52,21 @@ def option(
     """
     extra: dict[str, Any] = {k: v for k, v in (("unit", unit), ("source", source)) if v}
     return Field(default, description=description, json_schema_extra=extra or None, **constraints)
+
+
+def device_option(what: str) -> Any:
+    """Declare the field `device` of a model that runs on a GPU or a CPU.
+
+    Args:
+        what: What runs, with its verb, such as ``"SAM runs"``.
+    """
+    return option("auto", f"Where {what}; `auto` takes a CUDA device where there is one.")
+
+
+def autocast_option(source: str) -> Any:
+    """Declare the field `half` of a model that runs in mixed precision on a GPU by default."""
+    return option(
+        True,
+        "Half precision (autocast) on CUDA: faster, in less memory; of no effect on a CPU.",
+        source=source,
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Device, Section, device_option, option
 
 _GG = "Gaussian Grouping (ext/grounded_sam.py)"
 
@@ -77,9 +77,7 @@ class GroundingDinoConfig(Section):
         ge=0,
         lt=1,
     )
-    device: Literal["auto", "cuda", "cpu"] = option(
-        "auto", "Where the models run; `auto` takes a CUDA device where there is one."
-    )
+    device: Device = device_option("the models run")
     half: bool = option(
         False,
         "Half precision on CUDA; ignored on the CPU. Scores near a threshold may change.",

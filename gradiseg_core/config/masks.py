@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Device, Section, autocast_option, device_option, option
 
 _MEASURED = "measured on two scenes with known objects, see docs/masks.md"
 _GG = "Gaussian Grouping's run of DEVA's demo"
@@ -226,15 +226,8 @@ class SamMasksConfig(Section):
         source="DEVA's demo: none",
         ge=0.0,
     )
-    device: Literal["auto", "cuda", "cpu"] = option(
-        "auto",
-        "Where SAM runs; auto takes a CUDA device where there is one.",
-    )
-    half: bool = option(
-        True,
-        "Half precision (autocast) on CUDA: faster, in less memory; of no effect on a CPU.",
-        source=f"{_GG}: `--amp`",
-    )
+    device: Device = device_option("SAM runs")
+    half: bool = autocast_option(f"{_GG}: `--amp`")
 
     @model_validator(mode="after")
     def _grids_are_not_empty(self) -> SamMasksConfig:

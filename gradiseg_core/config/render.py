@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Device, Section, option
 
 
 class RenderConfig(Section):
     """What is rendered from a trained scene, and with which rasterizer."""
 
-    device: Literal["auto", "cuda", "cpu"] = option(
+    device: Device = option(
         "auto",
         "Where views are rendered; `auto` takes a CUDA device where there is one, and gsplat.",
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Device, Section, autocast_option, device_option, option
 from gradiseg_core.config.masks import SamMasksConfig
 
 _GG = "Gaussian Grouping (script/prepare_pseudo_label.sh)"
@@ -258,14 +258,8 @@ class DevaTrackingConfig(Section):
         "probability and then decides, `nearest` enlarges the decided IDs.",
         source=_GG_DEMO,
     )
-    half: bool = option(
-        True,
-        "Half precision (autocast) on CUDA: faster, in less memory; of no effect on a CPU.",
-        source=f"{_GG}: `--amp`",
-    )
-    device: Literal["auto", "cuda", "cpu"] = option(
-        "auto", "Where DEVA and SAM run; auto takes a CUDA device where there is one."
-    )
+    half: bool = autocast_option(f"{_GG}: `--amp`")
+    device: Device = device_option("DEVA and SAM run")
     sam: SamMasksConfig = option(
         SamMasksConfig(), "SAM of `detections: sam_points`; `device` and `half` are those above."
     )

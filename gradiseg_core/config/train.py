@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Device, Section, option
 
 Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
 VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
@@ -258,7 +258,7 @@ class Gsplat(Section):
 class TrainConfig(Section):
     """Stage 5: training of 3D Gaussians with identities."""
 
-    device: Literal["auto", "cuda", "cpu"] = option(
+    device: Device = option(
         "auto",
         "Where training runs: on an NVIDIA GPU through gsplat (docs/cuda_core.md), or on the "
         "compiled CPU core; `auto` takes a CUDA device where there is one.",

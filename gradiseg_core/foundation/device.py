@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from gradiseg_core.config.base import Device
 from gradiseg_core.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
     import torch
-
-Device = Literal["auto", "cuda", "cpu"]
 
 
 def choose_device(wanted: Device, key: str) -> torch.device:
