@@ -22,9 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.foundation.weights import load_checkpoint
 
 VGG_WEIGHTS = "vgg16-397923af.pth"
 """torchvision's file name of VGG-16's ImageNet weights in torch hub's cache."""
+
+_KEY = "metrics.lpips_weights"
 
 LpipsRange = Literal["3dgs", "authors"]
 
@@ -71,13 +74,11 @@ class Lpips:
         self.why: str | None = None
         self._metric: Any = None
         path = weights or Path(torch.hub.get_dir()) / "checkpoints" / VGG_WEIGHTS
-        if weights is not None and not path.is_file():
-            raise InputError(f"metrics.lpips_weights: no file {path}")
-        if not path.is_file():
+        if weights is None and not path.is_file():
             self.why = (
                 f"VGG-16 weights ({VGG_WEIGHTS}) are not in torch hub's cache, and nothing is "
-                "downloaded unless metrics.lpips_weights says so: set it to `download`, or to the "
-                "path of that file"
+                f"downloaded unless {_KEY} says so: set it to `download`, or to the path of that "
+                "file"
             )
             return
         try:
@@ -132,18 +133,18 @@ class Lpips:
 
 def _load_vgg(network: torch.nn.Module, path: Path) -> None:
     """Fill LPIPS's network, whose layers keep torchvision's numbers, from torchvision's file."""
+    state = load_checkpoint(path, key=_KEY)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(
             {
                 name: state["features." + name.partition(".")[2]]
                 for name in network.state_dict()  # sliceK.N.weight is features.N.weight
             }
         )
-    except Exception as error:  # a damaged file raises whatever its bytes happen to trigger
+    except (KeyError, RuntimeError) as error:  # a tensor is missing or has another shape
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{path} cannot be read as torchvision's VGG-16 ({type(error).__name__}: {reason}); "
+            f"{_KEY}: {path} does not fit torchvision's VGG-16 ({type(error).__name__}: {reason}); "
             f"it must be {VGG_WEIGHTS}"
         ) from error
 

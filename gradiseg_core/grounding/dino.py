@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.config.grounding import GroundingDinoConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.foundation.device import memory_advice
 
@@ -95,21 +96,14 @@ class GroundingDino:
         self,
         image: NDArray[np.uint8],
         prompt: str,
-        *,
-        box_threshold: float,
-        text_threshold: float,
-        shorter_side: int,
-        longer_side: int,
+        options: GroundingDinoConfig,
     ) -> Detections:
         """Find a prompt in a picture.
 
         Args:
             image: [H, W, 3] RGB.
             prompt: Any text; see :func:`normalised_prompt`.
-            box_threshold: Score above which a box is kept.
-            text_threshold: Score above which a token belongs to a box's phrase.
-            shorter_side: Size at which the picture is searched, px.
-            longer_side: Most that its longer side may then have, px.
+            options: Thresholds of boxes and phrases, and the size at which it is searched.
 
         Raises:
             BackendUnavailableError: If memory does not suffice.
@@ -118,7 +112,7 @@ class GroundingDino:
         """
         import torch
 
-        inputs = self._inputs(image, prompt, shorter_side, longer_side)
+        inputs = self._inputs(image, prompt, options)
         with (
             torch.inference_mode(),
             memory_advice("Grounding DINO on one picture", f"lower `{KEY}.longer_side`"),
@@ -137,7 +131,7 @@ class GroundingDino:
             )
             raise InputError(f"Grounding DINO's output for {prompt!r} is not finite; {remedy}")
         order = torch.argsort(-scores, stable=True)
-        kept = order[scores[order] > box_threshold]
+        kept = order[scores[order] > options.box_threshold]
         height, width = image.shape[:2]
         centre, size = boxes[kept, :2], boxes[kept, 2:]
         corners = torch.cat((centre - size / 2, centre + size / 2), dim=-1)
@@ -146,12 +140,12 @@ class GroundingDino:
         return Detections(
             corners.numpy(),
             scores[kept].numpy(),
-            [self._phrase(ids, row > text_threshold) for row in probabilities[kept]],
+            [self._phrase(ids, row > options.text_threshold) for row in probabilities[kept]],
             float(scores.max()),
         )
 
     def _inputs(
-        self, image: NDArray[np.uint8], prompt: str, shorter_side: int, longer_side: int
+        self, image: NDArray[np.uint8], prompt: str, options: GroundingDinoConfig
     ) -> dict[str, Any]:
         text = normalised_prompt(prompt)
         tokens = len(self.processor.tokenizer(text, truncation=False)["input_ids"])
@@ -164,7 +158,7 @@ class GroundingDino:
             images=image.copy(),  # torch warns of arrays that it cannot write
             text=text,
             return_tensors="pt",
-            size={"shortest_edge": shorter_side, "longest_edge": longer_side},
+            size={"shortest_edge": options.shorter_side, "longest_edge": options.longer_side},
             input_data_format="channels_last",
         )
         return {

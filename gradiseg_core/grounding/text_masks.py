@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.grounding import GroundingConfig, GroundingDinoConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.grounding.box_masks import BoxMasks
 from gradiseg_core.grounding.dino import KEY, Detections, GroundingDino, normalised_prompt
@@ -48,11 +48,7 @@ class Detector(Protocol):
         self,
         image: NDArray[np.uint8],
         prompt: str,
-        *,
-        box_threshold: float,
-        text_threshold: float,
-        shorter_side: int,
-        longer_side: int,
+        options: GroundingDinoConfig,
     ) -> Detections:
         """Find a prompt in a picture."""
         ...
@@ -124,14 +120,7 @@ def ground_with(inputs: GroundingInputs, detector: Detector, masker: Masker) -> 
         image, ids = inputs.picture(view, photograph=photograph), inputs.test_ids(view)
         masker.set_image(image)
         for prompt, entries in found.items():
-            boxes = detector.detect(
-                image,
-                prompt,
-                box_threshold=options.box_threshold,
-                text_threshold=options.text_threshold,
-                shorter_side=options.shorter_side,
-                longer_side=options.longer_side,
-            )
+            boxes = detector.detect(image, prompt, options)
             used = min(len(boxes.boxes), 1) if options.boxes == "top1" else len(boxes.boxes)
             mask = masker.union(boxes.boxes[:used])
             evidence = Evidence(view.stem, image, boxes.boxes, boxes.scores, used, mask)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.grounding import GroundingConfig, GroundingDinoConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.grounding import box_masks, dino, ground, text_masks
@@ -77,9 +77,9 @@ class KnownBoxes:
     """Finds the boxes that it was given for a prompt, and remembers what it was asked."""
 
     boxes: dict[str, list[list[tuple[float, list[float]]]]]
-    asked: list[tuple[np.ndarray, str, dict]] = field(default_factory=list)
+    asked: list[tuple[np.ndarray, str, GroundingDinoConfig]] = field(default_factory=list)
 
-    def detect(self, image: np.ndarray, prompt: str, **options: object) -> Detections:
+    def detect(self, image: np.ndarray, prompt: str, options: GroundingDinoConfig) -> Detections:
         view = sum(text == prompt for _, text, _ in self.asked)
         self.asked.append((image, prompt, options))
         listed = self.boxes[prompt][view]
@@ -119,7 +119,7 @@ def test_ids_inside_the_text_mask_of_the_first_rendered_view(folders: Folders) -
     assert "1 box in view_000 to more than 70 %" in choices["red ball"].why
     for image, _, options in known.asked:
         np.testing.assert_array_equal(image, read_image(folders.render / "color" / "view_000.png"))
-        assert (options["box_threshold"], options["text_threshold"]) == (0.3, 0.45)
+        assert (options.box_threshold, options.text_threshold) == (0.3, 0.45)
     [record] = choices["red ball"].details["views"]
     assert record["overlaps"][0] == {
         "id": RIGHT["red ball"][0],
@@ -220,9 +220,12 @@ def test_configuration_names_its_checkpoints(tmp_path: Path) -> None:
             config(views=wrong)
 
 
-def detect(model: GroundingDino, image: np.ndarray, prompt: str, **options: float) -> Detections:
-    defaults = {"box_threshold": 0.0, "text_threshold": 0.2, "shorter_side": 64, "longer_side": 96}
-    return model.detect(image, prompt, **{**defaults, **options})
+def detect(
+    model: GroundingDino, image: np.ndarray, prompt: str, box_threshold: float = 0.0
+) -> Detections:
+    options = config(text_threshold=0.2).groundingdino
+    # Past the configuration's checks: the scores of random weights may round to 1.
+    return model.detect(image, prompt, options.model_copy(update={"box_threshold": box_threshold}))
 
 
 @pytest.fixture(scope="module")
