@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,29 @@ FILL_SHARE = 0.7
 FILL_EVIDENCE = 2.0
 #: An object that a view misses is part of a mask that holds this share of its outline there.
 SPLIT_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What the votes decided, and from what.
+
+    Attributes:
+        masks: M masks.
+        seen: All observations.
+        cluster: [M] object of each mask, 0..C-1.
+        label: [P] object of each point, -1 for none.
+        confidence: [P] in 0..1; see :func:`vote`.
+        drawn: Outlines of the objects.
+        known: [C] whether enough views show the object.
+    """
+
+    masks: Masks
+    seen: Observations
+    cluster: NDArray[np.int64]
+    label: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    drawn: Outlines
+    known: NDArray[np.bool_]
 
 
 def vote(
@@ -169,10 +192,9 @@ def refine(
     kept = np.where(num_views[cluster] >= config.min_views, cluster + 1, 0)
     maps = [np.append(kept, 0)[ids].astype(np.int32) for ids in masks.maps]
     known = num_views >= config.min_views
-    split = divide(maps, masks, seen, cluster, label, drawn, known) if config.split else 0
-    filled = (
-        fill(maps, masks, seen, label, confidence, drawn, known, boundary_px) if config.fill else 0
-    )
+    votes = Votes(masks, seen, cluster, label, confidence, drawn, known)
+    split = divide(maps, votes) if config.split else 0
+    filled = fill(maps, votes, boundary_px) if config.fill else 0
     return maps, {
         "masks_divided": split,
         "regions_filled": filled,
@@ -237,15 +259,7 @@ def behind_outlines(
     return hidden
 
 
-def divide(
-    maps: list[NDArray[np.int32]],
-    masks: Masks,
-    seen: Observations,
-    cluster: NDArray[np.int64],
-    label: NDArray[np.int64],
-    drawn: Outlines,
-    known: NDArray[np.bool_],
-) -> int:
+def divide(maps: list[NDArray[np.int32]], votes: Votes) -> int:
     """Give back, in place, what a mask of one object covers of another that the view misses.
 
     An object c is taken out of a mask m of object d in a view without any mask of c if most of c's
@@ -255,6 +269,8 @@ def divide(
     Returns:
         The number of masks divided.
     """
+    masks, seen, cluster, label = votes.masks, votes.seen, votes.cluster, votes.label
+    drawn = votes.drawn
     divided = 0
     for v, ids in enumerate(maps):
         mask_map = masks.maps[v]
@@ -262,7 +278,7 @@ def divide(
         small = coarse(mask_map, drawn.stride)
         present = set(cluster[np.unique(mask_map[mask_map >= 0])].tolist())
         here = np.flatnonzero(seen.view == v)
-        for c in np.flatnonzero(known & drawn.bounded):
+        for c in np.flatnonzero(votes.known & drawn.bounded):
             if c in present:
                 continue
             visible = front == c
@@ -272,52 +288,43 @@ def divide(
                 continue
             d = int(cluster[m])
             full = _enlarge_map(visible, ids.shape, drawn.stride) & (mask_map == m)
-            rows = np.clip(seen.xy[here, 1].astype(np.int64), 0, ids.shape[0] - 1)
-            columns = np.clip(seen.xy[here, 0].astype(np.int64), 0, ids.shape[1] - 1)
-            inside = here[full[rows, columns]]
+            inside = here[full[_nearest_pixels(seen.xy[here], ids.shape)]]
             for_c = seen.weight[inside][label[seen.point[inside]] == c].sum()
             for_d = seen.weight[inside][label[seen.point[inside]] == d].sum()
             if for_c < for_d or (for_c == 0 and not drawn.bounded[d]):
                 continue
             ids[full] = c + 1
             divided += 1
-        divided += _divide_unbounded(ids, v, masks, seen, cluster, label, drawn, known)
+        divided += _divide_unbounded(ids, v, votes)
     return divided
 
 
-def _divide_unbounded(
-    ids: NDArray[np.int32],
-    v: int,
-    masks: Masks,
-    seen: Observations,
-    cluster: NDArray[np.int64],
-    label: NDArray[np.int64],
-    drawn: Outlines,
-    known: NDArray[np.bool_],
-) -> int:
+def _divide_unbounded(ids: NDArray[np.int32], v: int, votes: Votes) -> int:
     """Take what lies outside d's outline in a mask of d, if its points name one unbounded object.
 
     This is the merge of an object with the table or a wall, when the object's points prevailed.
     """
+    masks, seen, label = votes.masks, votes.seen, votes.label
+    drawn, known = votes.drawn, votes.known
     front = _enlarge_map(drawn.label[v], ids.shape, drawn.stride)
     divided = 0
     here = np.flatnonzero((seen.view == v) & (seen.mask >= 0) & (label[seen.point] >= 0))
     for m in np.unique(seen.mask[here]):
-        d = int(cluster[m])
+        d = int(votes.cluster[m])
         if not (drawn.bounded[d] and known[d]):
             continue
         mine = here[seen.mask[here] == m]
         rows, columns, _ = pixels_at(seen.xy[mine], ids.shape)
         outside = front[rows, columns] != d
-        votes = np.bincount(
+        points = np.bincount(
             label[seen.point[mine[outside]]],
             weights=seen.weight[mine[outside]],
             minlength=len(known),
         )
-        u = int(votes.argmax())
+        u = int(points.argmax())
         if drawn.bounded[u] or not known[u]:
             continue
-        if votes[u] < FILL_EVIDENCE or votes[u] < FILL_SHARE * votes.sum():
+        if points[u] < FILL_EVIDENCE or points[u] < FILL_SHARE * points.sum():
             continue
         part = (masks.maps[v] == m) & (front != d)
         if part.sum() >= 0.5 * masks.area[m]:
@@ -326,16 +333,7 @@ def _divide_unbounded(
     return divided
 
 
-def fill(
-    maps: list[NDArray[np.int32]],
-    masks: Masks,
-    seen: Observations,
-    label: NDArray[np.int64],
-    confidence: NDArray[np.float64],
-    drawn: Outlines,
-    known: NDArray[np.bool_],
-    boundary_px: float,
-) -> int:
+def fill(maps: list[NDArray[np.int32]], votes: Votes, boundary_px: float) -> int:
     """Label, in place, unmasked regions whose points and outlines clearly name one object.
 
     Gaps thinner than twice ``boundary_px`` are left alone: they belong to boundaries.
@@ -343,6 +341,8 @@ def fill(
     Returns:
         The number of regions filled.
     """
+    masks, seen, label = votes.masks, votes.seen, votes.label
+    drawn, known = votes.drawn, votes.known
     filled = 0
     for v, ids in enumerate(maps):
         region = _unmasked_regions(masks.maps[v], masks.depth_px[v], boundary_px)
@@ -350,16 +350,14 @@ def fill(
         if count == 0:
             continue
         here = np.flatnonzero((seen.view == v) & (seen.mask == NO_MASK))
-        rows = np.clip(seen.xy[here, 1].astype(np.int64), 0, ids.shape[0] - 1)
-        columns = np.clip(seen.xy[here, 0].astype(np.int64), 0, ids.shape[1] - 1)
-        at = region[rows, columns]
+        at = region[_nearest_pixels(seen.xy[here], ids.shape)]
         real = (at >= 0) & (label[seen.point[here]] >= 0)
         evidence = np.zeros((count, len(known)))
         points = seen.point[here[real]]
         np.add.at(
             evidence,
             (at[real], label[points]),
-            seen.weight[here[real]] * confidence[points],
+            seen.weight[here[real]] * votes.confidence[points],
         )
         view_only = Outlines(drawn.stride, [drawn.label[v]], [drawn.depth[v]], drawn.bounded)
         evidence += OUTLINE_POINTS * region_cover(
@@ -386,6 +384,15 @@ def _unmasked_regions(
     distance, nearest = ndimage.distance_transform_edt(core == 0, return_indices=True)
     grown = core[nearest[0], nearest[1]]
     return np.where(unmasked & (distance <= 2.0 * boundary_px), grown - 1, -1).astype(np.int64)
+
+
+def _nearest_pixels(
+    xy: NDArray, shape: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (rows, columns) of the pixels of an image that positions lie in or next to."""
+    rows = np.clip(xy[:, 1].astype(np.int64), 0, shape[0] - 1)
+    columns = np.clip(xy[:, 0].astype(np.int64), 0, shape[1] - 1)
+    return rows, columns
 
 
 def _enlarge_map(cells: NDArray, shape: tuple[int, ...], stride: int) -> NDArray:
