@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from gradiseg_core.triton_runtime import runs_on
+
+# Without a GPU, kernels in Triton run in its interpreter, which must be chosen before the first
+# import of Triton; nothing else here uses it.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")
@@ -18,13 +26,20 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def triton_device(request: pytest.FixtureRequest) -> torch.device:
+    """Where kernels in Triton run: on a GPU, or in its interpreter where there is none."""
+    device = torch.device(request.param)
+    if not runs_on(device):
+        pytest.skip("set TRITON_INTERPRET=1 to run Triton's interpreter beside a GPU")
+    return device
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none; `pytest -m gpu` names it all."""
     wanting = [item for item in items if item.get_closest_marker("gpu") is not None]
     if not wanting:
         return
-    import torch
-
     if not torch.cuda.is_available():
         reason = "needs a CUDA device; `python -m gradiseg_core.doctor` says what is missing"
         for item in wanting:
