@@ -47,7 +47,7 @@ def blend(
             alpha = torch.where(alpha >= 1 / 255, alpha, 0.0).flatten(1)  # [n, TILE^2]
             after = torch.cumprod(1 - alpha, dim=0)
             alpha = torch.where(after > 1e-4, alpha, 0.0)
-            after = torch.cumprod(torch.cat([torch.ones_like(alpha[:1]), 1 - alpha]), dim=0)
+            after = torch.cumprod(torch.cat([torch.ones(1, TILE * TILE), 1 - alpha]), dim=0)
             blended = (alpha * after[:-1]).T @ features[hit]
             tiles.append(torch.cat([blended, after[-1, :, None]], dim=1).view(TILE, TILE, -1))
         rows.append(torch.cat(tiles, dim=1))
