@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -26,14 +25,9 @@ class Knn(Protocol):
         ...
 
 
-def has_kernels(device: torch.device) -> bool:
-    """Tell whether the searches of :mod:`.cuda` run on a device."""
-    return device.type == "cuda" and find_spec("gradiseg_core.neighbours.cuda") is not None
-
-
 def make_knn(device: torch.device) -> Knn:
-    """Return a global search for centres on ``device``; without kernels, a tree in main memory."""
-    if has_kernels(device):
+    """Return a global search for centres on ``device``."""
+    if device.type == "cuda":
         from gradiseg_core.neighbours.cuda import CudaKnn
 
         return CudaKnn()
@@ -44,16 +38,9 @@ def neighbours_ahead(
     means: Tensor, sample: Tensor, directions: Tensor, k: int, *, candidates: str | int, knn: Knn
 ) -> Tensor:
     """Apply Eq. 4 on whichever device the centres are; see :func:`.la_knn.la_knn`."""
-    if has_kernels(means.device):
+    if means.device.type == "cuda":
         from gradiseg_core.neighbours.cuda import la_knn_cuda
 
         return la_knn_cuda(means, sample, directions, k, candidates=candidates)
-    return la_knn(
-        means,
-        sample,
-        directions,
-        k,
-        candidates=candidates,
-        knn=knn if isinstance(knn, GlobalKnn) and candidates != "all" else None,
-        backend="cpu" if means.device.type == "cpu" else "torch",
-    )
+    tree = knn if isinstance(knn, GlobalKnn) and candidates != "all" else None
+    return la_knn(means, sample, directions, k, candidates=candidates, knn=tree)

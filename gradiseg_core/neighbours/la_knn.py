@@ -58,10 +58,7 @@ def la_knn(
             backend is invalid.
     """
     _check(means, sample, directions, k, candidates, backend)
-    means, directions = means.detach(), directions.detach()
-    length = directions.norm(dim=-1, keepdim=True)
-    # A direction of NaN makes every comparison with d false: no neighbours.
-    directions = directions.where((length > 0) & length.isfinite(), directions.new_tensor(np.nan))
+    means, directions = means.detach(), usable(directions)
     if candidates != "all":
         knn = GlobalKnn(means) if knn is None else knn
         if len(knn) != len(means):
@@ -69,7 +66,7 @@ def la_knn(
                 f"knn holds {len(knn)} Gaussians, means {len(means)}: call knn.update(means) after "
                 "adding or removing Gaussians"
             )
-        return _among(means, sample, directions, k, knn.query(sample, int(candidates)))
+        return among(means, sample, directions, k, knn.query(sample, int(candidates)))
     if backend == "torch":
         return _all_by_torch(means, sample, directions, k)
     from gradiseg_core.neighbours import _la_knn_kernel as kernel
@@ -92,7 +89,17 @@ def _ahead(points: Tensor, origins: Tensor, directions: Tensor) -> Tensor:
     return d.masked_fill_(~(d > 0), torch.inf)
 
 
-def _among(means: Tensor, sample: Tensor, directions: Tensor, k: int, near: Tensor) -> Tensor:
+def usable(directions: Tensor) -> Tensor:
+    """Return [M, 3] directions with NaN for those that are zero or not finite.
+
+    NaN makes every comparison with d false: no neighbours.
+    """
+    directions = directions.detach()
+    length = directions.norm(dim=-1, keepdim=True)
+    return directions.masked_fill(~((length > 0) & length.isfinite()), np.nan)
+
+
+def among(means: Tensor, sample: Tensor, directions: Tensor, k: int, near: Tensor) -> Tensor:
     """Apply Eq. 4 within each sample's candidates ``near`` [M, Q] (-1 where missing)."""
     d = _ahead(means[near.clamp(min=0)], means[sample][:, None], directions[:, None])  # [M, Q]
     d = d.masked_fill(near < 0, torch.inf)
@@ -131,6 +138,19 @@ def _check(
     backend: str,
 ) -> None:
     """Raise ValueError unless the arguments of :func:`la_knn` fit together."""
+    check_shapes(means, sample, directions, k, candidates)
+    if len(sample) and not (int(sample.min()) >= 0 and int(sample.max()) < len(means)):
+        raise ValueError(
+            f"samples {int(sample.min())}..{int(sample.max())} lie outside {len(means)} Gaussians"
+        )
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+
+
+def check_shapes(
+    means: Tensor, sample: Tensor, directions: Tensor, k: int, candidates: str | int
+) -> None:
+    """Raise ValueError where shapes or numbers are wrong, without looking at a tensor's values."""
     if means.dim() != 2 or means.shape[1] != 3:
         raise ValueError(f"expected means [N, 3], got {tuple(means.shape)}")
     if sample.dim() != 1 or directions.shape != (len(sample), 3):
@@ -138,13 +158,7 @@ def _check(
             "expected sample [M] and directions [M, 3], "
             f"got {tuple(sample.shape)} and {tuple(directions.shape)}"
         )
-    if len(sample) and not (int(sample.min()) >= 0 and int(sample.max()) < len(means)):
-        raise ValueError(
-            f"samples {int(sample.min())}..{int(sample.max())} lie outside {len(means)} Gaussians"
-        )
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if candidates != "all" and (not isinstance(candidates, int) or candidates < 1):
         raise ValueError(f'candidates must be "all" or a positive number, got {candidates!r}')
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")

@@ -8,35 +8,60 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+from rattler import MatchSpec
+from rattler.exceptions import InvalidMatchSpecError
 
-from gradiseg_core import modules
+from gradiseg_core import environments, modules
 from tests.workflow.conftest import REPOSITORY
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
 DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
+# The modules of a backend that has an environment of its own, where they are not `<backend>.py`.
+MODULES = {"groundingdino": ("dino.py", "box_masks.py")}
 # What runs on a GPU alone, and so in envs/train_cuda.yaml and no other environment.
-ON_GPUS_ONLY = ("rasterization/gsplat.py", "gsplat_build.py")
+ON_GPUS_ONLY = (
+    "rasterization/gsplat.py",
+    "gsplat_build.py",
+    "neighbours/_stream_triton.py",
+)
 SCRIPTS = REPOSITORY / "workflow_scripts"
+ENVIRONMENTS = REPOSITORY / "envs"
+NAMES = sorted(path.stem for path in ENVIRONMENTS.glob("*.yaml"))
 
 
 def rules() -> list[tuple[str, str, tuple[str, ...]]]:
     """(environment, script, backends that do not run in it) of every rule and environment."""
     found: list[tuple[str, str, tuple[str, ...]]] = []
-    for file in sorted((REPOSITORY / "rules").glob("*.smk")):
-        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            script = re.search(r'workflow_scripts/(\w+\.py)"', rule)
-            if script is None:
-                continue
-            named = re.findall(r'(?:(\w+)=)?"\.\./envs/(\w+)\.yaml"', rule)
-            stage = re.search(r'by_backend\(\s*"(\w+)"', rule)
-            special = tuple(
-                f"{stage[1]}/{key}.py" for key, _ in named if stage and key != "default"
-            )
-            for key, name in named:
-                without = special * (key == "default") + ON_GPUS_ONLY * (key != "cuda")
-                found.append((name, script[1], without))
+    for text in rule_texts().values():
+        script = re.search(r'workflow_scripts/(\w+\.py)"', text)
+        if script is None:
+            continue
+        named = re.findall(r'(?:(\w+)=)?"\.\./envs/(\w+)\.yaml"', text)
+        stage = re.search(r'by_backend\(\s*"(\w+)"', text)
+        special = tuple(
+            f"{stage[1]}/{module}"
+            for key, _ in named
+            if stage and key != "default"
+            for module in MODULES.get(key, (f"{key}.py",))
+        )
+        for key, name in named:
+            without = special * (key == "default") + ON_GPUS_ONLY * (key != "cuda")
+            found.append((name, script[1], without))
     return found
+
+
+def rule_texts() -> dict[str, str]:
+    """The text of every rule by name, of those that take over another (`use rule`) as well."""
+    texts = {}
+    for file in sorted((REPOSITORY / "rules").glob("*.smk")):
+        for rule in re.split(r"^(?=(?:use )?rule )", file.read_text(), flags=re.MULTILINE)[1:]:
+            name = re.match(r"(?:use rule \w+ as|rule) (\w+)", rule)
+            assert name is not None
+            texts[name[1]] = rule
+    return texts
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -45,11 +70,10 @@ def pins(lock: str) -> dict[str, str]:
     return {match[1].lower(): match[2] for match in found if match}
 
 
-def environment(name: str) -> dict[str, str]:
-    """Pinned packages that pip installs in an environment."""
-    content = yaml.safe_load((REPOSITORY / "envs" / f"{name}.yaml").read_text())
-    listed = next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
-    return dict(package.split("==") for package in listed)
+def pip_section(name: str) -> list[str]:
+    """What pip installs in an environment."""
+    content = yaml.safe_load((ENVIRONMENTS / f"{name}.yaml").read_text())
+    return next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
 
 
 def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
@@ -70,14 +94,111 @@ def test_an_environment_holds_what_its_scripts_import(
 ) -> None:
     tops = modules.third_party(files_of(script, without)) - {"_stage"}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
-    assert wanted <= set(environment(name))
+    assert wanted <= set(
+        environments.imported_packages((ENVIRONMENTS / f"{name}.yaml").read_text())
+    )
 
 
-@pytest.mark.parametrize("name", sorted({name for name, _, _ in rules()}))
-def test_environments_pin_the_versions_of_the_lock(name: str) -> None:
-    locked = pins("requirements-dev.lock")  # holds requirements.lock, and the extra `models`
-    for package, version in environment(name).items():
-        assert locked[package] == version, f"envs/{name}.yaml: {package}"
+def test_what_takes_over_a_rule_asks_its_own_stage_for_the_environment() -> None:
+    texts = rule_texts()
+    for name, text in texts.items():
+        base = re.match(r"use rule (\w+) as", text)
+        if base is None or "by_backend" not in texts[base[1]].partition("conda:")[2]:
+            continue
+        # Its parameters are those of this section, and so must the environment be.
+        section = re.search(r'config=settings_of\("(\w+)"\)', text)
+        assert section is not None
+        own = re.search(r'conda:\s*by_backend\(\s*"(\w+)"', text)
+        if section[1] != base[1]:
+            assert own is not None, name
+            assert own[1] == section[1], name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_environments_hold_what_the_lock_has_for_their_packages(name: str) -> None:
+    lock = environments.read_lock((REPOSITORY / "requirements-dev.lock").read_text())
+    text = (ENVIRONMENTS / f"{name}.yaml").read_text()
+    assert environments.completed(text, lock) == text, "run `make lock`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_environments_in_the_words_of_conda_and_pip(name: str) -> None:
+    content = yaml.safe_load((ENVIRONMENTS / f"{name}.yaml").read_text())
+    assert set(content) == {"channels", "dependencies"}
+    assert content["channels"] == ["conda-forge", "nodefaults"]
+    specs = [entry for entry in content["dependencies"] if isinstance(entry, str)]
+    assert specs == sorted(specs, key=lambda spec: (not spec.startswith("python="), spec))
+    parsed = {str(MatchSpec(spec, strict=True).name.normalized): spec for spec in specs}
+    assert {"python", "pip"} <= set(parsed) <= {"python", "pip", "git"}
+    assert MatchSpec(parsed["python"], strict=True).version == "3.11.*"
+    for line in pip_section(name):
+        requirement = Requirement(line)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "=="
+        assert Version(specifier.version)
+        assert not requirement.url
+        assert not requirement.extras
+
+
+def test_a_match_spec_that_conda_would_refuse() -> None:
+    for wrong in ("python==3.11.*", "python=>3.11", "numpy 2.4 py311 x"):
+        with pytest.raises(InvalidMatchSpecError):
+            MatchSpec(wrong, strict=True)
+
+
+def test_every_environment_is_used_and_says_by_which_rules() -> None:
+    users: dict[str, set[str]] = {}
+    texts = rule_texts()
+    for rule, text in texts.items():
+        base = re.match(r"use rule (\w+) as", text)
+        named = re.findall(r"envs/(\w+)\.yaml", text)
+        for name in named or re.findall(r"envs/(\w+)\.yaml", texts[base[1]] if base else ""):
+            users.setdefault(name, set()).add(rule)
+    assert set(users) == set(NAMES)
+    for name, using in users.items():
+        comment = (ENVIRONMENTS / f"{name}.yaml").read_text().partition("channels:")[0]
+        listed = re.sub(r"\n# ?", " ", comment).partition("under")[0].removeprefix("# Used by")
+        assert set(re.findall(r"\w+", listed)) == using, name
+
+
+def test_a_lock_gives_what_a_package_requires(tmp_path: Path) -> None:
+    lock = environments.read_lock(LOCK)
+    assert lock["torch"] == ("2.0", {"lpips"})
+    text = f"dependencies:\n  - pip:\n      - lpips==0.1\n{environments.MARKER}      - old==1\n"
+    assert environments.completed(text, lock) == (
+        "dependencies:\n  - pip:\n      - lpips==0.2\n"
+        + environments.MARKER
+        + "      - colorama==1.0 ; sys_platform == 'win32'\n      - torch==2.0\n"
+        + "      - tqdm==4.0\n"
+    )
+    with pytest.raises(ValueError, match=r"no mystery.*pyproject"):
+        environments.completed("      - mystery==1\n", lock)
+
+
+LOCK = """\
+# This file was autogenerated
+colorama==1.0 ; sys_platform == 'win32' \\
+    --hash=sha256:0
+    # via tqdm
+lpips==0.2 \\
+    --hash=sha256:1 \\
+    --hash=sha256:2
+    # via gradiseg (pyproject.toml)
+other==3.0 \\
+    --hash=sha256:3
+    # via
+    #   -c requirements.lock
+    #   gradiseg (pyproject.toml)
+torch==2.0 \\
+    --hash=sha256:4
+    # via lpips
+tqdm==4.0 \\
+    --hash=sha256:5
+    # via
+    #   -c requirements.lock
+    #   gradiseg (pyproject.toml)
+    #   lpips
+"""
 
 
 def test_deva_is_installed_at_the_commit_that_the_backend_names() -> None:
