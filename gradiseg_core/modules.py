@@ -20,7 +20,6 @@ PACKAGE = PACKAGE_DIR.name
 #: Modules that import a package which their own package does not require.
 _ALSO_NEEDS = (
     ("torch.utils.tensorboard", "tensorboard"),
-    ("torchmetrics.image.lpip", "torchvision"),
     ("lpips", "torchvision"),
     ("segment_anything", "torchvision"),
     ("transformers", "torchvision"),  # the image processor of Grounding DINO

@@ -27,7 +27,11 @@ rule grounding:
     benchmark:
         "<run>/benchmarks/grounding.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        by_backend(
+            "grounding",
+            default="../envs/evaluate.yaml",
+            groundingdino="../envs/groundingdino.yaml",
+        )
     threads: 1
     resources:
         mem_mb=by_backend("grounding", default=4000, groundingdino=16000),

@@ -31,6 +31,12 @@ use rule grounding as second_grounding with:
         "<run>/logs/second_grounding.log",
     benchmark:
         "<run>/benchmarks/second_grounding.tsv"
+    conda:
+        by_backend(
+            "second_grounding",
+            default="../envs/evaluate.yaml",
+            groundingdino="../envs/groundingdino.yaml",
+        )
     resources:
         mem_mb=by_backend("second_grounding", default=4000, groundingdino=16000),
         gpu=wants_gpu("second_grounding", "groundingdino"),

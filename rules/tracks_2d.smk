@@ -78,11 +78,16 @@ rule grounding_2d:
     benchmark:
         "<results>/{scene}/tracks_2d/benchmarks/grounding.tsv"
     conda:
-        "../envs/evaluate.yaml"
+        by_backend(
+            "grounding",
+            default="../envs/evaluate.yaml",
+            groundingdino="../envs/groundingdino.yaml",
+        )
     threads: 1
     resources:
         mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
         runtime=60,
+        gpu=wants_gpu("grounding", "groundingdino"),
     params:
         config=settings_of("grounding"),
     message:
