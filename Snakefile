@@ -1,5 +1,5 @@
 # From photographs to tables: `snakemake --cores all` runs everything in config.yaml.
-# Targets: all (default), the name of a scene, tables. See docs/architecture.md.
+# Targets: all (default), the name of a scene, tables, paper_tables. See docs/architecture.md.
 from snakemake.utils import min_version
 
 min_version("9.15")
@@ -51,6 +51,7 @@ rule all:
         [results_of(scene) for scene in SETTINGS.scenes],
         rules.tables.output,
         rules.quality.output,
+        rules.paper_tables.output if PAPER.scenes else [],
 
 
 # One target per scene: `snakemake --cores all <scene>`.

@@ -1,10 +1,12 @@
 # Helpers of the rules: the validated configuration, and the inputs that are not results.
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from gradiseg_core.config import inputs as config_inputs
+from gradiseg_core.config import paper as config_paper
 from gradiseg_core.config import root as config_root
 from gradiseg_core.devices import uses_gpu
 from gradiseg_core.downloads import datasets
@@ -16,6 +18,9 @@ try:
     SETTINGS = config_root.load(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+PAPER = config_paper.paper_plan(SETTINGS)
+for name, why in SETTINGS.absent.items():
+    print(f"scene {name} is left out: {why}", file=sys.stderr)
 
 
 def core(script):

@@ -11,7 +11,7 @@ from gradiseg_core.config.base import Section
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.inputs import named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
-from gradiseg_core.downloads.datasets import images_folder
+from gradiseg_core.downloads.datasets import dataset_path, images_folder
 from gradiseg_core.downloads.offline import missing_offline
 
 #: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
@@ -38,6 +38,7 @@ RULE_NAMES = (
     "second_metrics",
     "metrics_2d",
     "tables",
+    "paper_tables",
     "curves",
     "comparison",
     "quality",
@@ -90,6 +91,26 @@ def copies(scenes: Mapping[str, Any]) -> list[str]:
                 f"scenes.{name}.of: '{scene.of}' is a copy itself; name the scene that it copies"
             )
     return problems
+
+
+def absent(scenes: Mapping[str, Any], downloads: DownloadsConfig, folder: Path) -> dict[str, str]:
+    """Return the scenes whose photographs are not there and will not be fetched, and why.
+
+    Args:
+        scenes: Entries of `scenes`.
+        downloads: Section `downloads`.
+        folder: What relative paths start from.
+    """
+    found = {}
+    for name, scene in scenes.items():
+        if scene.path is not None and not (folder / scene.path).exists():
+            found[name] = f"no photographs at {scene.path}"
+        elif scene.dataset is not None and downloads.offline:
+            below = dataset_path(Path(downloads.folder), scene.source, scene.dataset, scene.factor)
+            if not (folder / below).exists():
+                found[name] = "offline, and never fetched"
+    copies = {name: scene.of for name, scene in scenes.items() if scene.of in found}
+    return found | {name: f"copies {other}, which is absent" for name, other in copies.items()}
 
 
 def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]:
@@ -166,20 +187,23 @@ def _mipnerf360_layout(name: str, scene: Any, path: Path) -> list[str]:
     ]
 
 
-def offline(name: str, sections: Mapping[str, Any], downloads: DownloadsConfig) -> list[str]:
+def offline(
+    name: str, sections: Mapping[str, Any], downloads: DownloadsConfig, folder: Path
+) -> list[str]:
     """Return the downloads that a scene needs and that are missing where the network is not used.
 
     Args:
         name: The scene's name.
         sections: Its resolved sections by stage name.
         downloads: Section `downloads`.
+        folder: What relative paths start from.
     """
     if not downloads.offline:
         return []
     problems = []
     for stage, what, page, below in needed_downloads(sections):
         target = Path(downloads.folder) / below
-        if not target.exists():
+        if not (folder / target).exists():
             key = f"scenes.{name}.dataset" if stage == "scene" else f"scenes.{name}.{stage}"
             problems.append(f"{key}: {missing_offline(what, page, target)}")
     return problems

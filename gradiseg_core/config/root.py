@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
@@ -96,6 +96,12 @@ class RootConfig(Section):
     scenes: dict[str, SceneEntry] = option(
         ..., "The scenes: a name each, and where its photographs come from.", min_length=1
     )
+    absent_scenes: Literal["error", "skip"] = option(
+        "error",
+        "A scene whose photographs are not there (no such `path`; with `downloads.offline`, a "
+        "`dataset` that was never fetched) is an error, or is left out and marked missing in the "
+        "paper's tables.",
+    )
     variants: tuple[str, ...] = option(
         VARIANTS,
         "Trainings to compare: Gaussian Grouping's (`baseline`), with IGD (`igd`), with LA-KNN "
@@ -158,12 +164,14 @@ class Settings:
             source itself is under ``"scene"``.
         variants: Every variant that may be named.
         trainings: Per scene and variant, the training parameters.
+        absent: Scenes that were left out because their photographs are not there, and why.
     """
 
     root: RootConfig
     scenes: Mapping[str, Mapping[str, Section]]
     variants: Mapping[str, OwnVariant]
     trainings: Mapping[str, Mapping[str, TrainConfig]]
+    absent: Mapping[str, str]
 
     def section(self, scene: str, stage: str) -> Section:
         """Return the model of one stage for one scene."""
@@ -243,6 +251,13 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     root = RootConfig.model_validate(raw)
     problems = checks.copies(root.scenes)
     _refuse(problems)
+    absent: dict[str, str] = {}
+    if root.absent_scenes == "skip":
+        absent = checks.absent(root.scenes, root.downloads, folder or Path())
+        if len(absent) == len(root.scenes):
+            _refuse([f"scenes.{name}: {why}; no scene is left" for name, why in absent.items()])
+        raw = {**raw, "scenes": {n: e for n, e in raw["scenes"].items() if n not in absent}}
+        root = RootConfig.model_validate(raw)
     known = definitions(raw)
     problems = shadowed(root.own_variants) + _lists("", root, known)
     for name, scene in root.scenes.items():
@@ -279,11 +294,11 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         if source.of is not None:
             used = {**used, "scene": scenes[source.of]["scene"]}
         problems += checks.files(name, used, folder or Path())
-        problems += checks.offline(name, used, root.downloads)
+        problems += checks.offline(name, used, root.downloads, folder or Path())
         problems += checks.second_way(name, used)
     _refuse(problems)
     variants = {name: OwnVariant.model_validate(entry) for name, entry in known.items()}
-    return Settings(root=root, scenes=scenes, variants=variants, trainings=trainings)
+    return Settings(root, scenes, variants, trainings, absent)
 
 
 def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any]) -> list[str]:

@@ -52,11 +52,13 @@ class Cell:
         mean: In the metric's own unit (a share for IoU), None where not available.
         deviation: Likewise, None for fewer than two seeds.
         count: Number of seeds.
+        instead: What is printed where there is no mean, in rows that are not published.
     """
 
     mean: float | None
     deviation: float | None = None
     count: int = 1
+    instead: str = "n/a"
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Cell:
@@ -67,10 +69,10 @@ class Cell:
         deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
         return cls(float(np.mean(numbers)), deviation, len(numbers))
 
-    def texts(self, column: Column) -> tuple[str, str]:
+    def texts(self, column: Column, *, signed: bool = False) -> tuple[str, str]:
         """Return mean and deviation as they are shown; empty where there is none."""
         return (
-            _round(self.mean, column, signed=column.signed),
+            _round(self.mean, column, signed=signed or column.signed),
             _round(self.deviation, column, signed=False),
         )
 
@@ -85,6 +87,7 @@ class Row:
         published: Whether the numbers are copied from a paper.
         source: Where from, for published rows.
         notes: Numbers of the table's notes that belong to it, from 1.
+        difference: Whether it is ours minus a published row: signed, and never the best.
     """
 
     label: str
@@ -92,6 +95,12 @@ class Row:
     published: bool = False
     source: str = ""
     notes: tuple[int, ...] = ()
+    difference: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether the numbers are measured here."""
+        return not (self.published or self.difference)
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Table:
         title: First line of the caption.
         caption: What was measured and how; names the aggregation.
         columns: Metrics shown.
-        rows: Ours first, then published ones.
+        rows: Ours first, then published ones, then differences of the two.
         notes: Footnotes.
     """
 
@@ -120,10 +129,10 @@ class Table:
         shown = [
             float(other.cells[index].texts(column)[0])
             for other in self.rows
-            if not other.published and other.cells[index].mean is not None
+            if other.ours and other.cells[index].mean is not None
         ]
         equal = len(set(shown)) < 2
-        if row.published or not column.best or equal or row.cells[index].mean is None:
+        if not row.ours or not column.best or equal or row.cells[index].mean is None:
             return False
         best = max(shown) if column.best == "max" else min(shown)
         return float(row.cells[index].texts(column)[0]) == best

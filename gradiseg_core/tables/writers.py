@@ -7,6 +7,7 @@ import io
 
 from gradiseg_core.tables.model import Cell, Column, Row, Table
 
+#: Where a CSV has no published number; tables for reading leave the cell empty.
 MISSING = "n/a"
 
 
@@ -46,7 +47,7 @@ def latex(table: Table) -> str:
     ]
     previous = None
     for row in table.rows:
-        if previous is not None and row.published and not previous.published:
+        if previous is not None and _kind(row) != _kind(previous):
             lines.append(r"\midrule")
         texts = [
             rf"\textbf{{{text}}}" if table.is_best(row, index) else text
@@ -82,15 +83,15 @@ def csv_rows(tables: list[Table]) -> str:
         for row in table.rows:
             notes = " ".join(table.notes[number - 1] for number in row.notes)
             for column, cell in zip(table.columns, row.cells, strict=True):
-                mean, deviation = cell.texts(column)
+                mean, deviation = cell.texts(column, signed=row.difference)
                 seeds = "" if row.published else cell.count
                 writer.writerow(
                     [
                         table.name,
                         row.label,
-                        "yes" if row.published else "no",
+                        _kind(row),
                         column.header,
-                        mean or MISSING,
+                        mean or (MISSING if row.published else cell.instead),
                         deviation,
                         seeds,
                         row.source,
@@ -119,15 +120,20 @@ def text(table: Table) -> str:
 
 def _texts(row: Row, table: Table, between: str) -> list[str]:
     return [
-        _cell_text(cell, column, row.published, between)
+        _cell_text(cell, column, row, between)
         for cell, column in zip(row.cells, table.columns, strict=True)
     ]
 
 
-def _cell_text(cell: Cell, column: Column, published: bool, between: str) -> str:
-    mean, deviation = cell.texts(column)
+def _kind(row: Row) -> str:
+    """Return what the column ``published`` of the CSV says of a row."""
+    return "difference" if row.difference else "yes" if row.published else "no"
+
+
+def _cell_text(cell: Cell, column: Column, row: Row, between: str) -> str:
+    mean, deviation = cell.texts(column, signed=row.difference)
     if not mean:
-        return "" if published else MISSING
+        return "" if row.published else cell.instead
     return f"{mean}{between}{deviation}" if deviation else mean
 
 

@@ -31,6 +31,11 @@ TABLE = Table(
         Row("baseline", (Cell(0.8125, 0.0126, 3), Cell(0.1665), Cell(20400.0))),
         Row("A & B", (Cell(0.9), Cell(0.2004), Cell(None))),
         Row("Old", (Cell(0.95), Cell(None), Cell(None)), True, "Paper 2023", (1,)),
+        Row(
+            "baseline minus Old",
+            (Cell(-0.1375, 0.0126, 3), Cell(None, instead=""), Cell(None, instead="missing")),
+            difference=True,
+        ),
     ),
     notes=("Paper 2023, 100 % manual.",),
 )

@@ -1,0 +1,90 @@
+"""What a configuration holds of the paper's experiments: the plan of ``paper_tables``.
+
+A scene takes part by its name and source: LERF-Mask's for Tables 1, 2 and 4 and Figure 6,
+Mip-NeRF 360's for Table 3. The variants of Figure 6 are found by what they train: those that differ
+from `gradiseg` in the window of IGD alone.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from gradiseg_core.config.root import Settings
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.downloads.datasets import scenes_of
+
+#: The datasets of the paper, by `source`.
+SOURCES = ("lerf_mask", "mipnerf360")
+
+#: Part of the paper -> the CSV file that its tables are written to.
+FILES = {
+    "Table 1": "table_1.csv",
+    "Table 2": "table_2.csv",
+    "Table 3": "table_3.csv",
+    "Table 4": "table_4.csv",
+    "Figure 6": "figure_6.csv",
+    "Coverage": "coverage.csv",
+}
+FIGURE = "figure_6.png"
+
+
+class PaperPlan(BaseModel):
+    """What there will be of the paper's experiments once the configuration has run.
+
+    Attributes:
+        scenes: Names of the scenes that belong to the paper's datasets.
+        absent: Scenes that the configuration names and leaves out, and why.
+        starts: Per scene of LERF-Mask, the start of IGD (paper's iterations) of every variant that
+            is GradiSeg but for it, `gradiseg` itself included.
+        factors: Per scene of Mip-NeRF 360, how many times its images are reduced.
+        labels: Names in tables of variants that have one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenes: tuple[str, ...] = ()
+    absent: dict[str, str] = {}
+    starts: dict[str, dict[str, int]] = {}
+    factors: dict[str, int] = {}
+    labels: dict[str, str] = {}
+
+
+def paper_plan(settings: Settings) -> PaperPlan:
+    """Return what a configuration holds of the paper's experiments."""
+    sources = {name: settings.origin(name).source for name in settings.scenes}
+    scenes = [name for name in sources if name.lower() in _paper_scenes(sources[name])]
+    return PaperPlan(
+        scenes=tuple(scenes),
+        absent=dict(settings.absent),
+        starts={name: _starts(settings, name) for name in scenes if sources[name] == "lerf_mask"},
+        factors={
+            name: settings.origin(name).factor for name in scenes if sources[name] == "mipnerf360"
+        },
+        labels=settings.labels(),
+    )
+
+
+def _paper_scenes(source: str) -> list[str]:
+    return scenes_of(source) if source in SOURCES else []
+
+
+def _starts(settings: Settings, scene: str) -> dict[str, int]:
+    reference = settings.section(scene, "train")
+    assert isinstance(reference, TrainConfig)
+    return {
+        variant: settings.trainings[scene][variant].igd.start
+        for variant in settings.variants_of(scene)
+        if settings.variants[variant].base == "gradiseg"
+        and _apart_from_the_window(settings.trainings[scene][variant])
+        == _apart_from_the_window(reference)
+    }
+
+
+def _apart_from_the_window(train: TrainConfig) -> TrainConfig:
+    """Return the parameters with IGD's window set aside.
+
+    The cap on growth goes with the window: it counts the Gaussians of the ordinary densification as
+    well, which is still running where IGD starts early.
+    """
+    igd = train.igd.model_copy(update={"start": 0, "until": 0, "max_growth": 0.0})
+    return train.model_copy(update={"igd": igd})

@@ -1,0 +1,15 @@
+"""Tables 1 to 4 and Figure 6 of the paper: its numbers, and ours beside them."""
+
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.paper import PaperPlan
+    from gradiseg_core.reporting.igd_start import plot_igd_start
+    from gradiseg_core.tables.paper import write_paper_tables
+
+    metrics = [Path(path) for path in snakemake.input.metrics]
+    plan = PaperPlan(**snakemake.params.plan)
+    write_paper_tables(metrics, Path(snakemake.output.markdown).parent, plan)
+    plot_igd_start(metrics, plan, Path(snakemake.output.figure))
