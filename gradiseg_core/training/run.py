@@ -22,6 +22,7 @@ from gradiseg_core.gsplat_build import installed_version, training_device
 from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.training.data import load_training_data
 from gradiseg_core.training.journal import Journal
+from gradiseg_core.training.memory import check_memory, limit_of, model_of, room_on
 from gradiseg_core.training.trainer import Throughput, Trainer
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ def train(
         data.num_classes,
         trainer.extent,
     )
+    if device.type == "cuda":
+        model = model_of(data, config, device)
+        check_memory(model, len(trainer.gaussians), limit_of(config), room_on(device))
     journal = Journal(
         checkpoint_dir,
         first_step=trainer.step,
