@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-BACKENDS = ("cpu", "torch")
+from gradiseg_core.triton_runtime import runs_on
+
+BACKENDS = ("cpu", "torch", "triton")
 FUSED_DIMS = (8, 16, 32)  # encoding sizes that the fused kernels are compiled for
 _CHUNK = 65536  # encodings classified at once by the plain-PyTorch inference
 
@@ -92,35 +94,64 @@ def identity_loss(
         labels: [H, W] integers in 0..C-1.
         classifier: F.
         pixel_weights: [H, W] not negative; the mean becomes the weighted one (0 where all are 0).
-        backend: "cpu" (fused kernel, float32) or "torch" (plain PyTorch, any precision).
+        backend: "cpu" (fused kernel, float32), "triton" (fused kernels of a GPU, float32) or
+            "torch" (plain PyTorch, any precision).
 
     Returns:
-        Scalar, differentiable with respect to features, weight and bias.
+        Scalar, differentiable with respect to features, weight and bias. NaN where a label that
+        lies on a GPU has no class: looking for it would wait for the device.
 
     Raises:
-        ValueError: If shapes disagree, a label has no class or the backend is unknown.
-        TypeError: If labels are not integers, or the "cpu" backend is given anything but float32.
+        ValueError: If shapes disagree, a label in main memory has no class, or the backend is
+            unknown.
+        TypeError: If labels are not integers, or a backend is given a type or device that is not
+            its own.
     """
-    _check_features(features, classifier)
-    _check_labels(features, labels, classifier.num_classes)
+    backend = checked(features, labels, classifier, backend)
     if pixel_weights is not None and pixel_weights.shape != labels.shape:
         raise ValueError(
             f"pixel_weights {tuple(pixel_weights.shape)} and labels {tuple(labels.shape)} differ"
         )
     if backend == "torch":
         return _plain_loss(features, labels, classifier, pixel_weights)
-    if backend != "cpu":
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
-    _check_fused(features, classifier)
+    if backend == "triton":
+        return triton_loss(features, labels, classifier, pixel_weights)
     return _Fused.apply(features, labels, classifier.weight, classifier.bias, pixel_weights)
 
 
-def label_map(features: Tensor, classifier: IdentityClassifier) -> Tensor:
+def triton_loss(
+    features: Tensor,
+    labels: Tensor,
+    classifier: IdentityClassifier,
+    pixel_weights: Tensor | None = None,
+    exponent: float = 0.0,
+) -> Tensor:
+    """Return the identity loss by the kernels of a GPU; arguments are :func:`checked` before.
+
+    Args:
+        features: [H, W, D].
+        labels: [H, W].
+        classifier: F.
+        pixel_weights: [H, W].
+        exponent: q; multiplies each pixel's cross-entropy by the q-th power of its label's
+            probability, which is constant to the gradient.
+    """
+    from gradiseg_core.losses import _identity_triton as kernels
+
+    return kernels.cross_entropy(
+        features, labels, classifier.weight, classifier.bias, pixel_weights, exponent
+    )
+
+
+def label_map(
+    features: Tensor, classifier: IdentityClassifier, *, backend: str | None = None
+) -> Tensor:
     """Return each encoding's most probable class, without the [..., C] logits.
 
     Args:
         features: [..., D] encodings of pixels or Gaussians.
         classifier: F.
+        backend: As for :func:`identity_loss`; None takes the fastest that fits the encodings.
 
     Returns:
         [...] int64; the smallest class among equals.
@@ -130,23 +161,35 @@ def label_map(features: Tensor, classifier: IdentityClassifier) -> Tensor:
     """
     _check_features(features, classifier)
     flat = features.detach().reshape(-1, classifier.dim)
-    if _can_fuse(features, classifier):
+    backend = _resolved(backend, features, classifier)
+    if backend == "cpu":
         from gradiseg_core.losses import _identity_kernels as kernels
 
         best = torch.from_numpy(kernels.argmax(*_arrays(flat, classifier)))
+    elif backend == "triton":
+        from gradiseg_core.losses import _identity_triton
+
+        best = _identity_triton.argmax(flat, *_parameters(classifier))
     else:
         with torch.no_grad():
             best = torch.cat([classifier(part).argmax(-1) for part in flat.split(_CHUNK)])
     return best.reshape(features.shape[:-1])
 
 
-def probabilities(features: Tensor, classifier: IdentityClassifier, ids: Tensor) -> Tensor:
+def probabilities(
+    features: Tensor,
+    classifier: IdentityClassifier,
+    ids: Tensor,
+    *,
+    backend: str | None = None,
+) -> Tensor:
     """Return F at chosen classes, without the [..., C] probabilities.
 
     Args:
         features: [..., D] encodings of pixels or Gaussians.
         classifier: F.
         ids: [I] integers (or a list of them) in 0..C-1.
+        backend: As for :func:`identity_loss`; None takes the fastest that fits the encodings.
 
     Returns:
         [..., I], the probabilities of ``ids`` among all C classes.
@@ -155,18 +198,67 @@ def probabilities(features: Tensor, classifier: IdentityClassifier, ids: Tensor)
         ValueError: If an ID has no class, or the encodings' length is not the classifier's.
     """
     _check_features(features, classifier)
-    ids = torch.as_tensor(ids, dtype=torch.int64, device=features.device).reshape(-1)
-    _check_range(ids, classifier.num_classes)
+    ids = torch.as_tensor(ids, dtype=torch.int64).reshape(-1)
+    _check_range(ids, classifier.num_classes)  # where they are: main memory waits for nothing
+    ids = ids.to(features.device)
     flat = features.detach().reshape(-1, classifier.dim)
-    if _can_fuse(features, classifier):
+    backend = _resolved(backend, features, classifier)
+    if backend == "cpu":
         from gradiseg_core.losses import _identity_kernels as kernels
 
         chosen = torch.from_numpy(kernels.softmax_at(*_arrays(flat, classifier), ids.numpy()))
+    elif backend == "triton":
+        from gradiseg_core.losses import _identity_triton
+
+        chosen = _identity_triton.softmax_at(flat, *_parameters(classifier), ids)
     else:
         with torch.no_grad():
             parts = [classifier(part).softmax(-1)[:, ids] for part in flat.split(_CHUNK)]
         chosen = torch.cat(parts)
     return chosen.reshape(*features.shape[:-1], len(ids))
+
+
+@torch.no_grad()
+def label_probabilities(
+    features: Tensor,  # [H, W, D]
+    labels: Tensor,  # [H, W]
+    classifier: IdentityClassifier,
+    *,
+    backend: str | None = None,
+) -> Tensor:
+    """Return F at every encoding's own label, without the [..., C] probabilities.
+
+    Args:
+        features: [H, W, D] encodings (any leading shape that ``labels`` has as well).
+        labels: [H, W] integers in 0..C-1.
+        classifier: F.
+        backend: As for :func:`identity_loss`; None takes the fastest that fits the encodings.
+
+    Returns:
+        [H, W]; NaN where a label that lies on a GPU has no class.
+
+    Raises:
+        ValueError: As :func:`identity_loss`.
+        TypeError: As :func:`identity_loss`.
+    """
+    backend = checked(features, labels, classifier, backend)
+    flat, own = features.detach().reshape(-1, classifier.dim), labels.reshape(-1)
+    if backend == "triton":
+        from gradiseg_core.losses import _identity_triton
+
+        chosen = _identity_triton.softmax_of_own(flat, *_parameters(classifier), own)
+    elif backend == "cpu":
+        present = torch.bincount(own).nonzero().squeeze(1)  # [I] IDs of this view
+        place = torch.zeros(int(present[-1]) + 1, dtype=torch.int64)
+        place[present] = torch.arange(len(present))
+        chances = probabilities(flat, classifier, present, backend=backend)  # [P, I]
+        chosen = chances.gather(-1, place[own.long()][:, None]).squeeze(-1)
+    else:
+        target = own.long().clamp(0, classifier.num_classes - 1)[:, None]
+        pairs = zip(flat.split(_CHUNK), target.split(_CHUNK), strict=True)
+        parts = [classifier(part).softmax(-1).gather(-1, ids) for part, ids in pairs]
+        chosen = _nan_without_class(torch.cat(parts).squeeze(-1), own, classifier.num_classes)
+    return chosen.reshape(labels.shape)
 
 
 def _plain_loss(
@@ -176,20 +268,31 @@ def _plain_loss(
     pixel_weights: Tensor | None,
 ) -> Tensor:
     """Return the loss by PyTorch's own operations."""
+    num_classes = classifier.num_classes
     logits = classifier(features.reshape(-1, classifier.dim))
     target = labels.reshape(-1).long()
-    scale = 1.0 / math.log(classifier.num_classes)
-    if pixel_weights is None:
+    scale = 1.0 / math.log(num_classes)
+    on_device = labels.device.type != "cpu"  # its labels were not checked
+    if pixel_weights is None and not on_device:
         return functional.cross_entropy(logits, target) * scale
+    losses = functional.cross_entropy(logits, target.clamp(0, num_classes - 1), reduction="none")
+    if on_device:
+        losses = _nan_without_class(losses, target, num_classes)
+    if pixel_weights is None:
+        return losses.mean() * scale
     weights = pixel_weights.reshape(-1).to(logits.dtype)
-    losses = functional.cross_entropy(logits, target, reduction="none")
-    return (losses * weights).sum() / _weight_sum(weights) * scale
+    return (losses * weights).sum() / _weight_sum(weights).to(losses.dtype) * scale
 
 
-def _weight_sum(weights: Tensor) -> float:
+def _weight_sum(weights: Tensor) -> Tensor:
     """Return the sum of weights, 1 where it is 0 (the loss is then 0)."""
-    total = float(weights.sum(dtype=torch.float64))
-    return total if total > 0.0 else 1.0
+    total = weights.detach().sum(dtype=torch.float64)
+    return torch.where(total > 0.0, total, 1.0)
+
+
+def _nan_without_class(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Return the values, NaN where the label has no class."""
+    return torch.where((labels >= 0) & (labels < num_classes), values, math.nan)
 
 
 class _Fused(torch.autograd.Function):
@@ -204,7 +307,7 @@ class _Fused(torch.autograd.Function):
         weights = None
         if pixel_weights is not None:
             weights = pixel_weights.detach().reshape(-1).to(torch.float32).contiguous().numpy()
-            norm = _weight_sum(pixel_weights)
+            norm = float(_weight_sum(pixel_weights))
         loss, gradients = kernels.cross_entropy(
             features.detach().reshape(-1, dim).contiguous().numpy(),
             labels.detach().reshape(-1).to(torch.int32).contiguous().numpy(),
@@ -238,27 +341,59 @@ def _arrays(
     return flat.contiguous().numpy(), weight.contiguous().numpy(), bias.contiguous().numpy()
 
 
-def _can_fuse(features: Tensor, classifier: IdentityClassifier) -> bool:
-    """Tell whether the fused kernels take these encodings."""
-    return classifier.dim in FUSED_DIMS and all(
-        tensor.dtype == torch.float32 and tensor.device.type == "cpu"
-        for tensor in (features, classifier.weight, classifier.bias)
+def checked(
+    features: Tensor, labels: Tensor, classifier: IdentityClassifier, backend: str | None
+) -> str:
+    """Return the backend to use, after a look at what it will be given.
+
+    Raises:
+        ValueError: As :func:`identity_loss`.
+        TypeError: As :func:`identity_loss`.
+    """
+    _check_features(features, classifier)
+    _check_labels(features, labels, classifier.num_classes)
+    return _resolved(backend, features, classifier)
+
+
+def _parameters(classifier: IdentityClassifier) -> tuple[Tensor, Tensor]:
+    return classifier.weight.detach(), classifier.bias.detach()
+
+
+def _resolved(backend: str | None, features: Tensor, classifier: IdentityClassifier) -> str:
+    """Return the backend that was asked for, or the fastest that takes these encodings.
+
+    Raises:
+        ValueError: If the backend is unknown, or not for encodings of this length.
+        TypeError: If it is not for their type or device.
+    """
+    fitting = "triton" if features.device.type == "cuda" else "cpu"
+    if backend is None:
+        return fitting if _takes(fitting, features, classifier) else "torch"
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    if backend == "torch" or _takes(backend, features, classifier):
+        return backend
+    if classifier.dim not in FUSED_DIMS:
+        raise ValueError(
+            f'backend "{backend}" takes encodings of length {", ".join(map(str, FUSED_DIMS))}, got '
+            f'{classifier.dim} (backend "torch" takes any)'
+        )
+    where = "the CPU" if backend == "cpu" else "a GPU that Triton compiles for"
+    raise TypeError(
+        f'backend "{backend}" takes float32 on {where}; features are {features.dtype} on '
+        f"{features.device}, the classifier {classifier.weight.dtype} on "
+        f'{classifier.weight.device} (backend "torch" takes any)'
     )
 
 
-def _check_fused(features: Tensor, classifier: IdentityClassifier) -> None:
-    """Raise unless the fused kernels take these encodings."""
-    if classifier.dim not in FUSED_DIMS:
-        raise ValueError(
-            f'backend "cpu" takes encodings of length {", ".join(map(str, FUSED_DIMS))}, got '
-            f'{classifier.dim} (backend "torch" takes any)'
-        )
-    if not _can_fuse(features, classifier):
-        raise TypeError(
-            f'backend "cpu" takes float32 on the CPU; features are {features.dtype} on '
-            f"{features.device}, the classifier {classifier.weight.dtype} on "
-            f'{classifier.weight.device} (backend "torch" takes any)'
-        )
+def _takes(backend: str, features: Tensor, classifier: IdentityClassifier) -> bool:
+    """Tell whether the fused kernels of a backend take these encodings."""
+    tensors = (features, classifier.weight, classifier.bias)
+    if classifier.dim not in FUSED_DIMS or any(t.dtype != torch.float32 for t in tensors):
+        return False
+    if any(t.device != features.device for t in tensors):
+        return False
+    return features.device.type == "cpu" if backend == "cpu" else runs_on(features.device)
 
 
 def _check_features(features: Tensor, classifier: IdentityClassifier) -> None:
@@ -270,7 +405,10 @@ def _check_features(features: Tensor, classifier: IdentityClassifier) -> None:
 
 
 def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise unless there is one valid integer label for each encoding."""
+    """Raise unless there is one integer label for each encoding, which has a class.
+
+    Labels on a GPU are not looked at, which would wait for them: without a class they make NaN.
+    """
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64):
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.shape != features.shape[:-1] or labels.numel() == 0:
@@ -278,7 +416,8 @@ def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
             f"expected one label for each of the encodings {tuple(features.shape[:-1])}, "
             f"got {tuple(labels.shape)}"
         )
-    _check_range(labels, num_classes)
+    if labels.device.type == "cpu":
+        _check_range(labels, num_classes)
 
 
 def _check_range(ids: Tensor, num_classes: int) -> None:

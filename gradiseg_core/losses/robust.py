@@ -13,9 +13,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradiseg_core.losses.identity import IdentityClassifier, identity_loss, probabilities
+from gradiseg_core.losses.identity import (
+    IdentityClassifier,
+    checked,
+    identity_loss,
+    label_probabilities,
+    triton_loss,
+)
 
-_LEAST = 1e-6  # of a probability, so that its power is no denormal number
+_LEAST = 1e-6  # of a probability, so that its power is no denormal number; as in the Triton kernel
 
 
 def robust_identity_loss(
@@ -44,7 +50,10 @@ def robust_identity_loss(
     Raises:
         ValueError: As :func:`gradiseg_core.losses.identity.identity_loss`.
     """
-    weights = agreement(features, labels, classifier, exponent)
+    if backend == "triton":  # its kernel has the probability at hand
+        checked(features, labels, classifier, backend)
+        return triton_loss(features, labels, classifier, exponent=exponent)
+    weights = agreement(features, labels, classifier, exponent, backend=backend)
     loss = identity_loss(features, labels, classifier, pixel_weights=weights, backend=backend)
     return loss * weights.mean()  # undo the division by the sum of the weights
 
@@ -55,6 +64,8 @@ def agreement(
     labels: Tensor,  # [H, W]
     classifier: IdentityClassifier,
     exponent: float,
+    *,
+    backend: str | None = None,
 ) -> Tensor:
     """Return ``p^q`` for every pixel, [H, W], p being the probability of the pixel's own label.
 
@@ -63,13 +74,10 @@ def agreement(
         labels: [H, W] integers in 0..C-1.
         classifier: F.
         exponent: q, from 0 to 1.
+        backend: As for :func:`gradiseg_core.losses.identity.label_probabilities`.
 
     Raises:
         ValueError: If a label has no class, or the encodings' length is not the classifier's.
     """
-    present = torch.bincount(labels.reshape(-1)).nonzero().squeeze(1)  # [I] IDs of this view
-    place = torch.zeros(int(present[-1]) + 1, dtype=torch.int64, device=labels.device)
-    place[present] = torch.arange(len(present), device=labels.device)
-    chosen = probabilities(features, classifier, present)  # [H, W, I]
-    own = chosen.gather(-1, place[labels.long()][..., None]).squeeze(-1)
+    own = label_probabilities(features, labels, classifier, backend=backend)
     return own.clamp_(min=_LEAST).pow_(exponent)

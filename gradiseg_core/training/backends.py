@@ -11,6 +11,7 @@ from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.losses import identity, photometric
 from gradiseg_core.rasterization import get_rasterizer
 from gradiseg_core.rasterization.interface import Rasterizer
+from gradiseg_core.triton_runtime import runs_on
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ class LossBackends:
 
 
 def loss_backends(device: torch.device) -> LossBackends:
-    """Return the compiled losses of a device, PyTorch's own where it has none."""
+    """Return the compiled losses of a device, PyTorch's own where it has none.
+
+    A GPU has none where Triton is not installed, or does not compile our kernels for it.
+    """
+    if device.type != "cpu" and not runs_on(device):
+        return LossBackends("torch", "torch")
     compiled = "cpu" if device.type == "cpu" else "triton"
 
     def choose(known: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradiseg_core import triton_runtime
 from gradiseg_core.config.train import Densification, Gsplat, Losses, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.losses import spatial as spatial_loss
@@ -217,8 +218,21 @@ def test_absgrad_on_a_cpu_says_what_to_do() -> None:
 
 def test_losses_of_a_device() -> None:
     assert loss_backends(CPU).identity == loss_backends(CPU).photometric == "cpu"
-    on_gpu = loss_backends(torch.device("cuda"))
-    assert {on_gpu.identity, on_gpu.photometric} <= {"triton", "torch"}
+
+
+@pytest.mark.parametrize(
+    ("installed", "capability", "expected"),
+    [(True, (9, 0), "triton"), (True, (7, 5), "torch"), (False, (9, 0), "torch")],
+)
+def test_losses_of_a_gpu_are_pytorchs_where_triton_cannot_compile_ours(
+    monkeypatch, installed, capability, expected
+) -> None:
+    monkeypatch.setattr(triton_runtime, "is_installed", lambda: installed)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    backends = loss_backends(torch.device("cuda"))
+    assert backends.identity == expected
+    assert backends.photometric in ("torch", expected)
 
 
 def test_cuda_without_a_gpu_says_what_to_do(scene, tmp_path, monkeypatch) -> None:

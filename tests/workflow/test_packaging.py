@@ -26,6 +26,8 @@ ON_GPUS_ONLY = (
     "rasterization/gsplat.py",
     "gsplat_build.py",
     "neighbours/_stream_triton.py",
+    "losses/_identity_triton.py",
+    "losses/_identity_triton_kernels.py",
 )
 SCRIPTS = REPOSITORY / "workflow_scripts"
 ENVIRONMENTS = REPOSITORY / "envs"
