@@ -1,10 +1,10 @@
 """Threads and compilation of the CPU kernels, for every module that holds numba kernels.
 
 Kernels release the GIL and work on one band of the problem at a time; :func:`run_bands` hands bands
-to plain Python threads. That leaves numba's own threading layers out of the game, two of which have
-traps (``omp``: a fork after use kills the child; ``workqueue``: aborts on concurrent callers). What
-a band computes never depends on which thread takes it, so results do not depend on the number of
-threads or on scheduling.
+to plain Python threads, :func:`run_queue` lets kernels take them. That leaves numba's own threading
+layers out of the game, two of which have traps (``omp``: a fork after use kills the child;
+``workqueue``: aborts on concurrent callers). What a band computes never depends on which thread
+takes it, so results do not depend on the number of threads or on scheduling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 import torch
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import types
+from numba.extending import intrinsic
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +106,44 @@ def _package_stamp() -> str:
     return digest.hexdigest()
 
 
+@kernel()
+def scratch(size):  # type: ignore[no-untyped-def]
+    """Return ``size`` float32 of memory that start at a cache line, for use inside kernels."""
+    memory = np.empty(size + 16, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    return memory[start : start + size]
+
+
+@intrinsic
+def take(typingctx: Any, queue: Any) -> Any:
+    """Return 0, 1, 2, ... from a queue of :func:`run_queue`, each number to one caller only."""
+    if not (isinstance(queue, types.Array) and queue.dtype == types.int64):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        next_number = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", next_number, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(queue), codegen
+
+
+def run_queue(function: Any, bands: int, *args: Any) -> None:
+    """Call the kernel ``function(queue, *args)`` once on every one of :func:`get_threads` threads.
+
+    The kernel itself takes bands from the queue, with :func:`take`, until the number is past the
+    last band. For kernels of many bands or many arguments: Python and its lock come in once a
+    thread instead of once a band.
+
+    Args:
+        function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
+        bands: Most threads that can have something to do.
+        *args: Passed to every call.
+    """
+    announce_compilation(function)
+    queue = np.zeros(1, np.int64)
+    _on_threads(lambda: function(queue, *args), min(get_threads(), bands))
+
+
 def run_bands(function: Any, bands: int, *args: Any) -> None:
     """Call the kernel ``function(band, *args)`` for every band, on :func:`get_threads` threads.
 
@@ -111,25 +153,28 @@ def run_bands(function: Any, bands: int, *args: Any) -> None:
         *args: Passed to every call.
     """
     announce_compilation(function)
-    workers = min(get_threads(), bands)
-    if workers <= 1:
-        for band in range(bands):
-            function(band, *args)
-        return
     counter = itertools.count()  # next() holds the GIL, so that each band is taken once
 
+    def work() -> None:
+        while (band := next(counter)) < bands:
+            function(band, *args)
+
+    _on_threads(work, min(get_threads(), bands))
+
+
+def _on_threads(work: Callable[[], None], threads: int) -> None:
+    """Call ``work`` on this thread and, while it runs here, on others of the pool."""
+    if threads <= 1:
+        work()
+        return
     caller_core = _current_core()
 
     def help_out() -> None:
         _leave_core(caller_core)
         work()
 
-    def work() -> None:
-        while (band := next(counter)) < bands:
-            function(band, *args)
-
-    pool = _workers(workers - 1)
-    others = [pool.submit(help_out) for _ in range(workers - 1)]
+    pool = _workers(threads - 1)
+    others = [pool.submit(help_out) for _ in range(threads - 1)]
     try:
         work()
     finally:

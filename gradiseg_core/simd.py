@@ -4,14 +4,16 @@ numba vectorises plain loops, but only innermost ones, and keeps no accumulators
 them. Kernels whose time matters most are therefore written with explicit vectors: ``f32x16`` is an
 LLVM ``<16 x float>``, which is one AVX-512 register and which LLVM splits on smaller machines.
 
-Inside a kernel: ``+ - *`` between vectors, or a vector and a number; ``>= <= >`` give masks, ``&``
-joins masks, ``|`` unites them; the functions below do the rest. Indices count float32s from an
-array's start and are not checked: arrays must be contiguous. Multiplications and additions may be
-contracted to fused ones; nothing else of IEEE arithmetic is given up, except in :func:`reciprocal`.
+Inside a kernel: ``+ - * /`` between vectors, or a vector and a number; ``>= <= >`` give masks,
+``&`` joins masks, ``|`` unites them; the functions below do the rest. Indices count float32s from
+an array's start and are not checked: arrays must be contiguous. Multiplications and additions may
+be contracted to fused ones; nothing else of IEEE arithmetic is given up, except in
+:func:`reciprocal`.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -21,6 +23,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+LOG2_E = math.log2(math.e)
 TOTAL_LANES = (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)  # order of `totals`
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
@@ -106,6 +109,7 @@ def _define_operator(symbol: Any, result: Any, emit: Any) -> None:
 _define_operator(operator.add, f32x16, lambda b, x, y: b.fadd(x, y, flags=_CONTRACT))
 _define_operator(operator.sub, f32x16, lambda b, x, y: b.fsub(x, y, flags=_CONTRACT))
 _define_operator(operator.mul, f32x16, lambda b, x, y: b.fmul(x, y, flags=_CONTRACT))
+_define_operator(operator.truediv, f32x16, lambda b, x, y: b.fdiv(x, y))
 _define_operator(operator.ge, mask16, lambda b, x, y: b.fcmp_ordered(">=", x, y))
 _define_operator(operator.le, mask16, lambda b, x, y: b.fcmp_ordered("<=", x, y))
 _define_operator(operator.gt, mask16, lambda b, x, y: b.fcmp_ordered(">", x, y))
@@ -254,15 +258,67 @@ def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
 
 @intrinsic
 def minimum(typingctx: Any, value: Any, bound: Any) -> Any:
-    """Return the lesser of each lane and a number; the number for a NaN."""
-    if not isinstance(value, FloatVector) or not isinstance(bound, types.Number):
+    """Return the lesser of each lane and a bound, a number or lanes; the bound for a NaN."""
+    return _nearer("<", value, bound)
+
+
+@intrinsic
+def maximum(typingctx: Any, value: Any, bound: Any) -> Any:
+    """Return the greater of each lane and a bound, a number or lanes; the bound for a NaN."""
+    return _nearer(">", value, bound)
+
+
+def _nearer(symbol: str, value: Any, bound: Any) -> Any:
+    """Return the signature and code of taking lanes that compare so with the bound."""
+    if not (isinstance(value, FloatVector) and isinstance(bound, (FloatVector, types.Number))):
         return None
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         limit = _as_float_vector(context, builder, args[1], sig.args[1])
-        return builder.select(builder.fcmp_ordered("<", args[0], limit), args[0], limit)
+        return builder.select(builder.fcmp_ordered(symbol, args[0], limit), args[0], limit)
 
     return f32x16(value, bound), codegen
+
+
+def _lanewise(name: str, value: Any) -> Any:
+    """Return the signature and code of one of LLVM's functions of a float vector."""
+    if not isinstance(value, FloatVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.call(_function(builder, f"llvm.{name}.v{LANES}f32", _VF, [_VF]), args)
+
+    return f32x16(value), codegen
+
+
+@intrinsic
+def sqrt(typingctx: Any, value: Any) -> Any:
+    """Return the square roots, correctly rounded."""
+    return _lanewise("sqrt", value)
+
+
+@intrinsic
+def ceil(typingctx: Any, value: Any) -> Any:
+    """Return the least whole numbers that are not below the lanes."""
+    return _lanewise("ceil", value)
+
+
+@intrinsic
+def floor(typingctx: Any, value: Any) -> Any:
+    """Return the greatest whole numbers that are not above the lanes."""
+    return _lanewise("floor", value)
+
+
+@intrinsic
+def to_int(typingctx: Any, value: Any) -> Any:
+    """Return the lanes, which must fit, as int32, rounded towards zero."""
+    if not isinstance(value, FloatVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fptosi(args[0], _VI)
+
+    return i32x16(value), codegen
 
 
 @intrinsic
@@ -350,6 +406,75 @@ def reciprocal(typingctx: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         one = ir.Constant(_VF, [1.0] * LANES)
         return builder.fdiv(one, args[0], flags=("fast",))
+
+    return f32x16(value), codegen
+
+
+@intrinsic
+def transpose(
+    typingctx: Any, array: Any, source: Any, row: Any, target: Any, column: Any
+) -> Any:  # fmt: skip
+    """Turn 16 x 16 floats of an array: rows from ``source`` on become columns from ``target`` on.
+
+    ``row`` is the distance from the first of a row to the first of the next, ``column`` that of the
+    columns. All is read before anything is written.
+    """
+    numbers = all(isinstance(kind, types.Integer) for kind in (source, row, target, column))
+    if not (_is_flat(array, types.float32) and numbers):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, row, target, column = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(args[1:], sig.args[1:], strict=True)
+        )
+
+        def place(start: Any, distance: Any, count: int) -> Any:
+            index = builder.add(start, builder.mul(distance, ir.Constant(distance.type, count)))
+            return _address(context, builder, sig.args[0], args[0], index, _VF)
+
+        vectors = [builder.load(place(source, row, i), align=4) for i in range(LANES)]
+        index = ir.VectorType(_I32, LANES)
+        for stride in (8, 4, 2, 1):  # exchange quarters of ever smaller squares
+            low = [lane if not lane & stride else lane - stride + LANES for lane in range(LANES)]
+            high = [lane + stride if not lane & stride else lane + LANES for lane in range(LANES)]
+            for i in (i for i in range(LANES) if not i & stride):
+                a, b = vectors[i], vectors[i + stride]
+                vectors[i] = builder.shuffle_vector(a, b, ir.Constant(index, low))
+                vectors[i + stride] = builder.shuffle_vector(a, b, ir.Constant(index, high))
+        for i, vector in enumerate(vectors):
+            builder.store(vector, place(target, column, i), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, source, row, target, column), codegen
+
+
+@intrinsic
+def log2(typingctx: Any, value: Any) -> Any:
+    """Return the logarithms to base 2, error under 2e-7 + 1e-7 of the value, of normal lanes."""
+    if not isinstance(value, FloatVector):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def floats(x: float) -> Any:
+            return ir.Constant(_VF, [x] * LANES)
+
+        def ints(x: int) -> Any:
+            return ir.Constant(_VI, [x] * LANES)
+
+        # v = 2^e m with m in [sqrt(1/2), sqrt(2)); log(m) = 2 artanh(s), s = (m - 1) / (m + 1)
+        bits = builder.bitcast(args[0], _VI)
+        exponent = builder.ashr(builder.sub(bits, ints(0x3F3504F3)), ints(23))
+        mantissa = builder.sub(bits, builder.shl(exponent, ints(23)))
+        m = builder.bitcast(mantissa, _VF)
+        s = builder.fdiv(builder.fsub(m, floats(1.0)), builder.fadd(m, floats(1.0)))
+        square = builder.fmul(s, s)
+        series = floats(2.0 * LOG2_E / 9.0)
+        for odd in (7, 5, 3, 1):
+            product = builder.fmul(series, square, flags=_CONTRACT)
+            series = builder.fadd(product, floats(2.0 * LOG2_E / odd), flags=_CONTRACT)
+        whole = builder.sitofp(exponent, _VF)
+        return builder.fadd(builder.fmul(series, s, flags=_CONTRACT), whole, flags=_CONTRACT)
 
     return f32x16(value), codegen
 

@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
-from gradiseg_core.cpu_runtime import kernel
-from gradiseg_core.rasterization.lists import BLOCK, COLORS, IDENTITIES
+from gradiseg_core.cpu_runtime import kernel, take
+from gradiseg_core.cpu_runtime import scratch as scratch_memory
+from gradiseg_core.rasterization.lists import BLOCK, CHUNKS, COLORS, IDENTITIES
 from gradiseg_core.simd import (
     TOTAL_LANES,
     any_lane,
@@ -27,6 +28,7 @@ from gradiseg_core.simd import (
     store,
     store_where,
     totals,
+    transpose,
     where,
 )
 
@@ -58,14 +60,6 @@ _DOT = _BEHIND + _PIXELS
 _V_PLANES = _DOT + _BATCH * _PIXELS  # gradients of colour, then identity, by channel
 
 
-@kernel()
-def _scratch(size):  # type: ignore[no-untyped-def]
-    """Return float32 scratch that starts at a cache line."""
-    memory = np.empty(size + _LANES, np.float32)
-    start = (-memory.ctypes.data % 64) // 4
-    return memory[start : start + size]
-
-
 @kernel(inline="always")
 def _go_to(scratch, x0, y0):  # type: ignore[no-untyped-def]
     """Write the centres of the first two rows of the block whose corner pixel is (x0, y0)."""
@@ -82,13 +76,13 @@ def _add(sums, position, value):  # type: ignore[no-untyped-def]
 
 @kernel()
 def blend_forward(
-    band, bands, starts, entries, records, blocks_x, background, channels,
+    queue, bands, starts, entries, records, blocks_x, background, channels,
     color, identity, transmittance, last,
 ):  # fmt: skip
-    """Render one band of blocks.
+    """Render blocks, as long as there are bands in the queue.
 
     Args:
-        band: Which band.
+        queue: Of the bands.
         bands: See :mod:`.lists`.
         starts: See :mod:`.lists`.
         entries: See :mod:`.lists`.
@@ -107,66 +101,74 @@ def blend_forward(
     height, width = transmittance.shape
     row_floats = IDENTITIES + padded
     nothing = records.shape[0] - 1
-    scratch = _scratch(_IDENTITY + padded * _PIXELS)
+    scratch = scratch_memory(_IDENTITY + padded * _PIXELS)
     flat = records.reshape(-1)
     latest = np.empty(_PIXELS, np.int32)
-    for block in range(bands[band], bands[band + 1]):
-        x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
-        start, end = starts[block], starts[block + 1]
-        _go_to(scratch, x0, y0)
-        scratch[_LEFT:_X] = _ONE
-        scratch[_COLOR:] = _ZERO
-        latest[:] = -1
-        everywhere = splat(_ONE) > _ZERO
-        m0, m1, m2, m3 = everywhere, everywhere, everywhere, everywhere
-        for e in range(start, end, _BATCH):
-            r0 = entries[e] * row_floats
-            r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
-            r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
-            r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
-            m0, m1, m2, m3 = _weigh(flat, r0, scratch, _WEIGHT, latest, e, m0, m1, m2, m3)
-            m0, m1, m2, m3 = _weigh(
-                flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, m0, m1, m2, m3
-            )
-            m0, m1, m2, m3 = _weigh(
-                flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, m0, m1, m2, m3
-            )
-            m0, m1, m2, m3 = _weigh(
-                flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, m0, m1, m2, m3
-            )
-            for v in range(0, _PIXELS, _LANES):
-                w0 = load(scratch, _WEIGHT + v)
-                w1 = load(scratch, _WEIGHT + _PIXELS + v)
-                w2 = load(scratch, _WEIGHT + 2 * _PIXELS + v)
-                w3 = load(scratch, _WEIGHT + 3 * _PIXELS + v)
-                for c in range(3):
-                    value = load(scratch, _COLOR + c * _PIXELS + v)
-                    value = value + w0 * flat[r0 + COLORS + c] + w1 * flat[r1 + COLORS + c]
-                    value = value + w2 * flat[r2 + COLORS + c] + w3 * flat[r3 + COLORS + c]
-                    store(scratch, _COLOR + c * _PIXELS + v, value)
-            for j in range(0, padded, _LANES):
-                i0, i1 = load(flat, r0 + IDENTITIES + j), load(flat, r1 + IDENTITIES + j)
-                i2, i3 = load(flat, r2 + IDENTITIES + j), load(flat, r3 + IDENTITIES + j)
-                for i in range(_PIXELS):
-                    position = _IDENTITY + i * padded + j
-                    value = load(scratch, position)
-                    value = value + i0 * scratch[_WEIGHT + i]
-                    value = value + i1 * scratch[_WEIGHT + _PIXELS + i]
-                    value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
-                    value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
-                    store(scratch, position, value)
-            if not any_lane((m0 | m1) | (m2 | m3)):
-                break
-        for y in range(y0, min(y0 + BLOCK, height)):
-            for x in range(x0, min(x0 + BLOCK, width)):
-                i = (y - y0) * BLOCK + x - x0
-                final = scratch[_LEFT + i]
-                transmittance[y, x] = final
-                last[y, x] = latest[i]
-                for c in range(3):
-                    color[y, x, c] = scratch[_COLOR + c * _PIXELS + i] + final * background[c]
-                for j in range(dims):
-                    identity[y, x, j] = scratch[_IDENTITY + i * padded + j]
+    band = take(queue)
+    while band < bands.shape[0] - 1:
+        for block in range(bands[band], bands[band + 1]):
+            x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
+            start, end = starts[block], starts[block + 1]
+            _go_to(scratch, x0, y0)
+            scratch[_LEFT:_X] = _ONE
+            scratch[_COLOR:] = _ZERO
+            latest[:] = -1
+            everywhere = splat(_ONE) > _ZERO
+            m0, m1, m2, m3 = everywhere, everywhere, everywhere, everywhere
+            for e in range(start, end, _BATCH):
+                r0 = entries[e] * row_floats
+                r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
+                r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
+                r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
+                m0, m1, m2, m3 = _weigh(flat, r0, scratch, _WEIGHT, latest, e, m0, m1, m2, m3)
+                m0, m1, m2, m3 = _weigh(
+                    flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, m0, m1, m2, m3
+                )
+                m0, m1, m2, m3 = _weigh(
+                    flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, m0, m1, m2, m3
+                )
+                m0, m1, m2, m3 = _weigh(
+                    flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, m0, m1, m2, m3
+                )
+                for v in range(0, _PIXELS, _LANES):
+                    w0 = load(scratch, _WEIGHT + v)
+                    w1 = load(scratch, _WEIGHT + _PIXELS + v)
+                    w2 = load(scratch, _WEIGHT + 2 * _PIXELS + v)
+                    w3 = load(scratch, _WEIGHT + 3 * _PIXELS + v)
+                    for c in range(3):
+                        value = load(scratch, _COLOR + c * _PIXELS + v)
+                        value = value + w0 * flat[r0 + COLORS + c] + w1 * flat[r1 + COLORS + c]
+                        value = value + w2 * flat[r2 + COLORS + c] + w3 * flat[r3 + COLORS + c]
+                        store(scratch, _COLOR + c * _PIXELS + v, value)
+                for j in range(0, padded, _LANES):
+                    i0, i1 = load(flat, r0 + IDENTITIES + j), load(flat, r1 + IDENTITIES + j)
+                    i2, i3 = load(flat, r2 + IDENTITIES + j), load(flat, r3 + IDENTITIES + j)
+                    for i in range(_PIXELS):
+                        position = _IDENTITY + i * padded + j
+                        value = load(scratch, position)
+                        value = value + i0 * scratch[_WEIGHT + i]
+                        value = value + i1 * scratch[_WEIGHT + _PIXELS + i]
+                        value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
+                        value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
+                        store(scratch, position, value)
+                if not any_lane((m0 | m1) | (m2 | m3)):
+                    break
+            for y in range(y0, min(y0 + BLOCK, height)):
+                for x in range(x0, min(x0 + BLOCK, width)):
+                    i = (y - y0) * BLOCK + x - x0
+                    final = scratch[_LEFT + i]
+                    transmittance[y, x] = final
+                    last[y, x] = latest[i]
+                    for c in range(3):
+                        color[y, x, c] = scratch[_COLOR + c * _PIXELS + i] + final * background[c]
+                    if dims == padded:
+                        for j in range(0, dims, _LANES):
+                            value = load(scratch, _IDENTITY + i * padded + j)
+                            store(identity, (y * width + x) * dims + j, value)
+                    else:
+                        for j in range(dims):
+                            identity[y, x, j] = scratch[_IDENTITY + i * padded + j]
+        band = take(queue)
 
 
 @kernel(inline="always")
@@ -205,13 +207,13 @@ def _weigh_rows(t, s, q, r, top, v, scratch, weight, latest, e, live):  # type: 
 
 @kernel()
 def blend_backward(
-    band, bands, starts, entries, records, blocks_x, background, channels,
-    transmittance, last, v_color, v_identity, v_alpha_out, first_bands, rows, gradients,
+    queue, bands, starts, entries, records, blocks_x, background, channels,
+    transmittance, last, v_color, v_identity, v_alpha_out, touched, rows, gradients,
 ):  # fmt: skip
-    """Add one band's gradients to its rows of ``gradients``.
+    """Add gradients to each band's rows, as long as there are bands in the queue.
 
     Args:
-        band: Which band.
+        queue: Of the bands.
         bands: See :mod:`.lists`.
         starts: See :mod:`.lists`.
         entries: See :mod:`.lists`.
@@ -224,7 +226,7 @@ def blend_backward(
         v_color: [H, W, 3], gradient of the image.
         v_identity: [H, W, D], gradient of the image.
         v_alpha_out: [H, W], gradient of the image.
-        first_bands: See :func:`.lists.gradient_rows`.
+        touched: [M, 2], see :func:`.lists.fill_blocks`.
         rows: See :func:`.lists.gradient_rows`.
         gradients: [rows, record width], zeros at first.
     """
@@ -233,83 +235,96 @@ def blend_backward(
     height, width = transmittance.shape
     row_floats = IDENTITIES + padded
     nothing = records.shape[0] - 1
-    v_pixels = _V_PLANES + (3 + dims) * _PIXELS  # gradients of identity, by pixel
-    scratch = _scratch(v_pixels + padded * _PIXELS)
+    v_pixels = _V_PLANES + (3 + padded) * _PIXELS  # gradients of identity, by pixel
+    scratch = scratch_memory(v_pixels + padded * _PIXELS)
     latest = np.empty(_PIXELS, np.int32)
     flat = records.reshape(-1)
     sums = gradients.reshape(-1)
-    for block in range(bands[band], bands[band + 1]):
-        x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
-        start = starts[block]
-        _go_to(scratch, x0, y0)
-        scratch[_V_PLANES:] = _ZERO
-        scratch[_LEFT:_X] = _ONE
-        scratch[_BEHIND:_DOT] = _ZERO
-        latest[:] = -1
-        newest = np.int64(-1)
-        for y in range(y0, min(y0 + BLOCK, height)):
-            for x in range(x0, min(x0 + BLOCK, width)):
-                i = (y - y0) * BLOCK + x - x0
-                latest[i] = last[y, x]
-                newest = max(newest, np.int64(last[y, x]))
-                v_final = -v_alpha_out[y, x]
-                for c in range(3):
-                    scratch[_V_PLANES + c * _PIXELS + i] = v_color[y, x, c]
-                    v_final += v_color[y, x, c] * background[c]
-                for j in range(dims):
-                    scratch[_V_PLANES + (3 + j) * _PIXELS + i] = v_identity[y, x, j]
-                    scratch[v_pixels + i * padded + j] = v_identity[y, x, j]
-                scratch[_LEFT + i] = transmittance[y, x]
-                scratch[_BEHIND + i] = transmittance[y, x] * v_final
-        for e in range(min(newest, starts[block + 1] - 1), start - 1, -_BATCH):
-            k0 = entries[e]
-            k1 = entries[e - 1] if e - 1 >= start else nothing
-            k2 = entries[e - 2] if e - 2 >= start else nothing
-            k3 = entries[e - 3] if e - 3 >= start else nothing
-            r0, r1, r2, r3 = k0 * row_floats, k1 * row_floats, k2 * row_floats, k3 * row_floats
-            _dot(flat, r0, r1, r2, r3, scratch, channels)
-            for b in range(_BATCH):
-                if e - b < start:
-                    scratch[_WEIGHT + b * _PIXELS : _WEIGHT + (b + 1) * _PIXELS] = _ZERO
-                    continue
-                k = entries[e - b]
-                row = (rows[k] + band - first_bands[k]) * row_floats
-                _moments(flat, k * row_floats, scratch, b * _PIXELS, latest, e - b, sums, row)
+    band = take(queue)
+    while band < bands.shape[0] - 1:
+        for block in range(bands[band], bands[band + 1]):
+            x0, y0 = block % blocks_x * BLOCK, block // blocks_x * BLOCK
+            start = starts[block]
+            _go_to(scratch, x0, y0)
+            scratch[_V_PLANES:] = _ZERO
+            scratch[_LEFT:_X] = _ONE
+            scratch[_BEHIND:_DOT] = _ZERO
+            latest[:] = -1
+            newest = np.int64(-1)
+            for y in range(y0, min(y0 + BLOCK, height)):
+                for x in range(x0, min(x0 + BLOCK, width)):
+                    i = (y - y0) * BLOCK + x - x0
+                    latest[i] = last[y, x]
+                    newest = max(newest, np.int64(last[y, x]))
+                    v_final = -v_alpha_out[y, x]
+                    for c in range(3):
+                        scratch[_V_PLANES + c * _PIXELS + i] = v_color[y, x, c]
+                        v_final += v_color[y, x, c] * background[c]
+                    if dims == padded:
+                        for j in range(0, dims, _LANES):
+                            value = load(v_identity, (y * width + x) * dims + j)
+                            store(scratch, v_pixels + i * padded + j, value)
+                    else:
+                        for j in range(dims):
+                            scratch[v_pixels + i * padded + j] = v_identity[y, x, j]
+                    scratch[_LEFT + i] = transmittance[y, x]
+                    scratch[_BEHIND + i] = transmittance[y, x] * v_final
             for j in range(0, padded, _LANES):
-                a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
-                b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
-                for i in range(0, _PIXELS, 2):
-                    g = load(scratch, v_pixels + i * padded + j)
-                    a0 = a0 + g * scratch[_WEIGHT + i]
-                    a1 = a1 + g * scratch[_WEIGHT + _PIXELS + i]
-                    a2 = a2 + g * scratch[_WEIGHT + 2 * _PIXELS + i]
-                    a3 = a3 + g * scratch[_WEIGHT + 3 * _PIXELS + i]
-                    g = load(scratch, v_pixels + (i + 1) * padded + j)
-                    b0 = b0 + g * scratch[_WEIGHT + i + 1]
-                    b1 = b1 + g * scratch[_WEIGHT + _PIXELS + i + 1]
-                    b2 = b2 + g * scratch[_WEIGHT + 2 * _PIXELS + i + 1]
-                    b3 = b3 + g * scratch[_WEIGHT + 3 * _PIXELS + i + 1]
-                _add(
-                    sums, (rows[k0] + band - first_bands[k0]) * row_floats + IDENTITIES + j, a0 + b0
-                )
-                if k1 != nothing:
+                planes = _V_PLANES + (3 + j) * _PIXELS
+                for i in range(0, _PIXELS, _LANES):
+                    transpose(scratch, v_pixels + i * padded + j, padded, planes + i, _PIXELS)
+            for e in range(min(newest, starts[block + 1] - 1), start - 1, -_BATCH):
+                k0 = entries[e]
+                k1 = entries[e - 1] if e - 1 >= start else nothing
+                k2 = entries[e - 2] if e - 2 >= start else nothing
+                k3 = entries[e - 3] if e - 3 >= start else nothing
+                r0, r1, r2, r3 = k0 * row_floats, k1 * row_floats, k2 * row_floats, k3 * row_floats
+                _dot(flat, r0, r1, r2, r3, scratch, channels)
+                for b in range(_BATCH):
+                    if e - b < start:
+                        scratch[_WEIGHT + b * _PIXELS : _WEIGHT + (b + 1) * _PIXELS] = _ZERO
+                        continue
+                    k = entries[e - b]
+                    row = (rows[k] + band - touched[k, 0]) * row_floats
+                    _moments(flat, k * row_floats, scratch, b * _PIXELS, latest, e - b, sums, row)
+                for j in range(0, padded, _LANES):
+                    a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+                    b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
+                    for i in range(0, _PIXELS, 2):
+                        g = load(scratch, v_pixels + i * padded + j)
+                        a0 = a0 + g * scratch[_WEIGHT + i]
+                        a1 = a1 + g * scratch[_WEIGHT + _PIXELS + i]
+                        a2 = a2 + g * scratch[_WEIGHT + 2 * _PIXELS + i]
+                        a3 = a3 + g * scratch[_WEIGHT + 3 * _PIXELS + i]
+                        g = load(scratch, v_pixels + (i + 1) * padded + j)
+                        b0 = b0 + g * scratch[_WEIGHT + i + 1]
+                        b1 = b1 + g * scratch[_WEIGHT + _PIXELS + i + 1]
+                        b2 = b2 + g * scratch[_WEIGHT + 2 * _PIXELS + i + 1]
+                        b3 = b3 + g * scratch[_WEIGHT + 3 * _PIXELS + i + 1]
                     _add(
                         sums,
-                        (rows[k1] + band - first_bands[k1]) * row_floats + IDENTITIES + j,
-                        a1 + b1,
+                        (rows[k0] + band - touched[k0, 0]) * row_floats + IDENTITIES + j,
+                        a0 + b0,
                     )
-                if k2 != nothing:
-                    _add(
-                        sums,
-                        (rows[k2] + band - first_bands[k2]) * row_floats + IDENTITIES + j,
-                        a2 + b2,
-                    )
-                if k3 != nothing:
-                    _add(
-                        sums,
-                        (rows[k3] + band - first_bands[k3]) * row_floats + IDENTITIES + j,
-                        a3 + b3,
-                    )
+                    if k1 != nothing:
+                        _add(
+                            sums,
+                            (rows[k1] + band - touched[k1, 0]) * row_floats + IDENTITIES + j,
+                            a1 + b1,
+                        )
+                    if k2 != nothing:
+                        _add(
+                            sums,
+                            (rows[k2] + band - touched[k2, 0]) * row_floats + IDENTITIES + j,
+                            a2 + b2,
+                        )
+                    if k3 != nothing:
+                        _add(
+                            sums,
+                            (rows[k3] + band - touched[k3, 0]) * row_floats + IDENTITIES + j,
+                            a3 + b3,
+                        )
+        band = take(queue)
 
 
 @kernel(inline="always")
@@ -374,30 +389,37 @@ def _moments(flat, base, scratch, plane, latest, e, sums, row):  # type: ignore[
 
 @kernel(fastmath={"contract"})
 def reduce_gradients(
-    chunk, chunks, order, rows, gradients, conics, opacities,
+    queue, order, rows, gradients, conics, opacities,
     v_means2d, v_conics, v_colors, v_opacities, v_identities,
 ):  # fmt: skip
-    """Sum each Gaussian's rows and turn moments into gradients (one chunk of the depth order).
+    """Sum each Gaussian's rows and turn moments into gradients, one chunk after another.
 
     With ``sigma = a dx^2 / 2 + b dx dy + c dy^2 / 2`` and ``h = alpha dL/dalpha``:
     ``dL/da = -sum h dx^2 / 2``, ``dL/db = -sum h dx dy``, ``dL/dmx = a sum h dx + b sum h dy``,
     ``dL/do = sum h / o``. Outputs hold zeros at first: culled Gaussians keep them.
     """
-    m = order.shape[0]
+    m, row_floats = order.shape[0], gradients.shape[1]
     n_identities = v_identities.shape[1]
-    for k in range(m * chunk // chunks, m * (chunk + 1) // chunks):
-        i = order[k]
-        for row in range(rows[k], rows[k + 1]):
-            g = gradients[row]
+    scratch = scratch_memory(row_floats)
+    chunk = take(queue)
+    while chunk < CHUNKS:
+        for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
+            i = order[k]
+            for j in range(0, row_floats, _LANES):
+                value = splat(_ZERO)
+                for row in range(rows[k], rows[k + 1]):
+                    value = value + load(gradients, row * row_floats + j)
+                store(scratch, j, value)
             a, b, c = conics[i, 0], conics[i, 1], conics[i, 2]
-            v_means2d[i, 0] += a * g[_HX] + b * g[_HY]
-            v_means2d[i, 1] += b * g[_HX] + c * g[_HY]
-            v_conics[i, 0] -= _F(0.5) * g[_HXX]
-            v_conics[i, 1] -= g[_HXY]
-            v_conics[i, 2] -= _F(0.5) * g[_HYY]
-            v_opacities[i] += g[_H] / opacities[i]
-            v_colors[i, 0] += g[_RED]
-            v_colors[i, 1] += g[_GREEN]
-            v_colors[i, 2] += g[_BLUE]
+            v_means2d[i, 0] = a * scratch[_HX] + b * scratch[_HY]
+            v_means2d[i, 1] = b * scratch[_HX] + c * scratch[_HY]
+            v_conics[i, 0] = -_F(0.5) * scratch[_HXX]
+            v_conics[i, 1] = -scratch[_HXY]
+            v_conics[i, 2] = -_F(0.5) * scratch[_HYY]
+            v_opacities[i] = scratch[_H] / opacities[i]
+            v_colors[i, 0] = scratch[_RED]
+            v_colors[i, 1] = scratch[_GREEN]
+            v_colors[i, 2] = scratch[_BLUE]
             for j in range(n_identities):
-                v_identities[i, j] += g[IDENTITIES + j]
+                v_identities[i, j] = scratch[IDENTITIES + j]
+        chunk = take(queue)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradiseg_core.cpu_runtime import announce_compilation, run_bands
+from gradiseg_core.cpu_runtime import announce_compilation, run_queue
 from gradiseg_core.rasterization import blending, lists
 from gradiseg_core.rasterization.interface import Rendering
 from gradiseg_core.rasterization.projection import ProjectAndColor, pack_camera
@@ -44,27 +44,31 @@ class Blend(torch.autograd.Function):
         records = aligned((count + 1, lists.record_width(len(channels))))
         blocks_x, blocks_y = -(-width // lists.BLOCK), -(-height // lists.BLOCK)
         spans = np.empty((count + 1, 2), np.int32)
-        run_bands(lists.pack_records, lists.CHUNKS, order, *arrays, blocks_y, records, spans)
-        columns = np.empty((lists.offsets_of_spans(spans), 2), np.int32)
+        run_queue(lists.pack_records, lists.CHUNKS, order, *arrays, blocks_y, records, spans)
+        columns = np.empty((2, lists.offsets_of_spans(spans)), np.int32)
         counts = np.empty((lists.CHUNKS, blocks_x * blocks_y), np.int32)
-        run_bands(lists.count_blocks, lists.CHUNKS, records, spans, blocks_x, columns, counts)
+        run_queue(lists.count_blocks, lists.CHUNKS, records, spans, blocks_x, columns, counts)
         starts = np.empty(blocks_x * blocks_y + 1, np.int64)
         entries = np.empty(lists.offsets_of_blocks(counts, starts), np.int32)
-        run_bands(lists.fill_blocks, lists.CHUNKS, spans, columns, counts, entries)
         bands = np.empty(BANDS + 1, np.int64)
-        lists.split_bands(starts, bands)
+        band_of_block = np.empty(blocks_x * blocks_y, np.int32)
+        lists.split_bands(starts, bands, band_of_block)
+        touched = np.empty((count, 2), np.int32)
+        run_queue(
+            lists.fill_blocks, lists.CHUNKS, spans, columns, counts, band_of_block, entries, touched
+        )
 
         color = torch.empty((height, width, 3))
         identity = torch.empty((height, width, identities.shape[1]))
         transmittance = torch.empty((height, width))
         last = np.empty((height, width), np.int32)
         shared = (bands, starts, entries, records, blocks_x, background.numpy(), channels)
-        run_bands(
+        run_queue(
             blending.blend_forward, BANDS, *shared,
             color.numpy(), identity.numpy(), transmittance.numpy(), last,
         )  # fmt: skip
         ctx.save_for_backward(conics, opacities, transmittance)
-        ctx.shared, ctx.order, ctx.last, ctx.touched = shared, order, last, (spans, columns)
+        ctx.shared, ctx.order, ctx.last, ctx.touched = shared, order, last, touched
         ctx.count = means2d.shape[0]
         return color, identity, transmittance
 
@@ -72,21 +76,19 @@ class Blend(torch.autograd.Function):
     def backward(ctx: Any, v_color, v_identity, v_transmittance):  # type: ignore[no-untyped-def]
         """Return gradients of means2d, conics, colors, opacities and identities."""
         conics, opacities, transmittance = ctx.saved_tensors
-        bands, _, _, records, _, _, channels = ctx.shared
-        first_bands = np.empty(len(ctx.order), np.int32)
+        _, _, _, records, _, _, channels = ctx.shared
         rows = np.empty(len(ctx.order) + 1, np.int64)
-        n_rows = lists.gradient_rows(*ctx.touched, bands, first_bands, rows)
-        gradients = aligned((n_rows, records.shape[1]))
+        gradients = aligned((lists.gradient_rows(ctx.touched, rows), records.shape[1]))
         gradients[:] = 0
-        run_bands(
+        run_queue(
             blending.blend_backward, BANDS, *ctx.shared, transmittance.numpy(), ctx.last,
             v_color.contiguous().numpy(), v_identity.contiguous().numpy(),
-            (-v_transmittance).contiguous().numpy(), first_bands, rows, gradients,
+            (-v_transmittance).contiguous().numpy(), ctx.touched, rows, gradients,
         )  # fmt: skip
         n, dims = ctx.count, len(channels)
         outputs = [torch.zeros(shape) for shape in ((n, 2), (n, 3), (n, 3), (n,), (n, dims))]
-        run_bands(
-            blending.reduce_gradients, lists.CHUNKS, lists.CHUNKS, ctx.order, rows, gradients,
+        run_queue(
+            blending.reduce_gradients, lists.CHUNKS, ctx.order, rows, gradients,
             conics.detach().numpy(), opacities.detach().numpy(), *(t.numpy() for t in outputs),
         )  # fmt: skip
         return (*outputs, None, None, None, None, None)

@@ -90,10 +90,27 @@ def test_arguments_that_do_not_fit() -> None:
 def test_fewer_sh_coefficients_suffice_for_lower_degrees() -> None:
     scene = make_scene(30)
     scene.camera["sh_degree"] = 1
-    full, _ = scene.render("cpu", torch.float32)
+    full, full_leaves = scene.render("cpu", torch.float32)
     scene.gaussians["shN"] = scene.gaussians["shN"][:, :3]
-    short, _ = scene.render("cpu", torch.float32)
+    short, leaves = scene.render("cpu", torch.float32)
     assert torch.equal(full.color, short.color)
+    short.color.square().sum().backward()
+    full.color.square().sum().backward()
+    assert torch.equal(leaves["shN"].grad, full_leaves["shN"].grad[:, :3])
+    assert (full_leaves["shN"].grad[:, 3:] == 0).all()
+
+
+def test_coefficients_beyond_the_third_degree_do_nothing() -> None:
+    scene = make_scene(30)
+    expected, expected_leaves = scene.render("cpu", torch.float32)
+    more = torch.cat([scene.gaussians["shN"], torch.ones(30, 9, 3).double()], dim=1)
+    scene.gaussians["shN"] = more
+    rendering, leaves = scene.render("cpu", torch.float32)
+    assert torch.equal(rendering.color, expected.color)
+    expected.color.square().sum().backward()
+    rendering.color.square().sum().backward()
+    assert torch.equal(leaves["shN"].grad[:, :15], expected_leaves["shN"].grad)
+    assert (leaves["shN"].grad[:, 15:] == 0).all()
 
 
 def test_unknown_rasterizers() -> None:

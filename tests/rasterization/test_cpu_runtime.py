@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 import numba.core.caching
+import numpy as np
 import pytest
 import torch
 
 from gradiseg_core import cpu_runtime
-from gradiseg_core.cpu_runtime import get_threads, kernel, set_threads
+from gradiseg_core.cpu_runtime import get_threads, kernel, run_queue, set_threads, take
 
 
 def test_kernels_compile_where_no_folder_can_hold_the_cache(
@@ -25,6 +26,27 @@ def test_kernels_compile_where_no_folder_can_hold_the_cache(
 
     assert twice(21) == 42
     assert "NUMBA_CACHE_DIR" in caplog.text
+
+
+@kernel()
+def count_calls(queue, calls):  # type: ignore[no-untyped-def]
+    band = take(queue)
+    while band < calls.shape[0]:
+        calls[band] += 1
+        band = take(queue)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_queue_hands_out_every_band_once(threads: int) -> None:
+    before = get_threads()
+    try:
+        set_threads(threads)
+        for bands in (1, 3, 5000):
+            calls = np.zeros(bands, np.int64)
+            run_queue(count_calls, bands, calls)
+            assert (calls == 1).all()
+    finally:
+        set_threads(before)
 
 
 def test_threads_go_to_the_kernels_and_not_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
