@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gradiseg_core.config.base import Device, Section, option
+from gradiseg_core.config.train import LabelRule
 
 
 class RenderConfig(Section):
@@ -18,6 +19,11 @@ class RenderConfig(Section):
         "fast",
         "Rasterizer: `fast` is the compiled one of the device, `reference` the slow one in plain "
         "PyTorch.",
+    )
+    labels: Literal["trained"] | LabelRule = option(
+        "trained",
+        "What a pixel's label is read from: as the scene was trained for (`train.labels`), or one "
+        "of its two values.",
     )
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."

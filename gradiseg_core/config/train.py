@@ -64,11 +64,19 @@ class Losses(Section):
         le=1,
     )
     robust_start: int = option(
-        6000,
+        12_000,
         "Iteration from which `robustness` holds: until then the model learns what to believe.",
         unit="iterations",
         source="measured (docs/results.md)",
         ge=0,
+    )
+    identity_geometry: float = option(
+        1.0,
+        "Share of the 2D identity loss's gradient that reaches opacities, scales, rotations and "
+        "positions through the blending weights; below 1 identities take a second pass.",
+        source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
+        ge=0,
+        le=1,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
     spatial_every: int = option(
@@ -255,6 +263,9 @@ class Gsplat(Section):
         return self
 
 
+LabelRule = Literal["encodings", "probabilities"]
+
+
 class TrainConfig(Section):
     """Stage 5: training of 3D Gaussians with identities."""
 
@@ -299,6 +310,14 @@ class TrainConfig(Section):
     densification: Densification = option(Densification(), "3DGS densification.")
     igd: Igd = option(Igd(), "Identity Gradient Guided Densification.")
     la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
+    labels: LabelRule = option(
+        "encodings",
+        "What a pixel's label is read from: `encodings` blends encodings and classifies the blend "
+        "(Eq. 2), `probabilities` classifies every Gaussian and blends the probabilities, so that "
+        "no third object's label appears between two. It is kept with the trained scene; training "
+        "is the same.",
+        source="Gaussian Grouping; measured (docs/results.md)",
+    )
     max_gaussians: int | None = option(
         None,
         "Hard limit for densification and IGD together, for machines with little memory; null "

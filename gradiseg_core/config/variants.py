@@ -28,8 +28,11 @@ class OwnVariant(Section):
 PRESETS: dict[str, dict[str, Any]] = {
     "gradiseg_plus": {
         "base": "gradiseg",
-        "label": "GradiSeg+ (robust identity loss)",
-        "train": {"losses": {"robustness": 1.0, "robust_start": 6000}},
+        "label": "GradiSeg+",
+        "train": {
+            "losses": {"robustness": 1.0, "robust_start": 12_000, "identity_geometry": 0.0},
+            "labels": "probabilities",
+        },
     },
 }
 

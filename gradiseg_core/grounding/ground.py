@@ -24,6 +24,7 @@ from gradiseg_core.grounding.selection import Choice
 from gradiseg_core.grounding.text_masks import ground_text
 from gradiseg_core.imaging import write_image, write_mask
 from gradiseg_core.losses.identity import IdentityClassifier, probabilities
+from gradiseg_core.rendering.labels import Probabilities
 from gradiseg_core.rendering.views import load_features
 from gradiseg_core.scene.manifest import SceneManifest, View
 
@@ -106,23 +107,28 @@ def ground(
     )
     choices = backend(inputs)
 
-    def predict(ids: NDArray[np.integer], features: NDArray, selected: list[int]) -> NDArray:
-        return predict_mask(
-            ids,
-            features,
-            classifier,
-            selected,
-            rule=config.masks,
-            threshold=config.probability_threshold,
-        )
-
     # A mask of an earlier run's prompt must not be scored as this run's.
     shutil.rmtree(out_dir / "masks", ignore_errors=True)
     for view in inputs.views:
-        ids, features = inputs.test_ids(view), load_features(render_dir, view.stem)
+        predict = _predictor(inputs, view, classifier, render.get("labels", "encodings"))
         for prompt, choice in choices.items():
-            write_prediction(out_dir, view, prompt, predict(ids, features, choice.ids))
+            write_prediction(out_dir, view, prompt, predict(choice.ids))
     return write_choices(inputs, choices, out_dir, mask_rule=config.masks)
+
+
+def _predictor(
+    inputs: GroundingInputs, view: View, classifier: IdentityClassifier, labels: str
+) -> Callable[[list[int]], NDArray[np.bool_]]:
+    """Return the function from a prompt's IDs to its mask in a view; files are read once."""
+    assert inputs.render_dir is not None
+    rule, threshold = inputs.config.masks, inputs.config.probability_threshold
+    if rule == "probability" and labels == "probabilities":
+        kept = Probabilities.load(inputs.render_dir / "probabilities" / f"{view.stem}.npz")
+        return lambda selected: kept.above(selected, threshold)
+    ids, features = inputs.test_ids(view), load_features(inputs.render_dir, view.stem)
+    return lambda selected: predict_mask(
+        ids, features, classifier, selected, rule=rule, threshold=threshold
+    )
 
 
 def write_prediction(out_dir: Path, view: View, prompt: str, mask: NDArray[np.bool_]) -> None:

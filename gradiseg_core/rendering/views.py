@@ -21,6 +21,7 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import colorize_ids, read_id_map, read_image, write_id_map, write_image
+from gradiseg_core.rendering.labels import Probabilities, most_probable
 from gradiseg_core.rendering.pictures import (
     Moments,
     depth_picture,
@@ -31,7 +32,7 @@ from gradiseg_core.rendering.pictures import (
 
 if TYPE_CHECKING:
     from gradiseg_core.gaussians.io import TrainedScene
-    from gradiseg_core.rasterization.interface import Rasterizer
+    from gradiseg_core.rasterization.interface import Rasterizer, Rendering
     from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,10 @@ class RenderedView:
     Attributes:
         color: [H, W, 3] float32 in 0..1.
         features: [H, W, D] float32, blended identity encodings (Eq. 2).
-        ids: [H, W] int32, argmax of F.
+        ids: [H, W] int32, most probable IDs.
         depth: [H, W] float32, world units; 0 where nothing was hit.
         alpha: [H, W] float32.
+        probabilities: Of the most probable IDs, where probabilities were blended; else None.
     """
 
     color: NDArray[np.float32]
@@ -54,6 +56,12 @@ class RenderedView:
     ids: NDArray[np.int32]
     depth: NDArray[np.float32]
     alpha: NDArray[np.float32]
+    probabilities: Probabilities | None = None
+
+
+def label_rule(config: RenderConfig, metadata: dict[str, Any]) -> str:
+    """Return what labels are read from: ``encodings`` or ``probabilities``."""
+    return metadata.get("labels", "encodings") if config.labels == "trained" else config.labels
 
 
 def render_size(camera: Camera, metadata: dict[str, Any]) -> tuple[int, int]:
@@ -64,42 +72,62 @@ def render_size(camera: Camera, metadata: dict[str, Any]) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def render_view(scene: TrainedScene, camera: Camera, rasterizer: Rasterizer) -> RenderedView:
+def render_view(
+    scene: TrainedScene, camera: Camera, rasterizer: Rasterizer, labels: str = "encodings"
+) -> RenderedView:
     """Render one view of a trained scene.
 
     Args:
         scene: The trained scene.
         camera: View at the size to render.
         rasterizer: Any implementation of the interface.
+        labels: What IDs are read from, ``encodings`` or ``probabilities`` (see :mod:`.labels`).
     """
     from gradiseg_core.losses.identity import label_map
 
     dtype, device = scene.means.dtype, scene.means.device
     white = scene.metadata.get("background", "black") == "white"
-    result = rasterizer(
-        scene.means,
-        scene.quats,
-        scene.scales.exp(),
-        scene.opacities.sigmoid(),
-        scene.sh0,
-        scene.shN,
-        scene.identities,
-        viewmat=torch.as_tensor(camera.cam_from_world, dtype=dtype, device=device),
-        K=torch.as_tensor(camera.K, dtype=dtype, device=device),
-        width=camera.width,
-        height=camera.height,
-        sh_degree=int(scene.metadata["sh_degree"]),
-        background=torch.ones(3, dtype=dtype, device=device) if white else None,
-        with_depth=True,
-    )
+
+    def rasterize(identities: torch.Tensor, *, with_depth: bool) -> Rendering:
+        return rasterizer(
+            scene.means,
+            scene.quats,
+            scene.scales.exp(),
+            scene.opacities.sigmoid(),
+            scene.sh0,
+            scene.shN,
+            identities,
+            viewmat=torch.as_tensor(camera.cam_from_world, dtype=dtype, device=device),
+            K=torch.as_tensor(camera.K, dtype=dtype, device=device),
+            width=camera.width,
+            height=camera.height,
+            sh_degree=int(scene.metadata["sh_degree"]),
+            background=torch.ones(3, dtype=dtype, device=device) if white else None,
+            with_depth=with_depth,
+        )
+
+    result = rasterize(scene.identities, with_depth=True)
     if result.depth is None:
         raise TypeError("the rasterizer returned no depth although it was asked for it")
+    probabilities = None
+    if labels == "probabilities":
+
+        def blend(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            rendering = rasterize(values, with_depth=False)
+            return rendering.identity, rendering.alpha
+
+        names, best = most_probable(scene.identities, scene.classifier, blend)
+        ids = names[..., 0]
+        probabilities = Probabilities(names.cpu().numpy(), best.float().cpu().numpy())
+    else:
+        ids = label_map(result.identity, scene.classifier)
     return RenderedView(
         color=result.color.clamp(0.0, 1.0).float().cpu().numpy(),
         features=result.identity.float().cpu().numpy(),
-        ids=label_map(result.identity, scene.classifier).cpu().numpy().astype(np.int32),
+        ids=ids.cpu().numpy().astype(np.int32),
         depth=result.depth.float().cpu().numpy(),
         alpha=result.alpha.float().cpu().numpy(),
+        probabilities=probabilities,
     )
 
 
@@ -116,7 +144,8 @@ def render_views(
 
     Writes ``color/<stem>.png``, ``ids/<stem>.png`` (16 bit), ``features/<stem>.npz`` (float16,
     key ``features``), ``depth/<stem>.npy`` (float32) and ``.png``, ``identity_pca/<stem>.png``,
-    ``side_by_side/<stem>.png`` and ``render.json``.
+    ``side_by_side/<stem>.png`` and ``render.json``; where labels are read from blended
+    probabilities, also ``probabilities/<stem>.npz`` (:class:`.labels.Probabilities`).
 
     Args:
         scene_dir: Scene folder with ``scene.json``.
@@ -160,13 +189,14 @@ def render_views(
     if absent:
         logger.warning("not registered, so not rendered: %s", ", ".join(absent))
 
+    rule = label_rule(config, scene.metadata)
     moments = Moments(scene.identities.shape[1])
     sized: dict[str, Camera] = {}
     for view in views:
         camera = cameras[view.name]
         camera = camera.resized(*render_size(camera, scene.metadata))
         sized[view.name] = camera
-        rendered = render_view(scene, camera, rasterizer)
+        rendered = render_view(scene, camera, rasterizer, rule)
         moments.add(rendered.features)
         _write_arrays(out_dir, view.stem, rendered, config)
         logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
@@ -181,6 +211,7 @@ def render_views(
         "num_gaussians": int(scene.means.shape[0]),
         "num_classes": int(scene.classifier.weight.shape[0]),
         "rasterizer": config.rasterizer,
+        "labels": rule,
         "device": device.type,
         "views": [
             {
@@ -219,6 +250,8 @@ def _write_arrays(out_dir: Path, stem: str, rendered: RenderedView, config: Rend
     np.savez_compressed(
         out_dir / "features" / f"{stem}.npz", features=rendered.features.astype(np.float16)
     )
+    if rendered.probabilities is not None:
+        rendered.probabilities.save(out_dir / "probabilities" / f"{stem}.npz")
     # A depth below the alpha threshold is not shown; NaN would break readers that sum.
     depth = np.where(rendered.alpha >= config.alpha_threshold, rendered.depth, 0.0)
     np.save(out_dir / "depth" / f"{stem}.npy", depth.astype(np.float32))

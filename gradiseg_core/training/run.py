@@ -118,6 +118,7 @@ def train(
         "identity_dim": config.identity_dim,
         "sh_degree": trainer.sh_degree,
         "background": config.background,
+        "labels": config.labels,
         "longest_side": config.longest_side,
         "downsample": config.downsample,
         "scene_extent": trainer.extent,
@@ -165,9 +166,10 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
 
 def _fingerprint(config: TrainConfig, variant: str, seed: int, data: str) -> str:
     # How often a run logs, evaluates or saves does not change where it goes, nor does where its
-    # views lie. The device does, in the last digits; a run that moves to another is still the same.
+    # views lie or how its labels are read afterwards. The device does, in the last digits; a run
+    # that moves to another is still the same.
     unimportant = {"log_every", "evaluations", "checkpoint_every"}
-    unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb"}
+    unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb", "labels"}
     settings = config.model_dump(mode="json", exclude=unimportant)
     text = json.dumps([settings, variant, seed, data, __version__], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

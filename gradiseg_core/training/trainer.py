@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -162,15 +163,33 @@ class Trainer:
 
     def render(self, view: TrainingView) -> Rendering:
         """Render one view with the current Gaussians."""
-        params, camera = self.gaussians.params, view.camera
+        identities = self.gaussians.params["identities"]
+        share = self.config.losses.identity_geometry
+        if share == 1.0 or not torch.is_grad_enabled():
+            return self._rasterize(view, identities)
+        # The same pixels twice: once for the geometry, once with the geometry held.
+        apart = self._rasterize(view, identities, held=True).identity
+        if share == 0.0:
+            return replace(self._rasterize(view, identities[:, :0]), identity=apart)
+        rendering = self._rasterize(view, identities)
+        return replace(rendering, identity=share * rendering.identity + (1.0 - share) * apart)
+
+    def _rasterize(
+        self, view: TrainingView, identities: Tensor, *, held: bool = False
+    ) -> Rendering:
+        params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
+
+        def geometry(value: Tensor) -> Tensor:
+            return value.detach() if held else value
+
         return self.rasterizer(
-            params["means"],
-            params["quats"],
-            self.gaussians.scales,
-            self.gaussians.opacities,
-            params["sh0"],
-            params["shN"],
-            params["identities"],
+            geometry(params["means"]),
+            geometry(params["quats"]),
+            geometry(gaussians.scales),
+            geometry(gaussians.opacities),
+            geometry(params["sh0"]),
+            geometry(params["shN"]),
+            identities,
             viewmat=view.viewmat,
             K=view.K,
             width=camera.width,

@@ -181,3 +181,31 @@ def test_robustness_begins_at_its_start(scene: tuple[Path, Path, Path]) -> None:
         history.append([float(trainer.iterate()["identity_loss"] or 0.0) for _ in range(12)])
     assert history[0][:10] == history[1][:10]
     assert history[1][10] < 0.9 * history[0][10]  # weighted by p^0.7 < 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_share_of_the_identity_gradient_reaches_the_geometry(
+    scene: tuple[Path, Path, Path], share: float
+) -> None:
+    """Gradients of the geometry are linear in the share; those of the encodings do not change."""
+
+    def gradients(value: float, alpha: float = 1.0) -> tuple[dict[str, torch.Tensor], float]:
+        update = {"identity_geometry": value, "beta": 0.0, "alpha": alpha}
+        losses = CONFIG.losses.model_copy(update=update)
+        config = CONFIG.model_copy(update={"losses": losses})
+        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        kept: dict[str, torch.Tensor] = {}
+
+        def keep(*arguments: object, **options: object) -> None:
+            kept.update({n: p.grad.clone() for n, p in trainer.gaussians.params.items()})
+
+        trainer.gaussians.optimizer.register_step_pre_hook(keep)
+        return kept, float(trainer.iterate()["identity_loss"])
+
+    whole, part, colour = gradients(1.0), gradients(share), gradients(1.0, alpha=0.0)
+    assert part[1] == pytest.approx(whole[1], rel=1e-5)
+    torch.testing.assert_close(part[0]["identities"], whole[0]["identities"], rtol=1e-4, atol=1e-9)
+    for name in ("means", "scales", "opacities"):
+        wanted = share * whole[0][name] + (1.0 - share) * colour[0][name]
+        assert not torch.allclose(whole[0][name], colour[0][name], rtol=1e-2)
+        torch.testing.assert_close(part[0][name], wanted, rtol=2e-3, atol=1e-7)
