@@ -113,32 +113,31 @@ def blend_forward(
             scratch[_LEFT:_X] = _ONE
             scratch[_COLOR:] = _ZERO
             latest[:] = -1
+            left = (splat(_ONE), splat(_ONE), splat(_ONE), splat(_ONE))
             everywhere = splat(_ONE) > _ZERO
-            m0, m1, m2, m3 = everywhere, everywhere, everywhere, everywhere
+            live = (everywhere, everywhere, everywhere, everywhere)
             for e in range(start, end, _BATCH):
                 r0 = entries[e] * row_floats
                 r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
                 r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
                 r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
-                m0, m1, m2, m3 = _weigh(flat, r0, scratch, _WEIGHT, latest, e, m0, m1, m2, m3)
-                m0, m1, m2, m3 = _weigh(
-                    flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, m0, m1, m2, m3
+                left, live = _weigh(flat, r0, scratch, _WEIGHT, latest, e, left, live)
+                left, live = _weigh(flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, left, live)
+                left, live = _weigh(
+                    flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, left, live
                 )
-                m0, m1, m2, m3 = _weigh(
-                    flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, m0, m1, m2, m3
+                left, live = _weigh(
+                    flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, left, live
                 )
-                m0, m1, m2, m3 = _weigh(
-                    flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, m0, m1, m2, m3
-                )
-                for v in range(0, _PIXELS, _LANES):
-                    w0 = load(scratch, _WEIGHT + v)
-                    w1 = load(scratch, _WEIGHT + _PIXELS + v)
-                    w2 = load(scratch, _WEIGHT + 2 * _PIXELS + v)
-                    w3 = load(scratch, _WEIGHT + 3 * _PIXELS + v)
-                    for c in range(3):
+                for c in range(3):
+                    f0, f1 = splat(flat[r0 + COLORS + c]), splat(flat[r1 + COLORS + c])
+                    f2, f3 = splat(flat[r2 + COLORS + c]), splat(flat[r3 + COLORS + c])
+                    for v in range(0, _PIXELS, _LANES):
                         value = load(scratch, _COLOR + c * _PIXELS + v)
-                        value = value + w0 * flat[r0 + COLORS + c] + w1 * flat[r1 + COLORS + c]
-                        value = value + w2 * flat[r2 + COLORS + c] + w3 * flat[r3 + COLORS + c]
+                        value = value + f0 * load(scratch, _WEIGHT + v)
+                        value = value + f1 * load(scratch, _WEIGHT + _PIXELS + v)
+                        value = value + f2 * load(scratch, _WEIGHT + 2 * _PIXELS + v)
+                        value = value + f3 * load(scratch, _WEIGHT + 3 * _PIXELS + v)
                         store(scratch, _COLOR + c * _PIXELS + v, value)
                 for j in range(0, padded, _LANES):
                     i0, i1 = load(flat, r0 + IDENTITIES + j), load(flat, r1 + IDENTITIES + j)
@@ -151,8 +150,10 @@ def blend_forward(
                         value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
                         value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
                         store(scratch, position, value)
-                if not any_lane((m0 | m1) | (m2 | m3)):
+                if not any_lane((live[0] | live[1]) | (live[2] | live[3])):
                     break
+            for v in range(4):
+                store(scratch, _LEFT + v * _LANES, left[v])
             for y in range(y0, min(y0 + BLOCK, height)):
                 for x in range(x0, min(x0 + BLOCK, width)):
                     i = (y - y0) * BLOCK + x - x0
@@ -172,37 +173,39 @@ def blend_forward(
 
 
 @kernel(inline="always")
-def _weigh(flat, base, scratch, weight, latest, e, m0, m1, m2, m3):  # type: ignore[no-untyped-def]
-    """Write one Gaussian's weights for the block's pixels, and update their transmittance.
+def _weigh(flat, base, scratch, weight, latest, e, left, live):  # type: ignore[no-untyped-def]
+    """Write one Gaussian's weights for the block's pixels.
 
-    The masks tell which pixels of the four vectors still let light through.
+    Returns:
+        The transmittance behind it, four vectors, and which of their pixels still let light
+        through.
     """
     q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
     dy = load(scratch, _Y) - flat[base + 1]
     t = (load(scratch, _X) - flat[base]) * flat[base + 2] + dy * q
     s = dy * r
-    m0 = _weigh_rows(t, s, q, r, top, 0, scratch, weight, latest, e, m0)
-    m1 = _weigh_rows(t, s, q, r, top, 1, scratch, weight, latest, e, m1)
-    m2 = _weigh_rows(t, s, q, r, top, 2, scratch, weight, latest, e, m2)
-    m3 = _weigh_rows(t, s, q, r, top, 3, scratch, weight, latest, e, m3)
-    return m0, m1, m2, m3
+    l0, m0 = _weigh_rows(t, s, q, r, top, 0, scratch, weight, latest, e, left[0], live[0])
+    l1, m1 = _weigh_rows(t, s, q, r, top, 1, scratch, weight, latest, e, left[1], live[1])
+    l2, m2 = _weigh_rows(t, s, q, r, top, 2, scratch, weight, latest, e, left[2], live[2])
+    l3, m3 = _weigh_rows(t, s, q, r, top, 3, scratch, weight, latest, e, left[3], live[3])
+    return (l0, l1, l2, l3), (m0, m1, m2, m3)
 
 
 @kernel(inline="always")
-def _weigh_rows(t, s, q, r, top, v, scratch, weight, latest, e, live):  # type: ignore[no-untyped-def]
-    """Do the same for vector v, two rows; return which of its pixels still let light through."""
+def _weigh_rows(
+    t, s, q, r, top, v, scratch, weight, latest, e, before, live
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Do the same for vector v, two rows."""
     at = v * _LANES
     t, s = t + q * _F(2 * v), s + r * _F(2 * v)
     power = top - t * t - s * s
     alpha = minimum(exp2(power), _MAX_ALPHA)
-    before = load(scratch, _LEFT + at)
     w = where((power >= _LOG2_MIN_ALPHA) & live, before * alpha, splat(_ZERO))
     after = before - w
     live = live & (after > _MIN_TRANSMITTANCE)
     store(scratch, weight + at, where(live, w, splat(_ZERO)))
-    store_where(live, scratch, _LEFT + at, after)
     store_where(live, latest, at, splat_int(e))
-    return live
+    return where(live, after, before), live
 
 
 @kernel()
@@ -273,6 +276,14 @@ def blend_backward(
                 planes = _V_PLANES + (3 + j) * _PIXELS
                 for i in range(0, _PIXELS, _LANES):
                     transpose(scratch, v_pixels + i * padded + j, padded, planes + i, _PIXELS)
+            left = (
+                load(scratch, _LEFT), load(scratch, _LEFT + _LANES),
+                load(scratch, _LEFT + 2 * _LANES), load(scratch, _LEFT + 3 * _LANES),
+            )  # fmt: skip
+            behind = (
+                load(scratch, _BEHIND), load(scratch, _BEHIND + _LANES),
+                load(scratch, _BEHIND + 2 * _LANES), load(scratch, _BEHIND + 3 * _LANES),
+            )  # fmt: skip
             for e in range(min(newest, starts[block + 1] - 1), start - 1, -_BATCH):
                 k0 = entries[e]
                 k1 = entries[e - 1] if e - 1 >= start else nothing
@@ -286,7 +297,10 @@ def blend_backward(
                         continue
                     k = entries[e - b]
                     row = (rows[k] + band - touched[k, 0]) * row_floats
-                    _moments(flat, k * row_floats, scratch, b * _PIXELS, latest, e - b, sums, row)
+                    left, behind = _moments(
+                        flat, k * row_floats, scratch, b * _PIXELS, latest, e - b, left, behind,
+                        sums, row,
+                    )  # fmt: skip
                 for j in range(0, padded, _LANES):
                     a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
                     b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
@@ -351,40 +365,57 @@ def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-de
 
 
 @kernel(inline="always")
-def _moments(flat, base, scratch, plane, latest, e, sums, row):  # type: ignore[no-untyped-def]
-    """Walk one Gaussian back over the block: weights, six moments, its colour's gradient."""
+def _moments(
+    flat, base, scratch, plane, latest, e, left, behind, sums, row
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Walk one Gaussian back over the block: weights, six moments, its colour's gradient.
+
+    Returns:
+        The transmittance in front of it, four vectors, and what lies behind that.
+    """
     q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
     dx = load(scratch, _X) - flat[base]
-    dy_first = load(scratch, _Y) - flat[base + 1]
-    t_first = dx * flat[base + 2] + dy_first * q
-    s_first = dy_first * r
-    h0, h1, h2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
-    c0, c1, c2 = splat(_ZERO), splat(_ZERO), splat(_ZERO)
-    position = splat_int(e)
-    for at in range(0, _PIXELS, _LANES):
-        down = _F(2 * (at // _LANES))  # rows below the first vector's
-        t, s, dy = t_first + q * down, s_first + r * down, dy_first + down
-        power = top - t * t - s * s
-        seen = (power >= _LOG2_MIN_ALPHA) & at_most(position, load_int(latest, at))
-        raw = exp2(power)
-        alpha = minimum(raw, _MAX_ALPHA)
-        # What the transmittance in front gains, relative to that behind.
-        growth = where(seen, alpha * reciprocal(_ONE - alpha), splat(_ZERO))
-        left = load(scratch, _LEFT + at)
-        w = left * growth
-        store(scratch, _LEFT + at, left + w)
-        store(scratch, _WEIGHT + plane + at, w)
-        own = w * load(scratch, _DOT + plane + at)
-        behind = load(scratch, _BEHIND + at)
-        store(scratch, _BEHIND + at, behind + own)
-        h = where(seen & (raw <= _MAX_ALPHA), own - behind * growth, splat(_ZERO))
-        h_dy = h * dy
-        h0, h1, h2 = h0 + h, h1 + h_dy, h2 + h_dy * dy
-        c0 = c0 + w * load(scratch, _V_PLANES + at)
-        c1 = c1 + w * load(scratch, _V_PLANES + _PIXELS + at)
-        c2 = c2 + w * load(scratch, _V_PLANES + 2 * _PIXELS + at)
-    h_dx = h0 * dx
-    _add(sums, row, totals((h0, h_dx, h1, h_dx * dx, h1 * dx, h2, c0, c1, c2)))
+    dy = load(scratch, _Y) - flat[base + 1]
+    t = dx * flat[base + 2] + dy * q
+    s = dy * r
+    lines, position = (q, r, top, t, s, dy), splat_int(e)
+    none = (splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO))
+    l0, b0, m = _moments_rows(lines, 0, scratch, plane, latest, position, left[0], behind[0], none)
+    l1, b1, m = _moments_rows(lines, 1, scratch, plane, latest, position, left[1], behind[1], m)
+    l2, b2, m = _moments_rows(lines, 2, scratch, plane, latest, position, left[2], behind[2], m)
+    l3, b3, m = _moments_rows(lines, 3, scratch, plane, latest, position, left[3], behind[3], m)
+    h_dx = m[0] * dx
+    vectors = (m[0], h_dx, m[1], h_dx * dx, m[1] * dx, m[2], m[3], m[4], m[5])
+    _add(sums, row, totals(vectors))
+    return (l0, l1, l2, l3), (b0, b1, b2, b3)
+
+
+@kernel(inline="always")
+def _moments_rows(
+    lines, v, scratch, plane, latest, position, left, behind, sums
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Do the same for vector v, two rows, whose lanes it adds to the sums."""
+    q, r, top, t, s, dy = lines
+    at, down = v * _LANES, _F(2 * v)
+    t, s, dy = t + q * down, s + r * down, dy + down
+    power = top - t * t - s * s
+    seen = (power >= _LOG2_MIN_ALPHA) & at_most(position, load_int(latest, at))
+    raw = exp2(power)
+    alpha = minimum(raw, _MAX_ALPHA)
+    # What the transmittance in front gains, relative to that behind.
+    growth = where(seen, alpha * reciprocal(_ONE - alpha), splat(_ZERO))
+    w = left * growth
+    store(scratch, _WEIGHT + plane + at, w)
+    own = w * load(scratch, _DOT + plane + at)
+    h = where(raw <= _MAX_ALPHA, own - behind * growth, splat(_ZERO))
+    h_dy = h * dy
+    sums = (
+        sums[0] + h, sums[1] + h_dy, sums[2] + h_dy * dy,
+        sums[3] + w * load(scratch, _V_PLANES + at),
+        sums[4] + w * load(scratch, _V_PLANES + _PIXELS + at),
+        sums[5] + w * load(scratch, _V_PLANES + 2 * _PIXELS + at),
+    )  # fmt: skip
+    return left + w, behind + own, sums
 
 
 @kernel(fastmath={"contract"})
