@@ -71,13 +71,14 @@ def _paper_scenes(source: str) -> list[str]:
 def _starts(settings: Settings, scene: str) -> dict[str, int]:
     reference = settings.section(scene, "train")
     assert isinstance(reference, TrainConfig)
-    return {
-        variant: settings.trainings[scene][variant].igd.start
-        for variant in settings.variants_of(scene)
-        if settings.variants[variant].base == "gradiseg"
-        and _apart_from_the_window(settings.trainings[scene][variant])
-        == _apart_from_the_window(reference)
-    }
+    found = {}
+    for variant in settings.variants_of(scene):
+        train = settings.trainings[scene][variant]
+        moved = variant == "gradiseg" or train.igd.start != reference.igd.start
+        alike = _apart_from_the_window(train) == _apart_from_the_window(reference)
+        if settings.variants[variant].base == "gradiseg" and moved and alike:
+            found[variant] = train.igd.start
+    return found
 
 
 def _apart_from_the_window(train: TrainConfig) -> TrainConfig:

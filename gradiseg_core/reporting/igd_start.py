@@ -29,7 +29,7 @@ def plot_igd_start(metrics: list[Path], plan: PaperPlan, out: Path, *, mode: Mod
     """
     runs = Runs.of(DATASET, by_text(read_runs(metrics, plan.labels)), plan)
     start, theirs = published_start()
-    starts = [start, *variants_by_start(plan)]
+    starts = {start, *variants_by_start(plan)}
     without = mask_number("miou", mode)
     with style.figure(out, ncols=len(runs.scenes), figsize=(11.0, 3.4)) as (figure, axes):
         for axis, (scene, curve) in zip(axes.flat, curves(runs, mode).items(), strict=True):
@@ -37,8 +37,8 @@ def plot_igd_start(metrics: list[Path], plan: PaperPlan, out: Path, *, mode: Mod
             _ours(axis, curve)
             _without_igd(axis, runs.cell("la_knn", scene, without))
             axis.set_title(scene)
-            axis.set_xlabel("start of IGD, iteration of 30,000")
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axis.set_xlabel("start of IGD, thousands of 30,000 iterations")
+            axis.set_xticks(sorted(starts), [f"{start / 1000:g}" for start in sorted(starts)])
             axis.margins(y=0.15)
             axis.set_xlim(min(starts) - 2000, max(starts) + 2000)
         axes.flat[0].set_ylabel(f"mIoU, %, aggregation {mode}")
@@ -64,9 +64,9 @@ def _ours(axis: Any, curve: dict[int, Cell]) -> None:
         color=style.color("gradiseg"), marker=style.marker("gradiseg"), capsize=3,
         label="GradiSeg, ours",
     )  # fmt: skip
-    for start, value in zip(points, values, strict=True):
+    for start, value, deviation in zip(points, values, deviations, strict=True):
         axis.annotate(
-            f"{value:.1f}", (start, value), xytext=(0, 7), textcoords="offset points",
+            f"{value:.1f}", (start, value + deviation), xytext=(0, 6), textcoords="offset points",
             ha="center", fontsize=8, color=style.color("gradiseg"),
         )  # fmt: skip
 

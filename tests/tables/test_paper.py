@@ -21,7 +21,7 @@ from gradiseg_core.tables.model import Cell, Table
 from gradiseg_core.tables.paper import make_paper_tables, write_paper_tables
 from gradiseg_core.tables.paper.__main__ import main
 from gradiseg_core.tables.paper.theirs import entries_of, printed_value
-from gradiseg_core.tables.runs import published
+from gradiseg_core.tables.runs import VARIANT_LABELS, published
 from gradiseg_core.tables.writers import markdown
 
 LERF = ("figurines", "ramen", "teatime")
@@ -273,7 +273,7 @@ def test_table_4_lists_the_ablation_in_the_papers_order(tmp_path: Path) -> None:
     ours = [row.label for row in found["table-1-gg"].rows if row.ours]
     assert ours == [
         "DEVA (2D tracks, no Gaussians)", "baseline (Gaussian Grouping)", "GradiSeg (IGD + LA-KNN)",
-        "GradiSeg+ (robust identity loss)",
+        VARIANT_LABELS["gradiseg_plus"],
     ]  # fmt: skip
 
 
@@ -438,9 +438,18 @@ def test_the_plan_finds_scenes_and_the_sweep_by_what_they_train(tmp_path: Path) 
                     "soup": {"source": "copy", "of": "ramen"},
                     "garden": {"source": "mipnerf360", "path": "garden", "factor": 4},
                 },
-                "variants": ["igd", "gradiseg", "gradiseg_plus", "early", "other", "only_igd"],
+                "variants": [
+                    "igd",
+                    "gradiseg",
+                    "gradiseg_plus",
+                    "early",
+                    "other",
+                    "only_igd",
+                    "grown",
+                ],
                 "own_variants": {
                     "early": {"base": "gradiseg", "train": {"igd": window}},
+                    "grown": {"base": "gradiseg", "train": {"igd": {"max_growth": 1}}},
                     "other": {"base": "gradiseg", "train": {"igd": window, "sh_degree": 2}},
                     "only_igd": {"base": "igd", "label": "Mine", "train": {"igd": window}},
                 },

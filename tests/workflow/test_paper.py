@@ -166,7 +166,8 @@ OWN: dict[str, Any] = {
     },
     "tracking": {"backend": "precomputed", "precomputed": {"keep_ids": True}},
     "train": {
-        "device": "cpu", "iterations": 200, "num_classes": 4, "evaluations": 0,
+        "device": "cpu", "iterations": 150, "num_classes": 4, "evaluations": 0,
+        "densification": {"max_gaussians": 1000},
         "learning_rates": {"classifier": 0.05, "identities": 0.05},
     },
     "render": {"device": "cpu"},
