@@ -23,12 +23,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from gradiseg_core.triton_runtime import runs_on
+
 WINDOW_RADIUS = 5  # px
 WINDOW_SIGMA = 1.5  # px
 C1 = 0.01**2
 C2 = 0.03**2
 
-BACKENDS = ("cpu", "torch")
+BACKENDS = ("cpu", "torch", "triton")
 
 
 @dataclass
@@ -66,28 +68,34 @@ def photometric_loss(
         rendered: [H, W, 3], linear in nothing: values as displayed, usually 0..1, not clamped.
         target: [H, W, 3], same type; no gradient flows to it.
         lambda_dssim: Share of ``1 - SSIM``, 0..1; at 0 the loss is L1 alone.
-        backend: "cpu" (fused kernels, float32) or "torch" (plain PyTorch, any precision).
+        backend: "cpu" (fused kernels, float32), "triton" (kernels of a GPU, float32) or "torch"
+            (plain PyTorch, any precision).
 
     Returns:
         The loss and its two terms.
 
     Raises:
         ValueError: If shapes differ, ``lambda_dssim`` lies outside 0..1 or the backend is unknown.
-        TypeError: If the "cpu" backend is given anything but float32 on the CPU.
+        TypeError: If a backend is given a type or device that is not its own.
     """
     _check_pair(rendered, target)
     if not 0.0 <= lambda_dssim <= 1.0:
         raise ValueError(f"lambda_dssim must lie in 0..1, got {lambda_dssim}")
-    if backend == "torch":
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    if backend != "torch":
+        _check_float32(backend, rendered=rendered, target=target)
+    if backend == "triton" and lambda_dssim > 0.0:
+        from gradiseg_core.losses import _photometric_triton
+
+        return PhotometricLoss(*_photometric_triton.loss(rendered, target, lambda_dssim))
+    if backend != "cpu":  # L1 alone needs no kernel of its own on a GPU
         l1 = (rendered - target).abs().mean()
         if lambda_dssim == 0.0:
             return PhotometricLoss(l1, l1.detach(), l1.detach() * math.nan)
         similarity = ssim_map(rendered, target).mean()
         total = (1.0 - lambda_dssim) * l1 + lambda_dssim * (1.0 - similarity)
         return PhotometricLoss(total, l1.detach(), similarity.detach())
-    if backend != "cpu":
-        raise ValueError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
-    _check_float32(rendered=rendered, target=target)
     total, l1, similarity = _Fused.apply(rendered, target, lambda_dssim)
     return PhotometricLoss(total, l1, similarity)
 
@@ -190,11 +198,13 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
         )
 
 
-def _check_float32(**tensors: Tensor) -> None:
-    """Raise unless all are float32 on the CPU, as the fused kernels need."""
+def _check_float32(backend: str, **tensors: Tensor) -> None:
+    """Raise unless all are float32 where the kernels of the backend run."""
     for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        there = tensor.device.type == "cpu" if backend == "cpu" else runs_on(tensor.device)
+        if tensor.dtype != torch.float32 or not there:
+            where = "the CPU" if backend == "cpu" else "a GPU that Triton compiles for"
             raise TypeError(
-                f'backend "cpu" takes float32 on the CPU; {name} is {tensor.dtype} on '
+                f'backend "{backend}" takes float32 on {where}; {name} is {tensor.dtype} on '
                 f'{tensor.device} (backend "torch" takes any)'
             )

@@ -8,7 +8,6 @@ import torch
 
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.losses import identity, photometric
 from gradiseg_core.rasterization import get_rasterizer
 from gradiseg_core.rasterization.interface import Rasterizer
 from gradiseg_core.triton_runtime import runs_on
@@ -32,14 +31,10 @@ def loss_backends(device: torch.device) -> LossBackends:
 
     A GPU has none where Triton is not installed, or does not compile our kernels for it.
     """
-    if device.type != "cpu" and not runs_on(device):
-        return LossBackends("torch", "torch")
-    compiled = "cpu" if device.type == "cpu" else "triton"
-
-    def choose(known: tuple[str, ...]) -> str:
-        return compiled if compiled in known else "torch"
-
-    return LossBackends(choose(identity.BACKENDS), choose(photometric.BACKENDS))
+    if device.type == "cpu":
+        return LossBackends("cpu", "cpu")
+    compiled = "triton" if runs_on(device) else "torch"
+    return LossBackends(compiled, compiled)
 
 
 def make_rasterizer(config: TrainConfig, device: torch.device) -> Rasterizer:

@@ -28,6 +28,7 @@ ON_GPUS_ONLY = (
     "neighbours/_stream_triton.py",
     "losses/_identity_triton.py",
     "losses/_identity_triton_kernels.py",
+    "losses/_photometric_triton.py",
 )
 SCRIPTS = REPOSITORY / "workflow_scripts"
 ENVIRONMENTS = REPOSITORY / "envs"
