@@ -159,7 +159,6 @@ OWN: dict[str, Any] = {
             "dataset": None,
             "path": "garden",
             "variants": ["baseline"],
-            "seeds": [0, 1],
             "tracking": {"precomputed": {"folder": "garden_ids"}},
             "metrics": {"lpips_weights": "vgg.pth"},
         },
@@ -192,7 +191,7 @@ def snakemake(
         env=os.environ | {"PYTHONPATH": f"{folder / 'shim'}:{REPOSITORY}"},
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=3600,
         check=False,
     )
 
@@ -274,17 +273,16 @@ def test_colour_words_stand_in_for_text_and_say_so(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_table_3_has_both_lpips_over_two_seeds(folder: Path) -> None:
-    runs = [score(folder, f"garden/baseline/seed{seed}/metrics")["summary"] for seed in (0, 1)]
+def test_table_3_has_lpips_in_both_ranges(folder: Path) -> None:
+    run = score(folder, "garden/baseline/seed0/metrics")["summary"]
     shown = rows(folder, "table_3.csv")
     label = "garden: baseline (Gaussian Grouping)"
     for header, key, digits in (
         ("PSNR", "psnr", 2), ("SSIM", "ssim", 3), ("LPIPS on 0..1", "lpips_3dgs", 3),
         ("LPIPS on -1..1", "lpips_authors", 3),
     ):  # fmt: skip
-        mean = sum(run[key] for run in runs) / 2
-        assert shown["table-3-scenes", label, header] == f"{mean:.{digits}f}"
-    assert runs[0]["lpips_3dgs"] != runs[0]["lpips_authors"]
+        assert shown["table-3-scenes", label, header] == f"{run[key]:.{digits}f}"
+    assert run["lpips_3dgs"] != run["lpips_authors"]
     assert shown["table-3", "baseline (Gaussian Grouping)", "PSNR"] == "missing"
     assert shown["table-3", "Gau-Group", "PSNR"] == "27.09"
 
