@@ -209,7 +209,7 @@ def test_a_single_scene_gets_its_columns_and_the_others_are_missing(tmp_path: Pa
 def test_without_any_run_every_table_stands(tmp_path: Path) -> None:
     found = tables(tmp_path, [], PaperPlan())
     assert len(found) == 11
-    assert "nothing in this configuration" in found["table-3"].caption
+    assert "there is no run" in found["table-3"].caption
     assert "Missing: figurines, ramen, teatime (not in this configuration)." in (
         found["table-2-strict"].notes
     )
@@ -377,7 +377,7 @@ def test_coverage(tmp_path: Path) -> None:
     entry = run("ramen", "gradiseg")
     entry["coverage"] |= {"masks_scored": 5, "masks_missing": ["2/egg"]}
     table = tables(tmp_path, [entry, run("ramen", "baseline"), run("room", "gradiseg")])["coverage"]
-    label = "ramen (groundingdino)"
+    label = "ramen, by text"
     assert cell(table, label, "runs").mean == 2
     assert cell(table, label, "masks_scored").mean == 5
     assert "ramen: annotated masks without a prediction (test view/prompt): 2/egg." in table.notes

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from gradiseg_core.tables.model import Cell, Column, Row, Table
 from gradiseg_core.tables.paper.ours import MISSING, Runs
 from gradiseg_core.tables.runs import Run
 
-#: Key in ``coverage``, heading, and which run is shown where runs differ.
+#: Key in ``coverage`` and heading.
 _COUNTS = (
-    ("test_views", "test views", min),
-    ("test_views_rendered", "with a prediction", min),
-    ("test_views_annotated", "annotated", min),
-    ("masks_annotated", "annotated masks", min),
-    ("masks_scored", "of them scored", min),
+    ("test_views", "test views"),
+    ("test_views_rendered", "with a prediction"),
+    ("test_views_annotated", "annotated"),
+    ("masks_annotated", "annotated masks"),
+    ("masks_scored", "of them scored"),
 )
 
 
-def coverage_table(groups: Sequence[Runs]) -> Table:
-    """Return one row for each scene and way of grounding.
+def coverage_table(groups: Mapping[str, Runs]) -> Table:
+    """Return one row for each scene and group.
 
     Args:
-        groups: Runs of one dataset and one way of grounding each.
+        groups: Runs by how their prompts were grounded, "" where there are no prompts.
     """
     columns = (
         Column("runs", "runs", 0, best=""),
-        *(Column(key, heading, 0, best="") for key, heading, _ in _COUNTS),
+        *(Column(key, heading, 0, best="") for key, heading in _COUNTS),
     )
     rows, notes = [], []
-    for group in groups:
+    for name, group in groups.items():
         for scene in group.scenes:
             runs = [run for (_, at, _), run in group.by_key.items() if at == scene]
-            way = (
-                f" ({runs[0]['grounding']})"
-                if runs and runs[0]["masks"]["strict"]["prompts"]
-                else ""
-            )
-            rows.append(Row(f"{scene}{way}", _cells(runs, len(columns))))
+            rows.append(Row(f"{scene}, {name}" if name else scene, _cells(runs)))
             notes += _notes(scene, runs)
         notes += group.why_missing()
     caption = (
@@ -47,10 +42,10 @@ def coverage_table(groups: Sequence[Runs]) -> Table:
     return Table("coverage", "Coverage", caption, columns, tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def _cells(runs: list[Run], columns: int) -> tuple[Cell, ...]:
+def _cells(runs: list[Run]) -> tuple[Cell, ...]:
     if not runs:
-        return (MISSING,) * columns
-    counts = [choose(run["coverage"][key] for run in runs) for key, _, choose in _COUNTS]
+        return (MISSING,) * (1 + len(_COUNTS))
+    counts = [min(run["coverage"][key] for run in runs) for key, _ in _COUNTS]
     return tuple(Cell(float(count)) for count in (len(runs), *counts))
 
 

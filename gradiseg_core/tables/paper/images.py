@@ -90,7 +90,7 @@ def _caption(runs: Runs) -> str:
     }
     parts += [f"No LPIPS: {why}." for why in sorted(without)]
     if not runs.all():
-        parts.append("Ours: nothing in this configuration belongs to this table.")
+        parts.append("Ours: there is no run of this table.")
     return " ".join(parts)
 
 

@@ -114,7 +114,7 @@ def mask_caption(runs: Runs, mode: Mode) -> str:
     if annotated:
         parts.append(f"Annotated masks with a prediction: {scored} of {annotated} over all runs.")
     if not runs.all():
-        parts.append("Ours: nothing in this configuration belongs to this table.")
+        parts.append("Ours: there is no run of this table.")
     return " ".join(parts)
 
 
