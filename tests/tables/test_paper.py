@@ -218,7 +218,7 @@ def test_without_any_run_every_table_stands(tmp_path: Path) -> None:
 
 def test_what_is_planned_and_did_not_run_is_not_called_absent(tmp_path: Path) -> None:
     table = tables(tmp_path, [run("ramen", "gradiseg")])["table-1-gg"]
-    assert "Missing: figurines, teatime (has not run yet)." in table.notes
+    assert "Missing: figurines, teatime (not run yet)." in table.notes
 
 
 def test_an_undefined_score_is_not_a_missing_run(tmp_path: Path) -> None:

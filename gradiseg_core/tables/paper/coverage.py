@@ -34,7 +34,7 @@ def coverage_table(groups: Mapping[str, Runs]) -> Table:
             runs = [run for (_, at, _), run in group.by_key.items() if at == scene]
             rows.append(Row(f"{scene}, {name}" if name else scene, _cells(runs)))
             notes += _notes(scene, runs)
-        notes += group.why_missing()
+        notes += [f"{name}: {line}" if name else line for line in group.why_missing()]
     caption = (
         "Views and masks by run; where runs differ, those of the run with the fewest. `strict` "
         "scores a mask without a prediction 0, `gg` skips it."

@@ -92,7 +92,7 @@ class Runs:
         absent = {scene.lower(): why for scene, why in self.plan.absent.items()}
         for scene in self.scenes:
             if scene not in self.scenes_run:
-                why = "has not run yet" if scene in planned else "not in this configuration"
+                why = "not run yet" if scene in planned else "not in this configuration"
                 reasons.setdefault(absent.get(scene, why), []).append(scene)
         return [f"Missing: {', '.join(scenes)} ({why})." for why, scenes in reasons.items()]
 
