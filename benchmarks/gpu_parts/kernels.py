@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Limit, Results
@@ -13,6 +14,7 @@ from gradiseg_core.gaussians.model import PARAMETERS, Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.losses.spatial import neighbour_kl
+from gradiseg_core.neighbours.cuda import nearest_by_torch
 from gradiseg_core.neighbours.dispatch import make_knn, neighbours_ahead
 from gradiseg_core.neighbours.la_knn import la_knn
 from gradiseg_core.rasterization.interface import Rendering
@@ -20,6 +22,7 @@ from gradiseg_core.schedule import Schedule
 from gradiseg_core.strategies.densification import DensificationStrategy
 from gradiseg_core.strategies.mcmc import McmcStrategy
 from gradiseg_core.training.backends import loss_backends
+from gradiseg_core.triton_runtime import runs_on
 
 CLASSES, DIMS, SAMPLES, K = 256, 16, 1000, 5
 NAIVE_PAIRS = 3e8  # a matrix of more distances than this is not made
@@ -87,31 +90,33 @@ def measure_neighbours(results: Results, scene: GpuScene) -> None:
     )
     knn = make_knn(device)
     knn.update(means)
-    search = type(knn).__name__
-    results.measure("global KNN, query", scene.name, search, lambda: knn.query(sample, K), limit)
-    results.measure("global KNN, update", scene.name, search, lambda: knn.update(means))
-    for candidates in ("all", 32):
-
-        def ahead(candidates: str | int = candidates) -> object:
-            return neighbours_ahead(means, sample, directions, K, candidates=candidates, knn=knn)
-
-        results.measure(f"LA-KNN, {candidates}", scene.name, "ours", ahead, limit)
+    nearest: dict[str, Callable[[], object]] = {}
+    ahead: dict[str, Callable[[], object]] = {}
+    nearest[f"ours ({type(knn).__name__})"] = lambda: knn.query(sample, K)
+    ahead["ours"] = lambda: neighbours_ahead(
+        means, sample, directions, K, candidates="all", knn=knn
+    )
     if device.type == "cuda" or count < 10_000:
-        results.measure(
-            "LA-KNN, all",
-            scene.name,
-            "chunked PyTorch",
-            lambda: la_knn(means, sample, directions, K, backend="torch"),
-            limit,
-        )
+        nearest["chunked PyTorch"] = lambda: nearest_by_torch(means, sample, K)
+        ahead["chunked PyTorch"] = lambda: la_knn(means, sample, directions, K, backend="torch")
     if count * len(sample) <= NAIVE_PAIRS:
-        results.measure(
-            "global KNN, query",
-            scene.name,
-            "naive PyTorch",
-            lambda: torch.cdist(means[sample], means).topk(K + 1, largest=False),
-            limit,
+        nearest["naive PyTorch"] = lambda: torch.cdist(means[sample], means).topk(
+            K + 1, largest=False
         )
+    for searches, found in zip((nearest, ahead), keops(means, sample, directions), strict=False):
+        searches["pykeops"] = found
+    if runs_on(device):
+        ahead |= tiles(means, sample, directions)
+    for code, run in nearest.items():
+        results.measure("global KNN, query", scene.name, code, run, limit)
+    for code, run in ahead.items():
+        results.measure("LA-KNN, all", scene.name, code, run, limit)
+    results.measure("global KNN, update", scene.name, "ours", lambda: knn.update(means))
+
+    def local() -> object:
+        return neighbours_ahead(means, sample, directions, K, candidates=32, knn=knn)
+
+    results.measure("LA-KNN, 32", scene.name, "ours", local, limit)
     identities = scene.gaussians["identities"].clone().requires_grad_()
     head = IdentityClassifier(CLASSES, DIMS).to(device)
     near = torch.randint(0, count, (len(sample), K), device=device)
@@ -121,6 +126,41 @@ def measure_neighbours(results: Results, scene: GpuScene) -> None:
         return torch.autograd.grad(neighbour_kl(identities, head, sample, near), inputs)
 
     results.measure("L_3d", scene.name, "ours", spatial)
+
+
+def tiles(means: Tensor, sample: Tensor, directions: Tensor) -> dict[str, Callable[[], object]]:
+    """Return LA-KNN's kernel with the work divided in other ways than the default."""
+    from gradiseg_core.neighbours import _stream_triton
+
+    points = means.T.contiguous()
+
+    def code(tile: _stream_triton.Tile) -> Callable[[], object]:
+        return lambda: _stream_triton.search(points, sample, K, directions, tile)
+
+    shapes = [(4, 256, 4), (8, 128, 4), (8, 256, 4), (8, 512, 4), (8, 512, 8), (16, 256, 8)]
+    return {
+        f"kernel, {m} x {n}, {w} warps": code(_stream_triton.Tile(m, n, w)) for m, n, w in shapes
+    }
+
+
+def keops(means: Tensor, sample: Tensor, directions: Tensor) -> list[Callable[[], object]]:
+    """Return global KNN and LA-KNN by pykeops, or nothing where it is not installed."""
+    try:
+        from pykeops.torch import LazyTensor
+    except ImportError:
+        return []
+    others = LazyTensor(means[None])  # [1, N, 3]
+    own = LazyTensor(means[sample][:, None])  # [M, 1, 3]
+    along = LazyTensor(directions[:, None])
+
+    def nearest() -> object:
+        return ((others - own) ** 2).sum(dim=2).argKmin(K + 1, dim=1)  # the sample is the first
+
+    def ahead() -> object:
+        d = ((others - own) * along).sum(dim=2)
+        return (-d).ifelse(1e30, d).argKmin(K, dim=1)  # where -d >= 0, infinitely far
+
+    return [nearest, ahead]
 
 
 def parameters(scene: GpuScene) -> Gaussians:

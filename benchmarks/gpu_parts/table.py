@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 AIM_SCENE = "1 M, 986 x 728"
+LARGE_SCENE = "3 M, 1600 x 1064"
 
 
 def find(summary: dict, part: str, scene: str, code: str) -> dict | None:
@@ -33,11 +34,14 @@ def aims(summary: dict) -> list[tuple[str, float | None, str, bool | None]]:
     naive = find(summary, "identity head", "986 x 728", "naive")
     head = find(summary, "identity head", "986 x 728", "ours")
     la_knn = find(summary, "LA-KNN, all", AIM_SCENE, "ours")
+    large = find(summary, "iteration", LARGE_SCENE, "ours, gradiseg, split")
+    large_mb = large and large.get("total_mb")
     rows = [
         ("iteration over colour alone, 1 M", ratio(ours, colour), "<= 1.3", 1.3, False),
         ("naive head's time over ours", ratio(naive, head), ">= 10", 10.0, True),
         ("naive head's memory over ours", ratio(naive, head, "peak_mb"), ">= 20", 20.0, True),
         ("LA-KNN, 1 M, 1000 samples, ms", la_knn and la_knn["ms"], "<= 2", 2.0, False),
+        (f"memory of {LARGE_SCENE}, GB", large_mb and large_mb / 1e3, "<= 24", 24.0, False),
     ]
     return [
         (name, value, aim, None if value is None else (value >= bound) == at_least)

@@ -61,6 +61,7 @@ class Record:
         best_ms: Least.
         runs: How many.
         peak_mb: Memory above what was there before; None where the device does not tell.
+        total_mb: The same with what was there before, such as Gaussians and Adam's moments.
         limit_ms: Least time that the device allows; None where it was not counted.
         note: How the limit was counted, or what is special.
     """
@@ -74,6 +75,7 @@ class Record:
     peak_mb: float | None = None
     limit_ms: float | None = None
     note: str = ""
+    total_mb: float | None = None
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Results:
         limit: Limit | None = None,
     ) -> Record:
         """Time one code and keep the record."""
-        times, peak = measure(run, self.device, self.seconds_each)
+        times, (before, peak) = measure(run, self.device, self.seconds_each)
         record = Record(
             part,
             scene,
@@ -102,9 +104,10 @@ class Results:
             1e3 * median(times),
             1e3 * min(times),
             len(times),
-            None if peak is None else peak / 1e6,
+            None if peak is None else (peak - before) / 1e6,
             None if limit is None else limit.ms(self.rates),
             "" if limit is None else limit.note,
+            None if peak is None else peak / 1e6,
         )
         self.records.append(record)
         print(f"{part:24} {scene:22} {code:28} {record.ms:9.3f} ms", flush=True)
@@ -133,8 +136,8 @@ def wait(device: torch.device) -> None:
 
 def measure(
     run: Callable[[], object], device: torch.device, seconds: float
-) -> tuple[list[float], int | None]:
-    """Return seconds of each of at least three calls, and the peak of memory above the start.
+) -> tuple[list[float], tuple[int, int | None]]:
+    """Return seconds of each of at least three calls, and memory before them and at its peak.
 
     Calls are timed by events on the device, each with whatever it makes the host wait for. With 0
     seconds, one call is timed, for tests.
@@ -143,13 +146,13 @@ def measure(
     for _ in range(WARMUP if seconds else 1):
         run()
     wait(device)
-    peak = None
+    before, peak = 0, None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         run()
         wait(device)
-        peak = torch.cuda.max_memory_allocated(device) - before
+        peak = torch.cuda.max_memory_allocated(device)
     times: list[float] = []
     start = time.perf_counter()
     while len(times) < least or (time.perf_counter() - start < seconds and len(times) < 200):
@@ -164,7 +167,7 @@ def measure(
             begun = time.perf_counter()
             run()
             times.append(time.perf_counter() - begun)
-    return times, peak
+    return times, (before, peak)
 
 
 def device_rates(device: torch.device, *, quick: bool = False) -> Rates:

@@ -40,7 +40,7 @@ TILES = 8  # that a Gaussian meets on average; an assumption, scenes differ
 _PAIR = 3  # of Gaussian and tile: a key of 8 bytes and an index; twice while they are sorted
 
 _PHOTOMETRIC_TORCH = 336  # bytes a pixel at the peak of the PyTorch version, measured
-_PHOTOMETRIC_FUSED = 100
+_PHOTOMETRIC_FUSED = 84  # of ours: four blurred pictures and three of partial derivatives
 _HEAD_TORCH = 3 * _F  # a class and pixel: logits, their softmax, one of their gradients
 
 _CONTEXT = 700_000_000  # CUDA's context and the kernels' code; an assumption
@@ -104,7 +104,7 @@ def memory_model(
     view = _F * (2 * channels + 2 * 2 + 2)
     view += 3 * _F + 2 * 5 + 8  # the photograph as floats, this view and the next, labels as int64
     view += _PHOTOMETRIC_TORCH if losses.photometric == "torch" else _PHOTOMETRIC_FUSED
-    view += _HEAD_TORCH * classes if losses.identity == "torch" else _F * dims
+    view += _HEAD_TORCH * classes if losses.identity == "torch" else _F * (dims + 4)
     # The widest parameter beside its old self, and what is kept and then all of its moment. A
     # tenth is new, made from copies of its parents. Which are kept, as numbers in int64.
     densification = 3 * (_COLOUR - 3) + 0.15 * floats + 2

@@ -20,7 +20,8 @@ def test_a_limit_is_the_longer_of_moving_and_computing() -> None:
 
 def record(part: str, scene: str, code: str, ms: float, peak_mb: float | None = None) -> dict:
     values = {"part": part, "scene": scene, "code": code, "ms": ms, "best_ms": ms, "runs": 3}
-    return values | {"peak_mb": peak_mb, "limit_ms": ms / 2, "note": ""}
+    memory = {"peak_mb": peak_mb, "total_mb": peak_mb and 1000 + peak_mb}
+    return values | memory | {"limit_ms": ms / 2, "note": ""}
 
 
 def test_aims_compare_the_right_records() -> None:
@@ -31,6 +32,7 @@ def test_aims_compare_the_right_records() -> None:
             record("iteration", million, "ours, gradiseg, padded", 12.0),
             record("iteration", million, "ours, baseline, padded", 1.0),
             record("iteration", million, "colour alone, gsplat", 10.0),
+            record("iteration", "3 M, 1600 x 1064", "ours, gradiseg, split", 50.0, 3000.0),
             record("identity head", "986 x 728", "naive PyTorch", 9.0, 1000.0),
             record("identity head", "986 x 728", "ours (triton)", 1.0, 50.0),
         ],
@@ -45,6 +47,7 @@ def test_aims_compare_the_right_records() -> None:
     assert found["naive head's time over ours"] == (pytest.approx(9.0), False)
     assert found["naive head's memory over ours"] == (pytest.approx(20.0), True)
     assert found["LA-KNN, 1 M, 1000 samples, ms"] == (None, None)
+    assert found["memory of 3 M, 1600 x 1064, GB"] == (pytest.approx(4.0), True)
     text = markdown(summary)
     assert "| LA-KNN, 1 M, 1000 samples, ms | not measured | <= 2 |  |" in text
     assert "**failed**, neighbours: E: x" in text
@@ -61,7 +64,7 @@ def test_smoke_run_measures_every_part(tmp_path: Path, monkeypatch) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to\nmore")
 
     monkeypatch.setattr(kernels, "measure_optimizer", broken)
-    assert gpu.main(["--smoke", "--out", str(tmp_path)]) == 1
+    assert gpu.main(["--smoke", "--out", str(tmp_path), "--seconds", "3600"]) == 1
     summary = json.loads((tmp_path / "gpu.json").read_text())
     assert summary["failed"] == {
         "neighbours, Adam, 0.0003 M": "OutOfMemoryError: CUDA out of memory. Tried to"
