@@ -91,7 +91,7 @@ def test_without_gradient_and_strided_the_value_is_the_same(triton_device) -> No
     turned = rendered.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     with torch.no_grad():
         value = photometric_loss(turned, target, 0.2, backend="triton")
-    assert value.total.item() == loss.total.item()
+    assert value.total.item() == pytest.approx(loss.total.item(), rel=1e-6)  # compiled by itself
     assert not loss.l1.requires_grad
     assert not loss.ssim.requires_grad
     assert torch.equal(run(turned, target, 0.2)[1], gradient)  # and the same bits in every run
