@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.workflow import conda_stand_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "workflow_scripts", "envs", "report", "profiles", "gradiseg_core")
@@ -105,3 +108,10 @@ def workflow(finished: Workflow, tmp_path: Path) -> Workflow:
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
     return Workflow(folder)
+
+
+@pytest.fixture
+def conda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the stand-in for conda on PATH."""
+    binaries = conda_stand_in.install(tmp_path / "conda")
+    monkeypatch.setenv("PATH", f"{binaries}:{os.environ['PATH']}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -61,22 +60,8 @@ def test_models_take_a_gpu_where_they_run(workflow: Workflow, monkeypatch) -> No
     assert found["tracking"] == {0}
 
 
-def test_the_environment_with_gsplat_is_taken_on_a_gpu(
-    workflow: Workflow, tmp_path: Path, monkeypatch
-) -> None:
-    conda = tmp_path / "bin" / "conda"
-    conda.parent.mkdir()
-    answer = {
-        "conda_version": "24.9.1",
-        "conda_prefix": "/none",
-        "platform": "linux-64",
-        "get": {"channel_priority": "strict"},
-    }
-    conda.write_text(
-        f"#!/bin/sh\n[ $1 = --version ] && echo conda 24.9.1 || echo '{json.dumps(answer)}'\n"
-    )
-    conda.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{conda.parent}:{os.environ['PATH']}")
+@pytest.mark.usefixtures("conda")
+def test_the_environment_with_gsplat_is_taken_on_a_gpu(workflow: Workflow, monkeypatch) -> None:
     shutil.rmtree(workflow.folder / "results")
     for visible in ("0", ""):
         monkeypatch.setenv(VISIBLE, visible)

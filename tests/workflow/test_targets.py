@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from pathlib import Path
 
@@ -171,24 +169,10 @@ def test_the_core_does_not_import_snakemake() -> None:
     assert not guilty
 
 
-def test_sam_brings_its_checkpoint_and_its_environment(
-    workflow: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For the scene that asks for it, and for no other; a mere answerer stands in for conda."""
+@pytest.mark.usefixtures("conda")
+def test_sam_brings_its_checkpoint_and_its_environment(workflow: Workflow) -> None:
+    """For the scene that asks for it, and for no other."""
     shutil.rmtree(workflow.folder / "results")
-    conda = tmp_path / "bin" / "conda"
-    conda.parent.mkdir()
-    answer = {
-        "conda_version": "24.9.1",
-        "conda_prefix": "/none",
-        "platform": "linux-64",
-        "get": {"channel_priority": "strict"},
-    }
-    conda.write_text(
-        f"#!/bin/sh\n[ $1 = --version ] && echo conda 24.9.1 || echo '{json.dumps(answer)}'\n"
-    )
-    conda.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{conda.parent}:{os.environ['PATH']}")
     for backend in ("sam", "graph"):
         mine = f"scenes:\n  mine: {{path: photos, masks: {{backend: {backend}}}}}\n"
         (workflow.folder / "mine.yaml").write_text(mine)
