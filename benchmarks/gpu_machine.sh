@@ -4,8 +4,9 @@
 # carried there as wheels.
 #
 #   benchmarks/gpu_machine.sh wheels [3.12]      here, with network: wheels/1, wheels/2, ... (each
-#                                                below 60 MiB) for that version of Python
-#   benchmarks/gpu_machine.sh install wheels/1   there, once for each folder: into .venv-gpu
+#                                                below 60 MiB) for that version of Python;
+#                                                HAVE="numpy scipy" leaves out what is there
+#   benchmarks/gpu_machine.sh install wheels/1   there, once for each folder: into .gpu-packages
 #   benchmarks/gpu_machine.sh compile            there: the doctor, which compiles gsplat
 #   benchmarks/gpu_machine.sh test               there: pytest -m gpu
 #   benchmarks/gpu_machine.sh bench [OPTION]...  there: benchmarks/gpu.py with these options
@@ -19,12 +20,13 @@ PACKAGES="annotated-types gsplat iniconfig jaxtyping llvmlite markdown-it-py mdu
 packaging pillow pluggy pycolmap pydantic pydantic-core pygments pytest rich safetensors scipy tqdm
 typing-inspection wadler-lindig"
 MOST=$((60 << 20)) # bytes of one folder
-BIN=.venv-gpu/bin
+SITE=$PWD/.gpu-packages # no environment: that machine may have no venv, and its PyTorch is wanted
 OUT=${OUT:-benchmarks/results}
 
 pinned() { # the lock's version of every package
     for name in $PACKAGES; do
-        grep -E "^$name==" requirements-dev.lock | head -n 1 | sed 's/[ ;\\].*//'
+        [[ " ${HAVE:-} " == *" $name "* ]] && continue
+        grep -E "^$name==" requirements-dev.lock | sed 's/[ ;\\].*//'
     done
 }
 
@@ -54,21 +56,24 @@ wheels() {
 }
 
 install() {
-    [ -x $BIN/python ] || "${PYTHON:-python3}" -m venv --system-site-packages .venv-gpu
-    $BIN/python -m pip install --quiet --no-index --no-deps "$1"/*.whl
+    python3 -m pip install --quiet --no-index --no-deps --upgrade --target "$SITE" "$1"/*.whl
+}
+
+with_packages() {
+    PYTHONPATH="$SITE${PYTHONPATH:+:$PYTHONPATH}" PATH="$SITE/bin:$PATH" python3 "$@"
 }
 
 case "${1:-}" in
 wheels) wheels "${2:-3.12}" ;;
 install) install "$2" ;;
-compile) $BIN/python -m gradiseg_core.doctor ;;
+compile) with_packages -m gradiseg_core.doctor ;;
 test)
     mkdir -p "$OUT"
     # Only the files that hold such tests: the others import what is not carried.
     mapfile -t files < <(grep -rlE 'mark\.gpu|triton_device' tests --include='test_*.py' | sort)
-    $BIN/python -m pytest -m gpu -q -rfEs --durations=10 "${files[@]}" 2>&1 | tee "$OUT/gpu_tests.txt"
+    with_packages -m pytest -m gpu -q -rfEs --durations=10 "${files[@]}" 2>&1 | tee "$OUT/gpu_tests.txt"
     ;;
-bench) $BIN/python benchmarks/gpu.py --out "$OUT" "${@:2}" ;;
+bench) with_packages benchmarks/gpu.py --out "$OUT" "${@:2}" ;;
 *)
     sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
     exit 2
