@@ -43,6 +43,7 @@ include: "rules/second.smk"
 include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
+include: "rules/bench.smk"
 
 
 rule all:

@@ -1,0 +1,44 @@
+"""One small file with the scores of all runs, to keep and to compare studies with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SCORES = (
+    "miou", "mbiou", "object_miou", "object_mbiou", "object_fine_mbiou", "psnr", "ssim", "lpips",
+)  # fmt: skip
+
+
+def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any]) -> None:
+    """Write the headline scores of every run, a line each.
+
+    Args:
+        metrics: ``metrics.json`` files.
+        out: JSON file to write: ``variants`` and ``runs``, in the order of the scenes' names,
+            variants and seeds.
+        variants: By name, what each variant has different from a built-in one.
+    """
+    runs = sorted(
+        (_run(json.loads(path.read_text())) for path in metrics),
+        key=lambda run: (run["scene"], run["variant"], run["seed"]),
+    )
+    lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(f'{{\n "variants": {json.dumps(variants)},\n "runs": [\n{lines}\n ]\n}}\n')
+
+
+def _run(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a run; scores rounded to what their noise leaves of them."""
+    kept = {key: metrics[key] for key in ("scene", "variant", "seed", "iterations")}
+    kept["num_gaussians"] = metrics["num_gaussians"]
+    for key in _SCORES:
+        value = metrics["summary"].get(key)
+        kept[key] = None if value is None else round(value, 5)
+    gaussians = metrics.get("gaussians") or {}
+    for key in ("purity", "iou"):
+        value = gaussians.get(key)
+        kept[f"gaussian_{key}"] = None if value is None else round(value, 5)
+    return kept

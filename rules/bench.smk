@@ -1,0 +1,50 @@
+# Requires: the scores of all scenes, variants and seeds.
+# Makes: <results>/tables/runs.json, one line a run; the targets of a study such as
+#        config/bench_method.yaml. Its results are kept in docs/results/.
+
+
+rule runs:
+    input:
+        metrics=[runs_of(scene, "metrics/metrics.json") for scene in SETTINGS.scenes],
+        core=core("runs.py"),
+    output:
+        runs="<results>/tables/runs.json",
+    log:
+        "<results>/tables/logs/runs.log",
+    benchmark:
+        "<results>/tables/benchmarks/runs.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        variants={
+            name: variant.model_dump(mode="json", exclude_unset=True)
+            for name, variant in SETTINGS.root.own_variants.items()
+        },
+    message:
+        "Scores of all runs in one file"
+    script:
+        "../workflow_scripts/runs.py"
+
+
+rule bench_method:
+    input:
+        rules.runs.output,
+        rules.tables.output,
+        rules.quality.output,
+
+
+# The part that a spare hour is enough for: the first seed of what ships, on the scenes that are not
+# copies of others.
+rule bench_method_quick:
+    input:
+        [
+            f"<results>/{scene}/{variant}/seed{SETTINGS.seeds_of(scene)[0]}/metrics/metrics.json"
+            for scene in SETTINGS.scenes
+            if SETTINGS.root.scenes[scene].of is None
+            for variant in SETTINGS.variants_of(scene)
+            if variant not in SETTINGS.root.own_variants
+        ],
