@@ -184,8 +184,8 @@ def snakemake(
     return subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
-            *("--directory", str(folder), "--configfile"),
-            *(str(REPOSITORY / "config" / f"{config}.yaml"), str(folder / own), *arguments),
+            *("--directory", str(folder), *arguments),
+            *("--configfile", str(REPOSITORY / "config" / f"{config}.yaml"), str(folder / own)),
         ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": f"{folder / 'shim'}:{REPOSITORY}"},
@@ -222,7 +222,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shim" / "segment_anything").mkdir(parents=True)
     (folder / "shim" / "segment_anything" / "__init__.py").write_text(SHIM)
     (folder / "own.yaml").write_text(yaml.safe_dump(OWN))
-    done = snakemake(folder, "paper", "--cores", "2", "paper_tables")
+    done = snakemake(folder, "paper", "paper_tables", "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
 
@@ -311,11 +311,10 @@ def test_a_single_experiment_finds_its_results_made(folder: Path) -> None:
     del own["scenes"]["garden"]
     own["scenes"]["figurines"]["variants"] = ["gradiseg"]  # the sweep is not defined there
     (folder / "single.yaml").write_text(yaml.safe_dump(own))
-    arguments = ("--dry-run", "--quiet", "rules", "paper_tables")
-    done = snakemake(folder, "paper_lerf_mask", *arguments, own="single.yaml")
+    done = snakemake(folder, "paper_lerf_mask", "paper_tables", "--dry-run", own="single.yaml")
     assert done.returncode == 0, done.stderr
     planned = re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, flags=re.MULTILINE)
-    assert planned == ["paper_tables", "total"]
+    assert set(planned) == {"paper_tables", "total"}
 
 
 @pytest.mark.slow
