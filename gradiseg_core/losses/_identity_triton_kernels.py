@@ -62,7 +62,7 @@ def class_tile(
     known = c < num_classes
     mask = known[:, None] & (d < D)[None, :]
     w = tl.load(weight + c[:, None] * D + d[None, :], mask=mask, other=0.0)
-    return c, w, tl.load(bias + c, mask=known, other=-float("inf"))
+    return c, w, tl.where(known, tl.load(bias + c, mask=known, other=0.0), -float("inf"))
 
 
 @triton.jit
@@ -193,7 +193,8 @@ def classes_kernel(
         pixel, there, x = pixel_tile(features + start * D, num_pixels - first, D, BLOCK_D, BLOCK_P)
         label = tl.load(labels + start + pixel, mask=there, other=0).to(tl.int32)
         # Infinite where there is no pixel: its e is then 0.
-        mass = tl.load(log_mass + start + pixel, mask=there, other=float("inf"))
+        mass = tl.load(log_mass + start + pixel, mask=there, other=0.0)
+        mass = tl.where(there, mass, float("inf"))
         left = tl.load(rest + start + pixel, mask=there, other=0.0)
         share = tl.load(shares + start + pixel, mask=there, other=0.0)
         x_high, x_low = split(x)
@@ -286,7 +287,7 @@ def softmax_kernel(
             c = tl.load(ids + i, mask=wanted, other=0)
             at = c[:, None] * D + d[None, :]
             w = tl.load(weight + at, mask=wanted[:, None] & (d < D)[None, :], other=0.0)
-            b = tl.load(bias + c, mask=wanted, other=-float("inf"))
+            b = tl.load(bias + c, mask=wanted, other=0.0)
             z = logits(x_high, x_low, w, b)
             to = chances + start * num_ids + pixel[:, None] * num_ids + i[None, :]
             tl.store(to, tl.exp2(z - mass[:, None]), mask=there[:, None] & wanted[None, :])
