@@ -137,7 +137,7 @@ def tiles(means: Tensor, sample: Tensor, directions: Tensor) -> dict[str, Callab
     def code(tile: _stream_triton.Tile) -> Callable[[], object]:
         return lambda: _stream_triton.search(points, sample, K, directions, tile)
 
-    shapes = [(4, 256, 4), (8, 128, 4), (8, 256, 4), (8, 512, 4), (8, 512, 8), (16, 256, 8)]
+    shapes = [(2, 128, 1), (4, 128, 1), (4, 256, 1), (8, 64, 1), (8, 128, 1), (8, 256, 4)]
     return {
         f"kernel, {m} x {n}, {w} warps": code(_stream_triton.Tile(m, n, w)) for m, n, w in shapes
     }

@@ -24,12 +24,15 @@ from torch import Tensor
 
 from gradiseg_core.triton_runtime import on_device, processors
 
-_PROGRAMS = 8  # a multiprocessor, to have others run while one waits for memory
+_WARPS = 28  # that have room on a multiprocessor with the default's registers: one wave of programs
 _LEAST = 2048  # Gaussians of a program: of a shorter list most would be inserted
 
 
 class Tile(NamedTuple):
-    """How much one program holds. Not tuned: no GPU was at hand (``benchmarks/gpu.py`` times some).
+    """How much one program holds.
+
+    With one warp nothing waits at a barrier, and few samples make an insertion cheap. Chosen by
+    counting the instructions that were compiled for sm_90 (docs/cuda_core.md), not by time.
 
     Attributes:
         samples: Samples of a program, a power of two.
@@ -37,9 +40,9 @@ class Tile(NamedTuple):
         warps: Of 32 threads.
     """
 
-    samples: int = 8
-    gaussians: int = 256
-    warps: int = 4
+    samples: int = 4
+    gaussians: int = 128
+    warps: int = 1
 
 
 DEFAULT = Tile()
@@ -141,7 +144,7 @@ def search(
         return sample.new_full((samples, k), -1)
     along = points if directions is None else directions.T.to(torch.float32).contiguous()
     groups = triton.cdiv(samples, tile.samples)
-    wanted = triton.cdiv(_PROGRAMS * processors(device), groups)
+    wanted = _WARPS * processors(device) // (tile.warps * groups)
     splits = max(1, min(wanted, count // _LEAST))
     share = triton.cdiv(triton.cdiv(count, splits), tile.gaussians) * tile.gaussians
     splits = triton.cdiv(count, share)
