@@ -14,7 +14,7 @@ from gradiseg_core.gaussians.model import PARAMETERS, Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.losses.spatial import neighbour_kl
-from gradiseg_core.neighbours.cuda import nearest_by_torch
+from gradiseg_core.neighbours.cuda import columns, nearest_by_torch
 from gradiseg_core.neighbours.dispatch import make_knn, neighbours_ahead
 from gradiseg_core.neighbours.la_knn import la_knn
 from gradiseg_core.rasterization.interface import Rendering
@@ -132,7 +132,7 @@ def tiles(means: Tensor, sample: Tensor, directions: Tensor) -> dict[str, Callab
     """Return LA-KNN's kernel with the work divided in other ways than the default."""
     from gradiseg_core.neighbours import _stream_triton
 
-    points = means.T.contiguous()
+    points = columns(means)
 
     def code(tile: _stream_triton.Tile) -> Callable[[], object]:
         return lambda: _stream_triton.search(points, sample, K, directions, tile)

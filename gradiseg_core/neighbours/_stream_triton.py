@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gradiseg_core.triton_runtime import on_device, processors
 
-_WARPS = 28  # that have room on a multiprocessor with the default's registers: one wave of programs
+_WARPS = 24  # that have room on a multiprocessor with the default tile: one wave of programs
 _LEAST = 2048  # Gaussians of a program: of a shorter list most would be inserted
 
 
@@ -58,7 +58,7 @@ def stream_kernel(
     sample,  # [M] int64
     directions,  # [3, M] float32; not read without AHEAD
     partial,  # [M, splits, SLOTS] int64
-    count,  # N
+    count,  # N, a multiple of BLOCK_N
     samples,  # M
     share,  # Gaussians of a program, a multiple of BLOCK_N
     K: tl.constexpr,
@@ -90,10 +90,9 @@ def stream_kernel(
     last = tl.minimum(first + share, count)
     for start in range(first, last, BLOCK_N):
         j = start + tl.arange(0, BLOCK_N)
-        inside = j < last
-        dx = tl.load(points + j, mask=inside, other=float("nan"))[None, :] - x[:, None]
-        dy = tl.load(points + count + j, mask=inside, other=float("nan"))[None, :] - y[:, None]
-        dz = tl.load(points + 2 * count + j, mask=inside, other=float("nan"))[None, :] - z[:, None]
+        dx = tl.load(points + j)[None, :] - x[:, None]
+        dy = tl.load(points + count + j)[None, :] - y[:, None]
+        dz = tl.load(points + 2 * count + j)[None, :] - z[:, None]
         if AHEAD:
             distance = dx * u[:, None] + dy * v[:, None] + dz * w[:, None]
             near = (distance > 0) & (distance < limit[:, None])
@@ -129,7 +128,7 @@ def search(
     The host does not wait for the device.
 
     Args:
-        points: [3, N] float32, contiguous.
+        points: [3, N] float32, contiguous, N a multiple of the tile's; NaN where there is none.
         sample: [M] int64, indices of Gaussians; one that does not exist has no neighbours.
         k: At least 1; at most :data:`.cuda.MOST` is of use.
         directions: [M, 3]; Eq. 4 along them. None is the distance.
@@ -140,6 +139,7 @@ def search(
         fewer. A Gaussian whose distance is not finite is nobody's neighbour.
     """
     count, samples, device = points.shape[1], len(sample), points.device
+    assert count % tile.gaussians == 0, "whole blocks, so that four numbers are loaded at once"
     if samples == 0 or count == 0:
         return sample.new_full((samples, k), -1)
     along = points if directions is None else directions.T.to(torch.float32).contiguous()

@@ -15,6 +15,7 @@ from gradiseg_core.neighbours.la_knn import among, check_shapes, la_knn, usable
 from gradiseg_core.triton_runtime import runs_on
 
 MOST = 64  # neighbours that the kernel finds, which stay in registers; more are PyTorch's
+PADDING = 512  # centres come in multiples of it; the kernel loads whole blocks
 _PAIRS = 1 << 24  # most sample-Gaussian pairs that PyTorch holds at once
 
 
@@ -27,11 +28,11 @@ class CudaKnn:
 
     def __init__(self) -> None:
         """Set up; :meth:`update` must follow."""
-        self._points = torch.empty(3, 0)
+        self._count, self._columns = 0, torch.empty(3, 0)
 
     def __len__(self) -> int:
         """Return the number of centres."""
-        return self._points.shape[1]
+        return self._count
 
     def update(self, means: Tensor) -> None:
         """Copy the centres, [N, 3] in world units.
@@ -41,7 +42,7 @@ class CudaKnn:
         """
         if means.dim() != 2 or means.shape[1] != 3:
             raise ValueError(f"expected means [N, 3], got {tuple(means.shape)}")
-        self._points = torch.empty(3, len(means), device=means.device).copy_(means.detach().T)
+        self._count, self._columns = len(means), columns(means)
 
     def query(self, sample: Tensor, k: int) -> Tensor:
         """Return the nearest other Gaussians of each sample, nearest first.
@@ -60,11 +61,11 @@ class CudaKnn:
             raise ValueError("CudaKnn has no centres yet: call update(means) first")
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        if k <= MOST and runs_on(self._points.device):
+        if k <= MOST and runs_on(self._columns.device):
             from gradiseg_core.neighbours import _stream_triton
 
-            return _stream_triton.search(self._points, sample, k)
-        return nearest_by_torch(self._points.T, sample, k)
+            return _stream_triton.search(self._columns, sample, k)
+        return nearest_by_torch(self._columns[:, : self._count].T, sample, k)
 
 
 def la_knn_cuda(
@@ -104,9 +105,22 @@ def la_knn_cuda(
     if k <= MOST and runs_on(means.device):
         from gradiseg_core.neighbours import _stream_triton
 
-        columns = means.T.to(torch.float32).contiguous()  # neighbouring threads, adjacent numbers
-        return _stream_triton.search(columns, sample, k, directions)
+        return _stream_triton.search(columns(means), sample, k, directions)
     return la_knn(means, sample, directions, k, backend="torch")
+
+
+def columns(means: Tensor) -> Tensor:
+    """Return a copy of [N, 3] centres as the kernel takes them.
+
+    Returns:
+        [3, N rounded up to :data:`PADDING`] float32: neighbouring threads read adjacent numbers.
+        Beyond N stands NaN, which is nobody's neighbour.
+    """
+    count = len(means)
+    result = torch.empty(3, -(-count // PADDING) * PADDING, device=means.device)
+    result[:, :count] = means.detach().T
+    result[:, count:] = torch.nan
+    return result
 
 
 def nearest_by_torch(means: Tensor, sample: Tensor, k: int) -> Tensor:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from gradiseg_core.neighbours import cuda
-from gradiseg_core.neighbours.cuda import CudaKnn, la_knn_cuda, nearest_by_torch
+from gradiseg_core.neighbours.cuda import CudaKnn, columns, la_knn_cuda, nearest_by_torch
 from gradiseg_core.neighbours.dispatch import make_knn, neighbours_ahead
 from gradiseg_core.neighbours.knn import GlobalKnn
 from gradiseg_core.neighbours.la_knn import la_knn
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SIZES = [(1, 1, 2), (2, 2, 3), (33, 33, 5), (300, 9, 1), (4099, 3, 5), (6001, 5, 33)]
 
 
@@ -166,7 +168,7 @@ def test_how_the_work_is_divided_changes_nothing(triton_device, tile) -> None:
     from gradiseg_core.neighbours._stream_triton import Tile, search
 
     means, sample, directions = exact_scene(4200, 6, triton_device)
-    points = means.T.contiguous()
+    points = columns(means)
     for along in (None, directions):
         expected = nearest(distances(means, sample, along), 7)
         assert torch.equal(search(points, sample, 7, along, Tile(*tile)).cpu(), expected)
@@ -225,35 +227,33 @@ def test_wrong_use_is_refused() -> None:
 
 
 COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from gradiseg_core.neighbours._stream_triton import DEFAULT, stream_kernel
+from benchmarks.neighbour_tiles import compile_kernel, loops, read
+from gradiseg_core.neighbours._stream_triton import DEFAULT
 
-signature = {"points": "*fp32", "sample": "*i64", "directions": "*fp32", "partial": "*i64"}
-signature |= dict.fromkeys(("count", "samples", "share"), "i32")
-tile = {"BLOCK_M": DEFAULT.samples, "BLOCK_N": DEFAULT.gaussians}
-for ahead, k, slots in ((True, 5, 8), (False, 5, 8), (False, 32, 32)):
-    constants = tile | {"K": k, "SLOTS": slots, "AHEAD": ahead}
-    source = ASTSource(stream_kernel, signature | dict.fromkeys(constants, "constexpr"), constants)
-    options = {"num_warps": DEFAULT.warps, "enable_fp_fusion": True}
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    print("sm_90" in built.asm["ptx"], len(built.asm["cubin"]) > 0)
+for k, ahead in ((5, True), (5, False), (32, False)):
+    registers, stack, instructions, labels = read(compile_kernel(k, ahead, DEFAULT))
+    block, insertion = loops(instructions, labels)
+    wide = sum("LDG.E.128" in line for line in block)
+    print(registers, stack, len(block), len(insertion), wide)
 """
 
 
 def test_the_kernel_compiles_ahead_for_compute_capability_90(tmp_path) -> None:
     pytest.importorskip("triton", reason="needs Triton, which PyTorch brings on Linux")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", COMPILE]
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == ["True"] * 6
+    rows = [list(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(rows) == 3
+    for registers, stack, block, insertion, wide in rows:
+        # 80 registers: 24 programs of a warp on a multiprocessor (_WARPS).
+        assert (registers <= 80, stack, wide) == (True, 0, 3)
+        # A block is 16 pairs of a thread. As compiled now; a tenth more is a change for the worse.
+        assert block < 242
+        assert insertion < 238
 
 
 @pytest.mark.gpu
