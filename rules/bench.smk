@@ -14,7 +14,7 @@ rule runs:
     benchmark:
         "<results>/tables/benchmarks/runs.tsv"
     conda:
-        "../envs/tables.yaml"
+        "../envs/evaluate.yaml"
     threads: 1
     resources:
         mem_mb=1000,
