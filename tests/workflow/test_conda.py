@@ -27,26 +27,15 @@ from tests.downloads.server import serving
 from tests.downloads.test_hub import DINO, publish
 from tests.workflow import conda_stand_in
 from tests.workflow.conftest import REPOSITORY
+from tests.workflow.test_end_to_end import CONFIG as SCENE
 
 pytestmark = pytest.mark.slow
 
 # All that the Python that runs Snakemake needs; the README says so.
 HOST = ("numpy", "pydantic", "snakemake")
+# The Python of all environments, whichever runs this test.
+PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
 
-SCENE = """\
-scenes:
-  tiny:
-    source: demo
-    demo:
-      {width: 96, height: 72, views: 8, test_views: 2, samples_per_pixel: 2, objects: 4,
-       write_sparse: true, sparse_points: 300}
-variants: [gradiseg]
-seeds: [0]
-train:
-  {iterations: 30, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
-   num_classes: 32}
-metrics: {lpips: false}
-"""
 # SAM's encoder takes half a minute of a core for a view, whatever the view's size.
 FEW_VIEWS = SCENE.replace("views: 8, test_views: 2", "views: 3, test_views: 1")
 SAM = """\
@@ -96,18 +85,21 @@ class Runner:
         return copy.with_suffix("")
 
     def check(self, *names: str) -> None:
-        """Check that exactly these environments were made, and hold what their files say."""
+        """Check that these environments were made, and hold exactly what their files say."""
         for name in names:
             path = self.environment(name)
             content = yaml.safe_load(path.with_suffix(".yaml").read_text())
             wanted = {
                 str(requirement).partition(";")[0].strip()
                 for requirement in map(Requirement, content["dependencies"][-1]["pip"])
-                if requirement.marker is None or requirement.marker.evaluate()
+                if requirement.marker is None or requirement.marker.evaluate(PYTHON)
             }
             freeze = [find_uv_bin(), "pip", "freeze", "--python", path / "bin" / "python"]
-            held = subprocess.run(freeze, capture_output=True, text=True, check=True).stdout.split()
-            assert {line for line in held if not line.startswith("pip==")} == wanted, name
+            done = subprocess.run(freeze, capture_output=True, text=True, check=True)
+            held = {line for line in done.stdout.splitlines() if not line.startswith("pip==")}
+            deployed = {line for line in held if line.startswith("deva @ git+")}
+            assert held - deployed == wanted, name
+            assert bool(deployed) == path.with_suffix(".post-deploy.sh").exists(), name
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +216,4 @@ def test_deva_with_random_weights(runner: Runner, weights: Path, tmp_path: Path)
     subprocess.run(make, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=True)
     runner.snakemake(tmp_path, config, "--until", "tracking", **git)
     assert (tmp_path / "results" / "tiny" / "tracking" / "objects.json").is_file()
+    runner.check("deva")
