@@ -4,7 +4,8 @@
 
 Compiles the kernel for sm_90 with several tiles and reads the machine code: registers, stack (what
 did not fit), instructions of a thread for a pair of sample and Gaussian that inserts nothing, and
-of all warps for one insertion. Says nothing about time.
+of all warps for one insertion ("?" where the loops are not recognised: other versions of Triton
+arrange them differently). Says nothing about time.
 """
 
 from __future__ import annotations
@@ -70,8 +71,16 @@ def read(cubin: bytes) -> tuple[int, int, list[str], dict[str, int]]:
     return int(found[1]), int(found[2]), instructions, labels
 
 
-def loops(instructions: list[str], labels: dict[str, int]) -> tuple[list[str], list[str]]:
-    """Return the instructions of a block without insertions, and of one round of insertions."""
+def loops(
+    instructions: list[str], labels: dict[str, int], pairs: float
+) -> tuple[list[str], list[str]] | None:
+    """Return the instructions of a block without insertions, and of one round of insertions.
+
+    Args:
+        instructions: All of the kernel.
+        labels: Where in them each label stands.
+        pairs: Of a thread in a block, which are six floating-point operations each at least.
+    """
     jumps = [
         (place, labels[found[1]])
         for place, line in enumerate(instructions)
@@ -81,9 +90,13 @@ def loops(instructions: list[str], labels: dict[str, int]) -> tuple[list[str], l
     start, end = max(back, key=lambda loop: loop[1] - loop[0])
     first, last = min(back, key=lambda loop: loop[1] - loop[0])
     # The way around the insertions: the first jump in the outer loop to behind the inner one.
-    skip, behind = next(j for j in jumps if start <= j[0] < end and j[1] > last)
-    block = instructions[start : skip + 1] + instructions[behind : end + 1]
-    return block, instructions[first : last + 1]
+    around = next((j for j in jumps if start <= j[0] < end and last < j[1] <= end), None)
+    if around is None:
+        return None
+    block = instructions[start : around[0] + 1] + instructions[around[1] : end + 1]
+    arithmetic = sum(bool(re.search(r"\b(FADD|FMUL|FFMA)\b", line)) for line in block)
+    plausible = arithmetic >= 6 * pairs and len(block) < 40 * pairs
+    return (block, instructions[first : last + 1]) if plausible else None
 
 
 def main() -> None:
@@ -95,11 +108,14 @@ def main() -> None:
         for tile in TILES:
             samples, gaussians, warps = tile
             registers, stack, instructions, labels = read(compile_kernel(k, ahead, tile))
-            block, insertion = loops(instructions, labels)
             pairs = samples * gaussians / (32 * warps)
+            found = loops(instructions, labels, pairs)
+            counts = "? | ?"
+            if found is not None:
+                counts = f"{len(found[0]) / pairs:.1f} | {len(found[1]) * warps}"
             print(
                 f"| {search} | {samples} x {gaussians}, {warps} | {registers} | {stack} | "
-                f"{len(block) / pairs:.1f} | {len(insertion) * warps} |",
+                f"{counts} |",
                 flush=True,
             )
 
