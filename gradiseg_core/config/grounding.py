@@ -165,11 +165,12 @@ class GroundingConfig(Section):
     background_ids: tuple[int, ...] = option(
         (0,), "`colour_words`: IDs that are never selected; 0 is the unlabelled background."
     )
-    masks: Literal["probability", "argmax"] = option(
-        "probability",
-        "Predicted mask: any selected ID above `probability_threshold`, or the selected IDs of the "
-        "argmax label map.",
-        source="Gaussian Grouping (render_lerf_mask.py)",
+    masks: Literal["auto", "probability", "argmax"] = option(
+        "auto",
+        "Predicted mask: `probability`, any selected ID above `probability_threshold`; `argmax`, "
+        "the selected IDs of the label map; `auto`, the first where labels are read from blended "
+        "encodings, the second where from probabilities, which fall off slowly at outlines.",
+        source="Gaussian Grouping (render_lerf_mask.py); measured (docs/results.md)",
     )
     probability_threshold: float = option(
         0.2,

@@ -107,21 +107,24 @@ def ground(
     )
     choices = backend(inputs)
 
+    labels, rule = render.get("labels", "encodings"), config.masks
+    if rule == "auto":
+        rule = "argmax" if labels == "probabilities" else "probability"
     # A mask of an earlier run's prompt must not be scored as this run's.
     shutil.rmtree(out_dir / "masks", ignore_errors=True)
     for view in inputs.views:
-        predict = _predictor(inputs, view, classifier, render.get("labels", "encodings"))
+        predict = _predictor(inputs, view, classifier, labels, rule)
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, predict(choice.ids))
-    return write_choices(inputs, choices, out_dir, mask_rule=config.masks)
+    return write_choices(inputs, choices, out_dir, mask_rule=rule)
 
 
 def _predictor(
-    inputs: GroundingInputs, view: View, classifier: IdentityClassifier, labels: str
+    inputs: GroundingInputs, view: View, classifier: IdentityClassifier, labels: str, rule: str
 ) -> Callable[[list[int]], NDArray[np.bool_]]:
     """Return the function from a prompt's IDs to its mask in a view; files are read once."""
     assert inputs.render_dir is not None
-    rule, threshold = inputs.config.masks, inputs.config.probability_threshold
+    threshold = inputs.config.probability_threshold
     if rule == "probability" and labels == "probabilities":
         kept = Probabilities.load(inputs.render_dir / "probabilities" / f"{view.stem}.npz")
         return lambda selected: kept.above(selected, threshold)

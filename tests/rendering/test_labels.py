@@ -83,7 +83,7 @@ def test_prompts_take_the_blended_probabilities(folders: Folders, tmp_path: Path
             tmp_path, GroundingConfig(backend="manual", pictures=False, **options),
         )  # fmt: skip
 
-    run()
+    run(masks="probability")
     kept = Probabilities.load(folders.render / "probabilities" / "view_000.npz")
     for prompt, gt_id in PROMPTS.items():
         mask = read_mask(tmp_path / "masks" / "0" / f"{prompt}.png")
@@ -91,6 +91,12 @@ def test_prompts_take_the_blended_probabilities(folders: Folders, tmp_path: Path
         assert np.array_equal(mask, own > 0.2)
         assert mask.any()
     with pytest.raises(InputError, match=r"probability_threshold: 0\.1 is too low"):
-        run(probability_threshold=0.1)
+        run(masks="probability", probability_threshold=0.1)
+    run()  # the label map's own pixels, as the threshold suits the softmax of blended encodings
+    ids = read_id_map(folders.render / "ids" / "view_000.png")
+    for prompt, gt_id in PROMPTS.items():
+        mask = read_mask(tmp_path / "masks" / "0" / f"{prompt}.png")
+        assert np.array_equal(mask, ids == TRACKED[gt_id])
+    assert json.loads((tmp_path / "selection.json").read_text())["masks"] == "argmax"
     with pytest.raises(InputError, match="render stage"):
         Probabilities.load(tmp_path / "none.npz")
