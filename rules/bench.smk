@@ -37,8 +37,7 @@ rule bench_method:
         rules.quality.output,
 
 
-# The part that a spare hour is enough for: the first seed of what ships, on the scenes that are not
-# copies of others.
+# A quick part: the first seed of what ships, on the scenes that are not copies of others.
 rule bench_method_quick:
     input:
         [
