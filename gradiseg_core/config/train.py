@@ -204,6 +204,12 @@ class Igd(Section):
     scale_factor: float = option(
         1.6, "Children of `sample` have all scales divided by this.", source=_3DGS, gt=1
     )
+    children_opacity: Literal["copied", "shared"] = option(
+        "copied",
+        "Opacity of the two children: the parent's, or 1 - sqrt(1 - o), with which both together "
+        "are as opaque as the parent was where they overlap.",
+        source="Algorithm 1 names position and scale only; `shared`: Bulo 2024, for clones",
+    )
     max_growth: float = option(
         0.3, "IGD stops adding Gaussians beyond this share of those at its start.", ge=0
     )

@@ -116,8 +116,11 @@ class IgdStrategy:
         return strongest(mask, monitor, limit - len(gaussians))
 
     def _split(self, gaussians: Gaussians, mask: Tensor) -> int:
+        share = self.config.children_opacity == "shared"
         if self.config.split == "sample":
-            return split_by_sampling(gaussians, mask, self.config.scale_factor, self.generator)
+            return split_by_sampling(
+                gaussians, mask, self.config.scale_factor, self.generator, share_opacity=share
+            )
         if not bool(mask.any()):
             return 0
         axis = (
@@ -125,7 +128,7 @@ class IgdStrategy:
             if self.config.split == "longest_axis"
             else axis_across_boundary(gaussians, mask)
         )
-        return split_along_axis(gaussians, mask, axis)
+        return split_along_axis(gaussians, mask, axis, share_opacity=share)
 
     def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
         """Add nothing to the loss."""

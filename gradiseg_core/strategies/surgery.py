@@ -62,6 +62,26 @@ def prune(gaussians: Gaussians, mask: Tensor) -> int:
     return count
 
 
+def shared_opacities(logits: Tensor) -> Tensor:
+    """Return logits of 1 - sqrt(1 - o): two Gaussians of that opacity blend to one of opacity o.
+
+    Source: Bulo et al. 2024 ("Revising Densification in Gaussian Splatting"), who give it to clones.
+
+    Args:
+        logits: [n] logits of the opacities o.
+    """
+    log_root = 0.5 * torch.nn.functional.logsigmoid(-logits)  # of 1 - o
+    return torch.log(-torch.expm1(log_root)) - log_root
+
+
+def _parents(gaussians: Gaussians, mask: Tensor, share_opacity: bool) -> dict[str, Tensor]:
+    """Return the parameters of the Gaussians of ``mask``, with the opacity of their children."""
+    parents = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+    if share_opacity:
+        parents["opacities"] = shared_opacities(parents["opacities"])
+    return parents
+
+
 @torch.no_grad()
 def clone(gaussians: Gaussians, mask: Tensor) -> int:
     """Append an equal copy of every Gaussian of [N] bool ``mask``; return how many."""
@@ -74,7 +94,12 @@ def clone(gaussians: Gaussians, mask: Tensor) -> int:
 
 @torch.no_grad()
 def split_by_sampling(
-    gaussians: Gaussians, mask: Tensor, scale_factor: float, generator: torch.Generator
+    gaussians: Gaussians,
+    mask: Tensor,
+    scale_factor: float,
+    generator: torch.Generator,
+    *,
+    share_opacity: bool = False,
 ) -> int:
     """Replace Gaussians by two children each, drawn from them (3DGS ``densify_and_split``).
 
@@ -83,6 +108,7 @@ def split_by_sampling(
         mask: [N] bool.
         scale_factor: All scales of the children are divided by it (3DGS: 1.6).
         generator: Source of the two samples.
+        share_opacity: Give the children :func:`shared_opacities` instead of the parent's.
 
     Returns:
         Number of Gaussians that were split.
@@ -90,7 +116,7 @@ def split_by_sampling(
     count = int(mask.sum())
     if not count:
         return 0
-    parents = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+    parents = _parents(gaussians, mask, share_opacity)
     rotation, scales = rotation_matrices(parents["quats"]), parents["scales"].exp()
     noise = torch.randn(2, count, 3, generator=generator, device="cpu").to(scales.device)
     offsets = torch.einsum("nij,cnj->cni", rotation, noise * scales)
@@ -102,17 +128,19 @@ def split_by_sampling(
 
 
 @torch.no_grad()
-def split_along_axis(gaussians: Gaussians, mask: Tensor, axis: Tensor) -> int:
+def split_along_axis(
+    gaussians: Gaussians, mask: Tensor, axis: Tensor, *, share_opacity: bool = False
+) -> int:
     """Replace Gaussians by their two halves along one of their principal axes.
 
     The halves have the means and the variance of a Gaussian cut in two by the plane through its
-    centre, so that together they cover what the parent covered. Opacity, colour and encoding are
-    copied (METHOD, IGD).
+    centre, so that together they cover what the parent covered. Colour and encoding are copied.
 
     Args:
         gaussians: Changed in place.
         mask: [N] bool, n of them set.
         axis: [n] int64, index 0..2 of the principal axis to cut across.
+        share_opacity: Give the children :func:`shared_opacities` instead of the parent's.
 
     Returns:
         Number of Gaussians that were split.
@@ -120,7 +148,7 @@ def split_along_axis(gaussians: Gaussians, mask: Tensor, axis: Tensor) -> int:
     count = int(mask.sum())
     if not count:
         return 0
-    parents = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+    parents = _parents(gaussians, mask, share_opacity)
     rows = torch.arange(count, device=axis.device)
     direction = rotation_matrices(parents["quats"])[rows, :, axis]
     offset = direction * (_HALF_OFFSET * parents["scales"][rows, axis].exp())[:, None]

@@ -10,6 +10,7 @@ from gradiseg_core.strategies.surgery import (
     clone,
     prune,
     rotation_matrices,
+    shared_opacities,
     split_along_axis,
     split_by_sampling,
 )
@@ -70,6 +71,26 @@ def test_sampled_children_follow_the_parent_and_shrink() -> None:
     spread = torch.cat(offsets)
     sampled = spread.T @ spread / len(spread)
     assert (sampled - total).norm() < 0.1 * total.norm()
+
+
+def test_two_shared_opacities_blend_to_the_parents() -> None:
+    opacities = torch.tensor([1e-9, 0.005, 0.3, 0.75, 0.999], dtype=torch.float64)
+    child = shared_opacities(opacities.logit()).sigmoid()
+    torch.testing.assert_close(1 - (1 - child) ** 2, opacities)
+    assert child[3] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("rule", ["along_axis", "by_sampling"])
+def test_children_share_the_opacity_when_asked_to(rule: str) -> None:
+    gaussians = make()
+    parent = gaussians.params["opacities"].detach()[0].sigmoid().item()
+    mask = torch.tensor([True, False, False, False, False])
+    if rule == "along_axis":
+        split_along_axis(gaussians, mask, torch.tensor([0]), share_opacity=True)
+    else:
+        split_by_sampling(gaussians, mask, 1.6, torch.Generator(), share_opacity=True)
+    children = gaussians.params["opacities"].detach()[-2:].sigmoid()
+    torch.testing.assert_close(children, torch.full((2,), 1 - math.sqrt(1 - parent)))
 
 
 def test_clone_and_prune_count() -> None:
