@@ -17,12 +17,15 @@ import math
 import operator
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
+#: Whether a vector is one register, of 32. Where it is two of 16 (AVX2), eight sums at a time, which
+#: hide the latency of a wide machine's additions, would fill them all and live in memory instead.
+ONE_REGISTER = bool(binding.get_host_cpu_features().get("avx512f"))
 LOG2_E = math.log2(math.e)
 TOTAL_LANES = (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)  # order of `totals`
 _F32 = ir.FloatType()
@@ -264,8 +267,17 @@ def minimum(typingctx: Any, value: Any, bound: Any) -> Any:
 
 @intrinsic
 def maximum(typingctx: Any, value: Any, bound: Any) -> Any:
-    """Return the greater of each lane and a bound, a number or lanes; the bound for a NaN."""
+    """Return the greater of each lane and a bound, a number or lanes; the bound for a NaN.
+
+    Also of the lanes of two int vectors.
+    """
+    if isinstance(value, IntVector) and isinstance(bound, IntVector):
+        return value(value, bound), _greater_int
     return _nearer(">", value, bound)
+
+
+def _greater_int(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.select(builder.icmp_signed(">", *args), *args)
 
 
 def _nearer(symbol: str, value: Any, bound: Any) -> Any:

@@ -15,18 +15,19 @@ from gradiseg_core.cpu_runtime import kernel, take
 from gradiseg_core.cpu_runtime import scratch as scratch_memory
 from gradiseg_core.rasterization.lists import BLOCK, CHUNKS, COLORS, IDENTITIES
 from gradiseg_core.simd import (
+    ONE_REGISTER,
     TOTAL_LANES,
     any_lane,
     at_most,
     exp2,
     load,
     load_int,
+    maximum,
     minimum,
     reciprocal,
     splat,
     splat_int,
     store,
-    store_where,
     totals,
     transpose,
     where,
@@ -114,21 +115,15 @@ def blend_forward(
             scratch[_COLOR:] = _ZERO
             latest[:] = -1
             left = (splat(_ONE), splat(_ONE), splat(_ONE), splat(_ONE))
-            everywhere = splat(_ONE) > _ZERO
-            live = (everywhere, everywhere, everywhere, everywhere)
             for e in range(start, end, _BATCH):
                 r0 = entries[e] * row_floats
                 r1 = (entries[e + 1] if e + 1 < end else nothing) * row_floats
                 r2 = (entries[e + 2] if e + 2 < end else nothing) * row_floats
                 r3 = (entries[e + 3] if e + 3 < end else nothing) * row_floats
-                left, live = _weigh(flat, r0, scratch, _WEIGHT, latest, e, left, live)
-                left, live = _weigh(flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, left, live)
-                left, live = _weigh(
-                    flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, left, live
-                )
-                left, live = _weigh(
-                    flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, left, live
-                )
+                left = _weigh(flat, r0, scratch, _WEIGHT, latest, e, left)
+                left = _weigh(flat, r1, scratch, _WEIGHT + _PIXELS, latest, e + 1, left)
+                left = _weigh(flat, r2, scratch, _WEIGHT + 2 * _PIXELS, latest, e + 2, left)
+                left = _weigh(flat, r3, scratch, _WEIGHT + 3 * _PIXELS, latest, e + 3, left)
                 for c in range(3):
                     f0, f1 = splat(flat[r0 + COLORS + c]), splat(flat[r1 + COLORS + c])
                     f2, f3 = splat(flat[r2 + COLORS + c]), splat(flat[r3 + COLORS + c])
@@ -150,10 +145,11 @@ def blend_forward(
                         value = value + i2 * scratch[_WEIGHT + 2 * _PIXELS + i]
                         value = value + i3 * scratch[_WEIGHT + 3 * _PIXELS + i]
                         store(scratch, position, value)
-                if not any_lane((live[0] | live[1]) | (live[2] | live[3])):
+                most = maximum(maximum(left[0], left[1]), maximum(left[2], left[3]))
+                if not any_lane(most > _ZERO):
                     break
             for v in range(4):
-                store(scratch, _LEFT + v * _LANES, left[v])
+                store(scratch, _LEFT + v * _LANES, maximum(left[v], _ZERO - left[v]))
             for y in range(y0, min(y0 + BLOCK, height)):
                 for x in range(x0, min(x0 + BLOCK, width)):
                     i = (y - y0) * BLOCK + x - x0
@@ -173,39 +169,42 @@ def blend_forward(
 
 
 @kernel(inline="always")
-def _weigh(flat, base, scratch, weight, latest, e, left, live):  # type: ignore[no-untyped-def]
+def _weigh(flat, base, scratch, weight, latest, e, left):  # type: ignore[no-untyped-def]
     """Write one Gaussian's weights for the block's pixels.
 
     Returns:
-        The transmittance behind it, four vectors, and which of their pixels still let light
-        through.
+        The transmittance behind it, four vectors; negative where no more light comes through. The
+        sign is the mask that would else be carried beside it, which costs much where the machine
+        has no registers for masks.
     """
     q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
     dy = load(scratch, _Y) - flat[base + 1]
     t = (load(scratch, _X) - flat[base]) * flat[base + 2] + dy * q
     s = dy * r
-    l0, m0 = _weigh_rows(t, s, q, r, top, 0, scratch, weight, latest, e, left[0], live[0])
-    l1, m1 = _weigh_rows(t, s, q, r, top, 1, scratch, weight, latest, e, left[1], live[1])
-    l2, m2 = _weigh_rows(t, s, q, r, top, 2, scratch, weight, latest, e, left[2], live[2])
-    l3, m3 = _weigh_rows(t, s, q, r, top, 3, scratch, weight, latest, e, left[3], live[3])
-    return (l0, l1, l2, l3), (m0, m1, m2, m3)
+    l0 = _weigh_rows(t, s, q, r, top, 0, scratch, weight, latest, e, left[0])
+    l1 = _weigh_rows(t, s, q, r, top, 1, scratch, weight, latest, e, left[1])
+    l2 = _weigh_rows(t, s, q, r, top, 2, scratch, weight, latest, e, left[2])
+    l3 = _weigh_rows(t, s, q, r, top, 3, scratch, weight, latest, e, left[3])
+    return (l0, l1, l2, l3)
 
 
 @kernel(inline="always")
 def _weigh_rows(
-    t, s, q, r, top, v, scratch, weight, latest, e, before, live
+    t, s, q, r, top, v, scratch, weight, latest, e, before
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Do the same for vector v, two rows."""
     at = v * _LANES
     t, s = t + q * _F(2 * v), s + r * _F(2 * v)
     power = top - t * t - s * s
-    alpha = minimum(exp2(power), _MAX_ALPHA)
-    w = where((power >= _LOG2_MIN_ALPHA) & live, before * alpha, splat(_ZERO))
+    alpha = where(power >= _LOG2_MIN_ALPHA, minimum(exp2(power), _MAX_ALPHA), splat(_ZERO))
+    w = before * alpha
     after = before - w
-    live = live & (after > _MIN_TRANSMITTANCE)
+    live = after > _MIN_TRANSMITTANCE
     store(scratch, weight + at, where(live, w, splat(_ZERO)))
-    store_where(live, latest, at, splat_int(e))
-    return where(live, after, before), live
+    # Positions only grow. A store of the live lanes alone would be the same, but takes AMD's
+    # processors tens of cycles.
+    store(latest, at, maximum(where(live, splat_int(e), splat_int(-1)), load_int(latest, at)))
+    return where(live, after, minimum(before, _ZERO - before))
 
 
 @kernel()
@@ -311,10 +310,13 @@ def blend_backward(
                         a2 = a2 + g * scratch[_WEIGHT + 2 * _PIXELS + i]
                         a3 = a3 + g * scratch[_WEIGHT + 3 * _PIXELS + i]
                         g = load(scratch, v_pixels + (i + 1) * padded + j)
-                        b0 = b0 + g * scratch[_WEIGHT + i + 1]
-                        b1 = b1 + g * scratch[_WEIGHT + _PIXELS + i + 1]
-                        b2 = b2 + g * scratch[_WEIGHT + 2 * _PIXELS + i + 1]
-                        b3 = b3 + g * scratch[_WEIGHT + 3 * _PIXELS + i + 1]
+                        w0, w1 = scratch[_WEIGHT + i + 1], scratch[_WEIGHT + _PIXELS + i + 1]
+                        w2 = scratch[_WEIGHT + 2 * _PIXELS + i + 1]
+                        w3 = scratch[_WEIGHT + 3 * _PIXELS + i + 1]
+                        if ONE_REGISTER:
+                            b0, b1, b2, b3 = b0 + g * w0, b1 + g * w1, b2 + g * w2, b3 + g * w3
+                        else:
+                            a0, a1, a2, a3 = a0 + g * w0, a1 + g * w1, a2 + g * w2, a3 + g * w3
                     _add(
                         sums,
                         (rows[k0] + band - touched[k0, 0]) * row_floats + IDENTITIES + j,
@@ -344,7 +346,7 @@ def blend_backward(
 @kernel(inline="always")
 def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-def]
     """Write, for four Gaussians, the product of their features with every pixel's gradient."""
-    for v in range(0, _PIXELS, 2 * _LANES):
+    for v in range(0, _PIXELS, 2 * _LANES if ONE_REGISTER else _LANES):
         a0, a1, a2, a3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
         b0, b1, b2, b3 = splat(_ZERO), splat(_ZERO), splat(_ZERO), splat(_ZERO)
         for c in range(3 + len(channels)):
@@ -352,16 +354,18 @@ def _dot(flat, r0, r1, r2, r3, scratch, channels):  # type: ignore[no-untyped-de
             f2, f3 = splat(flat[r2 + COLORS + c]), splat(flat[r3 + COLORS + c])
             g = load(scratch, _V_PLANES + c * _PIXELS + v)
             a0, a1, a2, a3 = a0 + g * f0, a1 + g * f1, a2 + g * f2, a3 + g * f3
-            g = load(scratch, _V_PLANES + c * _PIXELS + v + _LANES)
-            b0, b1, b2, b3 = b0 + g * f0, b1 + g * f1, b2 + g * f2, b3 + g * f3
+            if ONE_REGISTER:
+                g = load(scratch, _V_PLANES + c * _PIXELS + v + _LANES)
+                b0, b1, b2, b3 = b0 + g * f0, b1 + g * f1, b2 + g * f2, b3 + g * f3
         store(scratch, _DOT + v, a0)
         store(scratch, _DOT + _PIXELS + v, a1)
         store(scratch, _DOT + 2 * _PIXELS + v, a2)
         store(scratch, _DOT + 3 * _PIXELS + v, a3)
-        store(scratch, _DOT + v + _LANES, b0)
-        store(scratch, _DOT + _PIXELS + v + _LANES, b1)
-        store(scratch, _DOT + 2 * _PIXELS + v + _LANES, b2)
-        store(scratch, _DOT + 3 * _PIXELS + v + _LANES, b3)
+        if ONE_REGISTER:
+            store(scratch, _DOT + v + _LANES, b0)
+            store(scratch, _DOT + _PIXELS + v + _LANES, b1)
+            store(scratch, _DOT + 2 * _PIXELS + v + _LANES, b2)
+            store(scratch, _DOT + 3 * _PIXELS + v + _LANES, b3)
 
 
 @kernel(inline="always")
