@@ -23,7 +23,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
-#: Whether a vector is one register, of 32. Where it is two of 16 (AVX2), eight sums at a time, which
+#: Whether a vector is one register, of 32. Where it is two of 16 (AVX2), eight sums at a time, as
 #: hide the latency of a wide machine's additions, would fill them all and live in memory instead.
 ONE_REGISTER = bool(binding.get_host_cpu_features().get("avx512f"))
 LOG2_E = math.log2(math.e)

@@ -65,10 +65,21 @@ class Losses(Section):
     )
     robust_start: int = option(
         12_000,
-        "Iteration from which `robustness` holds: until then the model learns what to believe.",
+        "Iteration from which `robustness` and `disagreement_width` hold: until then the model "
+        "learns what to believe.",
         unit="iterations",
         source="measured (docs/results.md)",
         ge=0,
+    )
+    disagreement_width: float = option(
+        0.0,
+        "Leave out, from `robust_start` on, regions in which the mask and the rendered label "
+        "disagree over more than twice this width, as where an object is missed, merged or "
+        "renamed; thinner ones, as along outlines, stay. 0 leaves nothing out.",
+        unit="share of the image diagonal",
+        source="measured (docs/results.md)",
+        ge=0,
+        lt=0.5,
     )
     identity_geometry: float = option(
         1.0,
@@ -77,6 +88,13 @@ class Losses(Section):
         source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
         ge=0,
         le=1,
+    )
+    identity_geometry_start: int = option(
+        0,
+        "Iteration from which `identity_geometry` holds; until then none of that gradient does.",
+        unit="iterations",
+        source="measured (docs/results.md)",
+        ge=0,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
     spatial_every: int = option(

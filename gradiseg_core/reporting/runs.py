@@ -21,17 +21,24 @@ def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any])
             variants and seeds.
         variants: By name, what each variant has different from a built-in one.
     """
-    runs = sorted(
-        (_run(json.loads(path.read_text())) for path in metrics),
-        key=lambda run: (run["scene"], run["variant"], run["seed"]),
-    )
+    write_runs([headline(json.loads(path.read_text())) for path in metrics], out, variants)
+
+
+def collect_branches(slices: list[Path], out: Path, *, variants: Mapping[str, Any]) -> None:
+    """Write the same from slices of a study (:mod:`gradiseg_core.reporting.branches`)."""
+    write_runs([run for path in slices for run in json.loads(path.read_text())], out, variants)
+
+
+def write_runs(runs: list[dict[str, Any]], out: Path, variants: Mapping[str, Any]) -> None:
+    """Write ``variants`` and runs, a line each, in the order of scenes, variants and seeds."""
+    runs = sorted(runs, key=lambda run: (run["scene"], run["variant"], run["seed"]))
     lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(f'{{\n "variants": {json.dumps(variants)},\n "runs": [\n{lines}\n ]\n}}\n')
 
 
-def _run(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a run; scores rounded to what their noise leaves of them."""
+def headline(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of ``metrics.json``; scores rounded to what noise leaves of them."""
     kept = {key: metrics[key] for key in ("scene", "variant", "seed", "iterations")}
     kept["num_gaussians"] = metrics["num_gaussians"]
     for key in _SCORES:

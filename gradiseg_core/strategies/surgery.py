@@ -65,7 +65,7 @@ def prune(gaussians: Gaussians, mask: Tensor) -> int:
 def shared_opacities(logits: Tensor) -> Tensor:
     """Return logits of 1 - sqrt(1 - o): two Gaussians of that opacity blend to one of opacity o.
 
-    Source: Bulo et al. 2024 ("Revising Densification in Gaussian Splatting"), who give it to clones.
+    Source: Bulo et al. 2024, "Revising Densification in Gaussian Splatting", there for clones.
 
     Args:
         logits: [n] logits of the opacities o.

@@ -105,13 +105,35 @@ def train(
         raise
     finally:
         trainer.feed.close()
+    save_run(trainer, out_dir, name)
+    resolved = {
+        "variant": name,
+        "base": variant,
+        "seed": seed,
+        "train": config.model_dump(mode="json"),
+    }
+    (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
+    (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
+    journal.publish(out_dir)
+    (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
+    """Write the trained scene: Gaussians, identities, classifier and their metadata.
+
+    Args:
+        trainer: At the end of its run.
+        out_dir: Folder to write.
+        name: What the run is called.
+    """
+    config, data = trainer.config, trainer.data
     out_dir.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": 1,
         "gradiseg": __version__,
         "variant": name,
-        "base": variant,
-        "seed": seed,
+        "base": trainer.variant,
+        "seed": trainer.seed,
         "iterations": config.iterations,
         "num_gaussians": len(trainer.gaussians),
         "num_classes": data.num_classes,
@@ -125,16 +147,6 @@ def train(
     }
     values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
     save_trained(out_dir, values, trainer.classifier.cpu(), metadata)
-    resolved = {
-        "variant": name,
-        "base": variant,
-        "seed": seed,
-        "train": config.model_dump(mode="json"),
-    }
-    (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
-    (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
-    journal.publish(out_dir)
-    (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
 
 
 def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:

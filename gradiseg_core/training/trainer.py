@@ -19,7 +19,7 @@ from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
-from gradiseg_core.losses.robust import robust_identity_loss
+from gradiseg_core.losses.robust import reach_px, robust_identity_loss
 from gradiseg_core.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.schedule import Schedule
 from gradiseg_core.strategies.base import Strategy
@@ -69,6 +69,7 @@ class Trainer:
             BackendUnavailableError: If the configuration asks for what the device does not have.
         """
         self.data, self.config, self.variant, self.device = data, config, variant, device
+        self.seed = seed
         self.rasterizer = rasterizer or make_rasterizer(config, device)
         self.losses = loss_backends(device)
         self.feed = Feed(data.train, device, int(config.gpu_views_gb * 1e9))
@@ -164,7 +165,9 @@ class Trainer:
     def render(self, view: TrainingView) -> Rendering:
         """Render one view with the current Gaussians."""
         identities = self.gaussians.params["identities"]
-        share = self.config.losses.identity_geometry
+        losses = self.config.losses
+        begun = self.schedule.after(self.step, losses.identity_geometry_start)
+        share = losses.identity_geometry if begun else 0.0
         if share == 1.0 or not torch.is_grad_enabled():
             return self._rasterize(view, identities)
         # The same pixels twice: once for the geometry, once with the geometry held.
@@ -254,9 +257,15 @@ class Trainer:
 
     def _identity_loss(self, features: Tensor, labels: Tensor) -> Tensor:
         losses = self.config.losses
-        if losses.robustness and self.schedule.after(self.step, losses.robust_start):
+        doubting = losses.robustness or losses.disagreement_width
+        if doubting and self.schedule.after(self.step, losses.robust_start):
             return robust_identity_loss(
-                features, labels, self.classifier, losses.robustness, backend=self.losses.identity
+                features,
+                labels,
+                self.classifier,
+                losses.robustness,
+                width_px=reach_px(labels.shape, losses.disagreement_width),
+                backend=self.losses.identity,
             )
         return identity_loss(features, labels, self.classifier, backend=self.losses.identity)
 

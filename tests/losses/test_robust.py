@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.losses.robust import agreement, robust_identity_loss
+from gradiseg_core.losses.robust import (
+    agreement,
+    reach_px,
+    robust_identity_loss,
+    wide_disagreement,
+)
 
 
 def make(num_classes: int = 12, height: int = 9, width: int = 14, dim: int = 16):
@@ -75,3 +80,60 @@ def test_a_label_without_a_class_is_refused() -> None:
     labels[3, 4] = 12
     with pytest.raises(ValueError, match="ID 12 has no class"):
         robust_identity_loss(features, labels, classifier, 0.7)
+
+
+def picture(rows: list[str]) -> torch.Tensor:
+    return torch.tensor([[cell == "#" for cell in row] for row in rows])
+
+
+def test_wide_disagreement_leaves_seams_out() -> None:
+    disagreeing = picture(
+        [
+            "............",
+            ".###....####",  # a block; and a seam that ends at the image's border
+            ".###........",
+            ".#####......",  # the block's tail is no wider than a seam
+            "............",
+            "##..........",
+            "##..........",  # a corner: beyond the image it may go on
+        ]
+    )
+    wide = picture(
+        [
+            "............",
+            ".###........",
+            ".###........",
+            ".###........",
+            "............",
+            "##..........",
+            "##..........",
+        ]
+    )
+    assert torch.equal(wide_disagreement(disagreeing, 1), wide)
+    assert not wide_disagreement(disagreeing, 2).any()
+
+
+def test_wide_disagreement_is_left_out() -> None:
+    features, labels, classifier = make(num_classes=4, height=12, width=12)
+    with torch.no_grad():
+        classifier.weight.zero_()
+        classifier.weight[1, 0] = 1.0
+        features.zero_()
+        features[..., 0] = 5.0  # class 1
+    labels[:] = 1
+    labels[2:8, 2:8] = 2  # an object with another name
+    labels[10, :] = 0  # a seam
+    leaf = features.clone().requires_grad_()
+    (plain,) = torch.autograd.grad(robust_identity_loss(leaf, labels, classifier, 0.0), leaf)
+    loss = robust_identity_loss(leaf, labels, classifier, 0.0, width_px=2)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    left_out = labels == 2
+    assert not gradient[left_out].any()
+    torch.testing.assert_close(gradient[~left_out], plain[~left_out])
+    assert plain[left_out].any()
+    assert gradient[10].any()
+
+
+@pytest.mark.parametrize(("share", "pixels"), [(0.0, 0), (1e-6, 1), (0.01, 3), (0.0067, 2)])
+def test_reach_in_pixels(share: float, pixels: int) -> None:
+    assert reach_px((180, 240), share) == pixels

@@ -1,0 +1,118 @@
+"""Variants trained from what they share end bit for bit where separate runs end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.config.render import RenderConfig
+from gradiseg_core.config.train import Igd, LaKnn, Losses, TrainConfig, Variant
+from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.reporting import branches as study
+from gradiseg_core.training.branches import Branch, train_branches
+from gradiseg_core.training.data import load_training_data
+from gradiseg_core.training.trainer import Trainer
+from tests.synthetic import write_scene
+
+COMMON = TrainConfig(
+    iterations=60, num_classes="auto", losses=Losses(samples=100), max_gaussians=900
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_scene(tmp_path_factory.mktemp("balls"))
+
+
+def branch(name: str, base: Variant = "gradiseg", **changes: object) -> Branch:
+    return Branch(name, base, COMMON.model_copy(update=changes))
+
+
+LATE = Losses(samples=100, disagreement_width=0.02, robust_start=21_000)
+HELD = Losses(samples=100, identity_geometry=0.5, identity_geometry_start=13_000)
+BRANCHES = [
+    branch("late", igd=Igd(start=14_000, until=16_000), la_knn=LaKnn(start=13_500)),
+    branch("baseline", "baseline"),
+    branch("igd", "igd"),
+    branch("last", "la_knn", la_knn=LaKnn(direction="last", start=15_000)),
+    branch("held", "la_knn", losses=HELD),
+    branch("doubting", "igd", losses=LATE),
+]
+
+
+def test_trunks_and_starts() -> None:
+    by_name = {member.name: member for member in BRANCHES}
+    starts = {name: member.start for name, member in by_name.items()}
+    assert starts["late"] == 13_500
+    assert starts["igd"] == starts["doubting"] == 12_000
+    assert starts["held"] == 12_000
+    assert starts["baseline"] > 30_000
+    assert by_name["igd"].trunk == by_name["late"].trunk == by_name["doubting"].trunk
+    others = [by_name[name].trunk for name in ("igd", "baseline", "last", "held")]
+    assert all(a != b for i, a in enumerate(others) for b in others[:i])
+
+
+def test_branches_end_where_separate_runs_end(scene: tuple[Path, Path, Path]) -> None:
+    set_threads(1)
+    loads = []
+
+    def load(config: TrainConfig):
+        loads.append(config)
+        return load_training_data(*scene, config)
+
+    seen = []
+    for member, trainer in train_branches(load, BRANCHES, 5, CPU):
+        seen.append(member.name)
+        alone = Trainer(load_training_data(*scene, member.config), member.config, member.base, 5)
+        for _ in range(member.config.iterations):
+            alone.iterate()
+        assert trainer.step == alone.step == 60
+        for name, value in alone.gaussians.params.items():
+            assert torch.equal(trainer.gaussians.params[name], value), (member.name, name)
+        assert torch.equal(trainer.classifier.weight, alone.classifier.weight), member.name
+    assert sorted(seen) == sorted(member.name for member in BRANCHES)
+    assert len(loads) == 4
+
+
+def test_a_slice_is_scored_and_goes_on_after_a_kill(
+    scene: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(members: list[Branch], stamp: str = "code") -> list[dict]:
+        study.run_branches(
+            *scene,
+            tmp_path / "out.json",
+            members,
+            seed=1,
+            render=RenderConfig(),
+            grounding=GroundingConfig(backend="manual", pictures=False),
+            metrics=MetricsConfig(lpips=False),
+            surface=None,
+            finished=tmp_path / "finished.jsonl",
+            stamp=stamp,
+            threads=1,
+        )
+        return json.loads((tmp_path / "out.json").read_text())
+
+    trained: list[str] = []
+
+    def counted(load, members, *rest):
+        trained.extend(member.name for member in members)
+        return train_branches(load, members, *rest)
+
+    monkeypatch.setattr(study, "train_branches", counted)
+    first = run(BRANCHES[:2])
+    assert [row["variant"] for row in first] == ["late", "baseline"]
+    assert all(row["psnr"] > 10 and row["seed"] == 1 for row in first)
+    with (tmp_path / "finished.jsonl").open("a") as file:
+        file.write('["cut by a ki')
+    assert run(BRANCHES[:3])[:2] == first
+    run(BRANCHES[:3])
+    assert trained == ["late", "baseline", "igd"]
+    run(BRANCHES[:1], stamp="other code")
+    assert trained[3:] == ["late"]

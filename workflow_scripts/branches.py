@@ -1,0 +1,36 @@
+"""Train and score all variants of one scene and seed of a study."""
+
+import hashlib
+from pathlib import Path
+
+from _stage import stage
+
+with stage(snakemake):
+    from gradiseg_core.config.grounding import GroundingConfig
+    from gradiseg_core.config.metrics import MetricsConfig
+    from gradiseg_core.config.render import RenderConfig
+    from gradiseg_core.config.train import TrainConfig
+    from gradiseg_core.reporting.branches import run_branches
+    from gradiseg_core.training.branches import Branch
+
+    code = hashlib.sha256()
+    for path in snakemake.input.core:
+        code.update(Path(path).read_bytes())
+    run_branches(
+        scene_dir=Path(snakemake.input.scene),
+        colmap_dir=Path(snakemake.input.colmap),
+        tracking_dir=Path(snakemake.input.tracking),
+        out=Path(snakemake.output.runs),
+        branches=[
+            Branch(name, base, TrainConfig(**config))
+            for name, (base, config) in snakemake.params.branches.items()
+        ],
+        seed=int(snakemake.wildcards.seed),
+        render=RenderConfig(**snakemake.params.render),
+        grounding=GroundingConfig(**snakemake.params.grounding),
+        metrics=MetricsConfig(**snakemake.params.metrics),
+        surface=Path(snakemake.input.surface) if snakemake.input.surface else None,
+        finished=Path(snakemake.params.finished),
+        stamp=code.hexdigest(),
+        threads=snakemake.threads,
+    )
