@@ -67,7 +67,7 @@ rule branches:
     benchmark:
         "<results>/{scene}/branches/benchmarks/seed{seed}.tsv"
     conda:
-        by_device("train", default="../envs/train.yaml", cuda="../envs/train_cuda.yaml")
+        "../envs/bench.yaml"
     threads: 1
     resources:
         mem_mb=8000,

@@ -38,6 +38,8 @@ RULE_NAMES = (
     "second_metrics",
     "metrics_2d",
     "runs",
+    "branches",
+    "bench_branches",
     "bench_method",
     "bench_method_quick",
     "tables",

@@ -30,7 +30,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "base": "gradiseg",
         "label": "GradiSeg+",
         "train": {
-            "losses": {"robustness": 1.0, "robust_start": 12_000, "identity_geometry": 0.0},
+            "losses": {
+                "robustness": 0.5,
+                "disagreement_width": 0.007,
+                "robust_start": 12_000,
+                "identity_geometry_start": 12_000,
+            },
             "labels": "probabilities",
         },
     },

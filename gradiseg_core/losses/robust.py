@@ -83,10 +83,11 @@ def reach_px(shape: Sequence[int], share: float) -> int:
 
 
 def wide_disagreement(disagreeing: Tensor, width_px: int) -> Tensor:
-    """Return where a disagreement is wide: the mask opened by a square of 2 width + 1 pixels.
+    """Return where a disagreement is wide: where a square of 2 width + 1 pixels fits into it.
 
-    What lies beyond the image counts as disagreeing, so that a region is not thin because the
-    image's border cuts it.
+    To the middles of those squares belongs what disagrees within twice the width, so that a
+    region's ragged edge goes with it. What lies beyond the image counts as disagreeing: a region is
+    not thin because the image's border cuts it.
 
     Args:
         disagreeing: [H, W] bool.
@@ -95,14 +96,15 @@ def wide_disagreement(disagreeing: Tensor, width_px: int) -> Tensor:
     Returns:
         [H, W] bool, a part of ``disagreeing``.
     """
+    middles = 1.0 - _spread((~disagreeing).float()[None, None], width_px)
+    return (_spread(middles, 2 * width_px)[0, 0] > 0) & disagreeing
 
-    def spread(mask: Tensor) -> Tensor:
-        side = 2 * width_px + 1
-        rows = max_pool2d(mask, (side, 1), stride=1, padding=(width_px, 0))
-        return max_pool2d(rows, (1, side), stride=1, padding=(0, width_px))
 
-    core = 1.0 - spread((~disagreeing).float()[None, None])
-    return (spread(core)[0, 0] > 0) & disagreeing
+def _spread(mask: Tensor, width_px: int) -> Tensor:
+    """Return the greatest of [1, 1, H, W] values within a square around each."""
+    side = 2 * width_px + 1
+    rows = max_pool2d(mask, (side, 1), stride=1, padding=(width_px, 0))
+    return max_pool2d(rows, (1, side), stride=1, padding=(0, width_px))
 
 
 @torch.no_grad()

@@ -92,7 +92,7 @@ def test_wide_disagreement_leaves_seams_out() -> None:
             "............",
             ".###....####",  # a block; and a seam that ends at the image's border
             ".###........",
-            ".#####......",  # the block's tail is no wider than a seam
+            ".######.....",  # of its tail, what is near goes with the block
             "............",
             "##..........",
             "##..........",  # a corner: beyond the image it may go on
@@ -103,7 +103,7 @@ def test_wide_disagreement_leaves_seams_out() -> None:
             "............",
             ".###........",
             ".###........",
-            ".###........",
+            ".####.......",
             "............",
             "##..........",
             "##..........",
