@@ -208,6 +208,23 @@ def test_the_robust_loss_equals_float64_in_one_pass(triton_device, exponent) -> 
     torch.testing.assert_close(weights.double(), truth, rtol=2e-5, atol=0)
 
 
+def test_wide_disagreement_is_left_out(triton_device) -> None:
+    features, labels, head = problem((20, 24), 16, 9, triton_device)
+    rendered = label_map(features, head)
+    labels.copy_((rendered + 1) % 9)
+    labels[2:14, 3:15] = rendered[2:14, 3:15]  # the only place of agreement
+    exact_head, exact = copy.deepcopy(head).double(), features.double().requires_grad_()
+    fused = features.clone().requires_grad_()
+    loss = robust_identity_loss(fused, labels, head, 0.5, width_px=1, backend="triton")
+    expected = robust_identity_loss(exact, labels, exact_head, 0.5, width_px=1, backend="torch")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    ours, theirs = gradients(loss, fused, head), gradients(expected, exact, exact_head)
+    for value, truth in zip(ours, theirs, strict=True):
+        assert relative(value, truth) < GRADIENT_ERROR
+    assert not ours[0][18:].any()
+    assert ours[0][8, 8].any()
+
+
 def test_the_robust_loss_refuses_as_the_plain_one(triton_device) -> None:
     features, labels, head = problem((4, 5), 16, 9, triton_device)
     with pytest.raises(ValueError, match="one label for each"):

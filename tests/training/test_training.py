@@ -183,6 +183,25 @@ def test_robustness_begins_at_its_start(scene: tuple[Path, Path, Path]) -> None:
     assert history[1][10] < 0.9 * history[0][10]  # weighted by p^0.7 < 1
 
 
+def test_the_geometry_is_held_until_its_start(scene: tuple[Path, Path, Path]) -> None:
+    def run(**options: float) -> list[torch.Tensor]:
+        losses = CONFIG.losses.model_copy(update=options)
+        config = CONFIG.model_copy(update={"iterations": 20, "losses": losses})
+        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        means = []
+        for _ in range(12):
+            trainer.iterate()
+            means.append(trainer.gaussians.params["means"].detach().clone())
+        return means
+
+    held = run(identity_geometry=0.0)
+    begun = run(identity_geometry_start=15_000)  # after 10 of 20
+    moved = run()
+    assert all(torch.equal(a, b) for a, b in zip(held[:10], begun[:10], strict=True))
+    assert not torch.equal(held[10], begun[10])
+    assert not torch.equal(moved[0], begun[0])
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25])
 def test_a_share_of_the_identity_gradient_reaches_the_geometry(
     scene: tuple[Path, Path, Path], share: float
