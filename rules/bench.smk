@@ -4,7 +4,8 @@
 #
 # Studies of many options that act late in training go by branches: one job trains all variants of
 # a scene and seed from what they share, and keeps their scores alone
-# (<results>/tables/branches.json). As separate runs their scores would be the same.
+# (<results>/tables/branches.json, and what each is worth as a table and a plot). As separate runs
+# their scores would be the same.
 
 
 rule runs:
@@ -109,6 +110,8 @@ rule bench_branches:
         core=core("collect_branches.py"),
     output:
         runs="<results>/tables/branches.json",
+        table="<results>/tables/branches.md",
+        plot="<results>/tables/branches.png",
     log:
         "<results>/tables/logs/branches.log",
     benchmark:
@@ -124,6 +127,7 @@ rule bench_branches:
             name: variant.model_dump(mode="json", exclude_unset=True)
             for name, variant in SETTINGS.root.own_variants.items()
         },
+        reference=SETTINGS.root.tables.reference_variant,
     message:
         "Scores of all slices of the study in one file"
     script:

@@ -1,14 +1,17 @@
-"""Write the scores of all slices of a study into one small file."""
+"""Write the scores of all slices of a study into one small file; what each variant is worth."""
 
 from pathlib import Path
 
 from _stage import stage
 
 with stage(snakemake):
+    from gradiseg_core.reporting.differences import plot_differences, write_differences
     from gradiseg_core.reporting.runs import collect_branches
 
-    collect_branches(
+    runs = collect_branches(
         slices=[Path(path) for path in snakemake.input.slices],
         out=Path(snakemake.output.runs),
         variants=snakemake.params.variants,
     )
+    write_differences(runs, snakemake.params.reference, Path(snakemake.output.table))
+    plot_differences(runs, snakemake.params.reference, Path(snakemake.output.plot))

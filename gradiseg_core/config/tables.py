@@ -17,5 +17,7 @@ class TablesConfig(Section):
         True, "Print published numbers beside ours where the scene belongs to their dataset."
     )
     reference_variant: str = option(
-        "baseline", "Variant that is listed first among ours.", source="GradiSeg Table 4"
+        "baseline",
+        "Variant that is listed first among ours, and that studies compare the others with.",
+        source="GradiSeg Table 4",
     )

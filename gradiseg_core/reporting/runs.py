@@ -24,9 +24,17 @@ def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any])
     write_runs([headline(json.loads(path.read_text())) for path in metrics], out, variants)
 
 
-def collect_branches(slices: list[Path], out: Path, *, variants: Mapping[str, Any]) -> None:
-    """Write the same from slices of a study (:mod:`gradiseg_core.reporting.branches`)."""
-    write_runs([run for path in slices for run in json.loads(path.read_text())], out, variants)
+def collect_branches(
+    slices: list[Path], out: Path, *, variants: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Write the same from slices of a study (:mod:`gradiseg_core.reporting.branches`).
+
+    Returns:
+        The runs, in the order of the slices and of their variants.
+    """
+    runs = [run for path in slices for run in json.loads(path.read_text())]
+    write_runs(runs, out, variants)
+    return runs
 
 
 def write_runs(runs: list[dict[str, Any]], out: Path, variants: Mapping[str, Any]) -> None:
