@@ -25,6 +25,13 @@ class RenderConfig(Section):
         "What a pixel's label is read from: as the scene was trained for (`train.labels`), or one "
         "of its two values.",
     )
+    size: Literal["trained", "photograph"] = option(
+        "trained",
+        "Size of everything rendered: that of training (`train.longest_side`, `train.downsample`), "
+        "or that of the photographs, for outlines as fine as theirs; colours were not trained for "
+        "that size.",
+        source="3DGS and Gaussian Grouping render at the size of training",
+    )
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."
     )

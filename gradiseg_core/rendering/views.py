@@ -64,8 +64,10 @@ def label_rule(config: RenderConfig, metadata: dict[str, Any]) -> str:
     return metadata.get("labels", "encodings") if config.labels == "trained" else config.labels
 
 
-def render_size(camera: Camera, metadata: dict[str, Any]) -> tuple[int, int]:
-    """Return the (width, height) a view is rendered at, px: that of training."""
+def render_size(camera: Camera, config: RenderConfig, metadata: dict[str, Any]) -> tuple[int, int]:
+    """Return the (width, height) a view is rendered at, px."""
+    if config.size == "photograph":
+        return camera.width, camera.height
     return training_size(
         camera.width, camera.height, metadata["longest_side"], metadata["downsample"]
     )
@@ -194,7 +196,7 @@ def render_views(
     sized: dict[str, Camera] = {}
     for view in views:
         camera = cameras[view.name]
-        camera = camera.resized(*render_size(camera, scene.metadata))
+        camera = camera.resized(*render_size(camera, config, scene.metadata))
         sized[view.name] = camera
         rendered = render_view(scene, camera, rasterizer, rule)
         moments.add(rendered.features)
