@@ -14,6 +14,7 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation import evaluate
 from gradiseg_core.grounding import ground
 from gradiseg_core.gsplat_build import training_device
@@ -63,8 +64,16 @@ def run_branches(
         threads: CPU threads.
 
     Raises:
+        InputError: If grounding or metrics need checkpoints.
         GradisegError: As the stages do.
     """
+    wanted = {**grounding.weights(), **metrics.weights()}
+    if wanted:
+        raise InputError(
+            f"studies by branches score without checkpoints, and {', '.join(wanted)} would be "
+            "needed: set grounding.backend to manual or colour_words and metrics.lpips to false, "
+            "or run the variants one by one (target `tables`)"
+        )
     set_threads(threads)
     device = training_device(branches[0].config.device, "train.device")
     rows = _read(finished)

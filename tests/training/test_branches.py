@@ -13,6 +13,7 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import Igd, LaKnn, Losses, TrainConfig, Variant
 from gradiseg_core.cpu_runtime import set_threads
+from gradiseg_core.errors import InputError
 from gradiseg_core.reporting import branches as study
 from gradiseg_core.training.branches import Branch, train_branches
 from gradiseg_core.training.data import load_training_data
@@ -116,3 +117,22 @@ def test_a_slice_is_scored_and_goes_on_after_a_kill(
     assert trained == ["late", "baseline", "igd"]
     run(BRANCHES[:1], stamp="other code")
     assert trained[3:] == ["late"]
+
+
+def test_a_study_that_needs_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"grounding\.backend to manual or colour_words"):
+        study.run_branches(
+            tmp_path,
+            tmp_path,
+            tmp_path,
+            tmp_path / "out.json",
+            BRANCHES,
+            seed=1,
+            render=RenderConfig(),
+            grounding=GroundingConfig(backend="groundingdino"),
+            metrics=MetricsConfig(lpips=False),
+            surface=None,
+            finished=tmp_path / "finished.jsonl",
+            stamp="code",
+            threads=1,
+        )
