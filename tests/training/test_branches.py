@@ -111,7 +111,7 @@ def test_a_slice_is_scored_and_goes_on_after_a_kill(
     assert [row["variant"] for row in first] == ["late", "baseline"]
     assert all(row["psnr"] > 10 and row["seed"] == 1 for row in first)
     with (tmp_path / "finished.jsonl").open("a") as file:
-        file.write('["cut by a ki')
+        file.write('\n["cut by a ki')
     assert run(BRANCHES[:3])[:2] == first
     run(BRANCHES[:3])
     assert trained == ["late", "baseline", "igd"]
