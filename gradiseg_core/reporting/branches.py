@@ -107,7 +107,8 @@ def run_branches(
 
     for branch, trainer in train_branches(load, missing, seed, device):
         row = score(branch, trainer)
-        logger.info("%s: object mIoU %.3f, PSNR %.2f", branch.name, row["object_miou"], row["psnr"])
+        # A scene without exact IDs has no score of objects.
+        logger.info("%s: object mIoU %s, PSNR %s", branch.name, row["object_miou"], row["psnr"])
         rows[keys[branch.name]] = row
         finished.parent.mkdir(parents=True, exist_ok=True)
         with finished.open("a") as file:

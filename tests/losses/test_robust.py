@@ -24,6 +24,15 @@ def make(num_classes: int = 12, height: int = 9, width: int = 14, dim: int = 16)
     return features, labels.to(torch.int32), classifier
 
 
+def believe_in_class_1(features, classifier, logit: float) -> None:
+    """Make the model sure of class 1 everywhere."""
+    with torch.no_grad():
+        classifier.weight.zero_()
+        classifier.weight[1, 0] = 1.0
+        features.zero_()
+        features[..., 0] = logit
+
+
 def generalised(features, labels, classifier, exponent: float):
     """Zhang and Sabuncu's loss, mean over pixels, over ln(C)."""
     chance = classifier(features).softmax(-1).gather(-1, labels.long()[..., None])
@@ -64,11 +73,7 @@ def test_exponent_zero_is_cross_entropy() -> None:
 
 def test_a_pixel_that_the_model_rejects_hardly_counts() -> None:
     features, labels, classifier = make(num_classes=4, height=1, width=2)
-    with torch.no_grad():
-        classifier.weight.zero_()
-        classifier.weight[1, 0] = 1.0
-        features.zero_()
-        features[..., 0] = 20.0  # class 1, beyond doubt
+    believe_in_class_1(features, classifier, 20.0)
     labels[0] = torch.tensor([1, 2])
     weights = agreement(features, labels, classifier, 0.7)
     assert weights[0, 0] == pytest.approx(1.0, abs=1e-4)
@@ -115,11 +120,7 @@ def test_wide_disagreement_leaves_seams_out() -> None:
 
 def test_wide_disagreement_is_left_out() -> None:
     features, labels, classifier = make(num_classes=4, height=12, width=12)
-    with torch.no_grad():
-        classifier.weight.zero_()
-        classifier.weight[1, 0] = 1.0
-        features.zero_()
-        features[..., 0] = 5.0  # class 1
+    believe_in_class_1(features, classifier, 5.0)
     labels[:] = 1
     labels[2:8, 2:8] = 2  # an object with another name
     labels[10, :] = 0  # a seam
