@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _SCORES = (
     ("psnr", "PSNR", 1.0, 2),
 )
 _DRAWN = _SCORES[:3]
+_BY_SCENE = _SCORES[1]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def groups(runs: list[dict[str, Any]], reference: str) -> list[Group]:
 
 
 def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> None:
-    """Write one Markdown table a group: mean difference and its standard error.
+    """Write two Markdown tables a group: mean difference and its standard error, and by scene.
 
     Args:
         runs: As in ``runs.json``.
@@ -116,9 +117,34 @@ def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> 
             extra = group.differences(variant, reference, "num_gaussians")
             count = f"{np.mean(extra):+.0f}" if extra else "-"
             lines.append(f"| {variant} | {len(extra)} | {' | '.join(cells)} | {count} |")
-        lines.append("")
+        lines += ["", *_scene_by_scene(group, reference)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines))
+
+
+def _scene_by_scene(group: Group, reference: str) -> list[str]:
+    """Return a table of the reference's score and the differences in each scene, if not in one."""
+    if len(group.scenes) < 2:
+        return []
+    key, name, factor, digits = _BY_SCENE
+    lines = [
+        f"| {name} | {reference} | " + " | ".join(group.variants) + " |",
+        "| --- | --- |" + " --- |" * len(group.variants),
+    ]
+    for scene in group.scenes:
+        own = replace(group, runs={at: by for at, by in group.runs.items() if at[0] == scene})
+        scores = [
+            by[reference][key]
+            for by in own.runs.values()
+            if by.get(reference, {}).get(key) is not None
+        ]
+        mean = f"{factor * float(np.mean(scores)):.{digits}f}" if scores else "-"
+        cells = [
+            _cell(factor * np.asarray(own.differences(variant, reference, key)), digits)
+            for variant in group.variants
+        ]
+        lines.append(f"| {scene} | {mean} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _cell(values: np.ndarray, digits: int) -> str:

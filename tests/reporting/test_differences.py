@@ -57,6 +57,15 @@ def test_the_table_has_means_and_standard_errors(tmp_path: Path) -> None:
     assert "| other | 1 | - | - | - | +0.00 | +0 |" in text
 
 
+def test_scenes_that_belong_together_are_also_listed_one_by_one(tmp_path: Path) -> None:
+    write_differences(RUNS, "reference", tmp_path / "table.md")
+    text = (tmp_path / "table.md").read_text()
+    assert "| mBIoU | reference | option |" in text
+    assert "| a | 60.0 | +15.0 ± 5.0 |" in text
+    assert "| b | 40.0 | -30.0 |" in text
+    assert "| c |" not in text, "one scene is the first table again"
+
+
 def test_the_plot_is_drawn_with_and_without_spread(tmp_path: Path) -> None:
     plot_differences(RUNS, "reference", tmp_path / "plot.svg")
     text = (tmp_path / "plot.svg").read_text()
