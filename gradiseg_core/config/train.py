@@ -15,6 +15,7 @@ from gradiseg_core.config.base import Device, Section, option
 
 Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
 VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
+LabelRule = Literal["encodings", "probabilities"]
 
 _PAPER = "GradiSeg 4.1"
 _GG = "Gaussian Grouping"
@@ -54,6 +55,13 @@ class Losses(Section):
         le=1,
     )
     alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
+    blended: LabelRule = option(
+        "encodings",
+        "What Eq. 2 blends for the 2D identity loss: encodings, and F classifies the blend, or "
+        "every Gaussian's probabilities F(e), as `labels: probabilities` reads them. The latter "
+        "takes a rendering of as many channels as a view's mask has IDs.",
+        source="Gaussian Grouping; measured (docs/results.md)",
+    )
     robustness: float = option(
         0.0,
         "q: every pixel's identity loss is weighted by p^q, p the probability of its mask's ID, so "
@@ -285,9 +293,6 @@ class Gsplat(Section):
         if self.sparse_grad and not self.packed:
             raise ValueError("sparse_grad needs packed: true")
         return self
-
-
-LabelRule = Literal["encodings", "probabilities"]
 
 
 class TrainConfig(Section):

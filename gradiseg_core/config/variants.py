@@ -31,7 +31,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "label": "GradiSeg+",
         "train": {
             "losses": {
-                "robustness": 0.5,
+                "blended": "probabilities",
+                "robustness": 0.25,
                 "disagreement_width": 0.007,
                 "robust_start": 12_000,
                 "identity_geometry_start": 12_000,

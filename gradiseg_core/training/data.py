@@ -42,6 +42,7 @@ class TrainingView:
             never be trained on.
         viewmat: [4, 4] float32.
         K: [3, 3] float32.
+        ids: [K] int64, the IDs of ``labels``, ascending.
     """
 
     camera: Camera
@@ -49,11 +50,12 @@ class TrainingView:
     labels: Tensor | None
     viewmat: Tensor
     K: Tensor
+    ids: Tensor | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        tensors = (self.image, self.labels, self.viewmat, self.K)
+        tensors = (self.image, self.labels, self.viewmat, self.K, self.ids)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def to(self, device: torch.device, *, pinned: bool = False) -> TrainingView:
@@ -63,9 +65,11 @@ class TrainingView:
             tensor = tensor.pin_memory() if pinned else tensor
             return tensor.to(device, non_blocking=pinned)
 
-        labels = None if self.labels is None else move(self.labels)
+        labels, ids = (
+            None if tensor is None else move(tensor) for tensor in (self.labels, self.ids)
+        )
         image, viewmat, K = (move(tensor) for tensor in (self.image, self.viewmat, self.K))
-        return TrainingView(self.camera, image, labels, viewmat, K)
+        return TrainingView(self.camera, image, labels, viewmat, K, ids)
 
 
 class Views(Sequence[TrainingView]):
@@ -230,7 +234,7 @@ def _load(
 ) -> TrainingView:
     size = training_size(camera.width, camera.height, config.longest_side, config.downsample)
     image = read_image(colmap_dir / "images" / camera.name, size)
-    labels = None
+    labels = present = None
     if tracking_dir is not None:
         path = tracking_dir / "ids" / f"{camera.stem}.png"
         full = read_id_map(path)
@@ -242,6 +246,7 @@ def _load(
         ids = read_id_map(path, size)
         small = int(ids.max(initial=0)) <= np.iinfo(np.int16).max
         labels = torch.from_numpy(ids.astype(np.int16 if small else np.int32))
+        present = torch.from_numpy(np.unique(ids).astype(np.int64))
     camera = camera.resized(*size)
     return TrainingView(
         camera,
@@ -249,4 +254,5 @@ def _load(
         labels,
         torch.from_numpy(camera.cam_from_world.astype(np.float32)),
         torch.from_numpy(camera.K.astype(np.float32)),
+        present,
     )

@@ -94,7 +94,7 @@ class Feed:
         def wait() -> None:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(done)
-            for tensor in (moved.image, moved.labels, moved.viewmat, moved.K):
+            for tensor in (moved.image, moved.labels, moved.viewmat, moved.K, moved.ids):
                 if tensor is not None:
                     tensor.record_stream(stream)  # its memory is not given away while in use
 

@@ -94,7 +94,11 @@ def memory_model(
     dims = config.identity_dim
     floats = _GEOMETRY + _COLOUR + dims
     channels = 3 + dims
-    rendered = _SEEN + _COLOUR + _COLOURS  # with the coefficients joined, kept for the backward
+    blends = config.losses.blended == "probabilities"
+    # Logits, probabilities and their gradient, from the forward pass to the backward pass.
+    probable = 3 * classes if blends else 0
+    # With the coefficients joined, kept for the backward pass.
+    rendered = probable + _SEEN + _COLOUR + _COLOURS
     sorting = rendered + _TILE_COUNTS + 2 * _PAIR * TILES
     # Joined, the zeros beside it, both joined again.
     blending = rendered + TILES + (2 * _PADDED if config.gsplat.channels == "padded" else 0)

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gradiseg_core.cameras import scene_extent
 from gradiseg_core.config.train import TrainConfig, Variant
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
+from gradiseg_core.losses.blended import blended_loss, class_channels
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.losses.robust import reach_px, robust_identity_loss
@@ -35,6 +37,8 @@ from gradiseg_core.training.watch import LossWatch
 logger = logging.getLogger(__name__)
 
 _CPU = torch.device("cpu")
+_GROUP = 32  # channels of probabilities that are blended at once
+_PADDED = 16  # in multiples of which
 
 
 class Trainer:
@@ -162,9 +166,15 @@ class Trainer:
             self.config.sh_degree, self.schedule.count(self.step, self.config.sh_degree_every)
         )
 
-    def render(self, view: TrainingView) -> Rendering:
-        """Render one view with the current Gaussians."""
-        identities = self.gaussians.params["identities"]
+    def render(self, view: TrainingView, identities: Tensor | None = None) -> Rendering:
+        """Render one view with the current Gaussians.
+
+        Args:
+            view: The view.
+            identities: [N, D] to blend in place of the encodings.
+        """
+        if identities is None:
+            identities = self.gaussians.params["identities"]
         losses = self.config.losses
         begun = self.schedule.after(self.step, losses.identity_geometry_start)
         share = losses.identity_geometry if begun else 0.0
@@ -213,12 +223,12 @@ class Trainer:
         self._set_position_rate()
         view = self.feed.get(self._next_view(), self.queue[-1] if self.queue else None)
         assert view.labels is not None
-        rendering = self.render(view)
+        rendering = self._render_for_losses(view)
         target = view.image.to(torch.float32).div_(255.0)
         photometric = photometric_loss(
             rendering.color, target, config.losses.lambda_dssim, backend=self.losses.photometric
         )
-        identity = self._identity_loss(rendering.identity, view.labels)
+        identity = self._identity_loss(rendering.identity, view)
         loss = photometric.total + config.losses.alpha * identity
         spatial = self.spatial(self.step, self.gaussians, self.classifier)
         if spatial is not None:
@@ -255,19 +265,40 @@ class Trainer:
             "spatial_loss": None if spatial is None else spatial.detach(),
         }
 
-    def _identity_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        losses = self.config.losses
+    def _render_for_losses(self, view: TrainingView) -> Rendering:
+        if self.config.losses.blended == "encodings":
+            return self.render(view)
+        assert view.ids is not None
+        channels = class_channels(self.gaussians.params["identities"], self.classifier, view.ids)
+        first, *others = (self._blend(view, group) for group in channels.split(_GROUP, dim=1))
+        blended = [first.identity, *(other.identity for other in others)]
+        return replace(first, identity=torch.cat(blended, dim=-1))
+
+    def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
+        """Render [N, K] values; zeros make of them what rasterizers are compiled for."""
+        count = values.shape[1]
+        rendering = self.render(view, pad(values, (0, -count % _PADDED)))
+        return replace(rendering, identity=rendering.identity[..., :count])
+
+    def _identity_loss(self, features: Tensor, view: TrainingView) -> Tensor:
+        losses, labels, classifier = self.config.losses, view.labels, self.classifier
+        assert labels is not None
         doubting = losses.robustness or losses.disagreement_width
-        if doubting and self.schedule.after(self.step, losses.robust_start):
-            return robust_identity_loss(
-                features,
-                labels,
-                self.classifier,
-                losses.robustness,
-                width_px=reach_px(labels.shape, losses.disagreement_width),
-                backend=self.losses.identity,
-            )
-        return identity_loss(features, labels, self.classifier, backend=self.losses.identity)
+        doubting = doubting and self.schedule.after(self.step, losses.robust_start)
+        exponent = losses.robustness if doubting else 0.0
+        width_px = reach_px(labels.shape, losses.disagreement_width) if doubting else 0
+        if losses.blended == "probabilities":
+            assert view.ids is not None
+            return blended_loss(
+                features, labels, view.ids, classifier.num_classes,
+                exponent=exponent, width_px=width_px,
+            )  # fmt: skip
+        backend = self.losses.identity
+        if not doubting:
+            return identity_loss(features, labels, classifier, backend=backend)
+        return robust_identity_loss(
+            features, labels, classifier, exponent, width_px=width_px, backend=backend
+        )
 
     @torch.no_grad()
     def evaluate(self) -> float | None:

@@ -44,6 +44,7 @@ BRANCHES = [
     branch("last", "la_knn", la_knn=LaKnn(direction="last", start=15_000)),
     branch("held", "la_knn", losses=HELD),
     branch("doubting", "igd", losses=LATE),
+    branch("blended", "igd", losses=LATE.model_copy(update={"blended": "probabilities"})),
 ]
 
 
@@ -55,7 +56,7 @@ def test_trunks_and_starts() -> None:
     assert starts["held"] == 12_000
     assert starts["baseline"] > 30_000
     assert by_name["igd"].trunk == by_name["late"].trunk == by_name["doubting"].trunk
-    others = [by_name[name].trunk for name in ("igd", "baseline", "last", "held")]
+    others = [by_name[name].trunk for name in ("igd", "baseline", "last", "held", "blended")]
     assert all(a != b for i, a in enumerate(others) for b in others[:i])
 
 
@@ -78,7 +79,7 @@ def test_branches_end_where_separate_runs_end(scene: tuple[Path, Path, Path]) ->
             assert torch.equal(trainer.gaussians.params[name], value), (member.name, name)
         assert torch.equal(trainer.classifier.weight, alone.classifier.weight), member.name
     assert sorted(seen) == sorted(member.name for member in BRANCHES)
-    assert len(loads) == 4
+    assert len(loads) == 5
 
 
 def test_a_slice_is_scored_and_goes_on_after_a_kill(

@@ -202,14 +202,17 @@ def test_the_geometry_is_held_until_its_start(scene: tuple[Path, Path, Path]) ->
     assert not torch.equal(moved[0], begun[0])
 
 
+@pytest.mark.parametrize("blended", ["encodings", "probabilities"])
 @pytest.mark.parametrize("share", [0.0, 0.25])
 def test_a_share_of_the_identity_gradient_reaches_the_geometry(
-    scene: tuple[Path, Path, Path], share: float
+    scene: tuple[Path, Path, Path], share: float, blended: str
 ) -> None:
     """Gradients of the geometry are linear in the share; those of the encodings do not change."""
 
     def gradients(value: float, alpha: float = 1.0) -> tuple[dict[str, torch.Tensor], float]:
-        update = {"identity_geometry": value, "beta": 0.0, "alpha": alpha}
+        update = {
+            "identity_geometry": value, "beta": 0.0, "alpha": alpha, "blended": blended,
+        }  # fmt: skip
         losses = CONFIG.losses.model_copy(update=update)
         config = CONFIG.model_copy(update={"losses": losses})
         trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
@@ -228,3 +231,26 @@ def test_a_share_of_the_identity_gradient_reaches_the_geometry(
         wanted = share * whole[0][name] + (1.0 - share) * colour[0][name]
         assert not torch.allclose(whole[0][name], colour[0][name], rtol=1e-2)
         torch.testing.assert_close(part[0][name], wanted, rtol=2e-3, atol=1e-7)
+
+
+def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
+    scene: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = CONFIG.losses.model_copy(update={"blended": "probabilities"})
+    rates = CONFIG.learning_rates.model_copy(update={"identities": 0.05, "classifier": 0.01})
+    config = CONFIG.model_copy(
+        update={"iterations": 40, "losses": losses, "num_classes": 60, "learning_rates": rates}
+    )
+
+    def run(steps: int) -> tuple[list[float], Trainer]:
+        trainer = Trainer(load_training_data(*scene, config), config, "gradiseg", 0)
+        return [float(trainer.iterate()["identity_loss"]) for _ in range(steps)], trainer
+
+    history, trainer = run(40)
+    assert sum(history[-5:]) < 0.5 * sum(history[:5])
+    view = trainer.feed.get(0)
+    assert view.ids is not None
+    assert view.ids.tolist() == sorted(set(view.labels.flatten().tolist()))
+    # The same with one ID a group.
+    monkeypatch.setattr("gradiseg_core.training.trainer._GROUP", 1)
+    assert run(5)[0] == pytest.approx(history[:5], rel=1e-4)
