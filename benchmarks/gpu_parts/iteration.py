@@ -92,6 +92,7 @@ def made_up_views(scene: GpuScene) -> Views:
             labels.to(torch.int16).contiguous(),
             torch.from_numpy(moved).float(),
             scene.K.cpu().float(),
+            labels.unique(),
         )
         cameras.append(camera)
         views.append(view)

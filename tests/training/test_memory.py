@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_parts.iteration import made_up_views
 from benchmarks.gpu_parts.scenes import synthetic
-from gradiseg_core.config.train import Densification, Gsplat, Mcmc, TrainConfig
+from gradiseg_core.config.train import Densification, Gsplat, Losses, Mcmc, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
@@ -162,6 +162,17 @@ def test_state_and_iteration_are_what_pytorch_allocates(channels) -> None:
     assert state == 12 * floats * COUNT + statistics
     assert statistics > 0
     assert 0.95 * model.state * COUNT < state <= model.state * COUNT
+    used = peak(trainer.iterate)
+    assert 0.85 * model.iteration * COUNT < used < 1.03 * model.iteration * COUNT
+    trainer.feed.close()
+
+
+def test_so_is_an_iteration_that_blends_probabilities() -> None:
+    losses = Losses(blended="probabilities", identity_geometry_start=12_000)
+    config = TrainConfig(num_classes=256, losses=losses)
+    trainer = trainer_of(config)
+    trainer.iterate()
+    model = memory_model(config, FUSED, **{**SMALL, "classes": 256})
     used = peak(trainer.iterate)
     assert 0.85 * model.iteration * COUNT < used < 1.03 * model.iteration * COUNT
     trainer.feed.close()
