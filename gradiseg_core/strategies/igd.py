@@ -85,11 +85,13 @@ class IgdStrategy:
         """Prune and split when due."""
         if not (self._active(step) and self.schedule.due(step, self.config.every)):
             return False
-        removed = prune(
-            gaussians,
-            (gaussians.opacities < self.prune_opacity)
-            | (gaussians.scales.amax(dim=1) > self.max_scale),
-        )
+        removed = 0
+        if self.config.prune:
+            removed = prune(
+                gaussians,
+                (gaussians.opacities < self.prune_opacity)
+                | (gaussians.scales.amax(dim=1) > self.max_scale),
+            )
         split = self._split(gaussians, self.select(gaussians))
         return bool(removed or split)
 

@@ -82,6 +82,16 @@ def test_transparent_and_oversized_are_pruned_before() -> None:
     assert len(gaussians) == 8
 
 
+def test_pruning_can_be_left_to_densification() -> None:
+    gaussians = scene()
+    gaussians.params["opacities"].data[3] = -7.0
+    igd = strategy(threshold="absolute", tau=1.0, prune=False)
+    give_gradient(gaussians, [0.0, 0.0, 0.0, 0.5, 5.0] + [0.0] * 5)
+    igd.after_backward(12_100, gaussians, view(gaussians))
+    assert igd.after_step(12_100, gaussians)
+    assert len(gaussians) == 11, "one split, none pruned"
+
+
 def test_quantile_ranges_over_the_gaussians_in_view() -> None:
     gaussians = scene()
     igd = strategy(quantile=0.5, max_growth=10.0)
