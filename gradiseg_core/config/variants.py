@@ -31,8 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "label": "GradiSeg+",
         "train": {
             "losses": {
-                "blended": "probabilities",
-                "robustness": 0.25,
+                "robustness": 0.5,
                 "disagreement_width": 0.007,
                 "robust_start": 12_000,
                 "identity_geometry_start": 12_000,
