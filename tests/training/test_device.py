@@ -46,7 +46,8 @@ def test_views_beyond_the_budget_are_read_again_and_are_the_same(scene) -> None:
     assert torch.equal(some.train[-1].image, data.train[-1].image)
     assert data.train[0].labels.dtype == torch.int16
     height, width = data.train[0].labels.shape
-    assert one == height * width * 5 + 25 * 4  # 3 bytes of colour and 2 of label a pixel; a camera
+    # 3 bytes of colour and 2 of label a pixel; a camera; the labels' IDs
+    assert one == height * width * 5 + 25 * 4 + 8 * data.train[0].ids.numel()
     trained = []
     for views in (data, some):
         trainer = Trainer(views, CONFIG, "gradiseg", 1)
