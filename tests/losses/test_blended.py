@@ -86,3 +86,18 @@ def test_what_nobody_covers_is_background() -> None:
     missing = blended_loss(nothing, torch.full((4, 5), 3), ids, 4)
     assert math.isfinite(float(missing))
     assert float(missing) > 5.0
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same() -> None:
+    identities, classifier, weights, present, labels = make(40, [0, 3, 7, 39])
+    results = []
+    for device in ("cpu", "cuda"):
+        leaf = identities.detach().to(device).requires_grad_()
+        model, ids = classifier.to(device), present.to(device)
+        blended = weights.to(device) @ class_channels(leaf, model, ids)
+        loss = blended_loss(blended, labels.to(device), ids, 40, exponent=0.5, width_px=1)
+        gradients = torch.autograd.grad(loss, [leaf, *model.parameters()])
+        results.append([value.cpu() for value in (loss, *gradients)])
+    for own, other in zip(*results, strict=True):
+        torch.testing.assert_close(own, other)
