@@ -26,7 +26,7 @@ _LEAST = 1e-6  # of a probability
 def class_channels(
     identities: Tensor,  # [N, D]
     classifier: IdentityClassifier,
-    ids: Tensor,  # [K]
+    ids: Tensor,  # [I]
 ) -> Tensor:
     """Return what to blend in place of encodings: every Gaussian's probabilities of some IDs.
 
@@ -36,18 +36,18 @@ def class_channels(
     Args:
         identities: [N, D] encodings.
         classifier: F.
-        ids: [K] int64, the view's IDs, ascending.
+        ids: [I] int64, the view's IDs, ascending.
 
     Returns:
-        [N, K], differentiable with respect to encodings and F.
+        [N, I], differentiable with respect to encodings and F.
     """
     return classifier(identities).softmax(-1)[:, ids] - (ids == 0).to(identities.dtype)
 
 
 def blended_loss(
-    blended: Tensor,  # [H, W, K]
+    blended: Tensor,  # [H, W, I]
     labels: Tensor,  # [H, W]
-    ids: Tensor,  # [K]
+    ids: Tensor,  # [I]
     num_classes: int,
     *,
     exponent: float = 0.0,
@@ -56,9 +56,9 @@ def blended_loss(
     """Return cross-entropy of blended probabilities against the mask's IDs, over ln(C).
 
     Args:
-        blended: [H, W, K], the blend of :func:`class_channels`.
-        labels: [H, W] integers, all of them among ``ids``.
-        ids: [K] int64, ascending.
+        blended: [H, W, I], the blend of :func:`class_channels`.
+        labels: [H, W] integers, all of them among ``ids`` (not checked: on a GPU it would wait).
+        ids: [I] int64, ascending.
         num_classes: C.
         exponent: q; weighs every pixel by the q-th power of its own ID's probability, as
             :func:`gradiseg_core.losses.robust.robust_identity_loss` does.

@@ -42,7 +42,7 @@ class TrainingView:
             never be trained on.
         viewmat: [4, 4] float32.
         K: [3, 3] float32.
-        ids: [K] int64, the IDs of ``labels``, ascending.
+        ids: [I] int64, the IDs of ``labels``, ascending; None without labels.
     """
 
     camera: Camera

@@ -171,7 +171,7 @@ class Trainer:
 
         Args:
             view: The view.
-            identities: [N, D] to blend in place of the encodings.
+            identities: [N, D] to blend in place of the encodings, which None takes.
         """
         if identities is None:
             identities = self.gaussians.params["identities"]
@@ -275,7 +275,7 @@ class Trainer:
         return replace(first, identity=torch.cat(blended, dim=-1))
 
     def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
-        """Render [N, K] values; zeros make of them what rasterizers are compiled for."""
+        """Render [N, I] values; zeros make of them what rasterizers are compiled for."""
         count = values.shape[1]
         rendering = self.render(view, pad(values, (0, -count % _PADDED)))
         return replace(rendering, identity=rendering.identity[..., :count])
