@@ -23,6 +23,7 @@ from typing import Literal
 
 from gradiseg_core import gsplat_build
 from gradiseg_core.devices import locked
+from gradiseg_core.triton_runtime import OLDEST_CAPABILITY as OLDEST_TRITON_CAPABILITY
 
 Version = tuple[int, ...]
 Level = Literal["ok", "note", "FAIL"]
@@ -104,13 +105,20 @@ def diagnose(facts: Facts, arch: str | None = None) -> list[Finding]:
     findings = [_torch(facts), *([] if arch else [_driver(facts), *_gpus(facts)])]
     findings += [_gsplat(facts)]
     findings += [_compiled(facts)] if facts.compiled else _compiler(facts, arch)
+    capabilities = [numbers(arch)] if arch else [capability for _, capability, _ in facts.gpus]
+    return [*findings, _triton(facts, capabilities)]
+
+
+def _triton(facts: Facts, capabilities: list[Version]) -> Finding:
+    slower = "losses and neighbours run in plain PyTorch, slower"
     if facts.triton is None:
-        findings.append(
-            Finding("note", "triton", "missing: losses and neighbours run in plain PyTorch, slower")
+        return Finding("note", "triton", f"missing: {slower}")
+    if any(capability < OLDEST_TRITON_CAPABILITY for capability in capabilities):
+        oldest = ".".join(map(str, OLDEST_TRITON_CAPABILITY))
+        return Finding(
+            "note", "triton", f"{facts.triton}; below compute capability {oldest} {slower}"
         )
-    else:
-        findings.append(Finding("ok", "triton", facts.triton))
-    return findings
+    return Finding("ok", "triton", facts.triton)
 
 
 def _torch(facts: Facts) -> Finding:
@@ -288,11 +296,11 @@ def probe() -> Facts:
         torch_archs=tuple(torch.cuda.get_arch_list()),
         gsplat=gsplat_build.installed_version(),
         compiled=gsplat_build.installed_version() is not None and gsplat_build.is_compiled(),
-        triton=_triton(),
+        triton=_triton_version(),
     )
 
 
-def _triton() -> str | None:
+def _triton_version() -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -75,6 +75,18 @@ def test_a_machine_without_a_gpu_can_compile_for_another() -> None:
     assert len(failures(here, arch="7.0")) == 1
 
 
+def test_triton_is_told_apart_from_what_it_can_run_on() -> None:
+    def line(**change: object) -> tuple[str, str]:
+        found = [f for f in diagnose(replace(GOOD, **change)) if f.subject == "triton"]
+        return found[0].level, found[0].text
+
+    turing = {"gpus": (("NVIDIA H100", (9, 0), 80.0), ("RTX 2080", (7, 5), 8.0))}
+    assert line() == ("ok", "3.6.0")
+    assert line(**turing)[0] == "note"
+    assert "below compute capability 8.0" in line(**turing)[1]
+    assert line(triton=None)[1].startswith("missing")
+
+
 def test_versions_compare_as_numbers() -> None:
     assert numbers("580.159.04") == (580, 159, 4)
     assert numbers("2.11.0+cu130") > numbers("2.9.1")
