@@ -247,6 +247,20 @@ class Igd(Section):
     )
 
 
+class NearPruning(Section):
+    """Prune floaters in front of cameras, also after densification has ended."""
+
+    ratio: float | None = option(
+        None,
+        "Prune Gaussians whose largest scale exceeds this share of the distance from their centre "
+        "to the nearest training camera. Null: none.",
+        source="beyond the paper (docs/method.md)",
+        gt=0,
+    )
+    start: int = option(12_000, "First iteration.", unit="iterations", ge=0)
+    every: int = option(100, "Interval, to the end of the run.", unit="iterations", ge=1)
+
+
 class LaKnn(Section):
     """Local Adaptive K-Nearest Neighbours (Section 3.5, Eq. 4)."""
 
@@ -345,6 +359,7 @@ class TrainConfig(Section):
     densification: Densification = option(Densification(), "3DGS densification.")
     igd: Igd = option(Igd(), "Identity Gradient Guided Densification.")
     la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
+    near_pruning: NearPruning = option(NearPruning(), "Pruning of floaters near cameras.")
     labels: LabelRule = option(
         "encodings",
         "What a pixel's label is read from: `encodings` blends encodings and classifies the blend "

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gradiseg_core.config.train import Igd, LaKnn, TrainConfig, Variant
+from gradiseg_core.config.train import Igd, LaKnn, NearPruning, TrainConfig, Variant
 from gradiseg_core.schedule import REFERENCE_ITERATIONS
 from gradiseg_core.training.data import TrainingData
 from gradiseg_core.training.trainer import Trainer
@@ -50,6 +50,7 @@ class Branch:
                 "igd": Igd(start=_NEVER, until=_NEVER),
                 # `last` keeps gradients from the first iteration on.
                 "la_knn": LaKnn(start=_NEVER, direction=direction),
+                "near_pruning": NearPruning(),
                 "losses": losses.model_copy(
                     update={
                         "robustness": 0.0,
@@ -75,6 +76,7 @@ class Branch:
             self.config.la_knn.start if self._uses_la_knn else _NEVER,
             losses.robust_start if losses.robustness or losses.disagreement_width else _NEVER,
             losses.identity_geometry_start or _NEVER,
+            _NEVER if self.config.near_pruning.ratio is None else self.config.near_pruning.start,
         ]
         return min(starts)
 

@@ -28,6 +28,7 @@ from gradiseg_core.strategies.base import Strategy
 from gradiseg_core.strategies.densification import DensificationStrategy
 from gradiseg_core.strategies.igd import IgdStrategy
 from gradiseg_core.strategies.mcmc import McmcStrategy
+from gradiseg_core.strategies.near import NearPruningStrategy
 from gradiseg_core.training.backends import loss_backends, make_rasterizer
 from gradiseg_core.training.data import TrainingData, TrainingView
 from gradiseg_core.training.feed import Feed
@@ -153,6 +154,12 @@ class Trainer:
                 extent=self.extent,
                 generator=self.generator,
             )
+        strategies["near_pruning"] = NearPruningStrategy(
+            config.near_pruning,
+            self.schedule,
+            cameras=self.data.train.cameras,
+            device=self.device,
+        )
         return strategies
 
     @property

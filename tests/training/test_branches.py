@@ -11,7 +11,7 @@ import torch
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.config.train import Igd, LaKnn, Losses, TrainConfig, Variant
+from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainConfig, Variant
 from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
 from gradiseg_core.reporting import branches as study
@@ -44,6 +44,7 @@ BRANCHES = [
     branch("last", "la_knn", la_knn=LaKnn(direction="last", start=15_000)),
     branch("held", "la_knn", losses=HELD),
     branch("doubting", "igd", losses=LATE),
+    branch("cleared", "baseline", near_pruning=NearPruning(ratio=0.05, start=24_000)),
     branch("blended", "igd", losses=LATE.model_copy(update={"blended": "probabilities"})),
 ]
 
@@ -55,6 +56,8 @@ def test_trunks_and_starts() -> None:
     assert starts["igd"] == starts["doubting"] == 12_000
     assert starts["held"] == 12_000
     assert starts["baseline"] > 30_000
+    assert starts["cleared"] == 24_000
+    assert by_name["cleared"].trunk == by_name["baseline"].trunk
     assert by_name["igd"].trunk == by_name["late"].trunk == by_name["doubting"].trunk
     others = [by_name[name].trunk for name in ("igd", "baseline", "last", "held", "blended")]
     assert all(a != b for i, a in enumerate(others) for b in others[:i])
@@ -68,9 +71,9 @@ def test_branches_end_where_separate_runs_end(scene: tuple[Path, Path, Path]) ->
         loads.append(config)
         return load_training_data(*scene, config)
 
-    seen = []
+    seen: dict[str, int] = {}
     for member, trainer in train_branches(load, BRANCHES, 5, CPU):
-        seen.append(member.name)
+        seen[member.name] = len(trainer.gaussians)
         alone = Trainer(load_training_data(*scene, member.config), member.config, member.base, 5)
         for _ in range(member.config.iterations):
             alone.iterate()
@@ -79,6 +82,7 @@ def test_branches_end_where_separate_runs_end(scene: tuple[Path, Path, Path]) ->
             assert torch.equal(trainer.gaussians.params[name], value), (member.name, name)
         assert torch.equal(trainer.classifier.weight, alone.classifier.weight), member.name
     assert sorted(seen) == sorted(member.name for member in BRANCHES)
+    assert seen["cleared"] < seen["baseline"]
     assert len(loads) == 5
 
 
