@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "identity_geometry_start": 12_000,
             },
             "labels": "probabilities",
+            "near_pruning": {"ratio": 1.0},
         },
     },
 }
