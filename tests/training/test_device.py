@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradiseg_core import triton_runtime
-from gradiseg_core.config.train import Densification, Gsplat, Losses, TrainConfig
+from gradiseg_core.config.train import Densification, Gsplat, Losses, NearPruning, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.losses import spatial as spatial_loss
 from gradiseg_core.losses.identity import IdentityClassifier
@@ -264,8 +264,9 @@ def test_gpu_learns_and_waits_once_an_iteration(scene, variant) -> None:
     """gsplat learns the length of its lists from the device; nothing else may wait."""
     import warnings
 
-    data = load_training_data(*scene, CONFIG)
-    trainer = Trainer(data, CONFIG, variant, 0, device=torch.device("cuda"))
+    config = CONFIG.model_copy(update={"near_pruning": NearPruning(ratio=1.0)})
+    data = load_training_data(*scene, config)
+    trainer = Trainer(data, config, variant, 0, device=torch.device("cuda"))
     first = trainer.evaluate()
     for _ in range(60):
         trainer.iterate()
@@ -273,7 +274,7 @@ def test_gpu_learns_and_waits_once_an_iteration(scene, variant) -> None:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            trainer.iterate()  # 61: neither densification nor the spatial loss is due
+            trainer.iterate()  # 61: densification, pruning and the spatial loss are not due
         waits = [w for w in caught if "synchroniz" in str(w.message)]
     finally:
         torch.cuda.set_sync_debug_mode("default")
