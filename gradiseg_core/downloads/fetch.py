@@ -207,6 +207,7 @@ def _unpack_lerf_mask(path: Path, folder: Path) -> None:
                 if name.startswith(kept)
             }
             unpack(archive, members, folder, path.name)
+    # zipfile raises NotImplementedError for a compression that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(
             f"{path.name} is not a usable zip archive ({error}), although its hash is the hub's; "
@@ -240,7 +241,7 @@ def _making(target: Path, name: str, page: str, config: DownloadsConfig) -> Iter
                 os.replace(partial, target)
         except UnreachableError:
             raise
-        except Exception:
+        except Exception:  # whatever it was: nothing half made may stay; it is raised again
             for left in (partial, _hub_folder(partial), mark_file(partial)):
                 _remove(left)
             raise
