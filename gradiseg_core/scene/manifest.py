@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.ordering import in_order
 
 FILE_NAME = "scene.json"
 
@@ -57,7 +58,7 @@ class SceneManifest(BaseModel):
     Attributes:
         name: The scene's name in the configuration.
         source: Where it came from.
-        views: All views, sorted by name.
+        views: All views, by name, numbers by value (:mod:`gradiseg_core.ordering`).
         prompts: Annotated phrases, in the order of the tables.
         has: The optional parts that are present.
         downsampled: How many times the images were reduced after ``sparse/`` was made from them,
@@ -76,7 +77,7 @@ class SceneManifest(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> SceneManifest:
         names = [view.name for view in self.views]
-        if names != sorted(names):
+        if names != in_order(names):
             raise ValueError("views are not sorted by name")
         stems = [view.stem for view in self.views]
         if len(set(stems)) != len(stems):
@@ -138,7 +139,7 @@ def split_views(names: Sequence[str], size: tuple[int, int], test_names: set[str
         test_names: The file names that are held out.
     """
     views, k = [], 0
-    for name in sorted(names):
+    for name in in_order(names):
         is_test = name in test_names
         views.append(
             View(
@@ -154,5 +155,5 @@ def split_views(names: Sequence[str], size: tuple[int, int], test_names: set[str
 
 
 def every_nth(names: Sequence[str], n: int) -> set[str]:
-    """Return every ``n``-th of ``names`` in sorted order, the first included."""
-    return set(sorted(names)[::n])
+    """Return every ``n``-th of ``names`` in their order, the first included."""
+    return set(in_order(names)[::n])

@@ -10,14 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import progress_of_table
 
 logger = logging.getLogger(__name__)
+
+_MARK = "\x1f"  # between a number and an image's own name; no file name has it
 
 
 def build_database(
@@ -35,7 +40,7 @@ def build_database(
     Args:
         work_dir: Folder of the database; what it already holds for the same inputs is reused.
         image_dir: Folder of the photographs.
-        names: File names in that folder, sorted.
+        names: File names in that folder, in their order.
         config: Configuration of the stage.
         single_camera: Whether all images share one camera.
         seed: Seed of the geometric verification's RANSAC.
@@ -59,12 +64,13 @@ def build_database(
         with_matches.close()
     else:
         logger.info("features and matches: continued from %s", work_dir)
+    _unnumber(database)
     key_file.write_text(json.dumps(keys, indent=1))
 
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = config.camera_model
     _extract(database, image_dir, names, config, reader, single_camera, threads)
-    _match(database, len(names), config, seed, threads)
+    _match(database, names, config, seed, threads)
     return database
 
 
@@ -75,7 +81,7 @@ def matched_pairs(database: Path) -> dict[str, int]:
     db = pycolmap.Database.open(database)
     try:
         names = {image.image_id: image.name for image in db.read_all_images()}
-        counts = dict.fromkeys(sorted(names.values()), 0)
+        counts = dict.fromkeys(in_order(names.values()), 0)
         pair_ids, _ = db.read_two_view_geometry_num_inliers()
         for pair_id in pair_ids:
             for image_id in pycolmap.pair_id_to_image_pair(pair_id):
@@ -146,10 +152,10 @@ def _extract(
             "far out of focus or much too small; use sharp photographs of textured objects"
         )
     if empty:
-        logger.warning("no features in: %s", ", ".join(sorted(empty)))
+        logger.warning("no features in: %s", ", ".join(in_order(empty)))
 
 
-def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, threads: int) -> None:
+def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, threads: int) -> None:
     import pycolmap
 
     matching = pycolmap.FeatureMatchingOptions()
@@ -158,6 +164,7 @@ def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, thr
     matching.guided_matching = config.guided_matching
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
+    num_images = len(names)
     matcher = chosen_matcher(config, num_images)
     common: dict[str, Any] = {
         "matching_options": matching,
@@ -176,7 +183,45 @@ def _match(database: Path, num_images: int, config: ColmapConfig, seed: int, thr
         else:
             pairing = pycolmap.SequentialPairingOptions()
             pairing.overlap = config.sequential_overlap
-            pycolmap.match_sequential(database, pairing_options=pairing, **common)
+            with _numbered(database, names):
+                pycolmap.match_sequential(database, pairing_options=pairing, **common)
+
+
+@contextmanager
+def _numbered(database: Path, names: list[str]) -> Iterator[None]:
+    """Give the images names in the database that the matcher sorts as `names` are sorted.
+
+    COLMAP's sequential matcher goes by the characters, in which 10.jpg comes before 2.jpg.
+    """
+    if names == sorted(names):
+        yield
+        return
+    _rename(database, {name: f"{index:08d}{_MARK}{name}" for index, name in enumerate(names)})
+    try:
+        yield
+    finally:
+        _unnumber(database)
+
+
+def _unnumber(database: Path) -> None:
+    """Give the images their own names; a killed job left them numbered."""
+    import pycolmap
+
+    db = pycolmap.Database.open(database)
+    names = [image.name for image in db.read_all_images()]
+    db.close()
+    _rename(database, {name: name.partition(_MARK)[2] for name in names if _MARK in name})
+
+
+def _rename(database: Path, new_names: dict[str, str]) -> None:
+    import pycolmap
+
+    db = pycolmap.Database.open(database)
+    for image in db.read_all_images():
+        if image.name in new_names:
+            image.name = new_names[image.name]
+            db.update_image(image)
+    db.close()
 
 
 def _keys(

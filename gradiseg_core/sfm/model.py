@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import InputError
+from gradiseg_core.ordering import by_name
 
 _PINHOLE = 1  # COLMAP's model ID; parameters fx, fy, cx, cy
 _NUM_PARAMS = {0: 3, 1: 4, 2: 4, 3: 5, 4: 8, 5: 8, 6: 12, 7: 5, 8: 4, 9: 5, 10: 12}
@@ -55,7 +56,7 @@ def load_cameras(colmap_dir: Path) -> dict[str, Camera]:
     """
     intrinsics = _read_intrinsics(_file(colmap_dir, "cameras.bin"))
     cameras = {}
-    for record in sorted(_read_images(_file(colmap_dir, "images.bin")), key=lambda r: r.name):
+    for record in _in_order(_read_images(_file(colmap_dir, "images.bin"))):
         width, height, K = intrinsics[record.camera_id]
         pose = np.eye(4)
         pose[:3, :3] = rotation_matrix(record.quat_wxyz)
@@ -82,7 +83,7 @@ def load_observations(colmap_dir: Path) -> Observations:
     """
     ids, _, _, errors = _read_points(_file(colmap_dir, "points3D.bin"))
     views = {}
-    for record in sorted(_read_images(_file(colmap_dir, "images.bin")), key=lambda r: r.name):
+    for record in _in_order(_read_images(_file(colmap_dir, "images.bin"))):
         seen = record.keypoints[record.keypoints["point"] != _NO_POINT]
         index = np.searchsorted(ids, seen["point"]).astype(np.int64)
         views[record.name] = (seen["xy"].copy(), index)
@@ -150,6 +151,10 @@ def _read_images(path: Path) -> list[_ImageRecord]:
     except (struct.error, ValueError) as error:
         raise _damaged(path, error) from error
     return records
+
+
+def _in_order(records: list[_ImageRecord]) -> list[_ImageRecord]:
+    return sorted(records, key=lambda record: by_name(record.name))
 
 
 def _read_points(

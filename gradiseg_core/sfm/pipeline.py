@@ -14,6 +14,7 @@ from PIL import Image
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
+from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import glog_to_folder
 from gradiseg_core.sfm.existing import find_sparse, load_validated
 from gradiseg_core.sfm.features import build_database, chosen_matcher, matched_pairs
@@ -62,7 +63,7 @@ def reconstruct(
     scene_dir, out_dir = Path(scene_dir), Path(out_dir)
     image_dir = scene_dir / "images"
     sizes = _image_sizes(scene_dir)
-    names = sorted(sizes)
+    names = in_order(sizes)
     out_dir.mkdir(parents=True, exist_ok=True)
     sparse = _existing_sparse(scene_dir, config)
     with _work_folder(work_dir) as work, glog_to_folder(work):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.ordering import in_order
+
 #: Pairs of IDs that share fewer tracks are not listed: matches along outlines go astray.
 MIN_ALIKE = 3
 
@@ -46,7 +48,7 @@ def track_consistency(
           frequent one, 0 included, among the observations of its points), ``switches`` (views
           in which another ID > 0 is) and ``switched`` (those views' [stem, ID there]).
     """
-    stems = sorted(maps)
+    stems = in_order(maps)
     point, view, ids = [], [], []
     for index, stem in enumerate(stems):
         xy, points = observations.get(stem, (np.zeros((0, 2)), np.zeros(0, dtype=np.int64)))

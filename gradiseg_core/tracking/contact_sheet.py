@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gradiseg_core.imaging import id_colors, read_image
+from gradiseg_core.ordering import in_order
 
 THUMB_WIDTH = 240  # px
 GAP = 6  # px
@@ -40,7 +41,7 @@ def contact_sheet(
     Returns:
         [H', W', 3] uint8.
     """
-    stems = evenly(sorted(maps), max_views)
+    stems = evenly(in_order(maps), max_views)
     palette = id_colors(max(areas, default=0) + 1)
     thumbs = [overlay(maps[stem], photographs[stem], palette) for stem in stems]
     height = max(thumb.shape[0] for thumb in thumbs)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from gradiseg_core.config.tracking import DevaTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import read_image
+from gradiseg_core.ordering import by_name
 from gradiseg_core.tracking.deva_package import VALUE_DIM, Package, core_config
 from gradiseg_core.tracking.overflow import IdMaps
 
@@ -328,7 +329,7 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     config = request.config.deva
     package = load_package()
     device = choose_device(config.device, "tracking.deva.device")
-    views = sorted(request.views, key=lambda view: view.name)
+    views = sorted(request.views, key=lambda view: by_name(view.name))
     frames = [
         Frame(index, view.stem, request.colmap_dir / "images" / view.name)
         for index, view in enumerate(views)

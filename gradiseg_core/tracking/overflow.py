@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.ordering import in_order
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def limit_ids(
 def views_of(maps: IdMaps) -> dict[int, list[str]]:
     """Return the stems in which each ID > 0 occurs."""
     seen: dict[int, list[str]] = {}
-    for stem in sorted(maps):
+    for stem in in_order(maps):
         for value in np.unique(maps[stem]).tolist():
             if value > 0:
                 seen.setdefault(value, []).append(stem)

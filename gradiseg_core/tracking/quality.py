@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import read_id_map
+from gradiseg_core.ordering import in_order
 
 #: An ID counts as a fragment of an object, or an object as part of an ID, from this share on.
 MIN_SHARE = 0.05
@@ -39,7 +40,7 @@ def assess(
     Raises:
         InputError: If a map is missing or its size differs from the exact one.
     """
-    names = sorted(stems)
+    names = in_order(stems)
     predicted, exact, labelled = [], [], []
     for stem in names:
         truth = read_id_map(gt_ids_dir / f"{stem}.png")

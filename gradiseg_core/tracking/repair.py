@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import RepairConfig, SfmTrackingConfig
+from gradiseg_core.ordering import by_name, in_order
 from gradiseg_core.tracking.evidence import Links, Masks, View
 from gradiseg_core.tracking.overflow import IdMaps
 from gradiseg_core.tracking.sfm_tracks import solve
@@ -46,7 +47,7 @@ def repair(
     Raises:
         InputError: If no view has an ID, or no point falls into any segment.
     """
-    views = sorted(views, key=lambda view: view.camera.name)
+    views = sorted(views, key=lambda view: by_name(view.camera.name))
     given = {view.camera.stem: view.segments.astype(np.int32) for view in views}
     unlabelled = float(np.mean([(ids == 0).mean() for ids in given.values()]))
     background = max(int(ids.max()) for ids in given.values()) + 1
@@ -66,7 +67,7 @@ def repair(
     )
     before = {view.camera.stem: view.segments.astype(np.int32) for view in views}
     maps, added = keep_names(before, result.maps, background)
-    changed = {stem: float((maps[stem] != given[stem]).mean()) for stem in sorted(maps)}
+    changed = {stem: float((maps[stem] != given[stem]).mean()) for stem in in_order(maps)}
     return maps, {
         **result.details,
         "unlabelled_before": unlabelled,

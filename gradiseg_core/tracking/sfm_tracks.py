@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gradiseg_core.config.tracking import SfmTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import read_id_map
+from gradiseg_core.ordering import by_name, in_order
 from gradiseg_core.tracking import evidence, joining, linkage, refine
 
 #: Evidence against joining that every pair of masks starts with (see `linkage.link`).
@@ -78,7 +79,7 @@ def views_with(
     xyz, _ = load_points(colmap_dir)
     observed = load_observations(colmap_dir).views
     views = []
-    for stem in sorted(segments):
+    for stem in in_order(segments):
         camera, ids = cameras[stem], segments[stem]
         if ids.shape != (camera.height, camera.width):
             what, stage = (f"{masks_dir / stem}.png", "masks") if masks_dir else (stem, "tracking")
@@ -110,7 +111,7 @@ def solve(
     Raises:
         InputError: If no view has a mask, or no mask sees a point.
     """
-    views = sorted(views, key=lambda view: view.camera.name)
+    views = sorted(views, key=lambda view: by_name(view.camera.name))
     masks = evidence.number_masks(views)
     if len(masks) == 0:
         raise InputError("no view has a mask: nothing to associate; check stage `masks`")

@@ -40,6 +40,15 @@ def test_split_suffixes_and_manifest(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert linked.samefile(tmp_path / "in" / "b.JPG")
 
 
+def test_numbers_without_leading_zeros_count_by_value(tmp_path: Path) -> None:
+    for index in range(1, 15):
+        save_photo(tmp_path / "in" / f"{index}.jpg")
+    manifest = run(tmp_path / "in", tmp_path / "out", test_every=4)
+    assert [view.name for view in manifest.views] == [f"{index}.jpg" for index in range(1, 15)]
+    assert [view.name for view in manifest.test_views] == ["1.jpg", "5.jpg", "9.jpg", "13.jpg"]
+    assert SceneManifest.load(tmp_path / "out") == manifest
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_exif_orientation_is_written_upright(tmp_path: Path, orientation: int) -> None:
     stored = (16, 24) if orientation >= 5 else (24, 16)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import shutil
 
 import numpy as np
+import pycolmap
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -14,9 +16,10 @@ from pydantic import ValidationError
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.imaging import read_image
+from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm import reconstruct
 from gradiseg_core.sfm.alignment import align_cameras
-from gradiseg_core.sfm.features import chosen_matcher
+from gradiseg_core.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.sfm.model import load_cameras, load_observations, load_points
 from tests.sfm.conftest import CONFIG, SEED
 from tests.sfm.scenes import make_scene, write_manifest
@@ -206,3 +209,30 @@ def test_matcher_by_number_of_images():
     assert chosen_matcher(ColmapConfig(matcher="exhaustive"), 1000) == "exhaustive"
     with pytest.raises(ValidationError):
         ColmapConfig(matcher="vocabtree")
+
+
+def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path):
+    """`2.jpg` and `3.jpg` are neighbours, `1.jpg` and `10.jpg` are not; names may have spaces."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    texture = rng.integers(0, 255, (160, 160, 3), dtype=np.uint8)
+    names = [f"photo {index}.png" for index in range(1, 13)]
+    for name in names:
+        Image.fromarray(texture).save(tmp_path / "images" / name)  # every pair matches
+    config = ColmapConfig(matcher="sequential", sequential_overlap=1, max_features=200)
+    for _ in range(2):  # the second call finds the names as it needs them
+        database = build_database(
+            tmp_path, tmp_path / "images", names, config, single_camera=True, seed=0, threads=1
+        )
+        assert matched_pairs(database) == {
+            name: 1 if name in (names[0], names[-1]) else 2 for name in names
+        }
+        db = pycolmap.Database.open(database)
+        by_id = {image.image_id: image.name for image in db.read_all_images()}
+        pairs, _ = db.read_two_view_geometry_num_inliers()
+        db.close()
+        found = {
+            tuple(in_order(by_id[i] for i in pycolmap.pair_id_to_image_pair(pair)))
+            for pair in pairs
+        }
+        assert found == set(itertools.pairwise(names))

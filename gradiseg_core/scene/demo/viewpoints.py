@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.scene import DemoConfig
+from gradiseg_core.ordering import by_name
 
 _TARGET = np.array([0.0, 0.0, 0.035])  # m, what all cameras look at, roughly
 _RINGS = ((0.93, 0.27), (1.0, 0.47))  # (share of the distance, height in m at distance 0.66)
@@ -35,7 +36,7 @@ def viewpoints(config: DemoConfig) -> list[tuple[Camera, bool]]:
         angle = 2 * np.pi * (k + 0.3) / config.test_views + rng.normal(0, 0.05)
         position = _position(angle, 0.97 * config.camera_distance, _TEST_HEIGHT * height_scale, rng)
         views.append((_camera(f"test_{k:0{digits}d}.jpg", position, config, rng), True))
-    return sorted(views, key=lambda view: view[0].name)
+    return sorted(views, key=lambda view: by_name(view[0].name))
 
 
 def intrinsics(width: int, height: int, field_of_view: float) -> NDArray[np.float64]:
