@@ -82,9 +82,10 @@ def copied(w):
 
 
 def surface_of(w):
-    """Input function: the exact surfaces of the scenes that have them, the embedded ones."""
-    demo = SETTINGS.origin(w.scene).source == "demo"
-    return f"<results>/{w.scene}/surface.npz" if demo else []
+    """Input function: the exact surfaces of the scenes that have them, the generated ones."""
+    origin = SETTINGS.origin(w.scene)
+    generated = origin.source == "demo" and not origin.shipped
+    return f"<results>/{w.scene}/surface.npz" if generated else []
 
 
 def downloads_of_all():

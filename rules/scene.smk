@@ -1,5 +1,5 @@
 # Requires: the photographs that the configuration names, or a published scene that is downloaded
-#           (nothing for the embedded demo), or another scene's that is copied.
+#           (resources/demo for the embedded one), or another scene's that is copied.
 # Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations;
 #        <results>/{scene}/surface.npz, points of the embedded scene's surfaces and their owners.
 

@@ -11,6 +11,7 @@ from gradiseg_core.config.base import Section
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.inputs import named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
+from gradiseg_core.config.scene import DEMO_FOLDER
 from gradiseg_core.downloads.datasets import dataset_path, images_folder
 from gradiseg_core.downloads.offline import missing_offline
 
@@ -156,6 +157,11 @@ def _nearest_sibling(folder: Path, value: Path) -> str:
 
 
 def _layout(name: str, scene: Any, folder: Path) -> list[str]:
+    if scene.shipped and not (DEMO_FOLDER / "images").is_dir():
+        return [
+            f"scenes.{name}.source: the embedded scene is part of GradiSeg's repository and lies "
+            f"not at {DEMO_FOLDER}; take a clone of the repository, or a scene of your own"
+        ]
     if scene.path is None:
         return []
     path = folder / scene.path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradiseg_core.config.base import Section
-from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.downloads.datasets import DATASETS, dataset_path, images_folder
 
@@ -43,6 +43,8 @@ def given_files(section: Section) -> list[Path]:
     that must exist.
     """
     paths = [path for _, path in named_paths(section)]
+    if isinstance(section, SceneConfig) and section.shipped:
+        paths = [DEMO_FOLDER / part for part in _LERF_MASK_PARTS]
     if isinstance(section, SceneConfig) and section.source == "lerf_mask":
         paths = [path / part for path in paths for part in _LERF_MASK_PARTS]
     if isinstance(section, SceneConfig) and section.source == "mipnerf360":

@@ -11,6 +11,9 @@ from gradiseg_core.config.base import Section, option
 from gradiseg_core.config.messages import nearest
 from gradiseg_core.downloads.datasets import Factor, scenes_of
 
+#: The embedded scene, in LERF-Mask's layout. It is part of the repository, not of the package.
+DEMO_FOLDER = Path(__file__).resolve().parents[2] / "resources" / "demo"
+
 
 class DemoConfig(Section):
     """The embedded tabletop scene, rendered from procedural assets."""
@@ -95,6 +98,11 @@ class SceneConfig(Section):
         ge=2,
     )
     demo: DemoConfig = option(DemoConfig(), "Parameters of the embedded scene.")
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the scene is the embedded one as it lies in :data:`DEMO_FOLDER`."""
+        return self.source == "demo" and self.demo == DemoConfig()
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> SceneConfig:

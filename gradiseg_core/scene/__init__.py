@@ -7,7 +7,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.scene.folder import prepare_folder
 from gradiseg_core.scene.lerf_mask import prepare_lerf_mask
@@ -81,6 +81,9 @@ def prepare(
 def _fill(
     config: SceneConfig, path: Path | None, folder: Path, *, name: str, seed: int, threads: int
 ) -> SceneManifest:
+    if config.shipped:
+        manifest = prepare_lerf_mask(DEMO_FOLDER, folder, name=name, test_every=config.test_every)
+        return manifest.model_copy(update={"source": "demo"})
     if config.source == "demo":
         from gradiseg_core.scene.demo.dataset import render_demo
 

@@ -189,8 +189,9 @@ def test_missing_mitsuba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    generated = SceneConfig(demo=DemoConfig(seed=8))
     with pytest.raises(BackendUnavailableError, match="pip install mitsuba"):
-        prepare(SceneConfig(), tmp_path / "scene", name="demo", seed=0, threads=1)
+        prepare(generated, tmp_path / "scene", name="demo", seed=0, threads=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,16 @@ import pytest
 from tests.workflow import conda_stand_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "rules", "workflow_scripts", "envs", "report", "profiles", "gradiseg_core")
+PARTS = (
+    "Snakefile",
+    "rules",
+    "workflow_scripts",
+    "envs",
+    "report",
+    "profiles",
+    "gradiseg_core",
+    "resources",
+)
 
 CONFIG = """\
 scenes:

@@ -52,8 +52,7 @@ def render_demo(
     from tqdm import tqdm
 
     things = arrange(config)
-    room = room_parts(np.random.default_rng([config.seed, 4]), config.texture_strength)
-    renderer = Renderer(things, room, lights(), threads=threads)
+    renderer = make_renderer(config, threads=threads)
     views = viewpoints(config)
     names = [camera.name for camera, _ in views]
     test_names = {camera.name for camera, is_test in views if is_test}
@@ -70,15 +69,7 @@ def render_demo(
         geometry = renderer.geometry(camera)
         path = out_dir / "images" / camera.name
         if not path.is_file():
-            radiance = renderer.color(
-                camera, samples=config.samples_per_pixel, depth=config.path_depth,
-                seed=_view_seed(seed, index),
-            )  # fmt: skip
-            if config.denoise:
-                radiance = denoise(
-                    radiance, renderer.albedo(camera), geometry.points_in_world, geometry.normals
-                )
-            _save_whole(path, develop(radiance))
+            _save_whole(path, render_view(renderer, config, index, seed, geometry))
         geometries[camera.name] = geometry
         logger.info("rendered %s (%d of %d)", camera.name, index + 1, len(views))
 
@@ -106,6 +97,36 @@ def render_demo(
         prompts=prompts,
         has=Available(test_mask=True, gt_ids=True, ground_truth=True, sparse=config.write_sparse),
     )
+
+
+def make_renderer(config: DemoConfig, *, threads: int) -> Renderer:
+    """Load the table and the room that ``config`` describes."""
+    room = room_parts(np.random.default_rng([config.seed, 4]), config.texture_strength)
+    return Renderer(arrange(config), room, lights(), threads=threads)
+
+
+def render_view(
+    renderer: Renderer, config: DemoConfig, index: int, seed: int, geometry: Geometry
+) -> NDArray[np.uint8]:
+    """Return one view's picture, [H, W, 3].
+
+    Args:
+        renderer: Of the same configuration.
+        config: As for :func:`render_demo`.
+        index: The view's place among all, by name.
+        seed: As for :func:`render_demo`; a view's noise depends on it and the index alone.
+        geometry: What the view sees.
+    """
+    camera, _ = viewpoints(config)[index]
+    radiance = renderer.color(
+        camera, samples=config.samples_per_pixel, depth=config.path_depth,
+        seed=_view_seed(seed, index),
+    )  # fmt: skip
+    if config.denoise:
+        radiance = denoise(
+            radiance, renderer.albedo(camera), geometry.points_in_world, geometry.normals
+        )
+    return develop(radiance)
 
 
 def _view_seed(seed: int, index: int) -> int:
