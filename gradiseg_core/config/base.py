@@ -7,19 +7,52 @@ and cannot disagree with the code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 Device = Literal["auto", "cuda", "cpu"]
 """Where something runs; `auto` takes a CUDA device where there is one."""
+
+
+#: Validation context of a part of a section, to be merged with others: keys and types only.
+AS_LAYER = {"layer": True}
+
+
+class Conflict(NamedTuple):
+    """Values of one section that do not go together.
+
+    Attributes:
+        keys: Their keys, dotted, below the section.
+        why: What is wrong, and what to do.
+    """
+
+    keys: tuple[str, ...]
+    why: str
 
 
 class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def conflicts(self) -> Iterable[Conflict]:
+        """Return which of its values do not go together.
+
+        A check of more than one field belongs here and not into a validator of pydantic's: the
+        parts that a file, a scene and a variant write are checked for it when they are merged.
+        """
+        return ()
+
+    @model_validator(mode="after")
+    def _goes_together(self, info: ValidationInfo) -> Self:
+        if info.context != AS_LAYER:
+            whys = [conflict.why for conflict in self.conflicts()]
+            if whys:
+                raise ValueError("; ".join(whys))
+        return self
 
     def weights(self) -> dict[str, Path | None]:
         """Return the checkpoints that the chosen backend needs, in the order it is handed them.

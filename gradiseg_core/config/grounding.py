@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt
 
-from gradiseg_core.config.base import Device, Section, device_option, option
+from gradiseg_core.config.base import Conflict, Device, Section, device_option, option
 
 _GG = "Gaussian Grouping (ext/grounded_sam.py)"
 
@@ -84,13 +85,13 @@ class GroundingDinoConfig(Section):
         source="Gaussian Grouping runs in single precision",
     )
 
-    @model_validator(mode="after")
-    def _sides(self) -> GroundingDinoConfig:
+    def conflicts(self) -> Iterator[Conflict]:
+        """The longer side is not the shorter one."""
         if self.longer_side < self.shorter_side:
-            raise ValueError(
-                f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})"
+            yield Conflict(
+                ("longer_side", "shorter_side"),
+                f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})",
             )
-        return self
 
 
 class GroundingConfig(Section):

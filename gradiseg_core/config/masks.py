@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import model_validator
-
-from gradiseg_core.config.base import Device, Section, autocast_option, device_option, option
+from gradiseg_core.config.base import (
+    Conflict,
+    Device,
+    Section,
+    autocast_option,
+    device_option,
+    option,
+)
 
 _MEASURED = "measured on two scenes with known objects, see docs/masks.md"
 _GG = "Gaussian Grouping's run of DEVA's demo"
@@ -229,16 +235,16 @@ class SamMasksConfig(Section):
     device: Device = device_option("SAM runs")
     half: bool = autocast_option(f"{_GG}: `--amp`")
 
-    @model_validator(mode="after")
-    def _grids_are_not_empty(self) -> SamMasksConfig:
+    def conflicts(self) -> Iterator[Conflict]:
+        """The grid of points in the smallest crops must not be empty."""
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
         if self.points_per_side < factor:
-            raise ValueError(
+            yield Conflict(
+                ("points_per_side", "crop_n_layers", "crop_n_points_downscale_factor"),
                 f"`points_per_side: {self.points_per_side}` leaves no point in the last of "
                 f"{self.crop_n_layers} layers of crops, where it is divided by {factor}; lower "
-                "`crop_n_layers` or `crop_n_points_downscale_factor`"
+                "`crop_n_layers` or `crop_n_points_downscale_factor`",
             )
-        return self
 
 
 class MasksConfig(Section):
@@ -261,11 +267,11 @@ class MasksConfig(Section):
         """Return SAM's checkpoint where SAM is the backend."""
         return {f"sam_{self.sam.model}": self.sam.checkpoint} if self.backend == "sam" else {}
 
-    @model_validator(mode="after")
-    def _folder_is_used(self) -> MasksConfig:
+    def conflicts(self) -> Iterator[Conflict]:
+        """A folder of masks is of no use to a backend that makes them."""
         if self.folder is not None and self.backend != "precomputed":
-            raise ValueError(
+            yield Conflict(
+                ("folder", "backend"),
                 f"`folder` is read by `backend: precomputed` only, but the backend is "
-                f"`{self.backend}`; set `backend: precomputed` or remove `folder`"
+                f"`{self.backend}`; set `backend: precomputed` or remove `folder`",
             )
-        return self

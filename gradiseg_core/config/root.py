@@ -21,10 +21,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from gradiseg_core.config import checks
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
 from gradiseg_core.config.metrics import MetricsConfig
@@ -159,7 +160,8 @@ class Settings:
     """A validated configuration.
 
     Attributes:
-        root: The file as validated, defaults filled in.
+        root: The file as written, defaults filled in; of sections that scenes may override, use
+            ``scenes``.
         scenes: Per scene, the model of every stage with the scene's overrides merged in; the scene
             source itself is under ``"scene"``.
         variants: Every variant that may be named.
@@ -245,10 +247,10 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     if not isinstance(raw, Mapping):
         raise ConfigError("the configuration must be a mapping (key: value)")
     problems = checks.scene_names(raw.get("scenes"), reserved={*RootConfig.model_fields, "scene"})
-    problems += _validate(RootConfig, raw)[1]
+    problems += _wrong_keys(raw)
     _refuse(problems)
 
-    root = RootConfig.model_validate(raw)
+    root = RootConfig.model_validate(raw, context=AS_LAYER)
     problems = checks.copies(root.scenes)
     _refuse(problems)
     absent: dict[str, str] = {}
@@ -257,7 +259,7 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         if len(absent) == len(root.scenes):
             _refuse([f"scenes.{name}: {why}; no scene is left" for name, why in absent.items()])
         raw = {**raw, "scenes": {n: e for n, e in raw["scenes"].items() if n not in absent}}
-        root = RootConfig.model_validate(raw)
+        root = RootConfig.model_validate(raw, context=AS_LAYER)
     known = definitions(raw)
     problems = shadowed(root.own_variants) + _lists("", root, known)
     for name, scene in root.scenes.items():
@@ -265,26 +267,18 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
     trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
-    for name, entry in raw["scenes"].items():
+    for name in root.scenes:
         scenes[name] = {"scene": _without_overrides(root.scenes[name])}
         for stage, model in SCENE_STAGES.items():
-            overrides = entry.get(stage)
-            merged = merge(raw.get(stage) or {}, overrides or {})
-            if stage in _DIFFER_FROM:
-                other = _DIFFER_FROM[stage]
-                merged = merge(merge(raw.get(other) or {}, entry.get(other) or {}), merged)
-            section, wrong = _validate(model, merged, prefix=f"scenes.{name}.{stage}")
-            problems += [f"{line} (section `{stage}` included)" for line in wrong]
-            if section is not None:
-                scenes[name][stage] = section
+            scenes[name][stage] = resolve(model, _layers(raw, name, stage))
+        for stage, section in _used(scenes[name], root, name).items():
+            if stage not in ("scene", "train"):  # what is trained are variants
+                problems += conflicts(section, _layers(raw, name, stage))
         trainings[name] = {}
         for variant in root.scenes[name].variants or root.variants:
-            below = merge(raw.get("train") or {}, entry.get("train") or {})
-            merged = merge(below, known[variant].get("train") or {})
-            section, wrong = _validate(TrainConfig, merged, prefix=f"own_variants.{variant}.train")
-            problems += [f"{line} (section `train` of scene {name} included)" for line in wrong]
-            if isinstance(section, TrainConfig):
-                trainings[name][variant] = section
+            layers = [*_layers(raw, name, "train"), _layer_of(variant, known[variant], root)]
+            trainings[name][variant] = resolve(TrainConfig, layers)
+            problems += conflicts(trainings[name][variant], layers)
     _refuse(problems)
 
     for name, sections in scenes.items():
@@ -293,11 +287,14 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         assert isinstance(source, SceneConfig)
         if source.of is not None:
             used = {**used, "scene": scenes[source.of]["scene"]}
-        problems += checks.files(name, used, folder or Path())
-        problems += checks.offline(name, used, root.downloads, folder or Path())
-        problems += checks.second_way(name, used)
+        found = checks.files(name, used, folder or Path())
+        found += checks.offline(name, used, root.downloads, folder or Path())
+        found += checks.second_way(name, used)
+        problems += [_where_written(line, raw, name) for line in found]
     _refuse(problems)
-    variants = {name: OwnVariant.model_validate(entry) for name, entry in known.items()}
+    variants = {
+        name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
+    }
     return Settings(root, scenes, variants, trainings, absent)
 
 
@@ -318,24 +315,35 @@ def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict
     return {stage: section for stage, section in sections.items() if runs.get(stage, True)}
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``over`` laid on it, mapping by mapping; lists are replaced."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            value = merge(below, value)
-        merged[key] = value
-    return merged
+def _layers(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
+    """Return where a scene's section is written, the last on top.
+
+    Args:
+        raw: The parsed configuration file, valid.
+        scene: Name of the scene.
+        stage: Name of the section.
+    """
+    layers = []
+    if stage in _DIFFER_FROM:
+        layers = _layers(raw, scene, _DIFFER_FROM[stage])
+    layers.append(Layer(stage, raw.get(stage) or {}))
+    layers.append(Layer(f"scenes.{scene}.{stage}", raw["scenes"][scene].get(stage) or {}))
+    return layers
 
 
-def _validate(model: type[Section], raw: Any, prefix: str = "") -> tuple[Section | None, list[str]]:
+def _layer_of(variant: str, entry: Mapping[str, Any], root: RootConfig) -> Layer:
+    ships = variant not in root.own_variants
+    path = f"variant {variant}" if ships else f"own_variants.{variant}.train"
+    return Layer(path, entry.get("train") or {}, ships)
+
+
+def _wrong_keys(raw: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the keys and the types of a file's values, each by itself."""
     try:
-        section = model.model_validate(raw)
+        root = RootConfig.model_validate(raw, context=AS_LAYER)
     except ValidationError as error:
-        return None, explain(error, model, prefix)
-    wrong = list(_booleans_as_numbers(raw, section, prefix))
-    return (None if wrong else section), wrong
+        return explain(error, RootConfig)
+    return _booleans_as_numbers(raw, root, "")
 
 
 def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
@@ -360,6 +368,17 @@ def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
         for key, value, below in children
         for line in _booleans_as_numbers(value, below, f"{path}.{key}" if path else str(key))
     ]
+
+
+def _where_written(problem: str, raw: Mapping[str, Any], scene: str) -> str:
+    """Let a problem that names a scene's key name the place where the key was written instead.
+
+    A key that was not written stays with the scene, where it may be added.
+    """
+    key, _, rest = problem.partition(": ")
+    stage, _, below = key.removeprefix(f"scenes.{scene}.").partition(".")
+    layer = written_in(below, _layers(raw, scene, stage)) if stage in SCENE_STAGES else None
+    return problem if layer is None else f"{layer.path}.{below}: {rest}"
 
 
 def _without_overrides(entry: SceneEntry) -> SceneConfig:

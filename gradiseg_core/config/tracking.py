@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import model_validator
-
-from gradiseg_core.config.base import Device, Section, autocast_option, device_option, option
+from gradiseg_core.config.base import (
+    Conflict,
+    Device,
+    Section,
+    autocast_option,
+    device_option,
+    option,
+)
 from gradiseg_core.config.masks import SamMasksConfig
 
 _GG = "Gaussian Grouping (script/prepare_pseudo_label.sh)"
@@ -264,24 +270,27 @@ class DevaTrackingConfig(Section):
         SamMasksConfig(), "SAM of `detections: sam_points`; `device` and `half` are those above."
     )
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> DevaTrackingConfig:
+    def conflicts(self) -> Iterator[Conflict]:
+        """Votes and memory must fit between one another, and SAM is asked at points."""
         if self.voting_frames > self.detection_every:
-            raise ValueError(
+            yield Conflict(
+                ("voting_frames", "detection_every"),
                 f"`voting_frames: {self.voting_frames}` frames do not fit between votes every "
-                f"`detection_every: {self.detection_every}` frames"
+                f"`detection_every: {self.detection_every}` frames",
             )
         if self.min_mid_term_frames >= self.max_mid_term_frames:
-            raise ValueError(
+            yield Conflict(
+                ("min_mid_term_frames", "max_mid_term_frames"),
                 f"`min_mid_term_frames: {self.min_mid_term_frames}` must be below "
-                f"`max_mid_term_frames: {self.max_mid_term_frames}`"
+                f"`max_mid_term_frames: {self.max_mid_term_frames}`",
             )
-        if self.sam.crop_n_layers or self.sam.min_mask_region_area:
-            raise ValueError(
-                "`sam.crop_n_layers` and `sam.min_mask_region_area` must be 0 here: SAM is asked "
-                "at single points of the whole photograph"
-            )
-        return self
+        for name in ("crop_n_layers", "min_mask_region_area"):
+            if getattr(self.sam, name):
+                yield Conflict(
+                    (f"sam.{name}",),
+                    f"`sam.{name}` must be 0 here: SAM is asked at single points of the whole "
+                    "photograph",
+                )
 
 
 class TrackingConfig(Section):
@@ -337,11 +346,11 @@ class TrackingConfig(Section):
             named[f"sam_{self.deva.sam.model}"] = self.deva.sam.checkpoint
         return named
 
-    @model_validator(mode="after")
-    def _repair_has_ids(self) -> TrackingConfig:
+    def conflicts(self) -> Iterator[Conflict]:
+        """There must be IDs to repair."""
         if self.repair == "sfm" and self.backend == "sfm":
-            raise ValueError(
+            yield Conflict(
+                ("repair", "backend"),
                 "`repair: sfm` repairs the IDs of `precomputed` or `deva`; `backend: sfm` has no "
-                "others: remove `repair`"
+                "others: remove `repair`",
             )
-        return self

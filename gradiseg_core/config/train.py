@@ -7,11 +7,12 @@ scales them all with its length (:class:`gradiseg_core.schedule.Schedule`), so t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import field_validator
 
-from gradiseg_core.config.base import Device, Section, option
+from gradiseg_core.config.base import Conflict, Device, Section, option
 
 Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
 VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
@@ -281,11 +282,12 @@ class LaKnn(Section):
         "gradient of the last view that saw the Gaussian.",
     )
 
-    @model_validator(mode="after")
-    def _enough_candidates(self) -> LaKnn:
-        if isinstance(self.candidates, int) and self.candidates < 1:
-            raise ValueError("candidates must be at least 1, or 'all'")
-        return self
+    @field_validator("candidates")
+    @classmethod
+    def _enough_candidates(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"expected at least 1, or 'all', got {value}")
+        return value
 
 
 class Gsplat(Section):
@@ -308,11 +310,10 @@ class Gsplat(Section):
         "dense ones.",
     )
 
-    @model_validator(mode="after")
-    def _sparse_needs_packed(self) -> Gsplat:
+    def conflicts(self) -> Iterator[Conflict]:
+        """Only packed gradients can stay sparse."""
         if self.sparse_grad and not self.packed:
-            raise ValueError("sparse_grad needs packed: true")
-        return self
+            yield Conflict(("sparse_grad", "packed"), "sparse_grad needs packed: true")
 
 
 class TrainConfig(Section):
@@ -403,14 +404,26 @@ class TrainConfig(Section):
         6, "How often, evenly spread over the run, PSNR is measured on the test views.", ge=0
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainConfig:
+    @field_validator("num_classes")
+    @classmethod
+    def _enough_classes(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 2 <= value <= 65536:
+            raise ValueError(f"expected 2 to 65536, or 'auto', got {value}")
+        return value
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """What two parts of training want of each other."""
         if self.longest_side is not None and self.downsample is not None:
-            raise ValueError("give longest_side or downsample, not both")
-        if isinstance(self.num_classes, int) and not 2 <= self.num_classes <= 65536:
-            raise ValueError("num_classes must lie in 2..65536, or be 'auto'")
+            yield Conflict(
+                ("longest_side", "downsample"), "give longest_side or downsample, not both"
+            )
         if self.igd.until < self.igd.start:
-            raise ValueError("igd.until lies before igd.start")
+            yield Conflict(
+                ("igd.start", "igd.until"),
+                f"igd.until ({self.igd.until}) lies before igd.start ({self.igd.start})",
+            )
         if self.densification.absgrad and self.gsplat.channels == "split":
-            raise ValueError("densification.absgrad needs gsplat.channels: padded")
-        return self
+            yield Conflict(
+                ("densification.absgrad", "gsplat.channels"),
+                "densification.absgrad needs gsplat.channels: padded",
+            )

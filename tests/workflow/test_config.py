@@ -11,7 +11,8 @@ import yaml
 
 from gradiseg_core.config import docs, inputs
 from gradiseg_core.config.checks import RULE_NAMES
-from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load, merge
+from gradiseg_core.config.layers import merge
+from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import ConfigError
@@ -76,7 +77,7 @@ def photos(tmp_path: Path) -> Path:
                 "own_variants": {"mine": {"base": "igd", "train": {"downsample": 2}}},
                 "variants": ["mine"],
             },
-            "own_variants.mine.train: give longest_side or downsample, not both",
+            "train.longest_side and own_variants.mine.train.downsample: give longest_side or ",
         ),
         (
             {"scenes": {"a": {"source": "demo", "variants": ["igd", "best"]}}},
@@ -106,14 +107,14 @@ def photos(tmp_path: Path) -> Path:
         ({"scenes": {"train": {"source": "demo"}}}, "scenes.train: this name is taken"),
         (
             {"train": {"longest_side": 320, "downsample": 2}},
-            "train: give longest_side or downsample, not both",
+            "train.longest_side and train.downsample: give longest_side or downsample, not both",
         ),
         (
             {
                 "train": {"longest_side": 320},
                 "scenes": {"a": {"source": "demo", "train": {"downsample": 2}}},
             },
-            "scenes.a.train: give longest_side or downsample, not both (section `train` included)",
+            "train.longest_side and scenes.a.train.downsample: give longest_side or downsample, ",
         ),
         (
             {"masks": {"backend": "precomputed"}},
@@ -125,7 +126,7 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"tracking": {"backend": "precomputed", "precomputed": {"folder": "nowhere"}}},
-            "scenes.demo.tracking.precomputed.folder: no such folder: nowhere",
+            "tracking.precomputed.folder: no such folder: nowhere",
         ),
         (
             {"scenes": {"a": {"source": "lerf_mask", "path": "photos"}}},
@@ -158,6 +159,180 @@ def photos(tmp_path: Path) -> Path:
 def test_a_wrong_key_is_named_in_full(photos: Path, change: dict, message: str) -> None:
     found = problems({**DEMO, **change}, photos)
     assert any(line.startswith(message) for line in found), found
+
+
+def in_layers(stage: str, low: dict, high: dict, order: str) -> dict:
+    """A configuration with one part of a section in each of two places."""
+    places: dict[str, dict] = {"section": {}, "scene": {}, "variant": {}}
+    lower, upper = order.split(" < ")
+    places[lower], places[upper] = low, high
+    raw: dict = {
+        stage: places["section"],
+        "scenes": {"a": {"source": "demo", stage: places["scene"]}},
+    }
+    if "variant" in order:
+        own = {"mine": {"base": "gradiseg", "train": places["variant"]}}
+        raw |= {"variants": ["mine"], "own_variants": own}
+    if stage == "tracking_2d":
+        raw["baseline_2d"] = True
+        raw["tracking"] = {"backend": "deva"}
+    if stage == "second_grounding":
+        raw["grounding"] = {"backend": "manual"}
+    return raw
+
+
+def orders(stage: str) -> tuple[str, ...]:
+    """The pairs of places that a section can be written in; variants change `train` alone."""
+    of_variants = ("section < variant", "scene < variant") if stage == "train" else ()
+    return ("section < scene", *of_variants)
+
+
+IN_PARTS = [
+    ("train", {"igd": {"start": 6000}}, {"igd": {"until": 9000}}),
+    ("train", {"igd": {"start": 16_000}}, {"igd": {"until": 19_000}}),
+    ("train", {"gsplat": {"channels": "padded"}}, {"densification": {"absgrad": True}}),
+    ("train", {"gsplat": {"packed": True}}, {"gsplat": {"sparse_grad": True}}),
+    ("train", {"longest_side": 320}, {"longest_side": None, "downsample": 2}),
+    ("masks", {"backend": "precomputed"}, {"folder": "ids"}),
+    ("masks", {"sam": {"crop_n_layers": 4}}, {"sam": {"points_per_side": 64}}),
+    (
+        "masks",
+        {"sam": {"crop_n_layers": 3, "crop_n_points_downscale_factor": 2}},
+        {"sam": {"points_per_side": 8}},
+    ),
+    ("tracking", {"backend": "deva"}, {"repair": "sfm"}),
+    ("tracking", {"deva": {"detection_every": 12}}, {"deva": {"voting_frames": 9}}),
+    ("tracking", {"deva": {"max_mid_term_frames": 3}}, {"deva": {"min_mid_term_frames": 2}}),
+    ("tracking_2d", {"deva": {"detection_every": 12}}, {"deva": {"voting_frames": 9}}),
+    ("tracking_2d", {"backend": "deva+sfm"}, {"repair": "sfm"}),
+    (
+        "grounding",
+        {"groundingdino": {"longer_side": 400}},
+        {"groundingdino": {"shorter_side": 300}},
+    ),
+    (
+        "second_grounding",
+        {"groundingdino": {"longer_side": 400}, "backend": "groundingdino"},
+        {"groundingdino": {"shorter_side": 300}},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high", "order"),
+    [
+        (stage, low, high, order)
+        for stage, one, other in IN_PARTS
+        for low, high in ((one, other), (other, one))
+        for order in orders(stage)
+        if "longest_side" not in low or low["longest_side"]  # null takes away what lies below it
+    ],
+)
+def test_a_part_makes_sense_with_the_others_only(
+    photos: Path, stage: str, low: dict, high: dict, order: str
+) -> None:
+    settings = load(in_layers(stage, low, high, order), photos)
+    found: Any = settings.resolve("a", stage, "mine" if "variant" in order else None)
+    if stage == "train" and "variant" not in order:
+        found = settings.resolve("a", "train", "gradiseg")
+
+    def same(part: dict, whole: dict) -> bool:
+        return all(
+            same(value, whole[key]) if isinstance(value, dict) else whole[key] == value
+            for key, value in part.items()
+        )
+
+    assert same(merge(low, high), found)
+
+
+CONFLICTS = [
+    ("train", {"igd": {"start": 9000}}, {"igd": {"until": 6000}}, ("igd.start", "igd.until")),
+    (
+        "train",
+        {"gsplat": {"channels": "split"}},
+        {"densification": {"absgrad": True}},
+        ("gsplat.channels", "densification.absgrad"),
+    ),
+    (
+        "train",
+        {"gsplat": {"packed": False}},
+        {"gsplat": {"sparse_grad": True}},
+        ("gsplat.packed", "gsplat.sparse_grad"),
+    ),
+    ("masks", {"folder": "ids"}, {"backend": "sam"}, ("folder", "backend")),
+    ("tracking", {"repair": "sfm"}, {"backend": "sfm"}, ("repair", "backend")),
+    (
+        "tracking_2d",
+        {"deva": {"detection_every": 8}},
+        {"deva": {"voting_frames": 9}},
+        ("deva.detection_every", "deva.voting_frames"),
+    ),
+    (
+        "second_grounding",
+        {"groundingdino": {"longer_side": 400}, "backend": "groundingdino"},
+        {"groundingdino": {"shorter_side": 600}},
+        ("groundingdino.longer_side", "groundingdino.shorter_side"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high", "keys", "order"),
+    [(stage, *rest, order) for stage, *rest in CONFLICTS for order in orders(stage)],
+)
+def test_parts_that_conflict_are_named_where_they_were_written(
+    photos: Path, stage: str, low: dict, high: dict, keys: tuple[str, str], order: str
+) -> None:
+    where = {
+        "section": stage,
+        "scene": f"scenes.a.{stage}",
+        "variant": "own_variants.mine.train",
+    }
+    lower, upper = order.split(" < ")
+    lines = problems(in_layers(stage, low, high, order), photos)
+    assert len(lines) == 1
+    named = lines[0].split(": ")[0].split(" and ")
+    assert sorted(named) == sorted([f"{where[lower]}.{keys[0]}", f"{where[upper]}.{keys[1]}"])
+
+
+def test_a_conflict_with_a_default_names_what_was_written() -> None:
+    start = {"igd": {"start": 16_000}}
+    message = "igd.until (15000) lies before igd.start (16000); igd.until is 15000 by default"
+    assert problems({**DEMO, "train": start}) == [f"train.igd.start: {message}"]
+    scene = {"scenes": {"a": {"source": "demo", "train": start}, "b": {"source": "demo"}}}
+    assert problems(scene) == [f"scenes.a.train.igd.start: {message}"]
+
+
+def test_what_a_scene_does_not_run_is_not_asked_for_sense() -> None:
+    """Scenes share a section that fits those of them that use it."""
+    raw = {
+        "tracking_2d": {"repair": "sfm"},
+        "scenes": {
+            "a": {"source": "demo"},
+            "b": {"source": "demo", "baseline_2d": True, "tracking": {"backend": "deva"}},
+        },
+    }
+    assert load(raw).resolve("b", "tracking_2d")["repair"] == "sfm"
+    assert problems({**raw, "baseline_2d": True}) == [
+        "tracking_2d.repair: `repair: sfm` repairs the IDs of `precomputed` or `deva`; "
+        "`backend: sfm` has no others: remove `repair`; backend is sfm by default"
+    ]
+
+
+def test_a_missing_folder_is_named_where_it_was_written(photos: Path) -> None:
+    given = {"backend": "precomputed", "precomputed": {"folder": "nowhere"}}
+    for raw, key in [
+        ({**DEMO, "tracking": given}, "tracking.precomputed.folder"),
+        (
+            {"scenes": {"a": {"source": "demo", "tracking": given}}},
+            "scenes.a.tracking.precomputed.folder",
+        ),
+        (
+            {"tracking": given, "scenes": {"a": {"source": "demo"}, "b": {"source": "demo"}}},
+            "tracking.precomputed.folder",
+        ),
+    ]:
+        assert problems(raw, photos) == [f"{key}: no such folder: nowhere"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
+from gradiseg_core.config.layers import merge
 from gradiseg_core.config.paper import paper_plan
-from gradiseg_core.config.root import Settings, load, merge
+from gradiseg_core.config.root import Settings, load
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.tables import writers
 from gradiseg_core.tables.paper.build import make_paper_tables, write_paper_tables

@@ -1,0 +1,118 @@
+"""Sections that are written in layers: for all scenes, for one scene, for one variant.
+
+A layer may say anything that the layers above it make right, so it is checked for keys and types
+alone. What its values mean together is asked of the merged section, and what is wrong there is told
+with the keys that the user wrote, in the layer where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gradiseg_core.config.base import AS_LAYER, Conflict, Section
+
+Model = TypeVar("Model", bound=Section)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one place of a configuration file says about a section.
+
+    Attributes:
+        path: The place, such as ``"scenes.kitchen.train"``.
+        values: What is written there, possibly nothing.
+        ships: Whether the user did not write it: ``path`` then says whose it is.
+    """
+
+    path: str
+    values: Mapping[str, Any]
+    ships: bool = False
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``over`` laid on it, mapping by mapping; anything else is replaced.
+
+    So null takes away a mapping that lies below it, and a mapping above a null starts from the
+    defaults again.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merge(below, value)
+        merged[key] = value
+    return merged
+
+
+def resolve(model: type[Model], layers: Sequence[Layer]) -> Model:
+    """Return a section with its layers merged, the last on top, not yet checked for conflicts.
+
+    Args:
+        model: The section's model.
+        layers: Each of them valid as a layer, and therefore what they make together.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = merge(merged, layer.values)
+    return model.model_validate(merged, context=AS_LAYER)
+
+
+def conflicts(section: Section, layers: Sequence[Layer]) -> list[str]:
+    """Return a line for everything in a merged section that does not go together.
+
+    Args:
+        section: What :func:`resolve` made of the layers.
+        layers: Where its values were written, the last on top.
+    """
+    lines = []
+    for conflict in _all_conflicts(section):
+        keys, others = [], []
+        for key in conflict.keys:
+            layer = written_in(key, layers)
+            if layer is not None and not layer.ships:
+                keys.append(f"{layer.path}.{key}")
+            else:
+                whose = "by default" if layer is None else f"in {layer.path}"
+                others.append(f"{key} is {_shown(section, key)} {whose}")
+        lines.append(
+            f"{' and '.join(keys) or layers[-1].path}: {conflict.why}"
+            + (f"; {', '.join(others)}" if others else "")
+        )
+    return lines
+
+
+def written_in(key: str, layers: Sequence[Layer]) -> Layer | None:
+    """Return the layer that a section's value comes from, or None where it is the default.
+
+    Args:
+        key: Dotted, below the section.
+        layers: The last on top.
+    """
+    for layer in reversed(layers):
+        value: Any = layer.values
+        for part in key.split("."):
+            if not isinstance(value, Mapping):
+                return None  # this layer takes away what those below it say
+            if part not in value:
+                break
+            value = value[part]
+        else:
+            return layer
+    return None
+
+
+def _all_conflicts(section: Section, prefix: str = "") -> Iterator[Conflict]:
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _all_conflicts(value, f"{prefix}{name}.")
+    for conflict in section.conflicts():
+        yield Conflict(tuple(f"{prefix}{key}" for key in conflict.keys), conflict.why)
+
+
+def _shown(section: Section, key: str) -> str:
+    value: Any = section
+    for part in key.split("."):
+        value = getattr(value, part)
+    return "null" if value is None else str(value).lower() if value in (True, False) else str(value)
