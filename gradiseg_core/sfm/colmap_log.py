@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 @contextmanager
 def glog_to_folder(folder: Path) -> Iterator[None]:
     """Send COLMAP's messages to `folder/colmap.log.<time>` instead of stderr."""
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     settings = pycolmap.logging
     names = ("logtostderr", "alsologtostderr", "logtostdout", "stderrthreshold")

@@ -42,7 +42,7 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
         InputError: If a file is missing or damaged, no name matches, an image's size differs from
             its camera's, a pose or focal length is not finite, or there are no points.
     """
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
     missing = [f"{stem}{suffix}" for stem in _STEMS if not (folder / f"{stem}{suffix}").is_file()]

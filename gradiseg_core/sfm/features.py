@@ -46,7 +46,7 @@ def build_database(
         seed: Seed of the geometric verification's RANSAC.
         threads: CPU threads.
     """
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     database = work_dir / "database.db"
     key_file = work_dir / "inputs.json"
@@ -76,7 +76,7 @@ def build_database(
 
 def matched_pairs(database: Path) -> dict[str, int]:
     """Return, for every image name, how many other images it shares verified matches with."""
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     db = pycolmap.Database.open(database)
     try:
@@ -107,7 +107,7 @@ def _extract(
     single_camera: bool,
     threads: int,
 ) -> None:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     mode = pycolmap.CameraMode.SINGLE if single_camera else pycolmap.CameraMode.PER_IMAGE
     db = pycolmap.Database.open(database)
@@ -156,7 +156,7 @@ def _extract(
 
 
 def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, threads: int) -> None:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     matching = pycolmap.FeatureMatchingOptions()
     matching.num_threads = threads
@@ -205,7 +205,7 @@ def _numbered(database: Path, names: list[str]) -> Iterator[None]:
 
 def _unnumber(database: Path) -> None:
     """Give the images their own names; a killed job left them numbered."""
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     db = pycolmap.Database.open(database)
     names = [image.name for image in db.read_all_images()]
@@ -214,7 +214,7 @@ def _unnumber(database: Path) -> None:
 
 
 def _rename(database: Path, new_names: dict[str, str]) -> None:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     db = pycolmap.Database.open(database)
     for image in db.read_all_images():
@@ -228,7 +228,7 @@ def _keys(
     image_dir: Path, names: list[str], config: ColmapConfig, *, single_camera: bool, seed: int
 ) -> dict[str, str]:
     """Return digests of all that the features, and the matches, depend on."""
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     digest = hashlib.sha256()
     for name in names:

@@ -36,7 +36,7 @@ def map_images(
     Returns:
         `pycolmap.Reconstruction` objects; an empty list where no initial pair was found.
     """
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     output = work_dir / "models"
     shutil.rmtree(output, ignore_errors=True)
@@ -54,7 +54,7 @@ def map_images(
 def _incremental(
     database: Path, image_dir: Path, output: Path, num_images: int, seed: int, threads: int
 ) -> list[Any]:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = options.mapper.num_threads = threads
@@ -78,7 +78,7 @@ def _incremental(
 def _global(
     database: Path, image_dir: Path, output: Path, num_images: int, seed: int, threads: int
 ) -> list[Any]:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     # Calibration writes focal lengths into the database; a copy keeps ours as extracted.
     calibrated = output.parent / "calibrated.db"

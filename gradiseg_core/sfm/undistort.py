@@ -30,7 +30,7 @@ def write_undistorted(model: Any, image_dir: Path, out_dir: Path, *, threads: in
     Returns:
         Whether there was distortion.
     """
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     for name in ("images", "sparse", "distorted"):
         shutil.rmtree(out_dir / name, ignore_errors=True)
@@ -152,7 +152,7 @@ def _stamp(folder: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _cameras_by_name(folder: Path, stamp: int) -> dict[str, Any]:
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     model = pycolmap.Reconstruction(folder)
     # Copies: the objects inside a reconstruction die with it.
