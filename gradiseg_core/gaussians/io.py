@@ -3,11 +3,16 @@
 ``point_cloud.ply`` has exactly 3DGS's properties, so that every viewer reads it. What viewers do
 not know lies beside it: ``identities.safetensors`` (``identities`` [N, D] in the PLY's order,
 ``classifier.weight`` [C, D], ``classifier.bias`` [C]) and ``identities.json`` (metadata).
+
+The PLY is in the units and axes of the user's model. Where training worked in another frame,
+``frame.json`` lies beside it (:mod:`gradiseg_core.sfm.frame`): its offset is to be added to the
+PLY's positions, which float32 could not hold with it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +24,8 @@ from torch import Tensor
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.losses.identity import IdentityClassifier
+from gradiseg_core.sfm.frame import FILE_NAME as FRAME_FILE
+from gradiseg_core.sfm.frame import Frame
 
 _NAMES = (
     ["x", "y", "z", "nx", "ny", "nz"]
@@ -35,7 +42,7 @@ class TrainedScene:
     """A scene read back from its files.
 
     Attributes:
-        means: [N, 3], world units.
+        means: [N, 3], in the training frame, as cameras that `sfm.model.load_cameras` returns.
         quats: [N, 4] wxyz.
         scales: [N, 3], log.
         opacities: [N], logit.
@@ -143,11 +150,23 @@ def save_trained(
     values: dict[str, Tensor],
     classifier: IdentityClassifier,
     metadata: dict[str, Any],
+    frame: Frame = Frame(),  # noqa: B008  (frozen)
 ) -> None:
-    """Write ``point_cloud.ply``, ``identities.safetensors`` and ``identities.json``."""
+    """Write ``point_cloud.ply``, ``identities.safetensors`` and ``identities.json``.
+
+    Args:
+        train_dir: Folder to write.
+        values: Parameters as trained, in the training frame.
+        classifier: F.
+        metadata: Content of ``identities.json``.
+        frame: The training frame; ``frame.json`` is written where it is not the user's world.
+    """
     from safetensors.torch import save_file
 
-    write_ply(train_dir / "point_cloud.ply", values)
+    write_ply(train_dir / "point_cloud.ply", _scaled(values, 1.0 / frame.scale))
+    (train_dir / FRAME_FILE).unlink(missing_ok=True)
+    if not frame.is_identity:
+        frame.save(train_dir)
     save_file(
         {
             "identities": values["identities"].detach().contiguous(),
@@ -159,15 +178,25 @@ def save_trained(
     (train_dir / "identities.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
+def _scaled(values: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
+    if factor == 1.0:
+        return values
+    return values | {
+        "means": values["means"] * factor,
+        "scales": values["scales"] + math.log(factor),
+    }
+
+
 def load_trained(train_dir: Path) -> TrainedScene:
-    """Read what :func:`save_trained` wrote.
+    """Read what :func:`save_trained` wrote, back in the training frame.
 
     Raises:
         InputError: If a file is missing or the files disagree on the number of Gaussians.
     """
     from safetensors.torch import load_file
 
-    values = read_ply(train_dir / "point_cloud.ply")
+    frame = Frame.load(train_dir)
+    values = _scaled(read_ply(train_dir / "point_cloud.ply"), frame.scale)
     for name in ("identities.safetensors", "identities.json"):
         if not (train_dir / name).is_file():
             raise InputError(f"{train_dir / name} is missing; run the train stage again")

@@ -145,9 +145,10 @@ def render_views(
     """Render every registered test view (on request also the training views).
 
     Writes ``color/<stem>.png``, ``ids/<stem>.png`` (16 bit), ``features/<stem>.npz`` (float16,
-    key ``features``), ``depth/<stem>.npy`` (float32) and ``.png``, ``identity_pca/<stem>.png``,
-    ``side_by_side/<stem>.png`` and ``render.json``; where labels are read from blended
-    probabilities, also ``probabilities/<stem>.npz`` (:class:`.labels.Probabilities`).
+    key ``features``), ``depth/<stem>.npy`` (float32, the user's units) and ``.png``,
+    ``identity_pca/<stem>.png``, ``side_by_side/<stem>.png`` and ``render.json``; where labels are
+    read from blended probabilities, also ``probabilities/<stem>.npz``
+    (:class:`.labels.Probabilities`).
 
     Args:
         scene_dir: Scene folder with ``scene.json``.
@@ -169,6 +170,7 @@ def render_views(
     from gradiseg_core.gsplat_build import training_device
     from gradiseg_core.rasterization import get_rasterizer
     from gradiseg_core.scene.manifest import SceneManifest
+    from gradiseg_core.sfm.frame import Frame
     from gradiseg_core.sfm.model import load_cameras
 
     set_threads(threads)
@@ -192,6 +194,7 @@ def render_views(
         logger.warning("not registered, so not rendered: %s", ", ".join(absent))
 
     rule = label_rule(config, scene.metadata)
+    unit = 1.0 / Frame.load(colmap_dir).scale
     moments = Moments(scene.identities.shape[1])
     sized: dict[str, Camera] = {}
     for view in views:
@@ -200,7 +203,7 @@ def render_views(
         sized[view.name] = camera
         rendered = render_view(scene, camera, rasterizer, rule)
         moments.add(rendered.features)
-        _write_arrays(out_dir, view.stem, rendered, config)
+        _write_arrays(out_dir, view.stem, rendered, config, unit)
         logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
     _write_pictures(out_dir, views, manifest, scene_dir, colmap_dir, moments, config)
 
@@ -244,7 +247,10 @@ def load_features(render_dir: Path, stem: str) -> NDArray[np.float32]:
         return file["features"].astype(np.float32)
 
 
-def _write_arrays(out_dir: Path, stem: str, rendered: RenderedView, config: RenderConfig) -> None:
+def _write_arrays(
+    out_dir: Path, stem: str, rendered: RenderedView, config: RenderConfig, unit: float
+) -> None:
+    """Write the arrays of one view; ``unit``: user's units in one of the training frame."""
     write_image(out_dir / "color" / f"{stem}.png", rendered.color)
     write_id_map(out_dir / "ids" / f"{stem}.png", rendered.ids)
     for folder in ("features", "depth"):
@@ -256,7 +262,7 @@ def _write_arrays(out_dir: Path, stem: str, rendered: RenderedView, config: Rend
         rendered.probabilities.save(out_dir / "probabilities" / f"{stem}.npz")
     # A depth below the alpha threshold is not shown; NaN would break readers that sum.
     depth = np.where(rendered.alpha >= config.alpha_threshold, rendered.depth, 0.0)
-    np.save(out_dir / "depth" / f"{stem}.npy", depth.astype(np.float32))
+    np.save(out_dir / "depth" / f"{stem}.npy", (unit * depth).astype(np.float32))
 
 
 def _write_pictures(

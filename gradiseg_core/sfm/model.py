@@ -2,12 +2,15 @@
 
 A small reader of COLMAP's binary model files (`cameras.bin`, `images.bin`, `points3D.bin`, whose
 layout is given in COLMAP's documentation, "Output Format"), so that the stages after `colmap` need
-NumPy only. Points are numbered 0..P-1 in the order of their COLMAP IDs in all functions here.
+NumPy only. Cameras and points come in the frame that training works in (see `sfm.frame`), which is
+the model's own but for models far from their origin or in unusual units. Points are numbered 0..P-1
+in the order of their COLMAP IDs in all functions here.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import InputError
 from gradiseg_core.ordering import by_name
+from gradiseg_core.sfm.frame import Frame
 
 _PINHOLE = 1  # COLMAP's model ID; parameters fx, fy, cx, cy
 _NUM_PARAMS = {0: 3, 1: 4, 2: 4, 3: 5, 4: 8, 5: 8, 6: 12, 7: 5, 8: 4, 9: 5, 10: 12}
@@ -46,10 +50,23 @@ class Observations(NamedTuple):
 
 
 def load_cameras(colmap_dir: Path) -> dict[str, Camera]:
-    """Return the undistorted cameras by image name, sorted by name.
+    """Return the undistorted cameras by image name, sorted by name, in the training frame.
 
     Args:
         colmap_dir: Output folder of stage `colmap`.
+
+    Raises:
+        InputError: If the model is missing, damaged or not PINHOLE.
+    """
+    frame = Frame.load(colmap_dir)
+    return {
+        name: replace(camera, cam_from_world=frame.pose(camera.cam_from_world))
+        for name, camera in load_user_cameras(colmap_dir).items()
+    }
+
+
+def load_user_cameras(colmap_dir: Path) -> dict[str, Camera]:
+    """Return what `load_cameras` returns, in the user's world.
 
     Raises:
         InputError: If the model is missing, damaged or not PINHOLE.
@@ -66,13 +83,22 @@ def load_cameras(colmap_dir: Path) -> dict[str, Camera]:
 
 
 def load_points(colmap_dir: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Return the sparse points: xyz [P, 3] float64 in world units, rgb [P, 3] uint8.
+    """Return the sparse points: xyz [P, 3] float64 in the training frame, rgb [P, 3] uint8.
 
     Raises:
         InputError: If the model is missing or damaged.
     """
     _, xyz, rgb, _ = _read_points(_file(colmap_dir, "points3D.bin"))
-    return xyz, rgb
+    return Frame.load(colmap_dir).points(xyz), rgb
+
+
+def load_user_points(colmap_dir: Path) -> NDArray[np.float64]:
+    """Return the sparse points [P, 3] in the user's world.
+
+    Raises:
+        InputError: If the model is missing or damaged.
+    """
+    return _read_points(_file(colmap_dir, "points3D.bin"))[1]
 
 
 def load_observations(colmap_dir: Path) -> Observations:

@@ -18,7 +18,10 @@ from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import glog_to_folder
 from gradiseg_core.sfm.existing import find_sparse, load_validated
 from gradiseg_core.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.sfm.frame import FILE_NAME as FRAME_FILE
+from gradiseg_core.sfm.frame import training_frame
 from gradiseg_core.sfm.mapping import map_images
+from gradiseg_core.sfm.model import load_user_cameras, load_user_points
 from gradiseg_core.sfm.undistort import write_undistorted
 
 logger = logging.getLogger(__name__)
@@ -44,7 +47,8 @@ def reconstruct(
     Args:
         scene_dir: Output folder of stage `scene`.
         out_dir: Folder for `images/`, `sparse/0/`, `sfm.json` and, where the lens distorts,
-            `distorted/`.
+            `distorted/`; all in the model's own world. `frame.json` says how training shifts and
+            scales it (see `sfm.frame`).
         config: Configuration of the stage.
         seed: Seed of all random choices, at least 0.
         threads: CPU threads.
@@ -58,7 +62,7 @@ def reconstruct(
         InputError: If an image is missing or unreadable, or an existing model does not fit.
         ReconstructionError: If too few images are given, match or register.
     """
-    import pycolmap
+    from gradiseg_core.sfm._pycolmap import pycolmap
 
     scene_dir, out_dir = Path(scene_dir), Path(out_dir)
     image_dir = scene_dir / "images"
@@ -91,6 +95,7 @@ def reconstruct(
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
         report["pycolmap"] = pycolmap.__version__
+    _write_frame(out_dir)
     (out_dir / "sfm.json").write_text(json.dumps(report, indent=2) + "\n")
     logger.info(
         "registered %d of %d images, %d points, mean reprojection error %.3f px",
@@ -158,6 +163,19 @@ def _report(model: Any, models: list[Any], names: list[str]) -> dict[str, Any]:
         "mean_reprojection_error_px": round(model.compute_mean_reprojection_error(), 4),
         "models": [m.num_reg_images() for m in models],
     }
+
+
+def _write_frame(out_dir: Path) -> None:
+    frame = training_frame(list(load_user_cameras(out_dir).values()), load_user_points(out_dir))
+    frame.save(out_dir)
+    if not frame.is_identity:
+        logger.info(
+            "the model is far from its origin or in unusual units: training works on "
+            "%g x (position - (%s)); %s holds this, and exports stay in the model's units",
+            frame.scale,
+            ", ".join(f"{value:.10g}" for value in frame.offset),
+            out_dir / FRAME_FILE,
+        )
 
 
 def _left_out(model: Any, names: list[str]) -> list[str]:

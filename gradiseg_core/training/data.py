@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import read_id_map, read_image
 from gradiseg_core.scene.manifest import SceneManifest
+from gradiseg_core.sfm.frame import Frame
 from gradiseg_core.sfm.model import load_cameras, load_points
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class TrainingData:
         points: [P, 3] float64, SfM points.
         colors: [P, 3] uint8.
         num_classes: Classes of F, background included.
+        frame: From the user's world to that of cameras and points.
     """
 
     train: Views
@@ -142,6 +144,7 @@ class TrainingData:
     points: NDArray[np.float64]
     colors: NDArray[np.uint8]
     num_classes: int
+    frame: Frame = field(default_factory=Frame)
 
     def fingerprint(self) -> str:
         """Hash of all of it, so that a checkpoint of other inputs is not resumed."""
@@ -208,7 +211,7 @@ def load_training_data(
             len(train),
             config.views_gb,
         )
-    return TrainingData(train, test, points, colors, num_classes)
+    return TrainingData(train, test, points, colors, num_classes, Frame.load(colmap_dir))
 
 
 def _views(

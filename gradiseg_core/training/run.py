@@ -146,7 +146,7 @@ def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
         "scene_extent": trainer.extent,
     }
     values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
-    save_trained(out_dir, values, trainer.classifier.cpu(), metadata)
+    save_trained(out_dir, values, trainer.classifier.cpu(), metadata, data.frame)
 
 
 def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:

@@ -20,6 +20,7 @@ from gradiseg_core.rendering.pictures import (
     overlay_ids,
     panel_row,
 )
+from gradiseg_core.sfm.frame import Frame
 from tests import trained_scene
 from tests.trained_scene import TRACKED, Folders
 
@@ -78,6 +79,23 @@ def test_depth_is_metric(folders: Folders) -> None:
     seen = depth[depth > 0]
     assert 1.5 < seen.min() < 2.2
     assert seen.max() < 4.2
+
+
+def test_another_training_frame_changes_nothing_for_the_user(
+    folders: Folders, tmp_path: Path
+) -> None:
+    colmap, train = tmp_path / "colmap", tmp_path / "train"
+    shutil.copytree(folders.colmap, colmap)
+    shutil.copytree(folders.train, train)
+    for folder in (colmap, train):
+        Frame(0.5).save(folder)
+    out = tmp_path / "render"
+    render_views(folders.scene, colmap, train, out, REFERENCE, threads=1)
+    for name in ("color/view_000.png", "ids/view_000.png"):
+        same = read_image if name.startswith("color") else read_id_map
+        np.testing.assert_array_equal(same(out / name), same(folders.render / name))
+    depth = np.load(out / "depth" / "view_000.npy")
+    np.testing.assert_allclose(depth, np.load(folders.render / "depth" / "view_000.npy"), rtol=1e-5)
 
 
 def test_training_views_on_request(folders: Folders, tmp_path: Path) -> None:
