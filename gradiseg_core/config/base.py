@@ -17,6 +17,12 @@ Device = Literal["auto", "cuda", "cpu"]
 """Where something runs; `auto` takes a CUDA device where there is one."""
 
 
+#: Unit of a number that counts the iterations of the run itself, however long it is.
+ITERATIONS = "iterations"
+#: Unit of a number that is scaled with the length of the run (:mod:`gradiseg_core.schedule`). Every
+#: such number, and no other, goes through the run's ``Schedule``.
+OF_30_000 = "iterations of 30,000"
+
 #: Validation context of a part of a section, to be merged with others: keys and types only.
 AS_LAYER = {"layer": True}
 
@@ -76,7 +82,8 @@ def option(
     Args:
         default: Value used when the key is absent; ``...`` makes the key required.
         description: One sentence: what the value changes.
-        unit: Unit of the value, such as ``"px"`` or ``"iterations"``; None for pure numbers.
+        unit: Unit of the value, such as ``"px"``, :data:`ITERATIONS` or :data:`OF_30_000`; None for
+            pure numbers.
         source: Where the default comes from (paper and section, Gaussian Grouping, 3DGS, measured).
         **constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ``gt``, ``lt``, ...).
 

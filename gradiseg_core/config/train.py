@@ -1,8 +1,9 @@
 """Configuration of stage 5, training.
 
-Every iteration number refers to the paper's run of 30,000 iterations. A run of another length
-scales them all with its length (:class:`gradiseg_core.schedule.Schedule`), so that
-``iterations: 30000`` is exactly the paper.
+Numbers of the schedule have the unit "iterations of 30,000", the length of the paper's run: a run
+of another length scales them with it (:class:`gradiseg_core.schedule.Schedule`), so that
+``iterations: 30000`` is exactly the paper. The unit "iterations" counts those of the run itself,
+whatever its length: how often the 3D loss runs, search trees are rebuilt, a run logs and saves.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from gradiseg_core.config.base import Conflict, Device, Section, option
+from gradiseg_core.config.base import ITERATIONS, OF_30_000, Conflict, Device, Section, option
 
 Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
 VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
@@ -76,7 +77,7 @@ class Losses(Section):
         12_000,
         "Iteration from which `robustness` and `disagreement_width` hold: until then the model "
         "learns what to believe.",
-        unit="iterations",
+        unit=OF_30_000,
         source="measured (docs/results.md)",
         ge=0,
     )
@@ -101,13 +102,13 @@ class Losses(Section):
     identity_geometry_start: int = option(
         0,
         "Iteration from which `identity_geometry` holds; until then none of that gradient does.",
-        unit="iterations",
+        unit=OF_30_000,
         source="measured (docs/results.md)",
         ge=0,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
     spatial_every: int = option(
-        5, "The 3D loss runs every so many iterations.", unit="iterations", source=_GG, ge=1
+        5, "The 3D loss runs every so many iterations.", unit=ITERATIONS, source=_GG, ge=1
     )
     samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=_PAPER, ge=1)
     neighbours: int = option(5, "K: neighbours of each sample.", source=_PAPER, ge=1)
@@ -144,18 +145,18 @@ class Densification(Section):
         source=_PAPER,
     )
     mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
-    start: int = option(500, "First iteration.", unit="iterations", source=_PAPER, ge=0)
+    start: int = option(500, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     until: int = option(
         12_000,
         "Last iteration of igd, la_knn and gradiseg.",
-        unit="iterations",
+        unit=OF_30_000,
         source=_PAPER,
         ge=0,
     )
     until_baseline: int = option(
-        10_000, "Last iteration of the variant baseline.", unit="iterations", source=_GG, ge=0
+        10_000, "Last iteration of the variant baseline.", unit=OF_30_000, source=_GG, ge=0
     )
-    every: int = option(100, "Interval.", unit="iterations", source=_3DGS, ge=1)
+    every: int = option(100, "Interval.", unit=OF_30_000, source=_3DGS, ge=1)
     grow_grad2d: float = option(
         2e-4,
         "Clone or split where the mean gradient of the projected centre exceeds this.",
@@ -193,17 +194,17 @@ class Densification(Section):
         ge=1,
     )
     opacity_reset_every: int = option(
-        3000, "Opacities are capped at 0.01 this often.", unit="iterations", source=_3DGS, ge=1
+        3000, "Opacities are capped at 0.01 this often.", unit=OF_30_000, source=_3DGS, ge=1
     )
 
 
 class Igd(Section):
     """Identity Gradient Guided Densification (Section 3.4, Algorithm 1)."""
 
-    start: int = option(12_000, "First iteration.", unit="iterations", source=_PAPER, ge=0)
-    until: int = option(15_000, "Last iteration.", unit="iterations", source=_PAPER, ge=0)
+    start: int = option(12_000, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
+    until: int = option(15_000, "Last iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     every: int = option(
-        100, "Interval of pruning and splitting.", unit="iterations", source="METHOD: as 3DGS", ge=1
+        100, "Interval of pruning and splitting.", unit=OF_30_000, source="METHOD: as 3DGS", ge=1
     )
     monitor: Literal["sum", "mean"] = option(
         "sum",
@@ -258,8 +259,8 @@ class NearPruning(Section):
         source="beyond the paper (docs/method.md)",
         gt=0,
     )
-    start: int = option(12_000, "First iteration.", unit="iterations", ge=0)
-    every: int = option(100, "Interval, to the end of the run.", unit="iterations", ge=1)
+    start: int = option(12_000, "First iteration.", unit=OF_30_000, ge=0)
+    every: int = option(100, "Interval, to the end of the run.", unit=OF_30_000, ge=1)
 
 
 class LaKnn(Section):
@@ -268,7 +269,7 @@ class LaKnn(Section):
     start: int = option(
         12_000,
         "Iteration from which it replaces global KNN; the supplement says 15,000.",
-        unit="iterations",
+        unit=OF_30_000,
         source=_PAPER,
         ge=0,
     )
@@ -326,8 +327,8 @@ class TrainConfig(Section):
     )
     iterations: int = option(
         30_000,
-        "Length of the run; all schedule numbers scale with it.",
-        unit="iterations",
+        "Length of the run; what is given in iterations of 30,000 is scaled to it.",
+        unit=ITERATIONS,
         source=_PAPER,
         ge=1,
     )
@@ -347,7 +348,7 @@ class TrainConfig(Section):
     )
     sh_degree: int = option(3, "Largest degree of spherical harmonics.", source=_3DGS, ge=0, le=3)
     sh_degree_every: int = option(
-        1000, "Degrees are added one by one this often.", unit="iterations", source=_3DGS, ge=1
+        1000, "Degrees are added one by one this often.", unit=OF_30_000, source=_3DGS, ge=1
     )
     initial_opacity: float = option(
         0.1, "Opacity of the initial Gaussians.", source=_3DGS, gt=0, lt=1
@@ -379,7 +380,7 @@ class TrainConfig(Section):
     knn_refresh: int = option(
         100,
         "Neighbour search trees are rebuilt this often, and whenever Gaussians come or go.",
-        unit="iterations",
+        unit=ITERATIONS,
         ge=1,
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.")
@@ -397,9 +398,9 @@ class TrainConfig(Section):
         ge=0,
     )
     checkpoint_every: int = option(
-        1000, "A killed run resumes from the last checkpoint.", unit="iterations", ge=1
+        1000, "A killed run resumes from the last checkpoint.", unit=ITERATIONS, ge=1
     )
-    log_every: int = option(50, "Interval of the metrics log.", unit="iterations", ge=1)
+    log_every: int = option(50, "Interval of the metrics log.", unit=ITERATIONS, ge=1)
     evaluations: int = option(
         6, "How often, evenly spread over the run, PSNR is measured on the test views.", ge=0
     )
