@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.image_files import opened, orientation_of, turned
+from gradiseg_core.tones import eight_bit_rgb
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
 
 _TIE = 1e-4  # share of a pixel: breaks ties of areas and decides nothing else
@@ -23,7 +25,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
     """Read a photograph upright.
 
     Args:
-        path: A jpg, png or tif file; its EXIF orientation is applied.
+        path: An image file of any depth; its EXIF orientation is applied.
         size: (width, height) to resample to (antialiased), px; None keeps the file's size.
 
     Returns:
@@ -32,15 +34,8 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
     Raises:
         InputError: If the file is missing or not a readable image.
     """
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except FileNotFoundError as error:
-        raise InputError(f"image not found: {path}") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(
-            f"cannot read {path} as an image ({error}); re-export or remove it"
-        ) from error
+    with opened(path) as file:
+        image = turned(eight_bit_rgb(file), orientation_of(file))
     if size is not None and image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)
     return np.asarray(image)

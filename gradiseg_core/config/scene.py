@@ -92,7 +92,8 @@ class SceneConfig(Section):
     )
     test_every: int = option(
         8,
-        "Every n-th image by name (2.jpg before 10.jpg), first included, is a test view (where no split is given).",
+        "Every n-th image by name (2.jpg before 10.jpg), first included, is a test view (where no "
+        "split is given).",
         unit="images",
         source="3DGS's evaluation on Mip-NeRF 360",
         ge=2,

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from gradiseg_core.scene.manifest import SceneManifest, every_nth, split_views
-from gradiseg_core.scene.photographs import inspect_folder, place_image
+from gradiseg_core.scene.photographs import inspect_folder, place_images
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ def prepare_folder(folder: Path, out_dir: Path, *, name: str, test_every: int) -
     """Bring the images of ``folder`` upright into ``out_dir/images`` and split them.
 
     Args:
-        folder: The user's folder of jpg, png or tif files.
+        folder: The user's folder of jpg, png, tif or webp files.
         out_dir: An existing, empty scene folder.
         name: The scene's name.
         test_every: Every n-th image by name is a test view, the first included.
@@ -25,11 +25,8 @@ def prepare_folder(folder: Path, out_dir: Path, *, name: str, test_every: int) -
             fewer than 3.
     """
     photographs = inspect_folder(folder)
-    (out_dir / "images").mkdir(parents=True, exist_ok=True)
-    for photo in photographs:
-        place_image(photo, out_dir / "images" / photo.path.name)
-    names = [photo.path.name for photo in photographs]
+    rewritten = place_images(photographs, out_dir / "images")
+    names = [photo.name for photo in photographs]
     views = split_views(names, photographs[0].size, every_nth(names, test_every))
-    rewritten = sum(not photo.as_is for photo in photographs)
-    logger.info("%d images from %s, %d of them rewritten upright", len(names), folder, rewritten)
+    logger.info("%d images from %s, %d of them rewritten", len(names), folder, rewritten)
     return SceneManifest(name=name, source="folder", views=views)

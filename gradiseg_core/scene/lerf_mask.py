@@ -17,8 +17,15 @@ from PIL import Image, UnidentifiedImageError
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import IMAGE_SUFFIXES
+from gradiseg_core.ordering import in_order
 from gradiseg_core.scene.manifest import Available, SceneManifest, View, every_nth, split_views
-from gradiseg_core.scene.photographs import inspect_folder, link, link_tree, place_image
+from gradiseg_core.scene.photographs import (
+    Photograph,
+    inspect_folder,
+    link,
+    link_tree,
+    place_images,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +47,16 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
             f"{folder} has no images/ folder, so it is not in LERF-Mask's layout; for a plain "
             "folder of photographs set source to 'folder'"
         )
-    photographs = inspect_folder(folder / "images")
-    names = [photo.path.name for photo in photographs]
-    views = split_views(names, photographs[0].size, _test_names(folder, names, test_every))
+    photographs = inspect_folder(folder / "images", sparse=folder / "sparse")
+    names = [photo.name for photo in photographs]
+    views = split_views(names, photographs[0].size, _test_names(folder, photographs, test_every))
     test_views = [view for view in views if view.split == "test"]
 
     masks = _collect_masks(folder / "test_mask", test_views)
     truth = _read_ground_truth(folder / "ground_truth.json")
     prompts = _order_prompts({path.name[:-4] for path in masks}, truth)
 
-    (out_dir / "images").mkdir(parents=True, exist_ok=True)
-    for photo in photographs:
-        place_image(photo, out_dir / "images" / photo.path.name)
+    place_images(photographs, out_dir / "images")
     for path in masks:
         link(path, out_dir / "test_mask" / path.parent.name / path.name)
     if truth is not None:
@@ -77,17 +82,19 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
     return SceneManifest(name=name, source="lerf_mask", views=views, prompts=prompts, has=has)
 
 
-def _test_names(folder: Path, names: list[str], test_every: int) -> set[str]:
+def _test_names(folder: Path, photographs: list[Photograph], test_every: int) -> set[str]:
+    """Return the names, in the scene, of the images that are not among the training images."""
+    in_scene = {photo.path.name: photo.name for photo in photographs}
     train_dir = folder / "images_train"
     if not train_dir.is_dir():
         logger.info("no images_train/ in %s: every %d-th image is a test view", folder, test_every)
-        return every_nth(names, test_every)
+        return every_nth(list(in_scene.values()), test_every)
     train = {
         path.name
         for path in train_dir.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     }
-    strays = sorted(train - set(names))
+    strays = in_order(train - set(in_scene))
     if strays:
         raise InputError(
             f"{train_dir} holds files that {folder / 'images'} lacks: {', '.join(strays[:5])}"
@@ -95,7 +102,7 @@ def _test_names(folder: Path, names: list[str], test_every: int) -> set[str]:
         )
     if not train:
         raise InputError(f"{train_dir} holds no images; put the training views there")
-    return set(names) - train
+    return {name for given, name in in_scene.items() if given not in train}
 
 
 def _collect_masks(mask_dir: Path, test_views: list[View]) -> list[Path]:

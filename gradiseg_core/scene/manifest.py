@@ -22,8 +22,8 @@ class View(BaseModel):
         name: File name in ``images/``, with suffix.
         split: Whether the view trains or tests.
         test_index: k of ``test_mask/<k>``: its place among the test views; None in training.
-        width: Upright width, px.
-        height: Upright height, px.
+        width: Width of the image in `images/`, px.
+        height: Its height, px.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from gradiseg_core.downloads.datasets import images_folder
 from gradiseg_core.errors import InputError
 from gradiseg_core.scene.manifest import Available, SceneManifest, every_nth, split_views
-from gradiseg_core.scene.photographs import inspect_folder, link_tree, place_image
+from gradiseg_core.scene.photographs import inspect_folder, link_tree, place_images
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +40,14 @@ def prepare_mipnerf360(
             f"{folder} has no folder {image_dir.name}/, which `factor: {factor}` asks for; set the "
             "factor of a folder that is there"
         )
-    photographs = inspect_folder(image_dir)
-    (out_dir / "images").mkdir(parents=True, exist_ok=True)
-    for photo in photographs:
-        place_image(photo, out_dir / "images" / photo.path.name)
+    photographs = inspect_folder(image_dir, sparse=folder / "sparse", factor=factor)
+    place_images(photographs, out_dir / "images")
     has_sparse = any((folder / "sparse").rglob("cameras.*"))
     if has_sparse:
         link_tree(folder / "sparse", out_dir / "sparse")
     else:
         logger.warning("%s has no COLMAP model in sparse/: cameras will be found anew", folder)
-    names = [photo.path.name for photo in photographs]
+    names = [photo.name for photo in photographs]
     views = split_views(names, photographs[0].size, every_nth(names, test_every))
     logger.info("%d images from %s, every %d-th a test view", len(views), image_dir, test_every)
     return SceneManifest(

@@ -1,0 +1,152 @@
+"""Opening image files of others: by content, with one error for all that can be wrong in them.
+
+A file's ending says nothing certain about its content, EXIF tags may be of the wrong type, and the
+image library raises a dozen kinds of exceptions on damaged files.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from gradiseg_core.errors import GradisegError, InputError
+
+logger = logging.getLogger(__name__)
+
+#: EXIF orientation -> what turns the stored pixels upright (EXIF 2.3, tag 0x0112).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ABOUT_CAMERA = (
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+)
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+
+
+class UnreadableImageError(InputError):
+    """A file that the image library cannot read.
+
+    Attributes:
+        reason: Why, without the file's name.
+    """
+
+    def __init__(self, path: Path, what: str, reason: str) -> None:
+        super().__init__(f"cannot read {path} as {what} ({reason}); re-export or remove it")
+        self.reason = reason
+
+
+@contextmanager
+def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
+    """Open an image file and decode its first picture.
+
+    Args:
+        path: The file; its content decides about the format.
+        what: What the caller wants of it, for the message.
+
+    Raises:
+        InputError: If the file is missing.
+        UnreadableImageError: If the image library raises anything while the file is open.
+    """
+    try:
+        with Image.open(path) as file:
+            file.load()
+            yield file
+    except (GradisegError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{what.partition(' ')[2]} not found: {path}") from error
+    except Exception as error:  # Pillow raises nearly every built-in kind on damaged files
+        raise UnreadableImageError(path, what, _why(path, error)) from error
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1..8; 1 where there is none or the tags cannot be read."""
+    try:
+        value = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # damaged EXIF data raise many kinds; the pixels are fine
+        logger.debug("EXIF data cannot be read: %s", error)
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image upright, of which `orientation` is the EXIF orientation."""
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the upright (width, height) of stored pixels."""
+    return (size[1], size[0]) if orientation >= 5 else size
+
+
+def exif_of_camera(image: Image.Image) -> bytes:
+    """Return what the EXIF data say about camera and exposure, for a file that is rewritten.
+
+    Structure from motion reads the focal length from them. The orientation and what describes the
+    file itself are left out, and so are tags that cannot be written.
+    """
+    try:
+        tags = image.getexif()
+        kept = Image.Exif()
+        for tag in _ABOUT_CAMERA:
+            if tag in tags and _writable({tag: tags[tag]}):
+                kept[tag] = tags[tag]
+        for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            inner = tags.get_ifd(ifd)
+            kept[ifd] = {tag: value for tag, value in inner.items() if _writable({tag: value})}
+            if not kept[ifd]:
+                del kept[ifd]
+        return kept.tobytes() if len(kept) else b""
+    except Exception as error:  # as above
+        logger.debug("EXIF data cannot be read: %s", error)
+        return b""
+
+
+def is_lossy(image: Image.Image) -> bool:
+    """Whether the file's format changes pixel values when it is written."""
+    return image.format in _LOSSY
+
+
+def _writable(tags: dict) -> bool:
+    exif = Image.Exif()
+    exif.update(tags)
+    try:
+        exif.tobytes()
+    except Exception:  # struct.error, TypeError, ... by the kind of the value
+        return False
+    return True
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Return the reason in the user's terms, from the first bytes of the file."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return str(error)
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run `git lfs pull`"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return "its content is HEIC, whatever it is called: convert it to jpg"
+    if start[4:8] == b"ftyp":
+        return "its content is a video or another format of that family"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "its content is a web page: the download failed"
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return f"a TIFF of a kind that is not supported, such as colours in 32 bits: {error}"
+    return f"{type(error).__name__}: {error}"
