@@ -1,4 +1,9 @@
-"""Stage 8: score cached predictions. Nothing is rendered and no model is read here."""
+"""Stage 8: score cached predictions. Nothing is rendered here.
+
+A trained scene is read only to score single Gaussians, where the scene has exact surfaces
+(:mod:`ownership`); all other scores are of cached files. What cannot be scored is None, with the
+reason in ``not_available``; a mean over a part says so in ``partial``.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +23,19 @@ from gradiseg_core.annotations import (
     annotation_files,
     mask_file,
     resize_nearest,
-    true_ids,
     true_mask,
 )
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.aggregation import MaskScore, aggregate
+from gradiseg_core.evaluation.images import IMAGE_METRICS, no_images, score_images
 from gradiseg_core.evaluation.iou import boundary_iou, iou
+from gradiseg_core.evaluation.objects import score_objects
 from gradiseg_core.evaluation.ownership import score_gaussians
-from gradiseg_core.evaluation.photometric import Lpips, LpipsRange, psnr, ssim
-from gradiseg_core.imaging import read_id_map, read_image, read_mask, resize_ids
+from gradiseg_core.imaging import read_id_map, read_mask
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
-
-LPIPS_RANGES: tuple[LpipsRange, ...] = ("3dgs", "authors")
-#: Scores of images; `lpips` is the one of the two ranges that the configuration names.
-IMAGE_METRICS = ("psnr", "ssim", "lpips", "lpips_3dgs", "lpips_authors")
 
 Predictor = Callable[[View, str], NDArray[np.bool_] | None]
 
@@ -70,13 +71,17 @@ def evaluate(
 
         * ``summary``: ``miou``, ``mbiou`` (masks of ``grounding``, headline aggregation),
           ``psnr``, ``ssim``, ``lpips``, ``object_miou``, ``object_mbiou``,
-          ``object_fine_mbiou``; None where undefined;
+          ``object_fine_mbiou``; None where not available;
+        * ``not_available``: why, for each of these that is None; ``partial``: over which prompts,
+          objects or views a mean is, where not over all;
         * ``masks`` (grounding's mask files) and ``argmax_masks`` (the selected IDs' pixels of the
           argmax map): each with ``gg`` and ``strict`` (see :func:`aggregation.aggregate`);
         * ``objects``: argmax labels against exact IDs, independent of any prompt;
         * ``gaussians``: labels of single Gaussians against exact surfaces (see
           :func:`ownership.label_purity`), or why not;
-        * ``photometric``, ``coverage``, and what was evaluated.
+        * ``photometric``, ``coverage``, and what was evaluated;
+        * ``training_views``: where there is no test view, the scores of images of the training
+          views that are rendered instead, which say nothing of new views. Else None.
 
     Raises:
         InputError: If a cached prediction that must exist is missing, or a checkpoint is unusable.
@@ -92,15 +97,43 @@ def evaluate(
         "iterations": render["iterations"],
         "num_gaussians": render["num_gaussians"],
     }
+    match = _read_json(grounding_dir / "gt_match.json", "grounding")
     if surface is None:
         facts["gaussians"] = {"available": False, "why": "the scene has no exact surfaces"}
+    elif not match["available"]:
+        facts["gaussians"] = {"available": False, "why": match["why"]}
     else:
-        match = _read_json(grounding_dir / "gt_match.json", "grounding")
         own = score_gaussians(train_dir, scene_dir, colmap_dir, surface, match)
-        facts["gaussians"] = {"available": True, **own}
-    images = _score_images(colmap_dir, render_dir, views, config, weights or {})
+        facts["gaussians"] = {"available": own["purity"] is not None, **own}
+    no_views = None if views else no_test_views(manifest, "rendered")
+    not_finite = {view["name"]: view.get("not_finite_px", 0) for view in render["views"]}
+    missing = {
+        view.stem: "not registered by structure from motion, so not rendered"
+        for view in manifest.test_views
+        if view.name not in rendered
+    }
+    images = score_images(
+        colmap_dir, render_dir, views, config, weights or {}, not_finite, missing, no_views
+    )
+    facts["training_views"] = None
+    if no_views is not None:
+        shown = [view for view in manifest.train_views if view.name in rendered]
+        facts["training_views"] = score_images(
+            colmap_dir, render_dir, shown, config, weights or {}, not_finite, {}, None
+        )
+        logger.warning("scene %s: no scores: %s", manifest.name, no_views)
     folders = _Folders(scene_dir, colmap_dir, render_dir / "ids", grounding_dir, out_dir)
-    return _score(manifest, views, folders, facts, images, config)
+    return _score(manifest, views, folders, facts, images, config, no_views)
+
+
+def no_test_views(manifest: SceneManifest, what: str) -> str:
+    """Return the sentence on a scene without a held-out view that was rendered or tracked."""
+    if not manifest.test_views:
+        return "no test views: the scene holds none out"
+    names = ", ".join(view.name for view in manifest.test_views[:4])
+    more = len(manifest.test_views) - 4
+    names += f" and {more} more" if more > 0 else ""
+    return f"no test views: none of the held-out {names} could be {what}"
 
 
 def evaluate_tracks(
@@ -139,11 +172,10 @@ def evaluate_tracks(
         "iterations": 0,
         "num_gaussians": None,
     }
-    why = "a method in 2D renders no images"
-    images: dict[str, Any] = dict.fromkeys(IMAGE_METRICS)
-    images |= {"lpips_about": {"available": False, "why": why}, "views": {}}
+    images = no_images("a method in 2D renders no images")
+    no_views = None if views else no_test_views(manifest, "tracked")
     folders = _Folders(scene_dir, colmap_dir, ids_dir, grounding_dir, out_dir)
-    return _score(manifest, views, folders, facts, images, config)
+    return _score(manifest, views, folders, facts, images, config, no_views)
 
 
 @dataclass(frozen=True)
@@ -164,6 +196,7 @@ def _score(
     facts: dict[str, Any],
     photometric: dict[str, Any],
     config: MetricsConfig,
+    no_views: str | None,
 ) -> dict[str, Any]:
     """Score masks and labels of the views that have predictions, and write the files."""
     selection = _read_json(folders.grounding / "selection.json", "grounding")
@@ -184,7 +217,9 @@ def _score(
         kind: _score_masks(folders.scene, folders.colmap, manifest, predicted, predict, config)
         for kind, predict in (("masks", from_files), ("argmax_masks", from_argmax))
     }
-    objects = _score_objects(folders.scene, folders.colmap, folders.ids, views, match, config)
+    objects = score_objects(
+        folders.scene, folders.colmap, folders.ids, views, match, config, no_views
+    )
     metrics: dict[str, Any] = {
         "scene": manifest.name,
         "source": manifest.source,
@@ -194,26 +229,50 @@ def _score(
         "aggregation": config.aggregation,
     }
     for kind, entries in scores.items():
-        metrics[kind] = {mode: aggregate(entries, mode) for mode in ("gg", "strict")}
+        metrics[kind] = {
+            mode: aggregate(entries, mode, manifest.prompts, no_views) for mode in ("gg", "strict")
+        }
     metrics["objects"] = objects
     metrics["photometric"] = photometric
     metrics["coverage"] = _coverage(manifest, predicted, scores["masks"], folders.grounding)
     headline = metrics["masks"][config.aggregation]
-    metrics["summary"] = {
-        "miou": headline["miou"],
-        "mbiou": headline["mbiou"],
-        "object_miou": objects["miou"] if objects["available"] else None,
-        "object_mbiou": objects["mbiou"] if objects["available"] else None,
-        "object_fine_mbiou": objects["fine_mbiou"] if objects["available"] else None,
-        **{key: photometric[key] for key in IMAGE_METRICS},
-    }
+    metrics |= _summary(headline, objects, photometric)
     folders.out.mkdir(parents=True, exist_ok=True)
     metrics = _json_ready(metrics)
     text = json.dumps(metrics, indent=1, allow_nan=False)
     (folders.out / "metrics.json").write_text(text + "\n")
-    _write_csv(folders.out / "per_view.csv", scores, objects, photometric)
+    _write_csv(
+        folders.out / "per_view.csv", scores, objects, photometric, facts.get("training_views")
+    )
     logger.info("%s: %s", manifest.name, metrics["summary"])
+    for key, why in metrics["not_available"].items():
+        logger.info("%s: %s is not available: %s", manifest.name, key, why)
+    for key, over in metrics["partial"].items():
+        logger.warning("%s: %s is a mean %s", manifest.name, key, over)
     return metrics
+
+
+def _summary(
+    masks: dict[str, Any], objects: dict[str, Any], photometric: dict[str, Any]
+) -> dict[str, Any]:
+    """Return ``summary``, ``not_available`` and ``partial``."""
+    summary = {key: masks[key] for key in ("miou", "mbiou")}
+    not_available = {key: masks["why"] for key in summary if masks[key] is None}
+    partial = {key: masks["over"] for key in summary if masks[key] is not None and masks["over"]}
+    for name in ("miou", "mbiou", "fine_mbiou"):
+        key = f"object_{name}"
+        summary[key] = objects.get(name)
+        if summary[key] is None:
+            not_available[key] = objects["why"]
+        elif objects["over"] is not None:
+            partial[key] = objects["over"]
+    for key in IMAGE_METRICS:
+        summary[key] = photometric[key]
+    return {
+        "summary": summary,
+        "not_available": not_available | photometric["not_available"],
+        "partial": partial | photometric["partial"],
+    }
 
 
 def _score_masks(
@@ -253,95 +312,6 @@ def _score_masks(
     return scores
 
 
-def _score_objects(
-    scene_dir: Path,
-    colmap_dir: Path,
-    ids_dir: Path,
-    views: list[View],
-    match: dict[str, Any],
-    config: MetricsConfig,
-) -> dict[str, Any]:
-    """Score argmax labels against exact IDs: mean over views per object, then over objects.
-
-    Scored at the truth's resolution (labels resized, as masks are) and, beside it, at the
-    rendering's (truth resized), which does not charge the model for the coarser pixels.
-    """
-    if not match["available"]:
-        return {"available": False, "why": match["why"]}
-    per_object: dict[str, list[dict[str, Any]]] = {}
-    for view in views:
-        truth = true_ids(scene_dir, colmap_dir, view)
-        if truth is None:
-            continue
-        labels = read_id_map(ids_dir / f"{view.stem}.png")
-        sizes = {
-            "": (resize_nearest(labels, truth.shape), truth),
-            "render_": (labels, resize_ids(truth, labels.shape[::-1])),
-        }
-        for gt_id in np.unique(truth[truth > 0]):
-            found = match["objects"].get(str(gt_id), {}).get("id")
-            entry: dict[str, Any] = {"view": view.stem}
-            for prefix, (predicted, true) in sizes.items():
-                mask = true == gt_id
-                guess = predicted == found if found is not None else np.zeros_like(mask)
-                entry[prefix + "iou"] = iou(guess, mask)
-                entry[prefix + "boundary_iou"] = boundary_iou(guess, mask, config.boundary_ratio)
-                entry[prefix + "fine_boundary_iou"] = boundary_iou(
-                    guess, mask, config.fine_boundary_ratio
-                )
-            per_object.setdefault(str(gt_id), []).append(entry)
-    if not per_object:
-        return {"available": False, "why": "no rendered test view has exact IDs (gt_ids/)"}
-    objects = {}
-    names = {"iou": "miou", "boundary_iou": "mbiou", "fine_boundary_iou": "fine_mbiou"}
-    keys = [prefix + name for prefix in ("", "render_") for name in names]
-    for gt_id, entries in per_object.items():
-        means = {key: _nanmean([entry[key] for entry in entries]) for key in keys}
-        objects[gt_id] = {**match["objects"].get(gt_id, {"id": None}), **means, "views": entries}
-    return {
-        "available": True,
-        **{
-            prefix + mean: _nanmean([entry[prefix + name] for entry in objects.values()])
-            for prefix in ("", "render_")
-            for name, mean in names.items()
-        },
-        "objects": objects,
-    }
-
-
-def _score_images(
-    colmap_dir: Path,
-    render_dir: Path,
-    views: list[View],
-    config: MetricsConfig,
-    weights: Mapping[str, Path],
-) -> dict[str, Any]:
-    lpips = Lpips(weights.get("lpips_vgg")) if config.lpips else None
-    about = (
-        lpips.describe() if lpips else {"available": False, "why": "switched off (lpips: false)"}
-    )
-    per_view = {}
-    for view in views:
-        path = render_dir / "color" / f"{view.stem}.png"
-        rendered = read_image(path).astype(np.float32) / 255.0
-        size = (rendered.shape[1], rendered.shape[0])
-        photo = read_image(colmap_dir / "images" / view.name, size).astype(np.float32) / 255.0
-        entry: dict[str, float | None] = {
-            "psnr": psnr(rendered, photo),
-            "ssim": ssim(rendered, photo),
-        }
-        for value_range in LPIPS_RANGES:
-            score = lpips(rendered, photo, value_range) if lpips and about["available"] else None
-            entry[f"lpips_{value_range}"] = score
-        entry["lpips"] = entry[f"lpips_{config.lpips_range}"]
-        per_view[view.stem] = entry
-    result: dict[str, Any] = {}
-    for key in IMAGE_METRICS:
-        values = [entry[key] for entry in per_view.values()]
-        result[key] = None if None in values else float(np.mean(np.asarray(values, dtype=float)))
-    return {**result, "lpips_range": config.lpips_range, "lpips_about": about, "views": per_view}
-
-
 def _coverage(
     manifest: SceneManifest, rendered: set[str], scores: list[MaskScore], grounding_dir: Path
 ) -> dict[str, Any]:
@@ -373,14 +343,20 @@ def _write_csv(
     scores: dict[str, list[MaskScore]],
     objects: dict[str, Any],
     photometric: dict[str, Any],
+    training_views: dict[str, Any] | None,
 ) -> None:
     """Write one row for each number of each view."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["view", "kind", "item", "metric", "value"])
-        for stem, entry in photometric["views"].items():
-            for metric, value in entry.items():
-                writer.writerow([stem, "image", "", metric, _cell(value)])
+        images = (("image", photometric), ("training image", training_views or {"views": {}}))
+        for kind, group in images:
+            for stem, entry in group["views"].items():
+                for metric in IMAGE_METRICS:
+                    cell = (
+                        _cell(entry[metric]) or f"not available: {entry['not_available'][metric]}"
+                    )
+                    writer.writerow([stem, kind, "", metric, cell])
         for kind, entries in scores.items():
             for score in entries:
                 for metric, value in (("iou", score.iou), ("boundary_iou", score.boundary_iou)):
@@ -396,19 +372,14 @@ def _cell(value: float | None) -> str:
     return "" if value is None else "undefined" if math.isnan(value) else f"{value:.6f}"
 
 
-def _nanmean(values: list[float]) -> float:
-    kept = [value for value in values if not math.isnan(value)]
-    return float(np.mean(kept)) if kept else float("nan")
-
-
 def _json_ready(value: Any) -> Any:
-    """Replace numbers that JSON lacks: NaN (undefined) by None, infinity by 1e9."""
+    """Replace numbers that JSON lacks, NaN (undefined) and infinity, by None."""
     if isinstance(value, dict):
         return {key: _json_ready(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else math.copysign(1e9, value)
+        return None
     return value
 
 

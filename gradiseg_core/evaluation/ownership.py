@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.evaluation.availability import mean_over
 
 _LEAST_OPACITY = 0.05  # a fainter Gaussian shows nothing
 _REACH = 0.01  # m from a surface: beyond, a Gaussian belongs to nobody
@@ -39,7 +40,9 @@ def label_purity(
         Means over owners other than 0, ``purity`` (share of the owner's opacity that carries its
         ID) and ``iou`` (likewise, over the opacity that is the owner's or carries its ID);
         ``off_surface`` (share of all opacity farther than a centimetre from any surface) and
-        ``gaussians`` (how many took part). None where there is nothing to divide by.
+        ``gaussians`` (how many took part). None where there is nothing to divide by, and then
+        ``why``; ``over``: of which owners the purity is, where not of all (an owner that no
+        Gaussian lies on has none).
     """
     seen = opacities >= _LEAST_OPACITY
     means, weights, labels = means[seen], opacities[seen].astype(np.float64), labels[seen]
@@ -47,15 +50,23 @@ def label_purity(
     distance, nearest = cKDTree(points).query(means, distance_upper_bound=_REACH)
     near = np.isfinite(distance)
     owner = owners[nearest[near]]
-    purity, overlap = [], []
+    purity: dict[str, float | str] = {}
+    overlap: dict[str, float | str] = {}
     for key in np.unique(owners[owners > 0]):
         own, labelled = owner == key, labels[near] == id_of_owner.get(int(key))
-        purity.append(_share(labelled[own], weights[near][own]))
+        share = _share(labelled[own], weights[near][own])
+        purity[f"object {key}"] = "no Gaussian lies on it" if share is None else share
         either = own | labelled
-        overlap.append(_share((own & labelled)[either], weights[near][either]))
+        share = _share((own & labelled)[either], weights[near][either])
+        overlap[f"object {key}"] = (
+            "no Gaussian lies on it or carries its ID" if share is None else share
+        )
+    mean = mean_over(purity, "objects", "the surfaces have no owners")
     return {
-        "purity": _mean(purity),
-        "iou": _mean(overlap),
+        "purity": mean.value,
+        "iou": mean_over(overlap, "objects").value,
+        "why": mean.why,
+        "over": mean.over,
         "off_surface": _share(~near, weights),
         "gaussians": int(seen.sum()),
     }
@@ -108,11 +119,6 @@ def score_gaussians(
     ids = {int(key): entry["id"] for key, entry in match["objects"].items()}
     means = similarity.apply(trained.means.numpy().astype(np.float64))
     return label_purity(means, opacities, labels, owned, ids)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _share(chosen: NDArray[np.bool_], weights: NDArray[np.float64]) -> float | None:

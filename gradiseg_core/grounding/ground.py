@@ -30,6 +30,9 @@ from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)
 
+#: Folder of the masks in training views, which nothing scores.
+TRAINING_MASKS = "training_view_masks"
+
 Backend = Callable[[GroundingInputs], dict[str, Choice]]
 
 BACKENDS: dict[str, Backend] = {
@@ -70,7 +73,9 @@ def ground(
     Writes ``selection.json`` (can be edited and given back as ``grounding.selection``),
     ``gt_match.json`` (exact objects and their tracked IDs, for the metrics),
     ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt, and
-    ``pictures/<prompt>.png``, what was found.
+    ``pictures/<prompt>.png``, what was found. Where training views were rendered for want of test
+    views, prompts are searched in these, and the masks go to ``training_view_masks/<stem>/``,
+    which nothing scores.
 
     Args:
         scene_dir: Scene folder.
@@ -100,7 +105,9 @@ def ground(
         colmap_dir=colmap_dir,
         tracking_dir=tracking_dir,
         render_dir=render_dir,
-        views=[view for view in manifest.test_views if view.name in rendered],
+        # Test views; training views only where these were rendered for want of any.
+        views=[view for view in manifest.test_views if view.name in rendered]
+        or [view for view in manifest.train_views if view.name in rendered],
         num_classes=classifier.num_classes,
         config=config,
         weights=weights or {},
@@ -111,7 +118,8 @@ def ground(
     if rule == "auto":
         rule = "argmax" if labels == "probabilities" else "probability"
     # A mask of an earlier run's prompt must not be scored as this run's.
-    shutil.rmtree(out_dir / "masks", ignore_errors=True)
+    for folder in ("masks", TRAINING_MASKS):
+        shutil.rmtree(out_dir / folder, ignore_errors=True)
     for view in inputs.views:
         predict = _predictor(inputs, view, classifier, labels, rule)
         for prompt, choice in choices.items():
@@ -135,8 +143,12 @@ def _predictor(
 
 
 def write_prediction(out_dir: Path, view: View, prompt: str, mask: NDArray[np.bool_]) -> None:
-    """Write a prompt's mask in a test view."""
-    write_mask(out_dir / "masks" / str(view.test_index) / mask_file(prompt), mask)
+    """Write a prompt's mask in a test view, or in a training view that stands in for one."""
+    if view.test_index is None:
+        folder = out_dir / TRAINING_MASKS / view.stem
+    else:
+        folder = out_dir / "masks" / str(view.test_index)
+    write_mask(folder / mask_file(prompt), mask)
 
 
 def write_choices(

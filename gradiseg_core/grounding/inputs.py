@@ -31,7 +31,7 @@ class GroundingInputs:
         render_dir: Renderings of the test views; None where nothing is trained, so that test views
             have the photographs and the tracked IDs instead.
         views: Rendered (or tracked) test views, by name; the first is Gaussian Grouping's grounding
-            view.
+            view. Rendered training views where there is no test view.
         num_classes: Classes of F; IDs are below it.
         config: Options of the stage.
         weights: Checkpoints by the names of ``config.weights()``.

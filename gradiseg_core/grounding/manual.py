@@ -109,6 +109,8 @@ def _from_test(inputs: GroundingInputs, prompt: str) -> Choice:
         if path is None:
             continue
         mask = true_mask(inputs.colmap_dir, view, path)
+        if not mask.any():
+            continue  # An empty annotation overlaps nothing.
         ids = resize_nearest(inputs.test_ids(view), mask.shape)
         table = count_table(mask.astype(np.int32), ids, 1, int(ids.max()))[None]
         best, overlap = best_id(table, 1, pooled=True, fragment_share=inputs.config.fragment_share)
@@ -123,4 +125,6 @@ def _from_test(inputs: GroundingInputs, prompt: str) -> Choice:
             "training view is annotated, so this choice has seen a test annotation",
             details,
         )
-    return Choice([], "neither named in a selection file nor annotated in any rendered view")
+    return Choice(
+        [], "neither named in a selection file nor annotated (and not empty) in any rendered view"
+    )

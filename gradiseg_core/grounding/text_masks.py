@@ -136,9 +136,12 @@ def searched_views(inputs: GroundingInputs) -> list[View]:
     """
     wanted = inputs.config.groundingdino.views
     if not inputs.views:
-        raise InputError(f"scene {inputs.manifest.name} has no test view to search a prompt in")
+        raise InputError(f"scene {inputs.manifest.name} has no view to search a prompt in")
     if isinstance(wanted, int):
         return inputs.views[:wanted]
+    if inputs.views[0].test_index is None:
+        # Training views stand in for test views: those that are named are not there.
+        return inputs.views[: len(set(wanted))]
     by_index = {view.test_index: view for view in inputs.views}
     unknown = [number for number in wanted if number not in by_index]
     if unknown:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.grounding.ground import resolve_backend, write_choices, write_prediction
 from gradiseg_core.grounding.inputs import GroundingInputs
+from gradiseg_core.grounding.selection import Choice
 from gradiseg_core.imaging import read_id_map
 from gradiseg_core.scene.manifest import SceneManifest
 
@@ -57,14 +58,19 @@ def ground_tracks(
 
     Raises:
         BackendUnavailableError: If the backend, or what it needs, does not exist.
-        InputError: If no test view was tracked, or a checkpoint is unusable.
+        InputError: If the maps of the test views are empty, or a checkpoint is unusable.
     """
     backend = resolve_backend(config.backend)
     manifest = SceneManifest.load(scene_dir)
     maps = {path.stem: path for path in (tracking_dir / "ids").glob("*.png")}
     views = [view for view in manifest.test_views if view.stem in maps]
     ids = {view.stem: read_id_map(maps[view.stem]) for view in views}
-    if not any(values.any() for values in ids.values()):
+    registered = [
+        view for view in manifest.test_views if (colmap_dir / "images" / view.name).exists()
+    ]
+    if not registered:
+        logger.warning("scene %s has no registered test view", manifest.name)
+    elif not any(values.any() for values in ids.values()):
         raise InputError(
             f"{tracking_dir} has no IDs in any test view of scene {manifest.name}; set "
             "tracking_2d.backend to one that tracks all views"
@@ -82,12 +88,17 @@ def ground_tracks(
         config=_for_photographs(config),
         weights=weights or {},
     )
-    choices = backend(inputs)
+    choices = backend(inputs) if registered else _nothing(manifest.prompts)
     shutil.rmtree(out_dir / "masks", ignore_errors=True)
     for view in views:
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, np.isin(ids[view.stem], choice.ids))
     return write_choices(inputs, choices, out_dir, mask_rule="tracked")
+
+
+def _nothing(prompts: Sequence[str]) -> dict[str, Choice]:
+    why = "the scene has no registered test view, and nothing else is searched in 2D"
+    return {prompt: Choice([], why) for prompt in prompts}
 
 
 def _for_photographs(config: GroundingConfig) -> GroundingConfig:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Training views that are rendered where there is no test view, at most.
+STAND_INS = 4
+
 
 @dataclass(frozen=True)
 class RenderedView:
@@ -49,6 +53,7 @@ class RenderedView:
         depth: [H, W] float32, world units; 0 where nothing was hit.
         alpha: [H, W] float32.
         probabilities: Of the most probable IDs, where probabilities were blended; else None.
+        not_finite_px: Pixels of ``color`` that are no numbers (drawn black).
     """
 
     color: NDArray[np.float32]
@@ -57,6 +62,7 @@ class RenderedView:
     depth: NDArray[np.float32]
     alpha: NDArray[np.float32]
     probabilities: Probabilities | None = None
+    not_finite_px: int = 0
 
 
 def label_rule(config: RenderConfig, metadata: dict[str, Any]) -> str:
@@ -123,14 +129,46 @@ def render_view(
         probabilities = Probabilities(names.cpu().numpy(), best.float().cpu().numpy())
     else:
         ids = label_map(result.identity, scene.classifier)
+    finite = result.color.isfinite().all(dim=-1)
+    color = torch.where(finite[..., None], result.color, torch.zeros_like(result.color))
     return RenderedView(
-        color=result.color.clamp(0.0, 1.0).float().cpu().numpy(),
+        color=color.clamp(0.0, 1.0).float().cpu().numpy(),
         features=result.identity.float().cpu().numpy(),
         ids=ids.cpu().numpy().astype(np.int32),
         depth=result.depth.float().cpu().numpy(),
         alpha=result.alpha.float().cpu().numpy(),
         probabilities=probabilities,
+        not_finite_px=int((~finite).sum()),
     )
+
+
+def shown_views(
+    manifest: SceneManifest, registered: Collection[str], *, train_views: bool
+) -> tuple[list[View], list[View]]:
+    """Return the views to render, and the wanted ones that structure from motion left out.
+
+    Test views; on request also training views. Where no test view is registered, or the scene has
+    none, up to :data:`STAND_INS` training views instead, evenly spread, so that there is something
+    to look at. They are no held-out views, and no score takes them for one.
+
+    Raises:
+        InputError: If no view at all is registered.
+    """
+    wanted = manifest.views if train_views else manifest.test_views
+    views = [view for view in wanted if view.name in registered]
+    absent = [view for view in wanted if view.name not in registered]
+    if any(view.split == "test" for view in views):
+        return views, absent
+    training = [view for view in manifest.train_views if view.name in registered]
+    if not training:
+        raise InputError(
+            f"scene {manifest.name}: none of its {len(manifest.views)} views has a camera, so "
+            "there is nothing to render; run the colmap stage again"
+        )
+    if not train_views:
+        places = np.linspace(0, len(training) - 1, min(STAND_INS, len(training)))
+        training = [training[int(place)] for place in places.round()]
+    return training, absent
 
 
 def render_views(
@@ -143,6 +181,8 @@ def render_views(
     threads: int,
 ) -> dict[str, Any]:
     """Render every registered test view (on request also the training views).
+
+    Without a registered test view some training views are rendered instead (:func:`shown_views`).
 
     Writes ``color/<stem>.png``, ``ids/<stem>.png`` (16 bit), ``features/<stem>.npz`` (float16,
     key ``features``), ``depth/<stem>.npy`` (float32, the user's units) and ``.png``,
@@ -163,7 +203,7 @@ def render_views(
         structure from motion left out.
 
     Raises:
-        InputError: If no test view is registered.
+        InputError: If no view is registered.
         BackendUnavailableError: If a GPU is asked for and there is none.
     """
     from gradiseg_core.gaussians.io import load_trained
@@ -181,15 +221,14 @@ def render_views(
     scene = load_trained(train_dir).to(device)
     rasterizer = get_rasterizer(device.type if fast else "reference")
 
-    wanted = manifest.views if config.train_views else manifest.test_views
-    views = [view for view in wanted if view.name in cameras]
-    absent = [view.name for view in wanted if view.name not in cameras]
+    views, lost = shown_views(manifest, cameras, train_views=config.train_views)
+    absent = [view.name for view in lost]
     if not any(view.split == "test" for view in views):
-        raise InputError(
-            f"scene {manifest.name}: none of its test views ({', '.join(absent) or 'it has none'}) "
-            "was registered by structure from motion, so there is nothing to render; see "
-            f"{colmap_dir / 'sfm.json'}"
-        )
+        logger.warning(
+            "scene %s has no registered test view: %d training views are rendered instead, and "
+            "nothing is scored (see %s)",
+            manifest.name, len(views), colmap_dir / "sfm.json",
+        )  # fmt: skip
     if absent:
         logger.warning("not registered, so not rendered: %s", ", ".join(absent))
 
@@ -197,11 +236,18 @@ def render_views(
     unit = 1.0 / Frame.load(colmap_dir).scale
     moments = Moments(scene.identities.shape[1])
     sized: dict[str, Camera] = {}
+    not_finite: dict[str, int] = {}
     for view in views:
         camera = cameras[view.name]
         camera = camera.resized(*render_size(camera, config, scene.metadata))
         sized[view.name] = camera
         rendered = render_view(scene, camera, rasterizer, rule)
+        not_finite[view.name] = rendered.not_finite_px
+        if rendered.not_finite_px:
+            logger.warning(
+                "%s: %d pixels are no numbers; the view is not scored",
+                view.name, rendered.not_finite_px,
+            )  # fmt: skip
         moments.add(rendered.features)
         _write_arrays(out_dir, view.stem, rendered, config, unit)
         logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
@@ -225,6 +271,7 @@ def render_views(
                 "test_index": view.test_index,
                 "width": sized[view.name].width,
                 "height": sized[view.name].height,
+                "not_finite_px": not_finite[view.name],
             }
             for view in views
         ],

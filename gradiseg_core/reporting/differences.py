@@ -47,6 +47,10 @@ class Group:
             if own.get(key) is not None and other.get(key) is not None
         ]
 
+    def pairs(self, variant: str, reference: str) -> int:
+        """Return how many scenes and seeds have both variants."""
+        return sum(variant in by and reference in by for by in self.runs.values())
+
 
 def groups(runs: list[dict[str, Any]], reference: str) -> list[Group]:
     """Return the scenes that compare the same variants together; those without reference left out.
@@ -87,6 +91,8 @@ def groups(runs: list[dict[str, Any]], reference: str) -> list[Group]:
 def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> None:
     """Write two Markdown tables a group: mean difference and its standard error, and by scene.
 
+    A dash stands where no pair of runs has the score on both sides.
+
     Args:
         runs: As in ``runs.json``.
         reference: Name of the variant that the others are compared with.
@@ -99,9 +105,8 @@ def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> 
     for group in groups(runs, reference):
         reference_runs = [by[reference] for by in group.runs.values() if reference in by]
         means = [
-            f"{name} {factor * float(np.mean([run[key] for run in reference_runs])):.{digits}f}"
+            _reference_mean([run[key] for run in reference_runs], name, factor, digits)
             for key, name, factor, digits in _SCORES
-            if all(run[key] is not None for run in reference_runs)
         ]
         lines += [
             f"{', '.join(group.scenes)}; {reference}: {', '.join(means)}",
@@ -113,13 +118,22 @@ def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> 
             cells = []
             for key, _, factor, digits in _SCORES:
                 values = factor * np.asarray(group.differences(variant, reference, key))
-                cells.append(_cell(values, digits))
+                cells.append(_cell(values, digits, group.pairs(variant, reference)))
             extra = group.differences(variant, reference, "num_gaussians")
             count = f"{np.mean(extra):+.0f}" if extra else "-"
-            lines.append(f"| {variant} | {len(extra)} | {' | '.join(cells)} | {count} |")
+            pairs = group.pairs(variant, reference)
+            lines.append(f"| {variant} | {pairs} | {' | '.join(cells)} | {count} |")
         lines += ["", *_scene_by_scene(group, reference)]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("\n".join(lines))
+
+
+def _reference_mean(values: list[float | None], name: str, factor: float, digits: int) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return f"{name} not available"
+    text = f"{name} {factor * float(np.mean(known)):.{digits}f}"
+    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)} runs)"
 
 
 def _scene_by_scene(group: Group, reference: str) -> list[str]:
@@ -140,18 +154,25 @@ def _scene_by_scene(group: Group, reference: str) -> list[str]:
         ]
         mean = f"{factor * float(np.mean(scores)):.{digits}f}" if scores else "-"
         cells = [
-            _cell(factor * np.asarray(own.differences(variant, reference, key)), digits)
+            _cell(
+                factor * np.asarray(own.differences(variant, reference, key)),
+                digits,
+                own.pairs(variant, reference),
+            )
             for variant in group.variants
         ]
         lines.append(f"| {scene} | {mean} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def _cell(values: np.ndarray, digits: int) -> str:
+def _cell(values: np.ndarray, digits: int, pairs: int) -> str:
+    """Return mean and standard error; over how many pairs, where some have no such score."""
     if not len(values):
         return "-"
     text = f"{values.mean():+.{digits}f}"
-    return text if len(values) < 2 else f"{text} ± {_standard_error(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {_standard_error(values):.{digits}f}"
+    return text if len(values) == pairs else f"{text} ({len(values)} of {pairs} runs)"
 
 
 def _standard_error(values: np.ndarray) -> float:

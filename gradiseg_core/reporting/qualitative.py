@@ -30,6 +30,8 @@ def plot_qualitative(
 ) -> None:
     """Draw held-out views as rows and variants as columns, each view followed by a crop.
 
+    Without a held-out view the training views that were rendered instead, which are named so.
+
     The first column is the photograph with the true masks where they exist. The crop lies where
     the labels of all variants together disagree most with the truth (without a truth: with the
     first variant's), so it shows the worst place, not a chosen one.
@@ -53,6 +55,9 @@ def plot_qualitative(
     manifest = SceneManifest.load(scene_dir)
     rendered = {view["name"] for view in about[0]["views"]}
     views = [view for view in manifest.test_views if view.name in rendered]
+    held_out = bool(views)
+    if not held_out:
+        views = [view for view in manifest.train_views if view.name in rendered]
     chosen = np.unique(np.linspace(0, len(views) - 1, min(max_views, len(views))).round())
     views = [views[int(index)] for index in chosen]
 
@@ -75,7 +80,7 @@ def plot_qualitative(
                 _outline(full, box)
                 if row == 0:
                     full.set_title(name)
-            axes[2 * row, 0].set_ylabel(view.stem)
+            axes[2 * row, 0].set_ylabel(view.stem + ("" if held_out else "\n(training view)"))
             axes[2 * row + 1, 0].set_ylabel("crop")
 
 

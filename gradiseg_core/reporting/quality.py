@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ PANELS = (
 
 
 def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
-    """Draw one bar per variant for each score that any run has.
+    """Draw one bar per variant for each score that any run has; else why there is none.
 
     Bars are means over runs of the variant's scenes and seeds, whiskers the standard deviation
     over seeds of the mean over scenes, dots single runs.
@@ -33,14 +34,16 @@ def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
         title: Heading.
 
     Raises:
-        InputError: If no run has any score.
+        InputError: If there is no run.
     """
     runs = [json.loads(path.read_text()) for path in metrics]
     panels = [
         panel for panel in PANELS if any(run["summary"][panel[0]] is not None for run in runs)
     ]
-    if not panels:
-        raise InputError("none of the runs has a score to draw")
+    if not runs:
+        raise InputError("no metrics.json was given, so there is nothing to draw")
+    # Without a single score the figure says why; PSNR is what every run should have.
+    panels = panels or [panel for panel in PANELS if panel[0] == "psnr"]
     variants = style.order({run["variant"] for run in runs})
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -71,7 +74,7 @@ def _bars(
         own = [run for run in runs if run["variant"] == variant]
         values = [run["summary"][key] * factor for run in own if run["summary"][key] is not None]
         if not values:
-            axis.text(0, place, " not available", va="center", color="#777777")
+            axis.text(0, place, " " + _why(own, key), va="center", color="#777777", fontsize=7)
             continue
         mean = float(np.mean(values))
         per_seed = _seed_means(own, key, factor)
@@ -86,6 +89,8 @@ def _bars(
             )
         digits = 3 if key == "ssim" else 1
         text = f"{mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+        if len(values) < len(own):
+            text += f" ({len(values)} of {len(own)} runs)"
         inside = mean > 0.4 * top  # a shorter bar does not hold its number
         axis.annotate(
             text, (0 if inside else max(values), place), xytext=(5, 0),
@@ -94,6 +99,15 @@ def _bars(
         )  # fmt: skip
     # Bars start at zero, or their lengths would lie.
     axis.set_xlim(0, 1.06 * top if top > 0 else 1.0)
+
+
+def _why(runs: list[dict[str, Any]], key: str) -> str:
+    """Return the first run's reason, in lines that fit the panel."""
+    why = next(
+        (run["not_available"][key] for run in runs if key in run.get("not_available", {})), ""
+    )
+    text = f"not available: {why}" if why else "not available"
+    return "\n ".join(textwrap.wrap(text, 52, max_lines=3, placeholder=" ..."))
 
 
 def _seed_means(runs: list[dict[str, Any]], key: str, factor: float) -> list[float]:

@@ -56,4 +56,15 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     for key in ("purity", "iou"):
         value = gaussians.get(key)
         kept[f"gaussian_{key}"] = None if value is None else round(value, 5)
-    return kept
+    # LPIPS without its weights is no news in a study.
+    reasons = {
+        key: why
+        for key, why in metrics.get("not_available", {}).items()
+        if key in _SCORES and key != "lpips"
+    }
+    partial = {key: part for key, part in metrics.get("partial", {}).items() if key in _SCORES}
+    return (
+        kept
+        | ({"not_available": reasons} if reasons else {})
+        | ({"partial": partial} if partial else {})
+    )

@@ -18,10 +18,15 @@ from gradiseg_core.tables.runs import (
     dataset_of,
     published,
     read_runs,
+    remark,
     value,
 )
 
 _ORDER = list(VARIANT_LABELS)
+
+#: Columns that are shown even where no row has a number, by whether there are prompts. The others
+#: are then left out, and the caption says why.
+_ALWAYS = {True: ("miou", "mbiou", "psnr", "ssim"), False: ("psnr", "ssim")}
 
 
 def build(
@@ -122,7 +127,8 @@ def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesCon
     kept = [
         index
         for index in range(len(COLUMNS))
-        if any(row.cells[index].mean is not None for row in rows)
+        if COLUMNS[index].key in _ALWAYS[any(map(_has_prompts, runs))]
+        or any(row.cells[index].mean is not None for row in rows)
     ]
     columns = tuple(COLUMNS[index] for index in kept)
     rows = [
@@ -146,21 +152,34 @@ def _variants(runs: list[Run], config: TablesConfig) -> list[str]:
 
 
 def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Row:
-    """Return a variant's means; over seeds of the mean over scenes."""
+    """Return a variant's means; over seeds of the mean over scenes.
+
+    A seed that has not run on all scenes is left out, and every cell says so.
+    """
     own = {(run["scene"], run["seed"]): run for run in runs if run["variant"] == variant}
     seeds = sorted({seed for _, seed in own})
     complete = [seed for seed in seeds if all((scene, seed) in own for scene in scenes)]
     cells = []
+    left_out = [seed for seed in seeds if seed not in complete]
+    partly = [
+        f"Without seed {', '.join(map(str, left_out))}, which has not run on all scenes."
+    ] * bool(left_out)
     for column in COLUMNS:
         values: list[float | None] = []
+        remarks = [remark(own[s, seed], column, mode) for seed in complete for s in scenes]
         for seed in complete:
             per_scene = [value(own[scene, seed], column, mode) for scene in scenes]
             numbers = [value for value in per_scene if value is not None]
             full = len(numbers) == len(scenes)
             values.append(sum(numbers) / len(numbers) if full else None)
-        cells.append(Cell.of(values))
+        cells.append(Cell.of(values, [*partly, *filter(None, remarks)]))
     label = next(run["label"] for run in runs if run["variant"] == variant)
     return Row(label, tuple(cells))
+
+
+def _has_prompts(run: Run) -> bool:
+    coverage = run["coverage"]
+    return bool(coverage["masks_annotated"] or coverage.get("prompts_without_annotation"))
 
 
 def _groups(runs: list[Run]) -> dict[str, list[Run]]:
@@ -247,13 +266,20 @@ def _caption(runs: list[Run], scenes: list[str], mode: Mode) -> str:
 
 
 def _why_missing(runs: list[Run], absent: list[Column]) -> str:
-    """Say why a column is not shown."""
+    """Say why columns are not shown."""
     keys = {column.key for column in absent}
     parts = []
     if "miou" in keys:
-        parts.append("No mIoU: no prompt is annotated, or its mean is undefined (0 / 0).")
-    if "object_miou" in keys:
-        parts.append("No object scores: " + str(runs[0]["objects"].get("why", "undefined")) + ".")
-    if "lpips" in keys:
-        parts.append("No LPIPS: " + str(runs[0]["photometric"]["lpips_about"]["why"]) + ".")
+        parts.append("No mIoU: the scene has no prompts.")
+    for key, name in (("object_miou", "object scores"), ("lpips", "LPIPS")):
+        if key in keys:
+            reasons = dict.fromkeys(_why_not(run, key) for run in runs)
+            parts += [f"No {name}: {why}." for why in reasons]
     return " ".join(parts)
+
+
+def _why_not(run: Run, key: str) -> str:
+    if key in run.get("not_available", {}):
+        return run["not_available"][key]
+    where = run["objects"] if key == "object_miou" else run["photometric"]["lpips_about"]
+    return str(where.get("why") or "undefined")

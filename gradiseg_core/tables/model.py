@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+#: What stands in a table where a number is not available, an en dash; a footnote says why.
+NOT_AVAILABLE = "\u2013"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -53,21 +56,29 @@ class Cell:
         deviation: Likewise, None for fewer than two seeds.
         count: Number of seeds.
         instead: What is printed where there is no mean, in rows that are not published.
+        remarks: Why there is no mean, or over what part it is; footnotes of the cell.
     """
 
     mean: float | None
     deviation: float | None = None
     count: int = 1
-    instead: str = "n/a"
+    instead: str = NOT_AVAILABLE
+    remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, values: Sequence[float | None]) -> Cell:
-        """Summarise one value a seed; a missing one makes the cell not available."""
+    def of(cls, values: Sequence[float | None], remarks: Sequence[str] = ()) -> Cell:
+        """Summarise one value a seed; a missing one makes the cell not available.
+
+        Args:
+            values: One a seed.
+            remarks: See :attr:`remarks`.
+        """
+        kept = tuple(dict.fromkeys(remarks))
         numbers = [value for value in values if value is not None]
         if not numbers or len(numbers) < len(values):
-            return cls(None, None, len(values))
+            return cls(None, None, len(values), remarks=kept)
         deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
-        return cls(float(np.mean(numbers)), deviation, len(numbers))
+        return cls(float(np.mean(numbers)), deviation, len(numbers), remarks=kept)
 
     def texts(self, column: Column, *, signed: bool = False) -> tuple[str, str]:
         """Return mean and deviation as they are shown; empty where there is none."""
@@ -122,6 +133,17 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """All notes: the table's own, then what its cells remark."""
+        remarks = (line for row in self.rows for cell in row.cells for line in cell.remarks)
+        return tuple(dict.fromkeys((*self.notes, *remarks)))
+
+    def marks(self, cell: Cell) -> tuple[int, ...]:
+        """Return the numbers of a cell's footnotes, from 1."""
+        lines = self.footnotes
+        return tuple(lines.index(line) + 1 for line in cell.remarks)
 
     def is_best(self, row: Row, index: int) -> bool:
         """Whether a cell is the best of our rows, as shown; never where all of them are equal."""

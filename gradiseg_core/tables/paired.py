@@ -85,4 +85,10 @@ def _cell(
         before, after = value(first, column), value(second, column)
         if before is not None and after is not None:
             by_seed.setdefault(first["seed"], []).append(after - before)
-    return Cell.of([sum(values) / len(values) for values in by_seed.values()])
+    used = sum(map(len, by_seed.values()))
+    remarks = []
+    if not used:
+        remarks = [f"{column.header} is not available: no pair has a number on both sides."]
+    elif used < len(pairs):
+        remarks = [f"{column.header} over {used} of {len(pairs)} pairs: the others have no number."]
+    return Cell.of([sum(values) / len(values) for values in by_seed.values()], remarks)

@@ -73,6 +73,39 @@ def value(run: Run, column: Column, mode: Mode) -> float | None:
     return run["summary"][column.key]
 
 
+def remark(run: Run, column: Column, mode: Mode) -> str | None:
+    """Return why a run has no number for a column, or over what part its mean is, or None."""
+    number = value(run, column, mode)
+    if number is not None:
+        part = _part(run, column, mode)
+        return f"{run['scene']}: {column.header} {part}." if part else None
+    why = _why(run, column, mode) or "it is undefined"
+    return f"{run['scene']}: {column.header} is not available: {why}."
+
+
+def _why(run: Run, column: Column, mode: Mode) -> str | None:
+    masks = _masks(run, column, mode)
+    if masks is not None:
+        return masks.get("why")
+    if column.key == "num_gaussians":
+        return "a method in 2D has none"
+    return run.get("not_available", {}).get(column.key)
+
+
+def _part(run: Run, column: Column, mode: Mode) -> str | None:
+    masks = _masks(run, column, mode)
+    return masks.get("over") if masks is not None else run.get("partial", {}).get(column.key)
+
+
+def _masks(run: Run, column: Column, mode: Mode) -> dict[str, Any] | None:
+    """Return the scores of masks that a column belongs to, if it does."""
+    if column.key in ("miou", "mbiou"):
+        return run["masks"][mode]
+    if column.key in ("argmax_miou", "argmax_mbiou"):
+        return run["argmax_masks"][mode]
+    return None
+
+
 def dataset_of(run: Run) -> str | None:
     """Return the key of the published dataset that a run's scene belongs to."""
     for key, dataset in published()["datasets"].items():

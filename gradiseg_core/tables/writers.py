@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 
-from gradiseg_core.tables.model import Cell, Column, Row, Table
+from gradiseg_core.tables.model import NOT_AVAILABLE, Cell, Column, Row, Table
 
-#: Where a CSV has no published number; tables for reading leave the cell empty.
+#: Where a CSV has no number, so that programs read it as missing; in tables for reading a dash
+#: stands instead, and where nothing was published the cell is empty.
 MISSING = "n/a"
 
 
@@ -25,11 +26,15 @@ def markdown(table: Table) -> str:
             f"**{text}**" if table.is_best(row, index) else text
             for index, text in enumerate(_texts(row, table, " ± "))
         ]
+        texts = [
+            text + "".join(f" [{number}]" for number in table.marks(cell))
+            for text, cell in zip(texts, row.cells, strict=True)
+        ]
         label = row.label + (" *(published)*" if row.published else "")
         label += "".join(f" [{number}]" for number in row.notes)
         lines.append("| " + " | ".join([label, *texts]) + " |")
     lines += ["", table.caption, ""]
-    lines += [f"{number}. {note}" for number, note in enumerate(table.notes, start=1)]
+    lines += [f"{number}. {note}" for number, note in enumerate(table.footnotes, start=1)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -53,14 +58,17 @@ def latex(table: Table) -> str:
             rf"\textbf{{{text}}}" if table.is_best(row, index) else text
             for index, text in enumerate(_texts(row, table, r" $\pm$ "))
         ]
+        texts = [
+            text.replace(NOT_AVAILABLE, "--") + _superscript(table.marks(cell))
+            for text, cell in zip(texts, row.cells, strict=True)
+        ]
         label = _tex(row.label) + (r" \emph{(published)}" if row.published else "")
-        if row.notes:
-            label += r"\textsuperscript{" + ",".join(map(str, row.notes)) + "}"
+        label += _superscript(row.notes)
         lines.append(" & ".join([label, *texts]) + r" \\")
         previous = row
     notes = "".join(
         rf" \textsuperscript{{{number}}}{_tex(note)}"
-        for number, note in enumerate(table.notes, start=1)
+        for number, note in enumerate(table.footnotes, start=1)
     )
     lines += [
         r"\bottomrule",
@@ -81,9 +89,11 @@ def csv_rows(tables: list[Table]) -> str:
     )
     for table in tables:
         for row in table.rows:
-            notes = " ".join(table.notes[number - 1] for number in row.notes)
+            of_row = [table.notes[number - 1] for number in row.notes]
             for column, cell in zip(table.columns, row.cells, strict=True):
                 mean, deviation = cell.texts(column, signed=row.difference)
+                notes = " ".join([*of_row, *cell.remarks])
+                instead = MISSING if cell.instead == NOT_AVAILABLE else cell.instead
                 seeds = "" if row.published else cell.count
                 writer.writerow(
                     [
@@ -91,7 +101,7 @@ def csv_rows(tables: list[Table]) -> str:
                         row.label,
                         _kind(row),
                         column.header,
-                        mean or (MISSING if row.published else cell.instead),
+                        mean or (MISSING if row.published else instead),
                         deviation,
                         seeds,
                         row.source,
@@ -105,7 +115,13 @@ def text(table: Table) -> str:
     """Return the table for a terminal, columns aligned."""
     head = ["", *(column.header for column in table.columns)]
     body = [
-        [row.label + (" (published)" if row.published else ""), *_texts(row, table, " ± ")]
+        [
+            row.label + (" (published)" if row.published else ""),
+            *(
+                shown + "".join(f" [{number}]" for number in table.marks(cell))
+                for shown, cell in zip(_texts(row, table, " ± "), row.cells, strict=True)
+            ),
+        ]
         for row in table.rows
     ]
     widths = [max(len(line[index]) for line in [head, *body]) for index in range(len(head))]
@@ -115,7 +131,11 @@ def text(table: Table) -> str:
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.insert(3, lines[1])
-    return "\n".join([*lines, *_wrap(table.caption)]) + "\n"
+    lines += _wrap(table.caption)
+    remarked = {number for row in table.rows for cell in row.cells for number in table.marks(cell)}
+    for number in sorted(remarked):
+        lines += _wrap(f"[{number}] {table.footnotes[number - 1]}")
+    return "\n".join(lines) + "\n"
 
 
 def _texts(row: Row, table: Table, between: str) -> list[str]:
@@ -137,10 +157,14 @@ def _cell_text(cell: Cell, column: Column, row: Row, between: str) -> str:
     return f"{mean}{between}{deviation}" if deviation else mean
 
 
+def _superscript(numbers: tuple[int, ...]) -> str:
+    return r"\textsuperscript{" + ",".join(map(str, numbers)) + "}" if numbers else ""
+
+
 def _tex(value: str) -> str:
     special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", ">": "$>$", "<": "$<$"}
     escaped = "".join(special.get(character, character) for character in value)
-    return escaped.replace("±", r"$\pm$")
+    return escaped.replace("±", r"$\pm$").replace(NOT_AVAILABLE, "--")
 
 
 def _wrap(value: str) -> list[str]:

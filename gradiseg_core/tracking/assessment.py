@@ -57,6 +57,8 @@ def assess_scene(
     quality["views"] = names
     out_file.parent.mkdir(parents=True, exist_ok=True)
     out_file.write_text(json.dumps(_without_nan(quality), indent=1, allow_nan=False) + "\n")
+    for key, why in quality["not_available"].items():
+        logger.warning("association: %s is not available: %s", key, why)
     logger.info(
         "association over %d views: accuracy %.3f, %d switches, %d fragments",
         len(names),

@@ -80,7 +80,9 @@ def assess_maps(
     Returns:
         A dictionary with
 
-        * ``accuracy``: right pixels / all pixels;
+        * ``accuracy``: right pixels / all pixels; shares are NaN where there is nothing to divide
+          by, and all of them where the exact IDs show no object;
+        * ``not_available``: for each share that is NaN, why;
         * ``accuracy_labelled_foreground``: the same over labelled pixels of exact ID > 0;
         * ``accuracy_foreground``: the same over all pixels of exact ID > 0 (unlabelled are wrong);
         * ``unlabelled_foreground``: share of pixels of exact ID > 0 that are not labelled;
@@ -124,13 +126,19 @@ def assess_maps(
     all_columns = np.ones_like(foreground)
     fg_pixels = int(total[:, foreground].sum())
     objects, switched = _per_object(counts, total, pred_ids, true_ids, pair_of_true, names)
-    return {
-        "accuracy": share_right(total, all_columns, total),
+    shares = {
+        # Without an object there is nothing to associate: calling nothing nothing is no success.
+        "accuracy": share_right(total, all_columns, total) if fg_pixels else float("nan"),
         "accuracy_labelled_foreground": share_right(right_base, foreground, right_base),
         "accuracy_foreground": share_right(total, foreground, total),
         "unlabelled_foreground": (
             1.0 - int(right_base[:, foreground].sum()) / fg_pixels if fg_pixels else float("nan")
         ),
+    }
+    why = "no pixel of an object carries a mask" if fg_pixels else "the exact IDs show no object"
+    return {
+        **shares,
+        "not_available": {key: why for key, share in shares.items() if np.isnan(share)},
         "switches": sum(entry["switches"] for entry in objects),
         "misses": sum(entry["misses"] for entry in objects),
         "fragments": sum(entry["fragments"] for entry in objects),

@@ -15,9 +15,18 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation import evaluate
+from gradiseg_core.evaluation.photometric import psnr
 from gradiseg_core.grounding import ground
-from gradiseg_core.imaging import read_id_map, read_mask, write_id_map, write_mask
+from gradiseg_core.imaging import (
+    read_id_map,
+    read_image,
+    read_mask,
+    write_id_map,
+    write_image,
+    write_mask,
+)
 from gradiseg_core.rendering import render_views
+from gradiseg_core.scene.manifest import SceneManifest
 from tests import trained_scene
 from tests.trained_scene import PROMPTS, Folders
 
@@ -57,8 +66,11 @@ def test_a_perfect_training_scores_almost_one(folders: Folders) -> None:
     summary = metrics["summary"]
     for key in ("miou", "mbiou", "object_miou", "object_mbiou"):
         assert summary[key] > 0.97, key
-    assert summary["psnr"] > 50
+    # The photographs are renderings of these very Gaussians.
+    assert summary["psnr"] is None
+    assert "infinite" in metrics["not_available"]["psnr"]
     assert summary["ssim"] > 0.999
+    assert metrics["partial"] == {}
     assert metrics["masks"]["gg"]["miou"] == metrics["masks"]["strict"]["miou"]
     assert metrics["argmax_masks"]["strict"] == metrics["masks"]["strict"]
     assert metrics["coverage"]["masks_annotated"] == metrics["coverage"]["masks_scored"] == 6
@@ -147,7 +159,9 @@ def test_scene_without_annotations(folders: Folders) -> None:
     assert metrics["summary"]["miou"] is None
     assert metrics["summary"]["object_miou"] is None
     assert metrics["objects"]["why"] == "no truth"
-    assert metrics["summary"]["psnr"] > 50
+    assert metrics["not_available"]["object_miou"] == "no truth"
+    assert "annotates" in metrics["not_available"]["miou"]
+    assert metrics["summary"]["ssim"] > 0.999
     assert metrics["coverage"]["prompts_without_annotation"] == list(PROMPTS)
 
 
@@ -167,3 +181,111 @@ def test_missing_stage_is_named(folders: Folders) -> None:
     (folders.grounding / "selection.json").unlink()
     with pytest.raises(InputError, match="grounding stage"):
         score(folders)
+
+
+def photograph(f: Folders, stem: str, picture: np.ndarray) -> None:
+    write_image(f.colmap / "images" / f"{stem}.png", picture)
+
+
+def test_a_black_photograph_has_no_score(folders: Folders) -> None:
+    """A rendering of nothing equals it, and any dark one comes close: 50 dB mean nothing."""
+    other = read_image(folders.render / "color" / "view_004.png").copy()
+    other[0, 0] ^= 255
+    photograph(folders, "view_004", other)
+    alone = psnr(read_image(folders.render / "color" / "view_004.png") / 255.0, other / 255.0)
+    black = np.zeros_like(other)
+    black[0, 0] = 1  # what a float image in 0..1 leaves
+    photograph(folders, "view_000", black)
+    metrics = score(folders)
+    assert metrics["summary"]["psnr"] == pytest.approx(alone, abs=1e-4)
+    assert metrics["partial"]["psnr"].startswith("over 1 of 2 test views (not view_000:")
+    assert "one colour" in metrics["partial"]["ssim"]
+    photograph(folders, "view_004", np.full_like(other, 128))
+    metrics = score(folders)
+    assert metrics["summary"]["psnr"] is None
+    assert "grey value 128" in metrics["not_available"]["psnr"]
+    assert metrics["photometric"]["views"]["view_004"]["ssim"] is None
+    rows = list(csv.DictReader((folders.metrics / "per_view.csv").open()))
+    images = [row["value"] for row in rows if (row["kind"], row["metric"]) == ("image", "psnr")]
+    assert len(images) == 2
+    assert all(value.startswith("not available: ") for value in images)
+
+
+def test_views_smaller_than_the_window_have_no_ssim(folders: Folders) -> None:
+    for stem in ("view_000", "view_004"):
+        path = folders.render / "color" / f"{stem}.png"
+        small = read_image(path, (14, 10)).copy()
+        write_image(path, small)
+        small[0, 0] ^= 64
+        photograph(folders, stem, small)
+    metrics = score(folders)
+    assert metrics["summary"]["psnr"] > 20
+    assert metrics["summary"]["ssim"] is None
+    assert "14 x 10 px, which is less than 11 px" in metrics["not_available"]["ssim"]
+
+
+def test_pixels_that_are_no_numbers(folders: Folders) -> None:
+    about = json.loads((folders.render / "render.json").read_text())
+    for view in about["views"]:
+        view["not_finite_px"] = 3
+    (folders.render / "render.json").write_text(json.dumps(about))
+    metrics = score(folders)
+    assert metrics["summary"]["psnr"] is metrics["summary"]["ssim"] is None
+    assert "3 pixels of the rendering are no numbers" in metrics["not_available"]["ssim"]
+
+
+def test_empty_annotations_are_no_success(folders: Folders) -> None:
+    for path in [
+        *folders.scene.glob("test_mask/*/*.png"),
+        *folders.grounding.glob("masks/*/*.png"),
+    ]:
+        write_mask(path, np.zeros_like(read_mask(path)))
+    metrics = score(folders)
+    assert metrics["summary"]["miou"] is metrics["summary"]["mbiou"] is None
+    assert "its annotations are empty" in metrics["not_available"]["miou"]
+    assert metrics["masks"]["gg"]["miou"] is None
+    assert "0 / 0" in metrics["masks"]["gg"]["why"]
+
+
+def test_exact_ids_without_an_object(folders: Folders) -> None:
+    for stem in ("view_000", "view_004"):
+        path = folders.scene / "gt_ids" / f"{stem}.png"
+        write_id_map(path, np.zeros_like(read_id_map(path)))
+    metrics = score(folders)
+    assert metrics["summary"]["object_miou"] is None
+    assert "all are 0" in metrics["not_available"]["object_miou"]
+
+
+def test_an_object_that_training_never_saw_is_left_out(folders: Folders) -> None:
+    path = folders.grounding / "gt_match.json"
+    match = json.loads(path.read_text())
+    del match["objects"]["2"]
+    path.write_text(json.dumps(match))
+    metrics = score(folders)
+    assert metrics["summary"]["object_miou"] > 0.97
+    expected = "over 2 of 3 objects (not object 2: no training view shows it)"
+    assert metrics["partial"]["object_miou"] == expected
+
+
+def test_no_registered_test_view(folders: Folders) -> None:
+    """Training views are rendered instead: scored apart, and never as if they were held out."""
+    manifest = SceneManifest.load(folders.scene)
+    about = json.loads((folders.render / "render.json").read_text())
+    shown = [view.name for view in manifest.train_views[:2]]
+    about["views"] = [{"name": name, "split": "train"} for name in shown]
+    (folders.render / "render.json").write_text(json.dumps(about))
+    for name in shown:
+        photo = read_image(folders.colmap / "images" / name).copy()
+        photo[0, 0] ^= 16
+        write_image(folders.render / "color" / name, photo)
+    shutil.rmtree(folders.grounding / "masks")
+    metrics = score(folders)
+    assert not any(metrics["summary"].values())
+    assert set(metrics["not_available"]) == set(metrics["summary"])
+    assert all(why.startswith("no test views: none") for why in metrics["not_available"].values())
+    assert "view_004.png" in metrics["not_available"]["psnr"]
+    assert metrics["masks"]["strict"]["miou"] is metrics["masks"]["gg"]["miou"] is None
+    assert metrics["training_views"]["psnr"] > 40
+    assert metrics["photometric"]["views"] == {}
+    rows = list(csv.DictReader((folders.metrics / "per_view.csv").open()))
+    assert {row["kind"] for row in rows if row["metric"] == "psnr"} == {"training image"}

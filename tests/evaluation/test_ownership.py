@@ -30,6 +30,7 @@ def test_all_right() -> None:
     result = score([7, 7, 9, 0, 3])
     assert result == {
         "purity": 1.0, "iou": 1.0, "off_surface": pytest.approx(0.2), "gaussians": 5,
+        "why": None, "over": None,
     }  # fmt: skip
 
 
@@ -49,6 +50,16 @@ def test_faint_gaussians_and_objects_without_an_id() -> None:
     assert score([7, 7, 9, 7, 3], [0.5, 0.5, 0.5, 0.04, 0.5])["iou"] == 1.0
     lost = label_purity(SURFACE[0], np.ones(3), np.array([0, 7, 9]), SURFACE, {1: None, 2: 9})
     assert lost["purity"] == pytest.approx(0.5)
+
+
+def test_an_object_without_gaussians_is_named() -> None:
+    means = SURFACE[0][1:2]  # at object 1 alone
+    found = label_purity(means, np.ones(1), np.array([7]), SURFACE, {1: 7, 2: 9})
+    assert found["purity"] == 1.0
+    assert found["over"] == "over 1 of 2 objects (not object 2: no Gaussian lies on it)"
+    found = label_purity(means + 9.0, np.ones(1), np.array([7]), SURFACE, {1: 7, 2: 9})
+    assert found["purity"] is None
+    assert found["why"] == "object 1, object 2: no Gaussian lies on it"
 
 
 def test_a_trained_scene_in_another_frame(tmp_path: Path) -> None:

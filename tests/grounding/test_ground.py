@@ -15,7 +15,7 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.grounding import ground, predict_mask
 from gradiseg_core.grounding.ground import load_classifier, resolve_backend
-from gradiseg_core.imaging import read_id_map, read_mask
+from gradiseg_core.imaging import read_id_map, read_mask, write_mask
 from gradiseg_core.losses.identity import IdentityClassifier
 from gradiseg_core.rendering import render_views
 from tests import trained_scene
@@ -135,6 +135,38 @@ def test_manual_without_any_annotation_selects_nothing(folders: Folders, tmp_pat
     assert ids_of(selection) == {prompt: [] for prompt in PROMPTS}
     assert "annotated" in selection["prompts"]["red ball"]["why"]
     assert not read_mask(tmp_path / "out" / "masks" / "1" / "red ball.png").any()
+
+
+def test_manual_passes_over_empty_annotations(folders: Folders, tmp_path: Path) -> None:
+    scene = without_training_truth(folders, tmp_path / "scene")
+    path = scene / "test_mask" / "0" / "red ball.png"
+    write_mask(path, np.zeros_like(read_mask(path)))
+    selection = run(folders, tmp_path / "out", scene, backend="manual")
+    assert ids_of(selection) == RIGHT
+    assert selection["prompts"]["red ball"]["view"] == "view_004"
+
+
+def test_training_views_stand_in_for_test_views(folders: Folders, tmp_path: Path) -> None:
+    """Prompts find their IDs; masks lie apart, where no score looks."""
+    scene, render = tmp_path / "scene", tmp_path / "render"
+    shutil.copytree(folders.scene, scene)
+    manifest = json.loads((scene / "scene.json").read_text())
+    for view in manifest["views"]:
+        view |= {"split": "train", "test_index": None}
+    (scene / "scene.json").write_text(json.dumps(manifest))
+    config = RenderConfig(rasterizer="reference")
+    render_views(scene, folders.colmap, folders.train, render, config, threads=1)
+    out = tmp_path / "out"
+    for backend in ("manual", "colour_words"):
+        options = GroundingConfig(backend=backend, max_area_share=0.4)
+        selection = ground(
+            scene, folders.colmap, folders.tracking, folders.train, render, out, options
+        )
+        assert ids_of(selection) == RIGHT
+    assert not (out / "masks").exists()
+    stems = [path.name for path in sorted((out / "training_view_masks").iterdir())]
+    assert stems == ["view_000", "view_002", "view_005", "view_007"]
+    assert read_mask(out / "training_view_masks" / "view_002" / "red ball.png").any()
 
 
 def test_exact_objects_are_matched_with_tracked_ids(folders: Folders, tmp_path: Path) -> None:

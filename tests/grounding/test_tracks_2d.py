@@ -176,6 +176,23 @@ def test_black_maps_of_the_test_views_are_refused(
         run(folders, black, tmp_path / "out", GroundingConfig())
 
 
+def test_no_registered_test_view(folders: Folders, tracks: Path, tmp_path: Path) -> None:
+    colmap, tracking = tmp_path / "colmap", tmp_path / "tracking"
+    shutil.copytree(folders.colmap, colmap)
+    shutil.copytree(tracks, tracking)
+    for stem in TEST_VIEWS:
+        (colmap / "images" / f"{stem}.png").unlink()
+        (tracking / "ids" / f"{stem}.png").unlink()
+    out = tmp_path / "out"
+    selection = ground_tracks(folders.scene, colmap, tracking, out, GroundingConfig())
+    assert all(entry["ids"] == [] for entry in selection["prompts"].values())
+    metrics = evaluate_tracks(
+        folders.scene, colmap, tracking, out, tmp_path / "metrics", MetricsConfig()
+    )
+    assert metrics["summary"]["miou"] is None
+    assert metrics["not_available"]["miou"].startswith("no test views")
+
+
 def test_configuration_of_its_tracker(tmp_path: Path) -> None:
     from gradiseg_core.config.root import load
 

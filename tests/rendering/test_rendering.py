@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
+from gradiseg_core.gaussians.io import load_trained
 from gradiseg_core.imaging import id_colors, read_id_map, read_image
+from gradiseg_core.rasterization import get_rasterizer
 from gradiseg_core.rendering import load_features, render_views
 from gradiseg_core.rendering.pictures import (
     Moments,
@@ -20,7 +23,9 @@ from gradiseg_core.rendering.pictures import (
     overlay_ids,
     panel_row,
 )
+from gradiseg_core.rendering.views import render_view
 from gradiseg_core.sfm.frame import Frame
+from gradiseg_core.sfm.model import load_cameras
 from tests import trained_scene
 from tests.trained_scene import TRACKED, Folders
 
@@ -135,11 +140,42 @@ def test_unregistered_test_views(folders: Folders, tmp_path: Path) -> None:
     )
     assert [view["name"] for view in about["views"]] == ["view_000.png"]
     assert about["not_registered"] == ["view_0045.png"]
-    (scene / "scene.json").write_text(
-        text.replace("view_004.png", "view_0045.png").replace("view_000.png", "view_0000.png")
-    )
-    with pytest.raises(InputError, match="registered"):
+    for name in ("000", "001", "002", "003", "005", "006", "007"):
+        text = text.replace(f"view_{name}.png", f"view_{name}5.png")
+    (scene / "scene.json").write_text(text.replace("view_004.png", "view_0045.png"))
+    with pytest.raises(InputError, match="none of its 8 views has a camera"):
         render_views(scene, folders.colmap, folders.train, tmp_path / "none", REFERENCE, threads=1)
+
+
+@pytest.mark.parametrize("why", ["none registered", "none there"])
+def test_training_views_stand_in_for_test_views(folders: Folders, tmp_path: Path, why: str) -> None:
+    scene = tmp_path / "scene"
+    shutil.copytree(folders.scene, scene)
+    manifest = json.loads((scene / "scene.json").read_text())
+    for view in manifest["views"]:
+        if view["split"] == "test" and why == "none there":
+            view |= {"split": "train", "test_index": None}
+        elif view["split"] == "test":
+            view["name"] = view["name"].replace(".png", "5.png")
+    (scene / "scene.json").write_text(json.dumps(manifest))
+    about = render_views(scene, folders.colmap, folders.train, tmp_path, REFERENCE, threads=1)
+    # Four of 1, 2, 3, 5, 6, 7, or of all eight, evenly spread.
+    numbers = [1, 3, 5, 7] if why == "none registered" else [0, 2, 5, 7]
+    assert [view["name"] for view in about["views"]] == [f"view_00{n}.png" for n in numbers]
+    assert {view["split"] for view in about["views"]} == {"train"}
+    assert len(list((tmp_path / "side_by_side").iterdir())) == 4
+
+
+def test_pixels_that_are_no_numbers_are_counted(folders: Folders, tmp_path: Path) -> None:
+    train = tmp_path / "train"
+    shutil.copytree(folders.train, train)
+    scene = load_trained(train)
+    camera = load_cameras(folders.colmap)["view_000.png"]
+    assert render_view(scene, camera, get_rasterizer("reference")).not_finite_px == 0
+    scene.sh0[torch.arange(0, len(scene.sh0), 3)] = float("nan")
+    rendered = render_view(scene, camera, get_rasterizer("reference"))
+    assert rendered.not_finite_px > 0
+    assert np.isfinite(rendered.color).all()
 
 
 def test_pca_gathers_views_as_if_they_were_one() -> None:

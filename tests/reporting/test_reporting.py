@@ -85,9 +85,24 @@ def test_quality(tmp_path: Path) -> None:
     plot_quality(paths, tmp_path / "quality.png", title="all")
     assert Image.open(tmp_path / "quality.png").size[0] > 1000
     content["summary"] = dict.fromkeys(keys)
+    content["not_available"] = dict.fromkeys(keys, "no test views: the scene holds none out")
     paths[0].write_text(json.dumps(content))
-    with pytest.raises(InputError, match="no"):
-        plot_quality(paths[:1], tmp_path / "none.png")
+    plot_quality(paths[:1], tmp_path / "none.svg")
+    assert "no test views" in (tmp_path / "none.svg").read_text()
+    with pytest.raises(InputError, match="no metrics"):
+        plot_quality([], tmp_path / "none.png")
+
+
+def test_comparison_of_training_views(tmp_path: Path) -> None:
+    folders = trained_scene.make(tmp_path / "scene")
+    manifest = json.loads((folders.scene / "scene.json").read_text())
+    for view in manifest["views"]:
+        view |= {"split": "train", "test_index": None}
+    (folders.scene / "scene.json").write_text(json.dumps(manifest))
+    config = RenderConfig(rasterizer="reference")
+    render_views(folders.scene, folders.colmap, folders.train, folders.render, config, threads=1)
+    plot_qualitative(folders.scene, folders.colmap, [folders.render], tmp_path / "out.svg")
+    assert (tmp_path / "out.svg").read_text().count("(training view)") == 3
 
 
 def test_qualitative(tmp_path: Path) -> None:

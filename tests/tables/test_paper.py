@@ -17,7 +17,7 @@ from gradiseg_core.config.paper import FILES, PaperPlan, paper_plan
 from gradiseg_core.config.root import load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.reporting.igd_start import plot_igd_start
-from gradiseg_core.tables.model import Cell, Table
+from gradiseg_core.tables.model import NOT_AVAILABLE, Cell, Table
 from gradiseg_core.tables.paper import make_paper_tables, write_paper_tables
 from gradiseg_core.tables.paper.__main__ import main
 from gradiseg_core.tables.paper.theirs import entries_of, printed_value
@@ -187,7 +187,9 @@ def test_a_mean_takes_the_seeds_that_ran_on_all_scenes(tmp_path: Path) -> None:
     table = tables(tmp_path, runs)["table-1-gg"]
     ours = "GradiSeg (IGD + LA-KNN)"
     assert cell(table, ours, "ramen.miou").count == 2
-    assert cell(table, ours, "mean.miou") == Cell(pytest.approx(0.5), None, 1, "undefined")
+    assert cell(table, ours, "mean.miou") == Cell(
+        pytest.approx(0.5), None, 1, remarks=("Without seed 1, which has not run on all scenes.",)
+    )
 
 
 def test_a_single_scene_gets_its_columns_and_the_others_are_missing(tmp_path: Path) -> None:
@@ -224,10 +226,12 @@ def test_what_is_planned_and_did_not_run_is_not_called_absent(tmp_path: Path) ->
 def test_an_undefined_score_is_not_a_missing_run(tmp_path: Path) -> None:
     table = tables(tmp_path, [run("ramen", "baseline", None)])["table-1-gg"]
     label = "baseline (Gaussian Grouping)"
-    assert cell(table, label, "ramen.miou").instead == "undefined"
+    assert cell(table, label, "ramen.miou").instead == NOT_AVAILABLE
+    [remark] = cell(table, label, "ramen.miou").remarks
+    assert remark.startswith("ramen: mIoU is not available: ")
     assert cell(table, label, "teatime.miou").instead == "missing"
     minus = f"{label} minus Gau-Group as published"
-    assert cell(table, minus, "ramen.miou").instead == "undefined"
+    assert cell(table, minus, "ramen.miou").instead == NOT_AVAILABLE
 
 
 def test_table_2_takes_the_ids_chosen_by_hand(tmp_path: Path) -> None:
@@ -313,7 +317,8 @@ def test_table_3_over_some_scenes_is_compared_with_nothing(tmp_path: Path) -> No
     assert cell(table, f"{label} minus Gau-Group as published", "mean.psnr").instead == "missing"
     some = f"{label}, mean of 2 of 9 scenes"
     assert cell(table, some, "mean.psnr").mean == pytest.approx(28.0)
-    assert cell(table, some, "mean.lpips").instead == "undefined"
+    assert cell(table, some, "mean.lpips").instead == NOT_AVAILABLE
+    assert cell(table, some, "mean.lpips").remarks[0].startswith("room: LPIPS is not available: ")
     assert "No LPIPS: no weights." in table.caption
     assert "room: images reduced 4 times, the paper's 8 times." in table.notes
     assert not any(note.startswith("garden:") for note in table.notes)

@@ -13,7 +13,7 @@ import pytest
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import build, make_tables, terminal
-from gradiseg_core.tables.model import Cell, Column, Row, Table
+from gradiseg_core.tables.model import NOT_AVAILABLE, Cell, Column, Row, Table
 from gradiseg_core.tables.runs import published
 from gradiseg_core.tables.show import describe
 from gradiseg_core.tables.writers import csv_rows, latex, markdown, text
@@ -29,7 +29,7 @@ TABLE = Table(
     ),
     rows=(
         Row("baseline", (Cell(0.8125, 0.0126, 3), Cell(0.1665), Cell(20400.0))),
-        Row("A & B", (Cell(0.9), Cell(0.2004), Cell(None))),
+        Row("A & B", (Cell(0.9), Cell(0.2004), Cell(None, remarks=("cup_1: none: 2D.",)))),
         Row("Old", (Cell(0.95), Cell(None), Cell(None)), True, "Paper 2023", (1,)),
         Row(
             "baseline minus Old",
@@ -189,12 +189,16 @@ def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
 
 
 def test_what_is_absent_says_why(tmp_path: Path) -> None:
-    [table] = make_tables(write(tmp_path, [run("a", "baseline", 0, None)]), TablesConfig())
+    without = run("a", "baseline", 0, None)
+    without["coverage"] = {"masks_scored": 0, "masks_annotated": 0}
+    [table] = make_tables(write(tmp_path, [without]), TablesConfig())
     assert [column.key for column in table.columns] == ["psnr", "ssim", "num_gaussians"]
     assert "no weights" in table.caption
     assert "no exact IDs" in table.caption
-    assert "No mIoU" in table.caption
+    assert "No mIoU: the scene has no prompts." in table.caption
+    [table] = make_tables(write(tmp_path / "b", [run("b", "igd", 0, None)]), TablesConfig())
     assert "5 of 6" in table.caption
+    assert table.columns[0].key == "miou"
 
 
 def test_aggregation_is_stated_and_used(tmp_path: Path) -> None:
@@ -270,6 +274,52 @@ def test_published_data_is_whole_and_consistent() -> None:
     by_name = {(e["method"], e["protocol"]): e for e in entries}
     assert by_name["GradiSeg", "text"]["scenes"]["figurines"] == {"miou": 81.3, "mbiou": 78.1}
     assert by_name["Gaussian Grouping", "any"]["average"]["psnr"] == 27.09
+
+
+def test_what_is_not_available_says_why_in_every_table(tmp_path: Path) -> None:
+    """As of a scene without a registered test view, and of a prompt without a true pixel."""
+    why = "no test views: the scene holds none out"
+    gone = {"gg": {"miou": None, "mbiou": None, "why": why, "over": None}}
+    gone["strict"] = gone["gg"]
+    scores = run("a", "igd", 0, None)["summary"] | {"psnr": None, "ssim": None}
+    none = run(
+        "a", "igd", 0, None, masks=gone, argmax_masks=gone, summary=scores,
+        not_available={"psnr": why, "ssim": why},
+    )  # fmt: skip
+    part = run("a", "baseline", 0, 0.5, partial={"psnr": "over 3 of 4 test views (not x: black)"})
+    (tmp_path / "both").mkdir()
+    paths = write(tmp_path / "both", [none, part])
+    table, differences = make_tables(paths, TablesConfig())
+    [cell] = cells(table, "baseline + IGD", "psnr")
+    assert cell.remarks == (f"a: PSNR is not available: {why}.",)
+    for content in (markdown(table), text(table)):
+        assert f"{NOT_AVAILABLE} [" in content
+        assert "not available: no test views: the scene holds none out" in " ".join(content.split())
+        assert "PSNR over 3 of 4 test views (not x: black)" in " ".join(content.split())
+        assert "nan" not in content.lower().replace("unavailable", "")
+    assert r"--\textsuperscript{" in latex(table)
+    rows = list(csv.DictReader(io.StringIO(csv_rows([table]))))
+    [psnr] = [row for row in rows if row["method"] == "baseline + IGD" and row["metric"] == "PSNR"]
+    assert psnr["mean"] == "n/a"
+    assert why in psnr["notes"]
+    assert [column.key for column in differences.columns] == ["num_gaussians"]
+    (tmp_path / "pairs").mkdir()
+    pairs = [none, part, *(run("a", variant, 1, 0.5) for variant in ("igd", "baseline"))]
+    differences = make_tables(write(tmp_path / "pairs", pairs), TablesConfig())[-1]
+    assert "Δ PSNR over 1 of 2 pairs: the others have no number." in markdown(differences)
+    # Alone, the columns stay and say why.
+    (tmp_path / "alone").mkdir()
+    [alone] = make_tables(write(tmp_path / "alone", [none]), TablesConfig())
+    assert [column.key for column in alone.columns][:2] == ["miou", "mbiou"]
+    assert why in terminal(sorted((tmp_path / "alone").rglob("metrics.json"))).replace("\n", " ")
+
+
+def test_a_seed_that_has_not_run_on_all_scenes_is_said(tmp_path: Path) -> None:
+    runs = [run("a", "igd", 0, 0.2), run("b", "igd", 0, 0.6), run("a", "igd", 1, 0.4)]
+    tables = {table.name: table for table in make_tables(write(tmp_path, runs), TablesConfig())}
+    [cell] = cells(tables["mean-own-scenes-strict"], "baseline + IGD", "miou")
+    assert cell.mean == pytest.approx(0.4)
+    assert cell.remarks == ("Without seed 1, which has not run on all scenes.",)
 
 
 def test_files_are_written_and_parse(tmp_path: Path) -> None:

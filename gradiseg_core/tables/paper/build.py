@@ -20,7 +20,8 @@ _INTRODUCTION = """\
 
 Ours beside the numbers of GradiSeg (arXiv 2412.00392v1), which stand as printed: what contradicts
 itself there is noted and not corrected. A cell of ours is *missing* where there is no such run, and
-*undefined* where a run has no such score (0 / 0, or an LPIPS without its weights).
+a dash with a footnote where a run has no such score (0 / 0, no test view, an LPIPS without its
+weights).
 """
 
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradiseg_core.config.paper import PaperPlan
-from gradiseg_core.tables.model import Cell
-from gradiseg_core.tables.runs import Run, dataset_of, published
+from gradiseg_core.tables.model import Cell, Column
+from gradiseg_core.tables.runs import Mode, Run, dataset_of, published, remark, value
 
-#: A number of a run: its score under some aggregation, or None.
-Number = Callable[[Run], float | None]
+
+@dataclass(frozen=True)
+class Number:
+    """A score of a run under some aggregation.
+
+    Attributes:
+        column: Its name in ``metrics.json`` and in sentences.
+        mode: Aggregation; matters to scores of masks alone.
+    """
+
+    column: Column
+    mode: Mode = "strict"
+
+    def __call__(self, run: Run) -> float | None:
+        """Return the score, None where it is not available."""
+        return value(run, self.column, self.mode)
+
+    def remarks(self, runs: Iterable[Run]) -> list[str]:
+        """Say why runs have no score, or over what part it is."""
+        return [text for run in runs if (text := remark(run, self.column, self.mode))]
+
 
 MISSING = Cell(None, count=0, instead="missing")
 
@@ -72,18 +91,26 @@ class Runs:
     def cell(self, variant: str, scene: str, number: Number) -> Cell:
         """Return a variant's mean over the seeds of one scene, or that it is missing."""
         runs = [run for (name, at, _), run in self.by_key.items() if (name, at) == (variant, scene)]
-        return _over_seeds([number(run) for run in runs])
+        return _over_seeds([number(run) for run in runs], number.remarks(runs))
 
     def mean_cell(self, variant: str, scenes: Sequence[str], number: Number) -> Cell:
         """Return the mean over scenes, of each seed that ran on all of them, over the seeds."""
-        values = []
+        values: list[float | None] = []
+        remarks: list[str] = []
+        left_out = []
         for seed in self.seeds():
-            runs = [self.by_key.get((variant, scene, seed)) for scene in scenes]
-            if all(run is not None for run in runs):
-                numbers = [number(run) for run in runs if run is not None]
-                full = [value for value in numbers if value is not None]
+            found = [self.by_key.get((variant, scene, seed)) for scene in scenes]
+            runs = [run for run in found if run is not None]
+            if len(runs) == len(scenes):
+                numbers = [number(run) for run in runs]
+                full = [score for score in numbers if score is not None]
                 values.append(sum(full) / len(full) if len(full) == len(scenes) else None)
-        return _over_seeds(values)
+                remarks += number.remarks(runs)
+            elif runs:
+                left_out.append(str(seed))
+        if values and left_out:
+            remarks.append(f"Without seed {', '.join(left_out)}, which has not run on all scenes.")
+        return _over_seeds(values, remarks)
 
     def why_missing(self) -> list[str]:
         """Say of each scene that did not run why, scenes of one reason together."""
@@ -97,26 +124,18 @@ class Runs:
         return [f"Missing: {', '.join(scenes)} ({why})." for why, scenes in reasons.items()]
 
 
-def _over_seeds(values: list[float | None]) -> Cell:
-    return replace(Cell.of(values), instead="undefined") if values else MISSING
+def _over_seeds(values: list[float | None], remarks: Sequence[str]) -> Cell:
+    return Cell.of(values, remarks) if values else MISSING
 
 
-def mask_number(metric: str, mode: str) -> Number:
-    """Return what reads a score of the prompts' masks under an aggregation."""
-
-    def number(run: Run) -> float | None:
-        return run["masks"][mode][metric]
-
-    return number
+def mask_number(metric: str, mode: Mode) -> Number:
+    """Return a score of the prompts' masks under an aggregation."""
+    return Number(Column(metric, {"miou": "mIoU", "mbiou": "mBIoU"}[metric], 1), mode)
 
 
 def image_number(key: str) -> Number:
-    """Return what reads a score of images."""
-
-    def number(run: Run) -> float | None:
-        return run["summary"][key]
-
-    return number
+    """Return a score of images."""
+    return Number(Column(key, key.upper().replace("_3DGS", "").replace("_AUTHORS", ""), 2))
 
 
 def facts(runs: Sequence[Run]) -> list[str]:

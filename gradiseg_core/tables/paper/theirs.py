@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gradiseg_core.tables.model import Cell, Column, Row
@@ -96,4 +97,4 @@ def _difference(ours: Cell, theirs: Cell) -> Cell:
         return Cell(None, count=0, instead="")
     if ours.mean is None:
         return ours
-    return Cell(ours.mean - theirs.mean, ours.deviation, ours.count)
+    return replace(ours, mean=ours.mean - theirs.mean)
