@@ -134,15 +134,15 @@ def test_unregistered_test_views(folders: Folders, tmp_path: Path) -> None:
     scene = tmp_path / "scene"
     shutil.copytree(folders.scene, scene)
     text = (scene / "scene.json").read_text()
-    (scene / "scene.json").write_text(text.replace("view_004.png", "view_0045.png"))
+    (scene / "scene.json").write_text(text.replace("view_004.png", "view_004x.png"))
     about = render_views(
         scene, folders.colmap, folders.train, tmp_path / "render", REFERENCE, threads=1
     )
     assert [view["name"] for view in about["views"]] == ["view_000.png"]
-    assert about["not_registered"] == ["view_0045.png"]
+    assert about["not_registered"] == ["view_004x.png"]
     for name in ("000", "001", "002", "003", "005", "006", "007"):
-        text = text.replace(f"view_{name}.png", f"view_{name}5.png")
-    (scene / "scene.json").write_text(text.replace("view_004.png", "view_0045.png"))
+        text = text.replace(f"view_{name}.png", f"view_{name}x.png")
+    (scene / "scene.json").write_text(text.replace("view_004.png", "view_004x.png"))
     with pytest.raises(InputError, match="none of its 8 views has a camera"):
         render_views(scene, folders.colmap, folders.train, tmp_path / "none", REFERENCE, threads=1)
 
@@ -156,7 +156,7 @@ def test_training_views_stand_in_for_test_views(folders: Folders, tmp_path: Path
         if view["split"] == "test" and why == "none there":
             view |= {"split": "train", "test_index": None}
         elif view["split"] == "test":
-            view["name"] = view["name"].replace(".png", "5.png")
+            view["name"] = view["name"].replace(".png", "x.png")
     (scene / "scene.json").write_text(json.dumps(manifest))
     about = render_views(scene, folders.colmap, folders.train, tmp_path, REFERENCE, threads=1)
     # Four of 1, 2, 3, 5, 6, 7, or of all eight, evenly spread.
