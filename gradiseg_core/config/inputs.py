@@ -10,6 +10,7 @@ from gradiseg_core.config.base import Section
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.downloads.datasets import DATASETS, dataset_path, images_folder
+from gradiseg_core.given_model import find_given
 
 #: Parts of LERF-Mask's layout that stage `scene` reads.
 _LERF_MASK_PARTS = (
@@ -51,6 +52,13 @@ def given_files(section: Section) -> list[Path]:
         parts = (images_folder(section.factor), "sparse")
         paths = [path / part for path in paths for part in parts]
     found: set[Path] = set()
+    if isinstance(section, SceneConfig) and section.source == "folder":
+        given = [find_given(path) for path in paths]
+        paths = [scene.images for scene in given]
+        for sparse in filter(None, (scene.sparse for scene in given)):
+            found.update(
+                file for file in sparse.rglob("*") if file.is_file() and not _hidden(file, sparse)
+            )
     for path in paths:
         if path.is_file():
             found.add(path)

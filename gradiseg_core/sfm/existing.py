@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.ordering import in_order
 
 logger = logging.getLogger(__name__)
 
 _STEMS = ("cameras", "images", "points3D")
 
 
-def find_sparse(scene_dir: Path) -> Path | None:
-    """Return the folder of the scene's COLMAP model (`sparse/0` or `sparse`), or None."""
-    for folder in (scene_dir / "sparse" / "0", scene_dir / "sparse"):
-        if any((folder / f"{stem}{end}").is_file() for stem in _STEMS for end in (".bin", ".txt")):
-            return folder
-    return None
+def find_models(scene_dir: Path) -> list[Path]:
+    """Return the folders of the scene's COLMAP models: `sparse/0`, `sparse/1`, ..., `sparse`."""
+    root = scene_dir / "sparse"
+    below = in_order(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [
+        folder
+        for folder in (*(root / name for name in below), root)
+        if any((folder / f"{stem}{end}").is_file() for stem in _STEMS for end in (".bin", ".txt"))
+    ]
+
+
+def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
+    """Return the model with most of the scene's images (then points), and say so.
+
+    Args:
+        folders: As `find_models` returns them, at least one.
+        names: File names of the scene's images.
+    """
+    from gradiseg_core.sfm._pycolmap import pycolmap
+
+    if len(folders) == 1:
+        return folders[0]
+    stems = {name.rpartition(".")[0] for name in names}
+    sizes: dict[Path, tuple[int, int]] = {}
+    for folder in folders:
+        try:
+            model = pycolmap.Reconstruction(folder)
+        except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
+            logger.warning("%s cannot be read and is passed over: %s", folder, str(error).strip())
+            continue
+        found = [model.image(i).name.rpartition(".")[0] for i in model.reg_image_ids()]
+        sizes[folder] = (sum(stem in stems for stem in found), model.num_points3D())
+    if not sizes:
+        return folders[0]
+    best = max(sizes, key=lambda folder: sizes[folder])
+    listed = ", ".join(f"{folder.name} with {size[0]}" for folder, size in sizes.items())
+    logger.warning(
+        "%d COLMAP models in %s (%s of the scene's images): %s is used. Each has a world of its "
+        "own; images of the others alone get no camera unless you merge the models in COLMAP",
+        len(sizes), folders[0].parent, listed, best,
+    )  # fmt: skip
+    return best
 
 
 def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampled: int = 1) -> Any:

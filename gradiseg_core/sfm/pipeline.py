@@ -16,12 +16,13 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import glog_to_folder
-from gradiseg_core.sfm.existing import find_sparse, load_validated
+from gradiseg_core.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.sfm.frame import FILE_NAME as FRAME_FILE
 from gradiseg_core.sfm.frame import training_frame
 from gradiseg_core.sfm.mapping import map_images
 from gradiseg_core.sfm.model import load_user_cameras, load_user_points
+from gradiseg_core.sfm.tracks import add_tracks
 from gradiseg_core.sfm.undistort import write_undistorted
 
 logger = logging.getLogger(__name__)
@@ -69,12 +70,14 @@ def reconstruct(
     sizes = _image_sizes(scene_dir)
     names = in_order(sizes)
     out_dir.mkdir(parents=True, exist_ok=True)
-    sparse = _existing_sparse(scene_dir, config)
+    sparse = _existing_sparse(scene_dir, config, names)
     with _work_folder(work_dir) as work, glog_to_folder(work):
         if sparse is not None:
             logger.info("using the scene's COLMAP model in %s", sparse)
             models = [load_validated(sparse, sizes, downsampled=_downsampled(scene_dir))]
             how: dict[str, Any] = {"source": "existing"}
+            if models[0].compute_num_observations() == 0:
+                how["tracks"] = "projected" if add_tracks(models[0], image_dir) else "none"
         else:
             single = len(set(sizes.values())) == 1
             if config.single_camera is not None:
@@ -92,6 +95,7 @@ def reconstruct(
         model = models[0]
         report = _report(model, models, names) | how
         _check_registered(report, config, sparse, work if work_dir is not None else None)
+        _say_left_out(report["left_out"], _splits(scene_dir), out_dir)
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
         report["pycolmap"] = pycolmap.__version__
@@ -192,38 +196,81 @@ def _check_registered(
     message = (
         f"only {report['registered']} of {report['total']} images have a camera "
         f"({share:.0%}; `colmap.min_registered_share` asks for "
-        f"{config.min_registered_share:.0%}). Left out: {', '.join(report['left_out'])}. "
+        f"{config.min_registered_share:.0%}). Left out: {_some(report['left_out'])}. "
     )
     if sparse is not None:
-        advice = f"They are not in {sparse}; set `colmap.existing: ignore` to reconstruct all"
+        advice = (
+            f"They are not in {sparse}; set `colmap.existing: ignore` to reconstruct all, add them "
+            "to the model, or lower the share to go on without them"
+        )
     else:
         sizes = ", ".join(map(str, report["models"]))
         advice = (
             f"Models found, by images: {sizes}. Try: remove blurred images and images of other "
-            "places; add views between groups that do not overlap; `colmap.matcher: exhaustive`; "
-            "more `colmap.max_features`; or lower the share to go on without them"
+            "places; add views between groups that do not overlap (several models mean such "
+            "groups, of which the largest is used); `colmap.matcher: exhaustive`; "
+            "`colmap.guided_matching: true`; more `colmap.max_features`; or lower the share to go "
+            "on without them"
         )
     if work is not None:
         advice += f". Features and matches are kept in {work}, COLMAP's log too"
     raise ReconstructionError(message + advice)
 
 
-def _existing_sparse(scene_dir: Path, config: ColmapConfig) -> Path | None:
+def _say_left_out(left_out: list[str], splits: dict[str, str], out_dir: Path) -> None:
+    """Warn of training and test views without a camera, and what that means."""
+    for split, what in (
+        ("train", "training views have no camera and take no part in masks and training"),
+        ("test", "test views have no camera and are neither rendered nor scored"),
+    ):
+        views = [name for name, its in splits.items() if its == split]
+        missing = [name for name in views if name in left_out]
+        if split == "train" and len(missing) == len(views):
+            raise ReconstructionError(
+                f"none of the {len(views)} training views has a camera ({_some(views)}), so there "
+                "is nothing to train on: hold other views out, or add these to the model"
+            )
+        if missing:
+            logger.warning("%d of %d %s: %s", len(missing), len(views), what, _some(missing))
+        if split == "test" and len(missing) == len(views):
+            logger.warning(
+                "%s: training goes on, without scores. Hold out views that have a camera (see "
+                "`left_out` in %s), or set `colmap.existing: ignore` where a model lacks them",
+                "no held-out view has a camera" if views else "the scene has no held-out view",
+                out_dir / "sfm.json",
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _existing_sparse(scene_dir: Path, config: ColmapConfig, names: list[str]) -> Path | None:
     if config.existing == "ignore":
         return None
-    sparse = find_sparse(scene_dir)
-    if sparse is None and config.existing == "require":
+    folders = find_models(scene_dir)
+    if folders:
+        return largest_model(folders, names)
+    if config.existing == "require":
         raise InputError(
-            f"{scene_dir / 'sparse'} has no COLMAP model, and `colmap.existing: require` asks for "
-            "one; add it, or set `auto`"
+            "no COLMAP model comes with the scene, and `colmap.existing: require` asks for one: "
+            "put `cameras`, `images` and `points3D` (.bin or .txt) as sparse/0/ into the folder "
+            "that the scene's `path` names, beside images/ (where `path` is the folder of "
+            "photographs itself, name it images/ and put sparse/0/ beside it), or set `auto`"
         )
-    return sparse
+    return None
 
 
 def _downsampled(scene_dir: Path) -> int:
     """Return how many times smaller the images are than those that `sparse/` was made from."""
     manifest = json.loads((scene_dir / "scene.json").read_text())
     return int(manifest.get("downsampled", 1))
+
+
+def _splits(scene_dir: Path) -> dict[str, str]:
+    """Return "train" or "test" by name of the scene's images."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return {view["name"]: view["split"] for view in manifest["views"]}
 
 
 def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:

@@ -71,13 +71,20 @@ def views_with(
         The views sorted by name, and the points [P, 3].
 
     Raises:
-        InputError: If a map does not have its view's size.
+        InputError: If a map does not have its view's size, or the model has no tracks.
     """
     from gradiseg_core.sfm.model import load_cameras, load_observations, load_points
 
     cameras = {camera.stem: camera for camera in load_cameras(colmap_dir).values()}
     xyz, _ = load_points(colmap_dir)
     observed = load_observations(colmap_dir).views
+    if not any(len(points) for _, points in observed.values()):
+        raise InputError(
+            f"the model in {colmap_dir} does not say which view saw which point, and no tracks "
+            "could be made from its points (the log of stage `colmap` says why), so `sfm` cannot "
+            "associate masks: give a model with tracks, set `colmap.existing: ignore`, or take "
+            "another `tracking.backend`"
+        )
     views = []
     for stem in in_order(segments):
         camera, ids = cameras[stem], segments[stem]

@@ -124,8 +124,13 @@ def make_scene(
     return cameras, walls
 
 
-def write_sparse(folder: Path, camera: pycolmap.Camera, views: dict[str, np.ndarray]) -> None:
-    """Write a COLMAP model by pycolmap: the given poses, and 60 points that every view sees."""
+def write_sparse(
+    folder: Path, camera: pycolmap.Camera, views: dict[str, np.ndarray], *, detected: bool = True
+) -> None:
+    """Write a COLMAP model by pycolmap: the given poses, and 60 points that every view sees.
+
+    Without `detected`, no view has any point and the model has none.
+    """
     rng = np.random.default_rng(0)
     model = pycolmap.Reconstruction()
     model.add_camera_with_trivial_rig(camera)
@@ -136,10 +141,10 @@ def write_sparse(folder: Path, camera: pycolmap.Camera, views: dict[str, np.ndar
             name=name,
             camera_id=camera.camera_id,
             image_id=image_id,
-            keypoints=camera.img_from_cam(in_camera),
+            keypoints=camera.img_from_cam(in_camera) if detected else np.empty((0, 2)),
         )
         model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose[:3]))
-    for index, point in enumerate(xyz):
+    for index, point in enumerate(xyz if detected else ()):
         track = pycolmap.Track()
         for image_id in range(1, len(views) + 1):
             track.add_element(image_id, index)

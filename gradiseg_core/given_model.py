@@ -1,0 +1,49 @@
+"""A COLMAP model beside the user's photographs: 3DGS's layout, as source ``folder`` finds it.
+
+    images/  [images_2/ ...]  sparse/0/  or  sparse/  or  colmap/sparse/0/
+
+The configured path may be the folder that holds ``images/``, or the image folder itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_PLACES = ("sparse", "colmap/sparse")
+_REDUCED = re.compile(r"images_([248])")
+
+
+@dataclass(frozen=True)
+class GivenScene:
+    """Where the photographs are and what lies beside them.
+
+    Attributes:
+        images: Folder of the photographs.
+        sparse: Folder of the model, or of several; None without one.
+        downsampled: How many times the photographs are smaller than those of the model.
+    """
+
+    images: Path
+    sparse: Path | None
+    downsampled: int = 1
+
+
+def find_given(path: Path) -> GivenScene:
+    """Return photographs and model of a path; whether either is usable is for others to check."""
+    images, beside = path, path.parent
+    if (path / "images").is_dir() and _model_in(path) is not None:
+        images, beside = path / "images", path
+    sparse = _model_in(path) or (_model_in(beside) if images.name.startswith("images") else None)
+    reduced = _REDUCED.fullmatch(images.name) if sparse is not None else None
+    return GivenScene(images, sparse, int(reduced.group(1)) if reduced else 1)
+
+
+def _model_in(folder: Path) -> Path | None:
+    for place in _PLACES:
+        sparse = folder / place
+        # `rglob` without a limit would search a folder of any size that happens to be so named.
+        if any(next(sparse.glob(f"{deep}cameras.*"), None) for deep in ("", "*/")):
+            return sparse
+    return None
