@@ -1,37 +1,84 @@
-"""Where a model runs, and what is said when it does not fit."""
+"""Where something runs, and what is said when it does not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gradiseg_core.config.base import Device
+from gradiseg_core.devices import prepare_allocator, visible_devices
 from gradiseg_core.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
 
-def choose_device(wanted: Device, key: str) -> torch.device:
-    """Return the device to run a model on; `auto` takes a CUDA device where there is one.
+
+def choose_device(
+    wanted: Device, key: str, load: Callable[[], object] | None = None
+) -> torch.device:
+    """Return the device to run on; `auto` takes a GPU where there is one that works.
+
+    Everything that can run on a GPU asks here. Where `auto` cannot use a GPU that is there, a
+    warning says why.
 
     Args:
         wanted: Value of the configuration.
         key: Its key, for the message.
+        load: Loads what must work on a GPU; raises BackendUnavailableError where it does not.
 
     Raises:
-        BackendUnavailableError: If CUDA is asked for and PyTorch finds no CUDA device.
+        BackendUnavailableError: If CUDA is asked for and cannot be used.
     """
     import torch
 
+    if wanted == "cpu":
+        return torch.device("cpu")
+    try:
+        check_cuda()
+        if load is not None:
+            load()
+    except BackendUnavailableError as error:
+        if wanted == "cuda":
+            raise BackendUnavailableError(
+                f"{key}: cuda was asked for, but {error}; or set `{key}: auto` (the CPU where the "
+                f"GPU cannot be used) or `{key}: cpu`"
+            ) from error
+        if torch.cuda.is_available() or visible_devices():
+            logger.warning(
+                "%s: there is a GPU, but it cannot be used, so the CPU is, many times slower: %s",
+                key,
+                error,
+            )
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def check_cuda() -> None:
+    """Run something on the GPU.
+
+    Raises:
+        BackendUnavailableError: If there is none, or PyTorch cannot use it: built without CUDA, a
+            driver or a GPU too old for this PyTorch, a GPU that another process keeps for itself.
+    """
+    prepare_allocator()
+    import torch
+
     available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
+    try:
+        # Counting devices works with code for other GPUs, and hides what CUDA complains of.
+        torch.cuda.init()
+        (torch.zeros(1, device="cuda") + 1).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        found = "cannot use the GPU" if available else "finds no CUDA device"
         raise BackendUnavailableError(
-            f"{key}: cuda was asked for, but PyTorch {torch.__version__} finds no CUDA device "
-            f"here; set `{key}: auto` or `cpu`, or check the driver with `nvidia-smi`"
-        )
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+            f"PyTorch {torch.__version__} {found} here ({reason}); check the driver with "
+            "`nvidia-smi`, all else with `python -m gradiseg_core.doctor`"
+        ) from error
 
 
 @contextmanager

@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.foundation import device
 from gradiseg_core.foundation.device import choose_device, memory_advice
 
 
-@pytest.mark.parametrize("available", [True, False])
-def test_auto_takes_cuda_where_there_is_one(monkeypatch, available):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert choose_device("auto", "x.device").type == ("cuda" if available else "cpu")
-    assert choose_device("cpu", "x.device").type == "cpu"
-    if available:
-        assert choose_device("cuda", "x.device").type == "cuda"
-    else:
-        with pytest.raises(BackendUnavailableError, match=r"x\.device: cuda.*x\.device: auto"):
-            choose_device("cuda", "x.device")
+@pytest.fixture
+def working(monkeypatch):
+    """A GPU that works."""
+    monkeypatch.setattr(device, "check_cuda", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def refuse():
+    raise BackendUnavailableError("no compiler")
+
+
+def test_auto_takes_a_gpu_that_works(working, caplog):
+    assert choose_device("auto", "x.device").type == "cuda"
+    assert choose_device("cuda", "x.device", lambda: None).type == "cuda"
+    assert choose_device("cpu", "x.device", refuse).type == "cpu"
+    assert caplog.text == ""
+
+
+def test_what_cannot_be_loaded_is_a_warning_for_auto_and_an_error_for_cuda(working, caplog):
+    assert choose_device("auto", "x.device", refuse).type == "cpu"
+    assert "x.device: there is a GPU, but it cannot be used" in caplog.text
+    assert "no compiler" in caplog.text
+    expected = r"x\.device: cuda.*no compiler.*`x\.device: auto`.*`x\.device: cpu`"
+    with pytest.raises(BackendUnavailableError, match=expected):
+        choose_device("cuda", "x.device", refuse)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_gpu_that_is_counted_and_does_not_work_is_not_taken(monkeypatch, caplog, counted):
+    """PyTorch counts cards without code for them; here it has no driver at all."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: counted)
+    monkeypatch.setattr(device, "visible_devices", list)
+    assert choose_device("auto", "x.device").type == "cpu"
+    assert ("it cannot be used" in caplog.text) == counted
+    with pytest.raises(BackendUnavailableError, match=r"(?i)x\.device: auto") as error:
+        choose_device("cuda", "x.device")
+    assert ("cannot use the GPU" if counted else "finds no CUDA device") in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_card_that_pytorch_does_not_see_is_warned_of(monkeypatch, caplog):
+    monkeypatch.setattr(device, "visible_devices", lambda: ["a card"])
+    assert choose_device("auto", "x.device").type == "cpu"
+    assert "it cannot be used" in caplog.text
+    assert re.search("driver|CUDA", caplog.text)
 
 
 def test_lack_of_memory_becomes_advice():

@@ -84,15 +84,20 @@ with stage(job):
 """
 
 
-@pytest.mark.parametrize(("count", "seen"), [(1, "5"), (0, "5,6")])
+@pytest.mark.parametrize(("count", "seen"), [(1, "GPU-6"), (0, "1,0")])
 def test_a_job_sees_the_gpu_that_it_holds(tmp_path: Path, count: int, seen: str) -> None:
+    tool = tmp_path / "nvidia-smi"
+    lines = "".join(f"echo 'GPU {i}: NVIDIA H100 (UUID: GPU-{i + 5})'\n" for i in range(2))
+    tool.write_text("#!/bin/sh\n" + lines)
+    tool.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     arguments = [str(REPOSITORY / "workflow_scripts"), str(tmp_path / "log"), str(count)]
     done = subprocess.run(
         [sys.executable, "-c", STAGE, *arguments],
-        env=os.environ | {VISIBLE: "5,6", "TMPDIR": str(tmp_path)},
+        env=os.environ | {VISIBLE: "1,0", "TMPDIR": str(tmp_path), "PATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout.strip() == seen
-    assert ("using GPU 5" in (tmp_path / "log").read_text()) == bool(count)
+    assert (f"using GPU {seen}" in (tmp_path / "log").read_text()) == bool(count)
