@@ -3,6 +3,7 @@
     python -m gradiseg_core.doctor              # report; compile gsplat where that is missing
     python -m gradiseg_core.doctor --no-compile
     python -m gradiseg_core.doctor --arch 9.0   # compile without a GPU, for one of that capability
+                                                # (several: 8.0,9.0)
 
 Driver, toolkit, compiler, PyTorch and gsplat have to fit together, and a clash shows late and far
 from its cause: every line here says which two versions clash, and what to do. The exit status is 1
@@ -14,15 +15,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradiseg_core import gsplat_build
-from gradiseg_core.devices import locked
+from gradiseg_core import gsplat_build, toolchain
+from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.triton_runtime import OLDEST_CAPABILITY as OLDEST_TRITON_CAPABILITY
 
 Version = tuple[int, ...]
@@ -32,12 +34,10 @@ Level = Literal["ok", "note", "FAIL"]
 OLDEST_DRIVER: dict[int, Version] = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
 #: Oldest compute capability that each major version of the toolkit compiles for.
 OLDEST_CAPABILITY: dict[int, Version] = {11: (3, 5), 12: (5, 0), 13: (7, 5)}
-GSPLAT_CAPABILITY: Version = (7, 0)  # its kernels reduce over warps with cooperative groups
 #: First release of gcc that each release of the toolkit refuses.
 REFUSED_GCC: dict[Version, int] = {
     (11,): 12, (12, 0): 13, (12, 3): 14, (12, 8): 15, (13, 0): 16,
 }  # fmt: skip
-_JOB_GB = 3.0  # memory of one nvcc on gsplat's largest file
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Facts:
 
     Attributes:
         driver: Version of the NVIDIA driver.
-        gpus: (name, compute capability, memory in GB) of each.
+        gpus: (name, compute capability, memory in GB where it is told) of each.
         toolkit: Version of nvcc.
         toolkit_home: Folder of the toolkit, with headers.
         gcc: Version of the C++ compiler.
@@ -61,7 +61,7 @@ class Facts:
     """
 
     driver: str | None = None
-    gpus: tuple[tuple[str, Version, float], ...] = ()
+    gpus: tuple[tuple[str, Version, float | None], ...] = ()
     toolkit: str | None = None
     toolkit_home: Path | None = None
     gcc: str | None = None
@@ -105,7 +105,7 @@ def diagnose(facts: Facts, arch: str | None = None) -> list[Finding]:
     findings = [_torch(facts), *([] if arch else [_driver(facts), *_gpus(facts)])]
     findings += [_gsplat(facts)]
     findings += [_compiled(facts)] if facts.compiled else _compiler(facts, arch)
-    capabilities = [numbers(arch)] if arch else [capability for _, capability, _ in facts.gpus]
+    capabilities = _architectures(arch) if arch else [capability for _, capability, _ in facts.gpus]
     return [*findings, _triton(facts, capabilities)]
 
 
@@ -147,7 +147,8 @@ def _driver(facts: Facts) -> Finding:
                 "FAIL",
                 "driver",
                 f"{facts.driver} is too old for CUDA {facts.torch_cuda} of PyTorch {facts.torch}, "
-                f"which needs {wanted}: update the driver, or install a PyTorch for an older CUDA",
+                f"which needs {wanted} or newer: update the driver, or install a PyTorch for an "
+                "older CUDA (the lock has none: docs/cuda_core.md)",
             )
     return Finding("ok", "driver", facts.driver)
 
@@ -155,10 +156,11 @@ def _driver(facts: Facts) -> Finding:
 def _gpus(facts: Facts) -> Iterable[Finding]:
     for name, capability, memory in facts.gpus:
         shown = ".".join(map(str, capability))
-        text = f"{name}, compute capability {shown}, {memory:.0f} GB"
+        room = "" if memory is None else f", {memory:.0f} GB"
+        text = f"{name}, compute capability {shown}{room}"
         arch = "sm_" + "".join(map(str, capability))
         major = [a for a in facts.torch_archs if a[3:-1] == str(capability[0])]
-        if capability < GSPLAT_CAPABILITY:
+        if capability < gsplat_build.OLDEST_CAPABILITY:
             yield Finding("FAIL", "GPU", f"{text}: gsplat needs 7.0 or more; train on the CPU")
         elif facts.torch_archs and arch not in facts.torch_archs and not major:
             yield Finding(
@@ -221,7 +223,7 @@ def _compiler(facts: Facts, arch: str | None) -> Iterable[Finding]:
         yield Finding("note", "toolkit", f"{text}; PyTorch is built for {facts.torch_cuda}: fits")
     else:
         yield Finding("ok", "toolkit", text)
-    capabilities = [numbers(arch)] if arch else [capability for _, capability, _ in facts.gpus]
+    capabilities = _architectures(arch) if arch else [capability for _, capability, _ in facts.gpus]
     oldest = OLDEST_CAPABILITY.get(toolkit[0])
     for capability in capabilities:
         if oldest is not None and capability < oldest:
@@ -269,35 +271,79 @@ def _match(pattern: str, text: str | None) -> str | None:
     return found[1] if found else None
 
 
-def probe() -> Facts:
-    """Look at the machine."""
+def probe(arch: str | None = None) -> Facts:
+    """Look at the machine.
+
+    Args:
+        arch: Compute capability to look for compiled code of, where that is not the GPUs'.
+    """
     import torch
 
-    gsplat_build.prepare_environment()
-    home = gsplat_build.toolkit_home()
+    environment = toolchain.compiler_environment()
+    home = toolchain.toolkit_home()
     listed = _output(
         "nvidia-smi",
         "--query-gpu=driver_version,name,compute_cap,memory.total",
         "--format=csv,noheader,nounits",
     )
     rows = [[cell.strip() for cell in line.split(",")] for line in (listed or "").splitlines()]
+    capabilities = [capability for _, capability, _ in _gpus_of_torch()]
+    version = gsplat_build.installed_version()
     return Facts(
-        driver=rows[0][0] if rows else None,
-        gpus=tuple((row[1], numbers(row[2]), float(row[3]) / 1024) for row in rows),
+        driver=rows[0][0] if rows else _driver_of_kernel(),
+        gpus=tuple((row[1], numbers(row[2]), _memory_gb(row[3])) for row in rows)
+        or _gpus_of_torch(),
         toolkit=_match(r"release ([\d.]+)", _output(str(home / "bin" / "nvcc"), "--version"))
         if home
         else None,
         toolkit_home=home,
         gcc=_match(r"([\d.]+)", _output(os.environ.get("CXX", "g++"), "-dumpfullversion")),
-        ninja=_output("ninja", "--version") is not None,
+        ninja=shutil.which("ninja", path=environment["PATH"]) is not None,
         torch=torch.__version__,
         torch_cuda=torch.version.cuda,
         torch_sees_gpu=torch.cuda.is_available(),
         torch_archs=tuple(torch.cuda.get_arch_list()),
-        gsplat=gsplat_build.installed_version(),
-        compiled=gsplat_build.installed_version() is not None and gsplat_build.is_compiled(),
+        gsplat=version,
+        compiled=version is not None and _compiled_for(capabilities, arch),
         triton=_triton_version(),
     )
+
+
+def _gpus_of_torch() -> tuple[tuple[str, Version, float | None], ...]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    found = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    return tuple((p.name, (p.major, p.minor), p.total_memory / 2**30) for p in found)
+
+
+def _compiled_for(capabilities: list[Version], arch: str | None) -> bool:
+    if gsplat_build.in_wheel():
+        return True
+    wanted = _architectures(arch) if arch else capabilities
+    return bool(wanted) and gsplat_build.compiled_file(wanted) is not None
+
+
+def _architectures(arch: str) -> list[Version]:
+    """Return the compute capabilities of ``--arch``."""
+    return [numbers(one)[:2] for one in re.split(r"[;,\s]+", arch)]
+
+
+def _memory_gb(mebibytes: str) -> float | None:
+    """Return a GPU's memory; MIG and machines with one memory for all print ``[N/A]``."""
+    try:
+        return float(mebibytes) / 1024
+    except ValueError:
+        return None
+
+
+def _driver_of_kernel(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the driver's version where nvidia-smi is missing, as in many containers."""
+    try:
+        return _match(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", path.read_text())
+    except OSError:
+        return None
 
 
 def _triton_version() -> str | None:
@@ -307,50 +353,6 @@ def _triton_version() -> str | None:
         return version("triton")
     except PackageNotFoundError:
         return None
-
-
-def jobs() -> int:
-    """How many compilers the machine has cores and memory for."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    return max(1, min(len(os.sched_getaffinity(0)), int(memory / _JOB_GB)))
-
-
-def compile_ahead(arch: str | None = None, show: Callable[[str], None] = print) -> list[str]:
-    """Compile gsplat's CUDA code, showing what is being compiled.
-
-    Args:
-        arch: Compute capability, such as ``9.0``; None is that of the GPU.
-        show: Takes a line for each file.
-
-    Returns:
-        The compiler's errors; empty when it is compiled.
-    """
-    environment = os.environ | {"VERBOSE": "1", "PYTHONUNBUFFERED": "1"}
-    environment.setdefault("MAX_JOBS", str(jobs()))
-    if arch is not None:
-        environment["TORCH_CUDA_ARCH_LIST"] = arch
-    code = "from gsplat.cuda._backend import _C; raise SystemExit(_C is None)"
-    tail: list[str] = []
-    with (
-        locked(gsplat_build.build_folder().parent / "gradiseg_gsplat.lock"),
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            tail = [*tail[-400:], line.rstrip()]
-            step = re.match(r"\[(\d+/\d+)\] .* -o (\S+)|\[(\d+/\d+)\]", line)
-            if step:
-                show(f"  [{step[1] or step[3]}] {Path(step[2] or 'linking').name}")
-    if process.returncode == 0:
-        return []
-    errors = [line for line in tail if re.search(r"\berror\b|Error|not found", line)]
-    return errors[:8] or tail[-8:]
 
 
 def report(findings: Iterable[Finding]) -> str:
@@ -364,21 +366,44 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-compile", action="store_true", help="report only")
     parser.add_argument("--arch", help="compile for this compute capability, without a GPU: 9.0")
     options = parser.parse_args(arguments)
-    facts = probe()
+    if options.arch and not all(len(one) == 2 for one in _architectures(options.arch)):
+        parser.error(f"--arch {options.arch}: compute capabilities such as 9.0 or 8.0,9.0")
+    facts = probe(options.arch)
     findings = diagnose(facts, options.arch)
     print(report(findings), flush=True)
     if any(finding.level == "FAIL" for finding in findings):
         return 1
-    if facts.compiled or options.no_compile:
+    if options.no_compile:
         return 0
-    print(f"compiling gsplat's CUDA code, {jobs()} files at a time: 2 to 15 minutes", flush=True)
-    errors = compile_ahead(options.arch, show=lambda line: print(line, flush=True))
+    errors = _make_and_load(facts, options.arch)
     if errors:
-        print(report([Finding("FAIL", "kernels", "did not compile:")]))
-        print("\n".join(f"      {line}" for line in errors))
+        print(report([Finding("FAIL", "kernels", errors)]))
         return 1
-    print(report([_compiled(facts)]))
+    print(report([Finding("ok", "kernels", "load in a fresh process")]))
     return 0
+
+
+def _make_and_load(facts: Facts, arch: str | None) -> str | None:
+    """Compile where that is missing, and load the file as training will; return what fails."""
+    if gsplat_build.in_wheel():
+        return gsplat_build.check_loads(None)
+    wanted = _architectures(arch) if arch else [capability for _, capability, _ in facts.gpus]
+    path = gsplat_build.compiled_file(wanted)
+    if path is not None:
+        complaint = gsplat_build.check_loads(path)
+        if complaint is None:
+            return None
+        print(f"{path} does not load ({complaint}): compiling again", flush=True)
+        path.unlink(missing_ok=True)
+    jobs = toolchain.compiler_environment()["MAX_JOBS"]
+    print(f"compiling gsplat's CUDA code, {jobs} files at a time: 2 to 15 minutes", flush=True)
+    archs = gsplat_build.architectures(wanted)
+    try:
+        path = gsplat_build.build(archs, lambda line: print(line, flush=True), again=True)
+    except BackendUnavailableError as error:
+        return str(error)
+    print(report([Finding("ok", "kernels", f"compiled, {path}")]), flush=True)
+    return gsplat_build.check_loads(path)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""The doctor's verdicts on machines that are made up, and its compiler on made-up compilers."""
+"""The doctor's verdicts on machines that are made up."""
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gradiseg_core import doctor, gsplat_build
+from gradiseg_core import doctor, gsplat_build, toolchain
 from gradiseg_core.doctor import Facts, diagnose, main, numbers
+from gradiseg_core.errors import BackendUnavailableError
 
 GOOD = Facts(
     driver="580.159.04",
@@ -47,7 +47,7 @@ def test_a_good_machine_has_nothing_to_complain_of() -> None:
     [
         ({"torch_cuda": None, "torch": "2.11.0+cpu"}, "PyTorch", ["2.11.0+cpu", "without CUDA"]),
         ({"driver": None, "gpus": ()}, "driver", ["no NVIDIA driver"]),
-        ({"driver": "550.54.15"}, "driver", ["550.54.15", "CUDA 13.0", "580.65"]),
+        ({"driver": "550.54.15"}, "driver", ["550.54.15", "CUDA 13.0", "580.65 or newer"]),
         ({"torch_sees_gpu": False}, "GPU", ["CUDA_VISIBLE_DEVICES"]),
         ({"gpus": (("GTX 1080", (6, 1), 8.0),)}, "GPU", ["6.1", "7.0"]),
         ({"gpus": (("V100", (7, 0), 32.0),)}, "toolkit", ["13.0", "7.5", "7.0", "12.x"]),
@@ -102,7 +102,8 @@ def fake(folder: Path, name: str, text: str) -> None:
 def test_probes_read_what_tools_print(tmp_path: Path, monkeypatch) -> None:
     tools, home = tmp_path / "tools", tmp_path / "cuda-13.0"
     row = "580.159.04, NVIDIA H100 80GB HBM3, 9.0, 81559"
-    fake(tools, "nvidia-smi", f"echo '{row}'; echo '{row}'")
+    # One memory for processor and GPU, and parts of a card, have no number of their own.
+    fake(tools, "nvidia-smi", f"echo '{row}'; echo '580.159.04, NVIDIA GB10, 12.1, [N/A]'")
     fake(tools, "g++", "echo 13.3.0")
     fake(home / "bin", "nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")
     # A script on the path that calls the real compiler, which alone knows its folder.
@@ -116,63 +117,85 @@ def test_probes_read_what_tools_print(tmp_path: Path, monkeypatch) -> None:
     facts = doctor.probe()
     assert facts.driver == "580.159.04"
     assert len(facts.gpus) == 2
-    name, capability, memory = facts.gpus[1]
+    assert facts.gpus[1] == ("NVIDIA GB10", (12, 1), None)
+    name, capability, memory = facts.gpus[0]
     assert (name, capability) == ("NVIDIA H100 80GB HBM3", (9, 0))
     assert memory == pytest.approx(79.6, abs=0.1)
     assert (facts.toolkit, facts.toolkit_home) == ("13.0", home)
     assert facts.gcc == "13.3.0"
     assert facts.ninja  # beside the interpreter
-    assert os.environ["CUDA_HOME"] == str(home)  # for PyTorch, which would guess another
+    # For PyTorch, which would guess another.
+    assert toolchain.compiler_environment()["CUDA_HOME"] == str(home)
+
+
+def test_memory_that_is_not_told_is_not_shown() -> None:
+    here = replace(GOOD, gpus=(("NVIDIA GB10", (9, 0), None),))
+    shown = [finding.text for finding in diagnose(here) if finding.subject == "GPU"]
+    assert shown == ["NVIDIA GB10, compute capability 9.0"]
+
+
+def test_the_driver_is_found_without_its_tool(tmp_path: Path) -> None:
+    line = "NVRM version: NVIDIA UNIX {}  580.159.04  Release Build  (dvs-builder@U22)\nGCC: 13\n"
+    for kind in ("x86_64 Kernel Module", "Open Kernel Module for x86_64"):
+        (tmp_path / "version").write_text(line.format(kind))
+        assert doctor._driver_of_kernel(tmp_path / "version") == "580.159.04"
+    assert doctor._driver_of_kernel(tmp_path / "absent") is None
 
 
 def test_a_toolkit_without_headers_is_none(tmp_path: Path, monkeypatch) -> None:
     fake(tmp_path / "cuda" / "bin", "nvcc", "true")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    assert gsplat_build.toolkit_home() != tmp_path / "cuda"
+    assert toolchain.toolkit_home() != tmp_path / "cuda"
     (tmp_path / "cuda" / "include").mkdir()
     (tmp_path / "cuda" / "include" / "cuda_runtime.h").touch()
-    assert gsplat_build.toolkit_home() == tmp_path / "cuda"
-
-
-COMPILER = """\
-echo 'Emitting ninja build file'
-echo '[1/2] nvcc -c A.cu -o AdamCUDA.cuda.o'
-echo "arch $TORCH_CUDA_ARCH_LIST jobs $MAX_JOBS"
-{last}
-"""
-
-
-def test_compiling_shows_progress_and_errors(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "ext"))
-    fake(tmp_path, "python", COMPILER.format(last="echo '[2/2] c++ A.o -o gsplat_cuda.so'"))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    shown: list[str] = []
-    assert doctor.compile_ahead("9.0", shown.append) == []
-    assert shown == ["  [1/2] AdamCUDA.cuda.o", "  [2/2] gsplat_cuda.so"]
-    last = "echo 'x.h:7:10: fatal error: cuda_runtime.h: No such file'; exit 1"
-    fake(tmp_path, "python", COMPILER.format(last=last))
-    assert doctor.compile_ahead("9.0", shown.append) == [
-        "x.h:7:10: fatal error: cuda_runtime.h: No such file"
-    ]
+    assert toolchain.toolkit_home() == tmp_path / "cuda"
 
 
 @pytest.mark.parametrize(
-    ("change", "errors", "status", "text"),
+    ("change", "file", "complaint", "status", "text"),
     [
-        ({"compiled": True}, None, 0, "ok    kernels  compiled"),
-        ({"driver": None, "gpus": ()}, None, 1, "FAIL  driver"),
-        ({}, [], 0, "compiling gsplat's CUDA code"),
-        ({}, ["fatal error: x"], 1, "fatal error: x"),
+        ({"compiled": True}, "sm90.so", None, 0, "load in a fresh process"),
+        ({"driver": None, "gpus": ()}, None, None, 1, "FAIL  driver"),
+        ({}, None, None, 0, "compiling gsplat's CUDA code, 3 files at a time"),
+        ({}, None, "undefined symbol: x", 1, "undefined symbol: x"),
+        ({}, None, BackendUnavailableError("fatal error: x"), 1, "FAIL  kernels  fatal error: x"),
     ],
 )
 def test_the_status_tells_whether_training_would_work(
-    monkeypatch, capsys, change, errors, status, text
+    monkeypatch, capsys, tmp_path, change, file, complaint, status, text
 ) -> None:
-    def compile_ahead(arch, show):
-        assert errors is not None, "nothing was to be compiled"
-        return errors
+    def build(archs, show, *, again):
+        assert file is None, "nothing was to be compiled"
+        assert (archs, again) == (["9.0"], True)
+        if isinstance(complaint, Exception):
+            raise complaint
+        return tmp_path / "made.so"
 
-    monkeypatch.setattr(doctor, "probe", lambda: replace(GOOD, **change))
-    monkeypatch.setattr(doctor, "compile_ahead", compile_ahead)
+    monkeypatch.setenv("MAX_JOBS", "3")
+    monkeypatch.setattr(doctor, "probe", lambda arch: replace(GOOD, **change))
+    monkeypatch.setattr(gsplat_build, "in_wheel", lambda: False)
+    monkeypatch.setattr(gsplat_build, "compiled_file", lambda of: file and tmp_path / file)
+    monkeypatch.setattr(gsplat_build, "build", build)
+    monkeypatch.setattr(gsplat_build, "check_loads", lambda path: complaint)
     assert main([]) == status
     assert text in capsys.readouterr().out
+
+
+def test_a_file_that_does_not_load_is_made_again(monkeypatch, capsys, tmp_path) -> None:
+    old = tmp_path / "sm90.so"
+    old.touch()
+    complaints = ["undefined symbol: x", None]
+    monkeypatch.setattr(doctor, "probe", lambda arch: replace(GOOD, compiled=True))
+    monkeypatch.setattr(gsplat_build, "in_wheel", lambda: False)
+    monkeypatch.setattr(gsplat_build, "compiled_file", lambda of: old)
+    monkeypatch.setattr(gsplat_build, "build", lambda archs, show, again: tmp_path / "new.so")
+    monkeypatch.setattr(gsplat_build, "check_loads", lambda path: complaints.pop(0))
+    assert main([]) == 0
+    assert not old.exists()
+    assert f"compiled, {tmp_path / 'new.so'}" in capsys.readouterr().out
+
+
+def test_an_architecture_that_is_none_is_refused(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["--arch", "hopper"])
+    assert "--arch hopper" in capsys.readouterr().err

@@ -246,14 +246,18 @@ def test_cuda_without_a_gpu_says_what_to_do(scene, tmp_path, monkeypatch) -> Non
 
 def test_a_gpu_without_gsplat_is_left_alone_with_a_warning(monkeypatch, caplog) -> None:
     from gradiseg_core import gsplat_build
+    from gradiseg_core.foundation import device
 
+    monkeypatch.setattr(device, "check_cuda", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gsplat_build, "installed_version", lambda: None)
     assert gsplat_build.training_device("auto", "train.device") == CPU
-    assert "gsplat is not installed, so the CPU is used" in caplog.text
-    with pytest.raises(BackendUnavailableError, match=r"pip install \"gsplat==1\.5\.3\""):
+    assert "needs gsplat, which is not installed" in caplog.text
+    with pytest.raises(BackendUnavailableError, match=r"pip install \"gsplat==1\.5\.3\"") as error:
         gsplat_build.training_device("cuda", "train.device")
-    monkeypatch.setattr(gsplat_build, "installed_version", lambda: gsplat_build.VERSION)
+    assert "`train.device: auto`" in str(error.value)
+    assert "`train.device: cpu`" in str(error.value)
+    monkeypatch.setattr(gsplat_build, "load_kernels", lambda: None)
     assert gsplat_build.training_device("auto", "train.device").type == "cuda"
     assert gsplat_build.training_device("cpu", "train.device") == CPU
 

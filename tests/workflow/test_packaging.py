@@ -25,6 +25,7 @@ MODULES = {"groundingdino": ("dino.py", "box_masks.py")}
 ON_GPUS_ONLY = (
     "rasterization/gsplat.py",
     "gsplat_build.py",
+    "toolchain.py",
     "neighbours/_stream_triton.py",
     "losses/_identity_triton.py",
     "losses/_identity_triton_kernels.py",
