@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +34,21 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
             yield logger
     except Exception as error:
         from gradiseg_core.errors import GradisegError
+        from gradiseg_core.full_disk import explain_full_disk
 
-        if isinstance(error, GradisegError):
+        full = explain_full_disk(error, _written_folders(snakemake))
+        if full is not None:
+            logger.error("%s", full)
+        elif isinstance(error, GradisegError):
             logger.error("%s", error)
         else:
             logger.exception("unexpected %s", type(error).__name__)
         raise SystemExit(1) from None
+
+
+def _written_folders(snakemake: Any) -> list[Path]:
+    """Return where the job writes: results, what survives a kill, temporary files."""
+    outputs = [Path(str(path)).parent for path in snakemake.output]
+    params = snakemake.params
+    work = [Path(params.get(key)) for key in ("work", "checkpoints") if params.get(key)]
+    return [*outputs, *work, Path(tempfile.gettempdir())]
