@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from gradiseg_core.imaging import IMAGE_SUFFIXES
 from gradiseg_core.masks.interface import Segmentation, Segmenter
 from gradiseg_core.masks.registry import resolve
 from gradiseg_core.scene.manifest import SceneManifest
+from gradiseg_core.work_files import set_aside, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +106,12 @@ def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
     path = folder / f"{Path(name).stem}.png"
     fingerprint = segmenter.fingerprint(name)
     if path.is_file():
-        with Image.open(path) as file:
-            if file.info.get(_KEY) == fingerprint:
-                return _count(np.asarray(file))
+        try:
+            with Image.open(path) as file:
+                if file.info.get(_KEY) == fingerprint:
+                    return _count(np.asarray(file))
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+            set_aside(path, error, f"{name} is segmented anew")
     ids = segmenter.segments(name)
     if ids.max(initial=0) > MAX_ID:
         raise GradisegError(
@@ -117,10 +120,8 @@ def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
         )
     info = PngInfo()
     info.add_text(_KEY, fingerprint)
-    # First beside it, then renamed: a killed run leaves no half-written file that counts as done.
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    Image.fromarray(ids.astype(np.uint16)).save(partial, format="PNG", pnginfo=info)
-    partial.replace(path)
+    picture = Image.fromarray(ids.astype(np.uint16))
+    write_whole(path, lambda file: picture.save(file, format="PNG", pnginfo=info))
     return _count(ids)
 
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.full_disk import is_full_disk
 from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import progress_of_table
+from gradiseg_core.work_files import UNREADABLE, read_json, set_aside, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +54,13 @@ def build_database(
     database = work_dir / "database.db"
     key_file = work_dir / "inputs.json"
     keys = _keys(image_dir, names, config, single_camera=single_camera, seed=seed)
-    old = json.loads(key_file.read_text()) if key_file.is_file() and database.is_file() else {}
+    _set_aside_if_damaged(database)
+    old = read_json(key_file, "features and matches are made anew") if database.is_file() else None
+    old = old or {}
     if old.get("features") != keys["features"]:
         for path in work_dir.glob("database.db*"):
-            path.unlink()
+            if not path.name.endswith(UNREADABLE):
+                path.unlink()
         pycolmap.Database.open(database).close()
     elif old.get("matches") != keys["matches"]:
         logger.info("features: reused from %s", work_dir)
@@ -65,7 +71,7 @@ def build_database(
     else:
         logger.info("features and matches: continued from %s", work_dir)
     _unnumber(database)
-    key_file.write_text(json.dumps(keys, indent=1))
+    write_whole(key_file, json.dumps(keys, indent=1))
 
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = config.camera_model
@@ -89,6 +95,26 @@ def matched_pairs(database: Path) -> dict[str, int]:
     finally:
         db.close()
     return counts
+
+
+def _set_aside_if_damaged(database: Path) -> None:
+    """Rename a database that SQLite or COLMAP cannot read, with what belongs to it."""
+    from gradiseg_core.sfm._pycolmap import pycolmap
+
+    if not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as db:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        pycolmap.Database.open(database).close()
+    except (sqlite3.DatabaseError, RuntimeError, ValueError) as error:
+        if is_full_disk(error, database):
+            raise
+        for path in (*database.parent.glob("database.db-*"), database):
+            if not path.name.endswith(UNREADABLE):
+                set_aside(path, error, "features and matches are made anew")
 
 
 def chosen_matcher(config: ColmapConfig, num_images: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from gradiseg_core.work_files import set_aside, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -17,9 +19,7 @@ FILE_NAME = "checkpoint.pt"
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state``; a kill in the middle leaves the former checkpoint whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{FILE_NAME}.partial"
-    torch.save(state, partial)
-    os.replace(partial, folder / FILE_NAME)
+    write_whole(folder / FILE_NAME, lambda file: torch.save(state, file))
 
 
 def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -36,10 +36,15 @@ def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, ValueError) as error:
-        logger.warning("%s cannot be read (%s); training starts afresh", path, error)
+        saved = state["fingerprint"]
+    except MemoryError:
+        raise  # of the machine, not of the file
+    except Exception as error:  # a damaged file raises nearly anything: zip, pickle, PyTorch
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek before its start
+            raise
+        set_aside(path, error, "training starts afresh")
         return None
-    if state["fingerprint"] != fingerprint:
+    if saved != fingerprint:
         logger.info("%s is of another configuration or other inputs; starting afresh", path)
         return None
     return state

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from gradiseg_core.work_files import write_whole
+
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -33,9 +38,8 @@ class Journal:
         self.folder, self.path = folder, folder / "metrics.jsonl"
         kept = []
         if first_step and self.path.is_file():
-            lines = self.path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["iteration"] <= first_step]
-        self.path.write_text("".join(kept))
+            kept = _up_to(self.path, first_step)
+        write_whole(self.path, "".join(kept))
         if not first_step:
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         self._file = self.path.open("a")
@@ -72,3 +76,17 @@ class Journal:
         shutil.move(str(self.path), out_dir / "metrics.jsonl")
         shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
         shutil.move(str(self.folder / "tensorboard"), out_dir / "tensorboard")
+
+
+def _up_to(path: Path, last: int) -> list[str]:
+    """Return the lines of iterations up to ``last``; a line that a kill cut short is left out."""
+    kept, damaged = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            if json.loads(line)["iteration"] <= last:
+                kept.append(line if line.endswith("\n") else line + "\n")
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged:
+        logger.warning("%s: %d lines cannot be read and are left out", path, damaged)
+    return kept

@@ -236,3 +236,26 @@ def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path):
             for pair in pairs
         }
         assert found == set(itertools.pairwise(names))
+
+
+@pytest.mark.parametrize("damaged", ["inputs.json", "database.db", "both"])
+@pytest.mark.parametrize("kept", [0.0, 0.3])
+def test_damaged_work_files_are_set_aside(tmp_path, caplog, damaged, kept):
+    make_scene(tmp_path / "scene", count=3)
+    names = sorted(path.name for path in (tmp_path / "scene" / "images").iterdir())
+
+    def build():
+        return build_database(
+            tmp_path, tmp_path / "scene" / "images", names, ColmapConfig(max_features=256),
+            single_camera=True, seed=0, threads=1,
+        )  # fmt: skip
+
+    expected = matched_pairs(build())
+    for name in ("inputs.json", "database.db") if damaged == "both" else (damaged,):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: int(kept * len(content))])
+    assert matched_pairs(build()) == expected
+    assert any(expected.values())
+    if kept:
+        assert ".unreadable" in caplog.text
+    assert json.loads((tmp_path / "inputs.json").read_text())["features"]
