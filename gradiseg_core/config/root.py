@@ -33,7 +33,7 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.config.train import VARIANTS, TrainConfig
+from gradiseg_core.config.train import AUTO_CLASSES, VARIANTS, TrainConfig
 from gradiseg_core.config.variants import (
     OwnVariant,
     definitions,
@@ -218,7 +218,7 @@ class Settings:
         """Return how many IDs, background included, the scene's classifier can tell apart."""
         train = self.section(scene, "train")
         assert isinstance(train, TrainConfig)
-        return 65536 if train.num_classes == "auto" else train.num_classes
+        return AUTO_CLASSES if train.num_classes == "auto" else train.num_classes
 
     def resolve(self, scene: str, stage: str, variant: str | None = None) -> dict[str, Any]:
         """Return a stage's parameters as plain data, all defaults filled in.

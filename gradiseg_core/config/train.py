@@ -17,6 +17,9 @@ from gradiseg_core.config.base import ITERATIONS, OF_30_000, Conflict, Device, S
 
 Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
 VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
+#: The most classes that `num_classes: auto` makes. More objects than this come from segments that
+#: were not associated, or from given IDs whose numbers say nothing about how many there are.
+AUTO_CLASSES = 4096
 LabelRule = Literal["encodings", "probabilities"]
 
 _PAPER = "GradiSeg 4.1"
@@ -340,7 +343,8 @@ class TrainConfig(Section):
     )
     num_classes: int | Literal["auto"] = option(
         256,
-        "Classes of F, background included; `auto` is the scene's number of objects plus one.",
+        "Classes of F, background included; `auto` is the scene's number of objects plus one, "
+        f"{AUTO_CLASSES} at most: memory and time grow with it.",
         source=_PAPER,
     )
     identity_dim: Literal[8, 16, 32] = option(

@@ -24,7 +24,7 @@ from gradiseg_core.imaging import write_id_map, write_image
 from gradiseg_core.scene.manifest import SceneManifest, View
 from gradiseg_core.tracking.consistency import track_consistency
 from gradiseg_core.tracking.contact_sheet import contact_sheet
-from gradiseg_core.tracking.overflow import IdMaps, areas, limit_ids, views_of
+from gradiseg_core.tracking.overflow import IdMaps, areas, given_ids, limit_ids, views_of
 from gradiseg_core.tracking.precomputed import read_maps
 from gradiseg_core.tracking.report import percent, report
 
@@ -183,7 +183,8 @@ def associate(
     Returns:
         The content of objects.json: ``backend``, ``num_ids`` (the largest ID; all of 1..num_ids
         occur unless IDs were kept), ``objects`` (``id``, ``views``, ``area_px``, and from SfM
-        tracks ``tracks``, ``views_seen``, ``persistence``, ``switches``), ``id_consistency``,
+        tracks ``tracks``, ``views_seen``, ``persistence``, ``switches``, and from given maps
+        ``given_ids``, what it is called there, see `overflow.given_ids`), ``id_consistency``,
         ``consistency`` (by view, and pairs of IDs that look like one object; see
         `consistency.track_consistency`), ``repair`` (None without), ``unlabelled_observations``,
         ``unlabelled_share`` (pixels of ID 0), ``merged`` (see `overflow.limit_ids`), ``left_out``
@@ -206,6 +207,7 @@ def associate(
         Path(scene_dir), Path(colmap_dir), masks_dir, views, config, seed, threads, weights or {}
     )
     tracked = backend(request)
+    given = tracked.maps if config.backend == "precomputed" else None
     observed = load_observations(colmap_dir).views
     observations = {view.stem: observed[view.name] for view in views}
     num_points = len(load_points(colmap_dir)[0])
@@ -214,6 +216,7 @@ def associate(
         tracked, repaired = _repair(request, tracked, observations, num_points)
     maps, merged = limit_ids(tracked.maps, max_ids, config.overflow, keep_ids=tracked.keep_ids)
     size, seen_in = areas(maps), views_of(maps)
+    called = None if given is None else given_ids(maps, given)
     consistency = track_consistency(maps, observations, num_points)
     nothing = {"tracks": 0, "views_seen": 0, "persistence": None, "switches": 0}
     pixels = sum(ids.size for ids in maps.values())
@@ -223,6 +226,7 @@ def associate(
         "objects": [
             {"id": label, "views": seen_in[label], "area_px": size[label]}
             | consistency["objects"].get(label, nothing)
+            | ({} if called is None else {"given_ids": called.get(label, [])})
             for label in size
         ],
         "id_consistency": consistency["id_consistency"],

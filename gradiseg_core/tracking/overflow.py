@@ -72,12 +72,15 @@ def limit_ids(
     if max_ids < 2:
         raise ValueError(f"max_ids is {max_ids}; a classifier needs 0 and at least one object")
     if keep_ids:
-        largest = max(areas(maps), default=0)
+        given = areas(maps)
+        largest = max(given, default=0)
         if largest >= max_ids:
             raise InputError(
-                f"the largest given ID is {largest}, but the classifier has {max_ids} classes "
-                f"(IDs 0..{max_ids - 1}); raise train.num_classes or set "
-                "tracking.precomputed.keep_ids: false"
+                f"the largest given ID is {largest}, of {len(given)} objects, and kept it needs "
+                f"{largest + 1} classes, but the classifier has {max_ids} at most (IDs "
+                f"0..{max_ids - 1}); set tracking.precomputed.keep_ids: false, which numbers the "
+                "objects 1..n and keeps their given IDs in objects.json, or set train.num_classes "
+                f"to {largest + 1}, if memory and time, which grow with it, allow"
             )
         return maps, []
     dense, _ = renumber(maps)
@@ -86,8 +89,8 @@ def limit_ids(
         return dense, []
     if overflow == "error":
         raise InputError(
-            f"{count} objects were found, but the classifier has {max_ids} classes (0 and "
-            f"{max_ids - 1} objects); raise train.num_classes to {count + 1}, make masks coarser, "
+            f"{count} objects were found, but the classifier has {max_ids} classes at most (0 and "
+            f"{max_ids - 1} objects); set train.num_classes to {count + 1}, make masks coarser, "
             "or set tracking.overflow: merge_smallest"
         )
     target = _merge_smallest(dense, count, max_ids - 1)
@@ -103,6 +106,24 @@ def limit_ids(
         count, max_ids, len(record), max(int(entry["area_px"]) for entry in record),
     )  # fmt: skip
     return merged, record
+
+
+def given_ids(maps: IdMaps, given: IdMaps) -> dict[int, list[int]]:
+    """Return what the IDs of ``maps`` were called in ``given``, those of most pixels first.
+
+    Several, where objects were merged or IDs repaired; pixels that had no ID do not count.
+    """
+    pixels: dict[int, dict[int, int]] = {}
+    for stem, ids in maps.items():
+        there = (ids > 0) & (given[stem] > 0)
+        pairs = np.stack([ids[there], given[stem][there]], 1)
+        values, counts = np.unique(pairs, axis=0, return_counts=True)
+        for (new, old), count in zip(values.tolist(), counts.tolist(), strict=True):
+            called = pixels.setdefault(new, {})
+            called[old] = called.get(old, 0) + count
+    return {
+        new: sorted(called, key=lambda old: (-called[old], old)) for new, called in pixels.items()
+    }
 
 
 def views_of(maps: IdMaps) -> dict[int, list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.config.root import load
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.imaging import id_colors, read_id_map, write_id_map
@@ -85,12 +86,45 @@ def test_given_maps_are_renumbered_or_kept(folders, tmp_path):
     assert [entry["id"] for entry in summary["objects"]] == [1, 2, 3, 4]
     size = {i: sum((exact == i).sum() for exact in blobs.exact[:-1]) for i in range(1, 5)}
     assert [e["area_px"] for e in summary["objects"]] == sorted(size.values(), reverse=True)
+    by_area = sorted(size, key=lambda i: (-size[i], rename[i]))
+    assert [e["given_ids"] for e in summary["objects"]] == [[int(rename[i])] for i in by_area]
     kept = TrackingConfig(backend="precomputed", precomputed=options | {"keep_ids": True})
-    with pytest.raises(InputError, match=r"largest given ID is 300.*keep_ids"):
+    with pytest.raises(InputError, match=r"largest given ID is 300, of 4 objects.*keep_ids"):
         associate(scene_dir, colmap_dir, None, out, kept, **RUN)
     summary = associate(scene_dir, colmap_dir, None, out, kept, **RUN | {"max_ids": 301})
     assert [entry["id"] for entry in summary["objects"]] == [7, 40, 255, 300]
+    assert [entry["given_ids"] for entry in summary["objects"]] == [[7], [40], [255], [300]]
     assert np.array_equal(read_id_map(out / "ids" / "view_00.png"), rename[blobs.exact[0]])
+
+
+def test_classes_go_by_objects_and_not_by_what_they_are_called(folders, tmp_path):
+    """`num_classes: auto` with kept IDs up to 56,000 would make 56,001 classes."""
+    blobs, scene_dir, colmap_dir, _ = folders
+    rename = np.array([0, 40, 7, 255, 56_000, 0])
+    for view, exact in zip(blobs.views, blobs.exact, strict=True):
+        write_id_map(tmp_path / "given" / f"{view.camera.stem}.png", rename[exact])
+    raw = {
+        "scenes": {"k": {"source": "demo"}},
+        "train": {"num_classes": "auto"},
+        "tracking": {
+            "backend": "precomputed",
+            "precomputed": {"folder": tmp_path / "given", "keep_ids": True},
+        },
+    }
+    out = tmp_path / "out"
+
+    def run():
+        settings = load(raw)
+        run = RUN | {"max_ids": settings.num_classes("k")}
+        config = settings.section("k", "tracking")
+        return associate(scene_dir, colmap_dir, None, out, config, **run)
+
+    with pytest.raises(InputError, match=r"ID is 56000, of 4 objects.*56001 classes.*keep_ids"):
+        run()
+    raw["tracking"]["precomputed"]["keep_ids"] = False
+    summary = run()
+    assert summary["num_ids"] == 4
+    assert {i for entry in summary["objects"] for i in entry["given_ids"]} == {40, 7, 255, 56_000}
 
 
 def test_given_maps_are_checked(folders, tmp_path):
