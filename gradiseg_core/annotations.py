@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from gradiseg_core.scene.manifest import SceneManifest, View
 
 
-def mask_file(prompt: str) -> str:
-    """Return the file name of a prompt's predicted mask; a slash cannot stand in one."""
-    return prompt.replace("/", "_") + ".png"
-
-
 def annotation_files(scene_dir: Path, view: View) -> dict[str, Path]:
     """Return prompt -> mask file of a test view, sorted by prompt; empty without annotations."""
     if view.test_index is None:

@@ -14,6 +14,8 @@ from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.scene import DEMO_FOLDER
 from gradiseg_core.downloads.datasets import dataset_path, images_folder
 from gradiseg_core.downloads.offline import missing_offline
+from gradiseg_core.errors import InputError
+from gradiseg_core.prompts import read_ground_truth
 
 #: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
 RULE_NAMES = (
@@ -183,6 +185,10 @@ def _layout(name: str, scene: Any, folder: Path) -> list[str]:
             f"scenes.{name}.path: {scene.path} has test_mask/ but no images_train/, so it is not "
             "known which views its masks belong to; add images_train/ with the training views"
         ]
+    try:
+        read_ground_truth(path / "ground_truth.json")
+    except InputError as error:
+        return [f"scenes.{name}.path: {error}"]
     return []
 
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from gradiseg_core.annotations import (
     annotation_files,
-    mask_file,
     resize_nearest,
     true_mask,
 )
@@ -33,6 +32,7 @@ from gradiseg_core.evaluation.iou import boundary_iou, iou
 from gradiseg_core.evaluation.objects import score_objects
 from gradiseg_core.evaluation.ownership import score_gaussians
 from gradiseg_core.imaging import read_id_map, read_mask
+from gradiseg_core.prompts import mask_file
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gradiseg_core.annotations import mask_file
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.grounding.colour_words import ground_colour_words
@@ -24,6 +23,7 @@ from gradiseg_core.grounding.selection import Choice
 from gradiseg_core.grounding.text_masks import ground_text
 from gradiseg_core.imaging import write_image, write_mask
 from gradiseg_core.losses.identity import IdentityClassifier, probabilities
+from gradiseg_core.prompts import mask_file
 from gradiseg_core.rendering.labels import Probabilities
 from gradiseg_core.rendering.views import load_features
 from gradiseg_core.scene.manifest import SceneManifest, View

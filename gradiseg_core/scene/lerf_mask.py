@@ -9,7 +9,6 @@ belongs to the k-th of them by name. Two parts beyond the published layout are r
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from gradiseg_core.errors import InputError
 from gradiseg_core.imaging import IMAGE_SUFFIXES
 from gradiseg_core.ordering import in_order
+from gradiseg_core.prompts import read_ground_truth, wrong_prompts
 from gradiseg_core.scene.manifest import Available, SceneManifest, View, every_nth, split_views
 from gradiseg_core.scene.photographs import (
     Photograph,
@@ -40,20 +40,20 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
         test_every: Split used when there is no ``images_train/``.
 
     Raises:
-        InputError: If the images, the split or a mask are unusable; the message names the file.
+        InputError: If the images, the split, a prompt or a mask are unusable; the message names it.
     """
     if not (folder / "images").is_dir():
         raise InputError(
             f"{folder} has no images/ folder, so it is not in LERF-Mask's layout; for a plain "
             "folder of photographs set source to 'folder'"
         )
+    truth = read_ground_truth(folder / "ground_truth.json")  # first: it takes no time
     photographs = inspect_folder(folder / "images", sparse=folder / "sparse")
     names = [photo.name for photo in photographs]
     views = split_views(names, photographs[0].size, _test_names(folder, photographs, test_every))
     test_views = [view for view in views if view.split == "test"]
 
     masks = _collect_masks(folder / "test_mask", test_views)
-    truth = _read_ground_truth(folder / "ground_truth.json")
     prompts = _order_prompts({path.name[:-4] for path in masks}, truth)
 
     place_images(photographs, out_dir / "images")
@@ -160,21 +160,17 @@ def _mask_problem(path: Path, view: View) -> str | None:
     return None
 
 
-def _read_ground_truth(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        truth = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); correct or remove it") from error
-    if not isinstance(truth, dict) or not isinstance(truth.get("prompts"), list):
-        raise InputError(f"{path} has no list `prompts`; correct or remove it")
-    return truth
-
-
 def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
-    listed = [str(prompt) for prompt in truth["prompts"]] if truth else []
-    return listed + sorted(annotated - set(listed))
+    listed = list(truth["prompts"]) if truth else []
+    prompts = listed + sorted(annotated - set(listed))
+    wrong = wrong_prompts(prompts)  # those of test_mask/ beside those of ground_truth.json
+    if wrong:
+        raise InputError(
+            "prompts of ground_truth.json and test_mask/ cannot be used together:\n  "
+            + "\n  ".join(wrong)
+            + "\nRename or remove one of each."
+        )
+    return prompts
 
 
 def _link_id_maps(source: Path, target: Path, views: list[View]) -> bool:

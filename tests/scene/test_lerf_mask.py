@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradiseg_core.config.root import load
 from gradiseg_core.config.scene import SceneConfig
-from gradiseg_core.errors import InputError
+from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.imaging import write_id_map, write_mask
 from gradiseg_core.scene import SceneManifest, prepare
 
@@ -122,3 +123,54 @@ def test_a_copy_has_the_files_and_its_own_name(scene: Path, tmp_path: Path) -> N
         for name in ("original", "copy")
     ]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "what"),
+    [
+        (["lemon", "cup", "lemon"], r"prompts\[2\]: 'lemon' is there twice"),
+        (["a/b", "a_b"], r"'a_b' and 'a/b' would have files of the same name"),
+        (["Cup", "cup"], r"'cup' and 'Cup' would have files of the same name"),
+        (["caf\u00e9", "cafe\u0301"], "would have files of the same name"),
+        (["lemon", ""], r"prompts\[1\]: '' is empty"),
+        (["  "], "is empty"),
+        ([7], "7 is no text"),
+        ([None], "None is no text"),
+        (["../up"], "starts with a dot"),
+        (["a\0b"], "cannot be in a file's name"),
+        (["two\nlines"], "cannot be in a file's name"),
+        (["\ud800"], "cannot be in a file's name"),
+        (["x" * 201], "is too long"),
+        (["\u00e9" * 101], "is too long"),
+    ],
+)
+def test_bad_prompts_are_refused_before_any_work(
+    scene: Path, tmp_path: Path, prompts: list, what: str
+) -> None:
+    (scene / "ground_truth.json").write_text(json.dumps({"prompts": prompts}))
+    with pytest.raises(ConfigError, match=rf"scenes\.k\.path: .*ground_truth\.json[\s\S]*{what}"):
+        load({"scenes": {"k": {"source": "lerf_mask", "path": str(scene)}}})
+    for path in (scene / "images").iterdir():
+        path.write_bytes(b"damaged")  # would be found first, if images were read first
+    with pytest.raises(InputError, match=what):
+        run(scene, tmp_path / "out")
+
+
+def test_unusual_prompts_that_work(scene: Path) -> None:
+    prompts = ["a/b", "100 % {x} <y>", "\u8d64\u3044\u308a\u3093\u3054", "x" * 200, "no. 5", "~"]
+    (scene / "ground_truth.json").write_text(json.dumps({"prompts": prompts}))
+    load({"scenes": {"k": {"source": "lerf_mask", "path": str(scene)}}})
+
+
+def test_annotations_and_listed_prompts_must_not_share_a_file(scene: Path, tmp_path: Path) -> None:
+    (scene / "ground_truth.json").write_text(json.dumps({"prompts": ["Red Apple"]}))
+    with pytest.raises(InputError, match="'red apple' and 'Red Apple' would have files of the"):
+        run(scene, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ids", [["lemon"], {"lemon": "7"}, {"lemon": -1}, {"lemon": True}])
+def test_ids_of_prompts_are_whole_numbers(scene: Path, ids: object) -> None:
+    truth = {"prompts": ["lemon"], "gt_id_of_prompt": ids}
+    (scene / "ground_truth.json").write_text(json.dumps(truth))
+    with pytest.raises(ConfigError, match="gt_id_of_prompt: must give every prompt"):
+        load({"scenes": {"k": {"source": "lerf_mask", "path": str(scene)}}})
