@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import paper as config_paper
+from gradiseg_core.config import paths as config_paths
 from gradiseg_core.config import root as config_root
 from gradiseg_core.devices import uses_gpu
 from gradiseg_core.downloads import datasets
@@ -38,12 +39,24 @@ def settings_of(stage):
     return lambda w: SETTINGS.resolve(w.scene, stage, w.get("variant"))
 
 
+def own_files(w, stage):
+    """The user's own files that a section names, relative to the working directory."""
+    files = config_inputs.given_files(SETTINGS.section(w.scene, stage))
+    return [Path(os.path.relpath(path)) for path in files]
+
+
 def given(stage):
-    """Input function: the user's own files that a section names."""
+    """Input function: the user's own files that a section names, if Snakemake can name them."""
     return lambda w: [
-        os.path.relpath(path)
-        for path in config_inputs.given_files(SETTINGS.section(w.scene, stage))
+        str(path) for path in own_files(w, stage) if config_paths.can_be_named(path)
     ]
+
+
+def given_otherwise(stage):
+    """Parameter function: what is in the others, by which a change of theirs reruns the job."""
+    return lambda w: config_inputs.contents(
+        path for path in own_files(w, stage) if not config_paths.can_be_named(path)
+    )
 
 
 def weights_of(stage):

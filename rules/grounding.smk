@@ -38,6 +38,7 @@ rule grounding:
         runtime=60,
         gpu=wants_gpu("grounding", "groundingdino"),
     params:
+        given_otherwise=given_otherwise("grounding"),
         config=settings_of("grounding"),
     message:
         "{wildcards.scene}: find the prompts in {wildcards.variant}, seed {wildcards.seed}"

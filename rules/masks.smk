@@ -23,6 +23,7 @@ rule masks:
         runtime=by_backend("masks", default=120, sam=1440),
         gpu=wants_gpu("masks", "sam"),
     params:
+        given_otherwise=given_otherwise("masks"),
         config=settings_of("masks"),
         work=work("masks"),
     message:

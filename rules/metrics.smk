@@ -34,6 +34,7 @@ rule metrics:
         mem_mb=4000,
         runtime=60,
     params:
+        given_otherwise=given_otherwise("metrics"),
         config=settings_of("metrics"),
     message:
         "{wildcards.scene}: score {wildcards.variant}, seed {wildcards.seed}"

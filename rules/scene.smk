@@ -23,6 +23,7 @@ rule scene:
         mem_mb=2000,
         runtime=30,
     params:
+        given_otherwise=given_otherwise("scene"),
         config=settings_of("scene"),
         seed=SETTINGS.root.preparation_seed,
     message:

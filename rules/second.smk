@@ -41,6 +41,7 @@ use rule grounding as second_grounding with:
         mem_mb=by_backend("second_grounding", default=4000, groundingdino=16000),
         gpu=wants_gpu("second_grounding", "groundingdino"),
     params:
+        given_otherwise=given_otherwise("second_grounding"),
         config=settings_of("second_grounding"),
     message:
         "{wildcards.scene}: find the prompts in {wildcards.variant}, seed {wildcards.seed}, second way"

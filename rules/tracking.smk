@@ -32,6 +32,7 @@ rule tracking:
         runtime=by_backend("tracking", default=120, deva=1440),
         gpu=wants_gpu("tracking", "deva"),
     params:
+        given_otherwise=given_otherwise("tracking"),
         config=settings_of("tracking"),
         max_ids=lambda w: SETTINGS.num_classes(w.scene),
         seed=SETTINGS.root.preparation_seed,

@@ -19,6 +19,7 @@ use rule masks as masks_2d with:
     benchmark:
         "<results>/{scene}/tracks_2d/benchmarks/masks.tsv"
     params:
+        given_otherwise=given_otherwise("masks"),
         config=settings_of("masks"),
         work=work("masks"),
         split="all",
@@ -49,6 +50,7 @@ use rule tracking as tracking_2d with:
         runtime=by_backend("tracking_2d", default=120, deva=1440),
         gpu=wants_gpu("tracking_2d", "deva"),
     params:
+        given_otherwise=given_otherwise("tracking_2d"),
         config=settings_of("tracking_2d"),
         max_ids=65536,
         seed=SETTINGS.root.preparation_seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.paths import OutputPath
 
 
 class DownloadsConfig(Section):
@@ -11,10 +12,10 @@ class DownloadsConfig(Section):
     Nothing here makes a stage rerun.
     """
 
-    folder: str = option(
+    folder: OutputPath = option(
         "downloads", "Folder of everything that is fetched; several projects may share one."
     )
-    lock: str = option(
+    lock: OutputPath = option(
         "downloads.lock.json",
         "File that keeps the hash of every first download whose publisher gives none; later "
         "downloads must match it. Commit it.",

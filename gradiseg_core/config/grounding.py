@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt
 
 from gradiseg_core.config.base import Conflict, Device, Section, device_option, option
+from gradiseg_core.config.paths import InputPath, UserPath
 
 _GG = "Gaussian Grouping (ext/grounded_sam.py)"
 
@@ -19,7 +20,7 @@ class BoxSamConfig(Section):
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
         "vit_h", "SAM's image encoder.", source="Gaussian Grouping (render_lerf_mask.py)"
     )
-    checkpoint: Path | None = option(
+    checkpoint: InputPath | None = option(
         None, "Checkpoint file of your own; null downloads the published one."
     )
 
@@ -32,7 +33,7 @@ class GroundingDinoConfig(Section):
         "Grounding DINO's image encoder; `swint` is smaller and faster.",
         source="Gaussian Grouping (render_lerf_mask.py): SwinB-cogcoor",
     )
-    checkpoint: Path | None = option(
+    checkpoint: InputPath | None = option(
         None,
         "Folder of your own with the model in transformers' format (safetensors); null downloads "
         "the published one.",
@@ -106,7 +107,7 @@ class GroundingConfig(Section):
     groundingdino: GroundingDinoConfig = option(
         GroundingDinoConfig(), "Options of backend `groundingdino`."
     )
-    selection: Path | None = option(
+    selection: UserPath | None = option(
         None,
         "`manual`: file with the IDs of each prompt (an edited copy of a run's selection.json, or "
         "`{prompt: [ids]}`). A prompt that it does not name, or a file that does not exist yet, "

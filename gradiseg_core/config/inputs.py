@@ -1,8 +1,15 @@
-"""The user's files that a section names; a changed, new or removed one reruns the stage."""
+"""The user's files that a section names; a changed, new or removed one reruns the stage.
+
+Snakemake reads ``{word}`` and ``<word>`` in an input as its own marks, whatever the file is called,
+and has no way to write them otherwise. Files of such names are therefore no inputs of a rule: their
+:func:`contents` are among its parameters, whose changes rerun a job just as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +74,27 @@ def given_files(section: Section) -> list[Path]:
             files = path.rglob("*") if nested else path.iterdir()
             found.update(file for file in files if file.is_file() and not _hidden(file, path))
     return sorted(found)
+
+
+def contents(files: Iterable[Path]) -> dict[str, str]:
+    """Return what tells a changed file from its former self, by path, as plain data.
+
+    Files up to 20 MB by content, as the profile has Snakemake compare its inputs; larger ones by
+    size and time of change.
+    """
+    return {repr(str(path)): _content(path, *_size_and_time(path)) for path in files}
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@cache  # Snakemake asks for the parameters of a job several times
+def _content(path: Path, size: int, time_ns: int) -> str:
+    if size > 20_000_000:
+        return f"{size} bytes, changed at {time_ns} ns"
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _hidden(file: Path, below: Path) -> bool:

@@ -14,6 +14,7 @@ from gradiseg_core.config.base import (
     device_option,
     option,
 )
+from gradiseg_core.config.paths import InputPath, UserPath
 
 _MEASURED = "measured on two scenes with known objects, see docs/masks.md"
 _GG = "Gaussian Grouping's run of DEVA's demo"
@@ -120,7 +121,7 @@ class SamMasksConfig(Section):
         "SAM's image encoder: huge, large or base; the smaller ones are faster and coarser.",
         source=_GG,
     )
-    checkpoint: Path | None = option(
+    checkpoint: InputPath | None = option(
         None,
         "Checkpoint file of this model; null has it downloaded.",
     )
@@ -255,7 +256,7 @@ class MasksConfig(Section):
         "graph segments by colour and needs no weights; precomputed reads ID images; sam asks "
         "Segment Anything, as the paper does.",
     )
-    folder: Path | None = option(
+    folder: UserPath | None = option(
         None,
         "Folder of ID images for `precomputed`, one `<image name without suffix>.png` for each "
         "training view, in the photographs' size; null takes the scene's own `object_mask/`.",

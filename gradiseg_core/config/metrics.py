@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.paths import InputPath
 
 
 class MetricsConfig(Section):
@@ -38,7 +39,7 @@ class MetricsConfig(Section):
         "numbers differ, and both are always recorded.",
         source="3DGS (metrics.py)",
     )
-    lpips_weights: Literal["cache", "download"] | Path = option(
+    lpips_weights: Literal["cache", "download"] | InputPath = option(
         "cache",
         "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache if it "
         "is there and leaves LPIPS out otherwise, `download` fetches it (0.5 GB), or the path of "

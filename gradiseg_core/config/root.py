@@ -29,6 +29,7 @@ from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
 from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.config.paths import OutputPath
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
@@ -130,7 +131,7 @@ class RootConfig(Section):
         "segments and tracks of all views are made for it.",
         source="GradiSeg Table 1, row DEVA",
     )
-    results: str = option("results", "Folder that everything is written to.", min_length=1)
+    results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(
         DownloadsConfig(), "What is fetched from the network: weights and datasets."
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
 
 from gradiseg_core.config.base import Section, option
 from gradiseg_core.config.messages import nearest
+from gradiseg_core.config.paths import UserPath
 from gradiseg_core.downloads.datasets import Factor, scenes_of
 
 #: The embedded scene, in LERF-Mask's layout. It is part of the repository, not of the package.
@@ -70,7 +70,7 @@ class SceneConfig(Section):
         "and `mipnerf360` read the layouts of these datasets, `copy` takes what another scene of "
         "this file has (`of`).",
     )
-    path: Path | None = option(
+    path: UserPath | None = option(
         None,
         "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene; not used by `demo`.",
     )

@@ -15,6 +15,7 @@ from gradiseg_core.config.base import (
     option,
 )
 from gradiseg_core.config.masks import SamMasksConfig
+from gradiseg_core.config.paths import InputPath, UserPath
 
 _GG = "Gaussian Grouping (script/prepare_pseudo_label.sh)"
 _MEASURED = "measured (docs/association.md)"
@@ -121,7 +122,7 @@ class RepairConfig(Section):
 class PrecomputedTrackingConfig(Section):
     """Backend `precomputed`: consistent ID maps made elsewhere."""
 
-    folder: Path | None = option(
+    folder: UserPath | None = option(
         None,
         "Folder of `<view>.png` ID maps (8 or 16 bits, one channel, the photographs' size); null "
         "takes the scene's own `object_mask/`.",
@@ -129,7 +130,7 @@ class PrecomputedTrackingConfig(Section):
     keep_ids: bool = option(
         False,
         "Keep the given ID values, so that IDs chosen by hand stay valid; false numbers them "
-        "1..n by area.",
+        "1..n by area, and `objects.json` keeps the given ones (`given_ids`).",
     )
 
 
@@ -174,7 +175,7 @@ class DevaTrackingConfig(Section):
     Optional and for non-commercial use only (docs/association.md).
     """
 
-    checkpoint: Path | None = option(
+    checkpoint: InputPath | None = option(
         None, "Checkpoint file DEVA-propagation.pth; null has it downloaded."
     )
     detections: Literal["sam_points", "masks"] = option(

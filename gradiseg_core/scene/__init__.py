@@ -90,7 +90,7 @@ def _fill(
         return render_demo(config.demo, folder, name=name, seed=seed, threads=threads)
     if path is None:
         raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
-    source, test_every = Path(path).expanduser(), config.test_every
+    source, test_every = Path(path), config.test_every
     if config.source == "copy":
         return _copy(source, folder, name=name)
     if config.source == "folder":
