@@ -30,7 +30,10 @@ def core(script):
     Snakemake compares the content of such small files, so that a mere touch reruns nothing.
     """
     root = Path(workflow.basedir)
-    scripts = [root / "workflow_scripts" / name for name in (script, "_stage.py")]
+    scripts = [
+        root / "workflow_scripts" / name
+        for name in (script, "_stage.py", "_lifeline.py")
+    ]
     return [os.path.relpath(path) for path in [*scripts, *closure(scripts)]]
 
 

@@ -1,7 +1,8 @@
 """What every script of the workflow does around its one call: logging, errors, the import path.
 
 Messages go to the terminal and to the rule's log file; an expected error ends the job with its
-message alone, an unexpected one with its traceback. A job that its rule gives a GPU holds one.
+message alone, an unexpected one with its traceback. A job that its rule gives a GPU holds one, and
+ends when its Snakemake is killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from _lifeline import hold
 
 
 @contextmanager
@@ -26,6 +29,7 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)
     logging.captureWarnings(True)
+    hold()
     logger = logging.getLogger(snakemake.rule)
     try:
         from gradiseg_core.devices import claimed

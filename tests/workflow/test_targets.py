@@ -154,8 +154,8 @@ def test_the_names_of_the_rules_are_taken(workflow: Workflow) -> None:
 def test_every_script_is_short_and_calls_the_core() -> None:
     for path in (REPOSITORY / "workflow_scripts").glob("*.py"):
         lines = path.read_text().splitlines()
-        assert len(lines) <= 60, path.name
-        if path.name != "_stage.py":
+        assert len(lines) <= 80, path.name
+        if not path.name.startswith("_"):
             assert "with stage(snakemake):" in lines, path.name
             assert any("from gradiseg_core." in line for line in lines), path.name
 
