@@ -161,20 +161,19 @@ def save_trained(
         metadata: Content of ``identities.json``.
         frame: The training frame; ``frame.json`` is written where it is not the user's world.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     write_ply(train_dir / "point_cloud.ply", _scaled(values, 1.0 / frame.scale))
     (train_dir / FRAME_FILE).unlink(missing_ok=True)
     if not frame.is_identity:
         frame.save(train_dir)
-    save_file(
-        {
-            "identities": values["identities"].detach().contiguous(),
-            "classifier.weight": classifier.weight.detach().contiguous(),
-            "classifier.bias": classifier.bias.detach().contiguous(),
-        },
-        str(train_dir / "identities.safetensors"),
-    )
+    tensors = {
+        "identities": values["identities"].detach().contiguous(),
+        "classifier.weight": classifier.weight.detach().contiguous(),
+        "classifier.bias": classifier.bias.detach().contiguous(),
+    }
+    # `save_file` makes a file that its owner alone may read, whatever the umask.
+    (train_dir / "identities.safetensors").write_bytes(save(tensors))
     (train_dir / "identities.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 

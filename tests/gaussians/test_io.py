@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,15 @@ def test_zero_gaussians_still_make_a_valid_file(tmp_path: Path, values: dict) ->
     write_ply(tmp_path / "cloud.ply", {name: value[:0] for name, value in values.items()})
     assert len(PlyData.read(str(tmp_path / "cloud.ply"))["vertex"]) == 0
     assert len(read_ply(tmp_path / "cloud.ply")["means"]) == 0
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_every_file_follows_the_umask(tmp_path: Path, values: dict, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_trained(tmp_path, values, IdentityClassifier(4, values["identities"].shape[1]), {})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o666 & ~umask}, modes
+    assert len(modes) == 3

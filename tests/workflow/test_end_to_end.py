@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_every_job_leaves_a_log_and_a_benchmark(folder: Path) -> None:
         assert logs
     log = folder / "results" / "tiny" / "gradiseg" / "seed0" / "logs" / "train.log"
     assert "gradiseg, seed 0" in log.read_text()
+
+
+def test_outputs_follow_the_umask(folder: Path) -> None:
+    """Files that were made through a temporary one are easily their owner's alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    wrong = [
+        f"{path.relative_to(folder)}: {path.stat().st_mode & 0o777:o}"
+        for path in [*(folder / "results").rglob("*")]
+        if not path.is_symlink()
+        and path.stat().st_mode & 0o777 != (0o777 if path.is_dir() else 0o666) & ~umask
+    ]
+    assert not wrong
 
 
 def test_nothing_is_left_to_do(folder: Path) -> None:
