@@ -53,6 +53,7 @@ class Part:
         floor: Counts the arithmetic; its share of our best time is reported.
         quick: Whether ``--quick`` runs it (leave out what takes a baseline over a second).
         max_rounds: Most alternating rounds.
+        packages: Those that its codes import and that a plain installation may lack.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Part:
     floor: Callable[[], Floor] | None = None
     quick: bool = True
     max_rounds: int = 30
+    packages: tuple[str, ...] = ()
 
 
 def _sample(name: str, run: Callable[[], object], calls: int) -> float:

@@ -226,6 +226,7 @@ PARTS = [
         note="as above. The target is read against gsplat's function with the pairs that it blends "
         "found in the timed region, as ours finds its lists; gsplat finds them by CUDA only, so "
         "this is our plain PyTorch. Free pairs: found ahead, the function alone.",
+        packages=("gsplat",),
         quick=False,
         max_rounds=5,
     ),

@@ -117,6 +117,7 @@ PARTS = [
         "target is read against the step that renders by gsplat's PyTorch reference, pairs found "
         "in the step: the target's source calls a step of 2.5 s all-PyTorch, of which that takes "
         "2.35. Tile by tile is the quicker way in PyTorch.",
+        packages=("gsplat",),
         quick=False,
         max_rounds=5,
     ),
@@ -124,6 +125,7 @@ PARTS = [
         name="whole step, 256 classes, with L_3d",
         make=_codes(256, spatial=True),
         note="as above with the global neighbours (tree kept) and Eq. 3: every fifth iteration",
+        packages=("gsplat",),
         quick=False,
         max_rounds=5,
     ),
