@@ -1,11 +1,13 @@
 # make demo   install and run the shipped configuration     make test   run the tests
 # make lint   all static checks                             make lock   renew the locks
+# make docs   renew the numbers of README and docs/ from docs/results/, and the configuration reference
+# make docs-demo   the demo's scores and pictures in README and docs/, after `make demo`
 # make doctor whether training can run on a GPU here, compiling what that needs
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo install install-dev test test-all lint lock clean doctor
+.PHONY: demo install install-dev test test-all lint lock clean doctor docs docs-demo
 
 VENV ?= .venv
 CORES ?= all
@@ -53,6 +55,15 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+
+docs: install-dev
+	$(BIN)/python -m gradiseg_core.config.docs
+	$(BIN)/python -m docs.build
+
+docs-demo: install-dev
+	$(BIN)/python -m docs.collect results demo --command "make demo"
+	$(BIN)/python -m docs.pictures results/demo demo
+	$(MAKE) docs
 
 doctor: install-dev
 	$(BIN)/python -m gradiseg_core.doctor

@@ -1,0 +1,1 @@
+"""Pages, and what fills their numbers from the result files (`make docs`)."""

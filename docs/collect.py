@@ -1,0 +1,88 @@
+"""Keep the scores of finished runs as a result file: ``docs/results/<name>.json``.
+
+Usage: ``python -m docs.collect RESULTS NAME --command COMMAND [--note NOTE] [--commit COMMIT]``,
+RESULTS being the folder that ``results`` of the configuration named; then ``make docs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from docs.build import DOCS
+from gradiseg_core.reporting.runs import headline
+
+
+def machine() -> str:
+    """Return the processor in words."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    found: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip(), value.strip())
+    wide = "with" if "avx512f" in found.get("flags", "") else "without"
+    name = found.get("model name", "an unknown processor")
+    return f"{os.cpu_count()} cores of {name}, {wide} AVX-512"
+
+
+def commit() -> str:
+    """Return the short hash of the checkout, with a plus where it has changes."""
+    text = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        cwd=DOCS.parent, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return text.strip()
+
+
+def collect(results: Path, name: str, about: dict[str, str]) -> Path:
+    """Write the headline scores of all runs below a results folder, a line each.
+
+    Raises:
+        FileNotFoundError: If there is no finished run.
+    """
+    paths = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
+    if not paths:
+        raise FileNotFoundError(f"no finished run below {results}")
+    runs = [_kept(json.loads(path.read_text())) for path in paths]
+    lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
+    out = DOCS / "results" / f"{name}.json"
+    out.write_text(f'{{\n "about": {json.dumps(about)},\n "runs": [\n{lines}\n ]\n}}\n')
+    return out
+
+
+def _kept(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the headline scores, and labels scored at the rendering's size."""
+    run = headline(metrics)
+    for name in ("miou", "mbiou", "fine_mbiou"):
+        score = metrics["objects"].get(f"render_{name}")
+        run[f"render_{name}"] = None if score is None else round(score, 5)
+    return run
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--command", required=True)
+    parser.add_argument("--note", default="")
+    parser.add_argument("--commit", default="")
+    options = parser.parse_args()
+    about = {
+        "command": options.command,
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "commit": options.commit or commit(),
+        "note": options.note,
+    }
+    print(collect(options.results, options.name, about))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The numbers of README and docs are those of the result files, and stay so."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import build, collect
+
+
+def test_pages_are_what_the_result_files_give() -> None:
+    pages = sorted(page.name for page in build.stale())
+    assert pages == [], f"run `make docs`: {', '.join(pages)} differ from docs/results/"
+
+
+def test_every_table_is_used_and_every_mark_is_closed() -> None:
+    text = "\n".join(page.read_text() for page in build.PAGES)
+    used = set(re.findall(r"<!-- table: (\S+) -->", text))
+    assert used == set(build.definitions()["tables"])
+    marks = len(re.findall(r"<!-- (?:table|value): ", text))
+    assert text.count("<!-- end -->") == marks
+
+
+def test_every_result_file_says_where_it_is_from() -> None:
+    for path in (build.DOCS / "results").glob("*.json"):
+        about = json.loads(path.read_text())["about"]
+        assert about.get("command") or about.get("note"), path.name
+        assert about.get("commit") or about.get("note"), path.name
+
+
+def run(scene: str, variant: str, seed: int, score: float | None) -> dict:
+    return {"scene": scene, "variant": variant, "seed": seed, "psnr": score, "num_gaussians": 10}
+
+
+RUNS = [
+    run("a", "base", 0, 20.0), run("b", "base", 0, 30.0), run("a", "base", 1, 22.0),
+    run("b", "base", 1, 32.0), run("a", "new", 0, 21.0), run("b", "new", 0, 32.0),
+    run("a", "new", 1, 22.0), run("b", "new", 1, None),
+]  # fmt: skip
+
+
+def test_means_by_hand() -> None:
+    spec = {
+        "label": "x", "scenes": ["a", "b"], "variants": [["base", "B"], ["new", "N"]],
+        "scores": ["psnr"],
+    }  # fmt: skip
+    header, rows = build.KINDS["means"](spec, RUNS)
+    assert header == ["x", "seeds", "PSNR"]
+    # 25 and 27: 1.41 apart from their mean by the sample's measure; of `new` seed 0 is whole.
+    assert rows == [["B", "2", "26.00 ± 1.41"], ["N", "2", "26.50 (3 of 4 runs)"]]
+
+
+def test_differences_by_hand() -> None:
+    spec = {
+        "scenes": ["a", "b"], "reference": "base", "variants": [["new", "N"]], "scores": ["psnr"],
+    }  # fmt: skip
+    _, rows = build.KINDS["differences"](spec, RUNS)
+    # +1, +2, 0: standard deviation 1, of three.
+    assert rows == [["N", "4", "+1.00 ± 0.58 (3 of 4 runs)"]]
+
+
+def test_a_changed_result_makes_a_page_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(build, "PAGES", (page,))
+    monkeypatch.setattr(build, "DOCS", tmp_path / "docs")
+    monkeypatch.setattr(build, "results", lambda name: {"about": {"command": "make"}, "runs": RUNS})
+    page.write_text("PSNR <!-- value: f:a,b:base:psnr -->1<!-- end --> dB\n")
+    assert build.stale()[page] == "PSNR <!-- value: f:a,b:base:psnr -->26.00<!-- end --> dB\n"
+
+
+def test_scores_of_runs_become_a_result_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = {
+        "scene": "a", "variant": "igd", "seed": 0, "iterations": 5, "num_gaussians": 7,
+        "summary": {"psnr": 20.123456, "miou": None}, "not_available": {"miou": "no test views"},
+        "objects": {"available": True, "render_miou": 0.5},
+    }  # fmt: skip
+    path = tmp_path / "results" / "a" / "igd" / "seed0" / "metrics" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(metrics))
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    monkeypatch.setattr(collect, "DOCS", tmp_path / "docs")
+    out = collect.collect(tmp_path / "results", "mine", {"command": "make"})
+    [kept] = json.loads(out.read_text())["runs"]
+    assert kept["psnr"] == 20.12346
+    assert kept["render_miou"] == 0.5
+    assert kept["not_available"] == {"miou": "no test views"}
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        collect.collect(tmp_path / "nothing", "mine", {})
