@@ -42,7 +42,7 @@ class MetricsConfig(Section):
     lpips_weights: Literal["cache", "download"] | InputPath = option(
         "cache",
         "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache if it "
-        "is there and leaves LPIPS out otherwise, `download` fetches it (0.5 GB), or the path of "
+        "is there and leaves LPIPS out otherwise, `download` fetches it (0.6 GB), or the path of "
         "the file.",
     )
 
