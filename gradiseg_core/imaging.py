@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.image_files import opened, orientation_of, turned
+from gradiseg_core.image_files import is_lossy, opened, orientation_of, turned
+from gradiseg_core.mask_values import ids_of, mask_of
 from gradiseg_core.tones import eight_bit_rgb
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
-
+_ID_MAP_ENDINGS = (".png", ".PNG", ".Png", ".tif", ".tiff", ".TIF", ".TIFF")
 
 _TIE = 1e-4  # share of a pixel: breaks ties of areas and decides nothing else
 
@@ -53,30 +54,35 @@ def read_id_map(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.i
     """Read an ID map.
 
     Args:
-        path: An 8- or 16-bit grey, or palette, PNG file.
+        path: A grey or palette PNG or TIFF file, or one with equal channels.
         size: (width, height) to resample to (:func:`resize_ids`), px; None keeps the file's size.
 
     Returns:
         [H, W] int32.
 
     Raises:
-        InputError: If the file is missing, unreadable, or has several channels.
+        InputError: If the file is missing, unreadable or lossy, or has colours or values that are
+            no IDs.
     """
-    try:
-        with Image.open(path) as file:
-            file.load()
-            ids = file
-    except FileNotFoundError as error:
-        raise InputError(f"ID map not found: {path}") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"cannot read {path} as an ID map ({error})") from error
-    if len(ids.getbands()) != 1:
-        raise InputError(
-            f"{path} has {len(ids.getbands())} channels; an ID map is one grey channel whose "
-            "value is the object's ID (a coloured visualisation cannot be used)"
-        )
-    values = np.asarray(ids).astype(np.int32)
+    with opened(path, "an ID map") as file:
+        if is_lossy(file):
+            raise InputError(
+                f"{path} is a {file.format} file, which changes the IDs; save ID maps as png"
+            )
+        try:
+            values = ids_of(file)
+        except ValueError as error:
+            raise InputError(f"{path} has {error}") from error
     return values if size is None else resize_ids(values, size)
+
+
+def id_map_file(folder: Path, stem: str) -> Path | None:
+    """Return the file of a view's ID map, `<stem>.png` or `.tif` in any case; None without one."""
+    for ending in _ID_MAP_ENDINGS:
+        path = folder / f"{stem}{ending}"
+        if path.is_file():
+            return path
+    return None
 
 
 def resize_ids(ids: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.int32]:
@@ -135,7 +141,7 @@ def write_id_map(path: Path, ids: NDArray) -> None:
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """Read a binary mask; a pixel is set where its grey value exceeds 128 (GG's threshold).
+    """Read a binary mask of any encoding (:mod:`gradiseg_core.mask_values`).
 
     Args:
         path: Any image file.
@@ -145,18 +151,20 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.boo
         [H, W] bool.
 
     Raises:
-        InputError: If the file is missing or unreadable.
+        InputError: If the file is missing, unreadable, or no binary mask; the message has its
+            values.
     """
-    try:
-        with Image.open(path) as file:
-            mask = file.convert("L")
-    except FileNotFoundError as error:
-        raise InputError(f"mask not found: {path}") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"cannot read {path} as a mask ({error})") from error
-    if size is not None and mask.size != size:
-        mask = mask.resize(size, Image.Resampling.NEAREST)
-    return np.asarray(mask) > 128
+    with opened(path, "a mask") as file:
+        try:
+            mask = mask_of(file)
+        except ValueError as error:
+            raise InputError(
+                f"{path} is no binary mask: {error}; save it as 0 and 255, the object white"
+            ) from error
+    if size is not None and mask.shape != (size[1], size[0]):
+        resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
+        return np.asarray(resized)
+    return mask
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.imaging import read_id_map
+from gradiseg_core.imaging import id_map_file, read_id_map
 from gradiseg_core.masks.interface import Segmentation
 
 
 @dataclass
 class PrecomputedSegmenter:
-    """Reads `<stem>.png` (8-bit, 16-bit or palette; the value is the ID) and undistorts it.
+    """Reads `<stem>.png` or `.tif` (the value is the ID) and undistorts it.
 
     IDs stay as they are. The images must have the size of the original photographs.
     """
@@ -31,7 +31,7 @@ class PrecomputedSegmenter:
 
         path = self._path(name)
         ids = read_id_map(path)
-        if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
+        if ids.max(initial=0) > 65535:
             raise InputError(f"{path} has IDs outside 0..65535; renumber them")
         try:
             return warp_map(self.colmap_dir, name, ids)
@@ -47,7 +47,8 @@ class PrecomputedSegmenter:
         return digest.hexdigest()
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name.rsplit('.', 1)[0]}.png"
+        stem = name.rsplit(".", 1)[0]
+        return id_map_file(self.folder, stem) or self.folder / f"{stem}.png"
 
 
 def make(task: Segmentation) -> PrecomputedSegmenter:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from gradiseg_core.errors import InputError
-from gradiseg_core.imaging import IMAGE_SUFFIXES
+from gradiseg_core.imaging import IMAGE_SUFFIXES, id_map_file, read_id_map, write_id_map
 from gradiseg_core.ordering import in_order
 from gradiseg_core.prompts import read_ground_truth, wrong_prompts
+from gradiseg_core.scene.annotated_masks import collect_masks, place_masks
 from gradiseg_core.scene.manifest import Available, SceneManifest, View, every_nth, split_views
 from gradiseg_core.scene.photographs import (
     Photograph,
@@ -53,12 +52,11 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
     views = split_views(names, photographs[0].size, _test_names(folder, photographs, test_every))
     test_views = [view for view in views if view.split == "test"]
 
-    masks = _collect_masks(folder / "test_mask", test_views)
-    prompts = _order_prompts({path.name[:-4] for path in masks}, truth)
+    masks = collect_masks(folder / "test_mask", test_views)
+    prompts = _order_prompts({mask.prompt for mask in masks}, truth)
 
     place_images(photographs, out_dir / "images")
-    for path in masks:
-        link(path, out_dir / "test_mask" / path.parent.name / path.name)
+    place_masks(masks, out_dir / "test_mask")
     if truth is not None:
         link(folder / "ground_truth.json", out_dir / "ground_truth.json")
     has_sparse = any((folder / "sparse").rglob("cameras.*"))
@@ -105,61 +103,6 @@ def _test_names(folder: Path, photographs: list[Photograph], test_every: int) ->
     return {name for given, name in in_scene.items() if given not in train}
 
 
-def _collect_masks(mask_dir: Path, test_views: list[View]) -> list[Path]:
-    """Return all mask files after checking place, readability and shape."""
-    if not mask_dir.is_dir():
-        return []
-    masks: list[Path] = []
-    problems: list[str] = []
-    for folder in sorted(mask_dir.iterdir(), key=lambda path: path.name):
-        if not folder.is_dir() or folder.name.startswith("."):
-            logger.info("ignored: %s", folder)
-            continue
-        if not folder.name.isdecimal() or str(int(folder.name)) != folder.name:
-            problems.append(f"  {folder.name}/: not the number of a test view")
-            continue
-        if int(folder.name) >= len(test_views):
-            problems.append(
-                f"  {folder.name}/: there are only {len(test_views)} test views "
-                "(numbered from 0, sorted by name)"
-            )
-            continue
-        view = test_views[int(folder.name)]
-        for path in sorted(folder.iterdir(), key=lambda path: path.name):
-            if path.name.startswith(".") or path.suffix != ".png":
-                logger.info("ignored: %s is not a png mask", path)
-                continue
-            problem = _mask_problem(path, view)
-            if problem:
-                problems.append(f"  {folder.name}/{path.name}: {problem}")
-            masks.append(path)
-    if problems:
-        raise InputError(
-            f"masks in {mask_dir} do not fit the test views (images/ without images_train/):\n"
-            + "\n".join(problems)
-            + "\nCorrect or remove them."
-        )
-    return masks
-
-
-def _mask_problem(path: Path, view: View) -> str | None:
-    try:
-        with Image.open(path) as mask:
-            mask.load()
-            width, height = mask.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        return f"unreadable ({error})"
-    if (width, height) == (view.width, view.height):
-        return None
-    size = f"{width} x {height} px, but its view {view.name} is {view.width} x {view.height} px"
-    # The protocol resizes predictions to the annotation, so another resolution is no fault;
-    # another shape of the frame (beyond rounding) is.
-    if abs(width * view.height - height * view.width) > max(view.width, view.height):
-        return size
-    logger.warning("mask %s/%s: %s; scored at the mask's size", path.parent.name, path.name, size)
-    return None
-
-
 def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
     listed = list(truth["prompts"]) if truth else []
     prompts = listed + sorted(annotated - set(listed))
@@ -179,11 +122,13 @@ def _link_id_maps(source: Path, target: Path, views: list[View]) -> bool:
         return False
     missing = []
     for view in views:
-        path = source / f"{view.stem}.png"
-        if path.is_file():
+        path = id_map_file(source, view.stem)
+        if path is None:
+            missing.append(view.stem)
+        elif path.suffix == ".png":
             link(path, target / path.name)
         else:
-            missing.append(view.stem)
+            write_id_map(target / f"{view.stem}.png", read_id_map(path))
     if missing:
         logger.warning("%s lacks %d of %d views: %s", source, len(missing), len(views), missing[:5])
     return len(missing) < len(views)

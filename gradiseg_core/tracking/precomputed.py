@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.imaging import read_id_map
+from gradiseg_core.imaging import id_map_file, read_id_map
 from gradiseg_core.scene.manifest import SceneManifest, View
 
 
@@ -18,7 +18,7 @@ def read_maps(
     """Read the ID maps of the given views and warp them into the undistorted frames.
 
     Args:
-        folder: Where ``<stem>.png`` lie; None takes the scene's own ``object_mask/``.
+        folder: Where ``<stem>.png`` or ``.tif`` lie; None takes the scene's own ``object_mask/``.
         scene_dir: Output folder of stage `scene`.
         colmap_dir: Output folder of stage `colmap`.
         views: The views wanted (registered ones: those that train, or all).
@@ -41,7 +41,8 @@ def read_maps(
         folder = scene_dir / "object_mask"
     if not folder.is_dir():
         raise InputError(f"tracking.precomputed.folder: {folder} is not a folder")
-    missing = [view.stem for view in views if not (folder / f"{view.stem}.png").is_file()]
+    files = {view.stem: id_map_file(folder, view.stem) for view in views}
+    missing = [stem for stem, path in files.items() if path is None]
     if missing:
         named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" * (len(missing) > 5))
         raise InputError(
@@ -50,7 +51,8 @@ def read_maps(
         )
     maps = {}
     for view in views:
-        path = folder / f"{view.stem}.png"
+        path = files[view.stem]
+        assert path is not None
         ids = read_id_map(path)
         if ids.shape != (view.height, view.width):
             raise InputError(

@@ -221,6 +221,6 @@ def test_precomputed_missing_wrong_size_or_coloured(scene, tmp_path):
     Image.new("L", (120, 90)).save(given / "view_2.png")
     with pytest.raises(InputError, match=r"view_2\.png.*120 x 90 px.*240 x 180"):
         generate(*scene, tmp_path / "out", config, threads=2)
-    Image.new("RGB", (240, 180)).save(given / "view_2.png")
+    Image.new("RGB", (240, 180), "red").save(given / "view_2.png")
     with pytest.raises(InputError, match=r"view_2\.png has 3 channels"):
         generate(*scene, tmp_path / "out", config, threads=1)

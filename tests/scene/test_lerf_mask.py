@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from gradiseg_core.annotations import annotation_files
 from gradiseg_core.config.root import load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.imaging import write_id_map, write_mask
+from gradiseg_core.imaging import read_id_map, read_mask, write_id_map, write_mask
 from gradiseg_core.scene import SceneManifest, prepare
 
 from .conftest import save_photo
@@ -174,3 +176,83 @@ def test_ids_of_prompts_are_whole_numbers(scene: Path, ids: object) -> None:
     (scene / "ground_truth.json").write_text(json.dumps(truth))
     with pytest.raises(ConfigError, match="gt_id_of_prompt: must give every prompt"):
         load({"scenes": {"k": {"source": "lerf_mask", "path": str(scene)}}})
+
+
+def test_masks_of_other_encodings_become_0_and_255(scene: Path, tmp_path: Path) -> None:
+    folder = scene / "test_mask"
+    mask = read_mask(folder / "0" / "red apple.png")
+    (folder / "0" / "red apple.png").unlink()
+    Image.fromarray(mask.astype(np.uint8)).save(folder / "0" / "red apple.PNG")
+    Image.fromarray(mask).save(folder / "0" / "bits.tif")
+    large = np.zeros((160, 240), np.uint8)
+    large[40:80, 40:80] = 255
+    Image.fromarray(large).save(folder / "1" / "photo of no. 2.jpg")
+    manifest = run(scene, tmp_path / "out")
+    assert manifest.prompts == ["bits", "no. 5 tin", "photo of no. 2", "red apple"]
+    out = tmp_path / "out" / "test_mask"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == [
+        "0/bits.png", "0/red apple.png", "1/no. 5 tin.png", "1/photo of no. 2.png"
+    ]  # fmt: skip
+    for name in ("0/bits.png", "0/red apple.png"):
+        assert np.array_equal(np.asarray(Image.open(out / name)), mask * 255)
+    assert (out / "1" / "no. 5 tin.png").samefile(folder / "1" / "no. 5 tin.png")
+    annotations = annotation_files(tmp_path / "out", manifest.test_views[1])
+    assert list(annotations) == ["no. 5 tin", "photo of no. 2"]
+    assert read_mask(annotations["photo of no. 2"]).sum() == pytest.approx(1600, rel=0.05)
+
+
+def test_masks_that_mean_nothing_or_are_there_twice(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = scene / "test_mask"
+    Image.new("L", (24, 16), 1).save(folder / "0" / "ones.png")
+    Image.fromarray(np.tile(np.uint8([0, 3, 3, 3, 3, 7, 7, 7]), (16, 3))).save(
+        folder / "1" / "ids.png"
+    )
+    Image.new("L", (24, 16)).save(folder / "1" / "no. 5 tin.jpg")
+    (folder / "1" / "labels.json").write_text("{}")
+    with pytest.raises(InputError) as error:
+        run(scene, tmp_path / "out")
+    text = str(error.value)
+    assert "ones.png is no binary mask: its values are 1:" in text
+    assert "ids.png is no binary mask: its values are 0, 3, 7:" in text
+    assert "1/no. 5 tin.png: a second mask of this prompt beside no. 5 tin.jpg" in text
+    assert "1 files are no images and left out: 1/labels.json" in caplog.text
+
+
+def test_inverted_masks_are_refused(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (scene / "test_mask").rglob("*.png"):
+        write_mask(path, ~read_mask(path))
+    with pytest.raises(InputError, match=r"all 2 masks .* \(the smallest 96%\).*inverted"):
+        run(scene, tmp_path / "out")
+    write_mask(scene / "test_mask" / "0" / "pear.png", np.zeros((16, 24), dtype=bool))
+    run(scene, tmp_path / "out")
+    assert "no. 5 tin, red apple cover more than half of a view" in caplog.text
+
+
+def test_test_views_are_numbered_by_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "lerf"
+    for index in range(1, 5):
+        save_photo(folder / "images" / f"train_{index}.jpg")
+        save_photo(folder / "images_train" / f"train_{index}.jpg")
+    for index in (2, 9, 10):
+        save_photo(folder / "images" / f"test_{index}.jpg")
+    mask = np.zeros((16, 24), dtype=bool)
+    mask[4:8, 4:8] = True
+    write_mask(folder / "test_mask" / "0" / "red apple.png", mask)
+    manifest = run(folder, tmp_path / "out")
+    assert [view.name for view in manifest.test_views] == [
+        "test_2.jpg", "test_9.jpg", "test_10.jpg"
+    ]  # fmt: skip
+    assert "0/ belongs to test_2.jpg, not to test_10.jpg" in caplog.text
+
+
+def test_id_maps_under_other_endings(scene: Path, tmp_path: Path) -> None:
+    ids = np.full((16, 24), 300, np.uint16)
+    for name in "abcde":
+        (scene / "gt_ids").mkdir(exist_ok=True)
+        Image.fromarray(ids).save(scene / "gt_ids" / f"{name}.TIFF")
+    assert run(scene, tmp_path / "out").has.gt_ids
+    assert np.array_equal(read_id_map(tmp_path / "out" / "gt_ids" / "a.png"), ids)
