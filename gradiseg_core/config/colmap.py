@@ -36,6 +36,11 @@ class ColmapConfig(Section):
         source="COLMAP",
         ge=128,
     )
+    leave_out_standing: bool = option(
+        True,
+        "Take no features from what stands at the same place in all photographs (a gripper, a date "
+        "stamp, the room behind a turntable).",
+    )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
         "Which image pairs are matched: all, or neighbours in the order of names; auto takes all "

@@ -16,11 +16,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.full_disk import is_full_disk
 from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import progress_of_table
+from gradiseg_core.sfm.standing import find_standing, write_mask
 from gradiseg_core.work_files import UNREADABLE, read_json, set_aside, write_whole
 
 logger = logging.getLogger(__name__)
@@ -53,7 +57,8 @@ def build_database(
 
     database = work_dir / "database.db"
     key_file = work_dir / "inputs.json"
-    keys = _keys(image_dir, names, config, single_camera=single_camera, seed=seed)
+    mask = _mask_of_standing(work_dir, image_dir, names, config)
+    keys = _keys(image_dir, names, config, mask, single_camera=single_camera, seed=seed)
     _set_aside_if_damaged(database)
     old = read_json(key_file, "features and matches are made anew") if database.is_file() else None
     old = old or {}
@@ -75,9 +80,37 @@ def build_database(
 
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = config.camera_model
+    if mask is not None:
+        reader.camera_mask_path = mask
     _extract(database, image_dir, names, config, reader, single_camera, threads)
     _match(database, names, config, seed, threads)
     return database
+
+
+def _mask_of_standing(
+    work_dir: Path, image_dir: Path, names: list[str], config: ColmapConfig
+) -> Path | None:
+    """Write the mask of what stands in all photographs, and say so; None where nothing does."""
+    standing = find_standing(image_dir, names) if config.leave_out_standing else None
+    if standing is None:
+        return None
+    rows, columns = np.nonzero(standing)
+    height, width = standing.shape
+    logger.warning(
+        "%.1f%% of the picture stands at the same place in all photographs (within %.0f to %.0f%% "
+        "of its width, %.0f to %.0f%% of its height): features there are left out, since they "
+        "match without the scene; training still sees it. `colmap.leave_out_standing: false` "
+        "takes them all",
+        100 * standing.mean(),
+        100 * columns.min() / width,
+        100 * (columns.max() + 1) / width,
+        100 * rows.min() / height,
+        100 * (rows.max() + 1) / height,
+    )
+    path = work_dir / "standing.png"
+    with Image.open(image_dir / names[0]) as file:
+        write_mask(standing, file.size, path)
+    return path
 
 
 def matched_pairs(database: Path) -> dict[str, int]:
@@ -251,7 +284,13 @@ def _rename(database: Path, new_names: dict[str, str]) -> None:
 
 
 def _keys(
-    image_dir: Path, names: list[str], config: ColmapConfig, *, single_camera: bool, seed: int
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    mask: Path | None,
+    *,
+    single_camera: bool,
+    seed: int,
 ) -> dict[str, str]:
     """Return digests of all that the features, and the matches, depend on."""
     from gradiseg_core.sfm._pycolmap import pycolmap
@@ -269,6 +308,8 @@ def _keys(
         config.max_features,
     ]
     digest.update(json.dumps(features).encode())
+    if mask is not None:
+        digest.update(mask.read_bytes())
     key = digest.hexdigest()
     matches = [
         chosen_matcher(config, len(names)),

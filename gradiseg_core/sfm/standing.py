@@ -1,0 +1,115 @@
+"""What stands at the same place in every photograph: a gripper, a date stamp, a turntable's room.
+
+It moves with the camera, so that its features match in every pair at no motion at all, and compete
+with the scene's for each pair's geometry. Here is found, at reduced size, where edges have the same
+place and direction in nearly all photographs while the rest of the picture changes; COLMAP then
+takes no features there. Plain areas (a white sky, a black background) have no features and are not
+meant. A shadow that falls on changing ground is found only where its own edges prevail.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+logger = logging.getLogger(__name__)
+
+FEWEST = 6  # photographs; fewer agree by chance too often
+_MOST = 48  # photographs looked at, spread over all
+_SIDE = 320  # px, longest side at which is looked
+_EDGE = 6.0  # grey levels a pixel, of an edge that stands
+_COSINE = 0.8  # of an edge's direction with its median over the photographs
+_NEARLY_ALL = 0.9
+_STEADY = 0.5  # change of the grey value over that of the picture as a whole
+_CHANGES = 6.0  # grey levels (median deviation) by which the picture as a whole must change
+_SMALLEST = 0.0015  # share of the picture
+_MARGIN = 0.012  # of the longest side, around it: features reach over what they are centred on
+
+
+def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None:
+    """Return where something stands in all photographs, [h, w] at reduced size, or None.
+
+    Args:
+        image_dir: Folder of the photographs.
+        names: Their file names; all of one size, or nothing is looked for.
+    """
+    if len(names) < FEWEST:
+        return None
+    spread = np.unique(np.linspace(0, len(names) - 1, _MOST).round().astype(int))
+    grey = _read(image_dir, [names[i] for i in spread])
+    if grey is None:
+        return None
+    middle = np.median(grey, axis=0)
+    change = np.median(np.abs(grey - middle), axis=0)  # [h, w]
+    typical = float(np.median(change))
+    if typical < _CHANGES:
+        # Most of the picture stands (a turntable before a wall), or the camera hardly moved: what
+        # changes least then says nothing. The upper quarter tells the two apart.
+        typical = float(np.percentile(change, 90))
+        if typical < _CHANGES:
+            return None
+    agree = _same_edges(grey) & (change < _STEADY * typical)
+    margin = max(2, round(_MARGIN * max(middle.shape)))
+    closed = ndimage.binary_closing(np.pad(agree, margin), _disc(margin))
+    closed = closed[margin:-margin, margin:-margin]
+    filled = ndimage.binary_fill_holes(closed)
+    # Edges that agree by chance are thin and scattered; a thing survives the opening.
+    solid = ndimage.binary_opening(filled, _disc(1))
+    labels, count = ndimage.label(solid)
+    if count == 0:
+        return None
+    areas = np.bincount(labels.ravel())[1:]
+    large = np.flatnonzero(areas >= _SMALLEST * solid.size) + 1
+    if len(large) == 0:
+        return None
+    return ndimage.binary_dilation(np.isin(labels, large), _disc(margin))
+
+
+def write_mask(standing: NDArray[np.bool_], size: tuple[int, int], path: Path) -> None:
+    """Write COLMAP's mask for all photographs: black where no features are taken.
+
+    Args:
+        standing: As `find_standing` returns it.
+        size: (width, height) of the photographs, px.
+        path: PNG file to write.
+    """
+    mask = Image.fromarray(np.where(standing, 0, 255).astype(np.uint8))
+    mask.resize(size, Image.Resampling.NEAREST).save(path, format="PNG")
+
+
+def _read(image_dir: Path, names: list[str]) -> NDArray[np.float32] | None:
+    """Return grey values at reduced size, [n, h, w]; None where sizes differ."""
+    pictures, sizes = [], set()
+    for name in names:
+        with Image.open(image_dir / name) as file:
+            sizes.add(file.size)
+            if len(sizes) > 1:
+                return None
+            scale = min(1.0, _SIDE / max(file.size))
+            small = (max(1, round(file.width * scale)), max(1, round(file.height * scale)))
+            file.draft("L", (2 * small[0], 2 * small[1]))  # JPEG: decodes a reduced picture
+            grey = file.convert("L").resize(small, Image.Resampling.BOX)
+        pictures.append(np.asarray(grey, dtype=np.float32))
+    return np.stack(pictures)
+
+
+def _same_edges(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell where nearly all photographs have the same edge, [h, w]."""
+    smooth = ndimage.gaussian_filter(grey, (0, 0.7, 0.7))
+    dy, dx = np.gradient(smooth, axis=(1, 2))
+    my, mx = np.median(dy, axis=0), np.median(dx, axis=0)
+    length = np.hypot(mx, my)
+    along = (dx * mx + dy * my) / np.maximum(length, 1e-6)
+    straight = along >= _COSINE * np.maximum(np.hypot(dx, dy), 1e-6)
+    strong = (along > 0.5 * length) & (along < 2.0 * length)
+    return (length >= _EDGE) & ((straight & strong).mean(axis=0) >= _NEARLY_ALL)
+
+
+def _disc(radius: int) -> NDArray[np.bool_]:
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return x * x + y * y <= radius * radius
