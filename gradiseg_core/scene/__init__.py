@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
-from gradiseg_core.errors import ConfigError
+from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.scene.folder import prepare_folder
 from gradiseg_core.scene.lerf_mask import prepare_lerf_mask
+from gradiseg_core.scene.listing import some
 from gradiseg_core.scene.manifest import FILE_NAME, SceneManifest, View
 from gradiseg_core.scene.mipnerf360 import prepare_mipnerf360
 from gradiseg_core.scene.photographs import link_tree
@@ -18,6 +19,8 @@ from gradiseg_core.scene.photographs import link_tree
 __all__ = ["SceneManifest", "View", "prepare"]
 
 logger = logging.getLogger(__name__)
+
+MIN_TRAINING_VIEWS = 2  # between fewer, nothing can be associated or reconstructed
 
 
 def prepare(
@@ -63,6 +66,7 @@ def prepare(
             config.source, downloaded if config.dataset is not None else config.path
         )
         manifest = _fill(config, source, partial, name=name, seed=seed, threads=threads)
+        _check_split(manifest, config)
         manifest.save(partial)
     except BaseException:
         has_views = config.source == "demo" and any((partial / "images").glob("*.jpg"))
@@ -100,6 +104,29 @@ def _fill(
     return prepare_mipnerf360(
         source, folder, name=name, test_every=test_every, factor=config.factor
     )
+
+
+def _check_split(manifest: SceneManifest, config: SceneConfig) -> None:
+    """Warn where no view tests.
+
+    Raises:
+        InputError: If fewer views train than objects can be matched between.
+    """
+    train, total = len(manifest.train_views), len(manifest.views)
+    if train < MIN_TRAINING_VIEWS:
+        raise InputError(
+            f"scene {manifest.name}: only {train} of {total} images train (all but "
+            f"{some([view.name for view in manifest.test_views])}), and at least "
+            f"{MIN_TRAINING_VIEWS} must, better 20 or more: add images, put more of them into "
+            f"images_train/ where there is one, or raise `test_every` (now {config.test_every}), "
+            "which holds out every n-th"
+        )
+    if not manifest.test_views:
+        logger.warning(
+            "scene %s has no test views: all %d images train (all are in images_train/), so that "
+            "there are no scores of held-out views",
+            manifest.name, total,
+        )  # fmt: skip
 
 
 def _copy(other: Path, folder: Path, *, name: str) -> SceneManifest:

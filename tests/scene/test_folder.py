@@ -113,14 +113,14 @@ def test_deep_and_transparent_images_become_8_bit_rgb(tmp_path: Path) -> None:
 
 
 def test_rerun_replaces_and_cleans_up(tmp_path: Path) -> None:
-    for index in range(4):
+    for index in range(5):
         save_photo(tmp_path / "in" / f"{index}.jpg")
     run(tmp_path / "in", tmp_path / "out" / "scene")
     (tmp_path / "in" / "3.jpg").unlink()
     manifest = run(tmp_path / "in", tmp_path / "out" / "scene", test_every=2)
     assert [view.name for view in manifest.test_views] == ["0.jpg", "2.jpg"]
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["scene"]
-    assert len(list((tmp_path / "out" / "scene" / "images").iterdir())) == 3
+    assert len(list((tmp_path / "out" / "scene" / "images").iterdir())) == 4
 
 
 def test_config_asks_for_a_path() -> None:

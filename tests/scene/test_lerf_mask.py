@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +257,33 @@ def test_id_maps_under_other_endings(scene: Path, tmp_path: Path) -> None:
         Image.fromarray(ids).save(scene / "gt_ids" / f"{name}.TIFF")
     assert run(scene, tmp_path / "out").has.gt_ids
     assert np.array_equal(read_id_map(tmp_path / "out" / "gt_ids" / "a.png"), ids)
+
+
+def test_a_scene_without_test_views(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "bd":
+        save_photo(scene / "images_train" / f"{name}.jpg")
+    with pytest.raises(
+        InputError, match="0/: there are only 0 test views"
+    ):  # whose masks are they?
+        run(scene, tmp_path / "out")
+    shutil.rmtree(scene / "test_mask")
+    manifest = run(scene, tmp_path / "out")
+    assert (len(manifest.train_views), manifest.test_views) == (5, [])
+    assert SceneManifest.load(tmp_path / "out") == manifest
+    assert "no test views: all 5 images train" in caplog.text
+
+
+def test_one_training_view_alone_is_refused(scene: Path, tmp_path: Path) -> None:
+    for name in "ce":
+        (scene / "images_train" / f"{name}.jpg").unlink()
+    shutil.rmtree(scene / "test_mask")
+    with pytest.raises(InputError, match=r"only 1 of 5 images train.*images_train/"):
+        run(scene, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    few = SceneConfig(source="folder", path=tmp_path / "few", test_every=2)
+    for name in "abc":
+        save_photo(tmp_path / "few" / f"{name}.jpg")
+    with pytest.raises(InputError, match=r"only 1 of 3 .*but a\.jpg, c\.jpg.*`test_every` \(now 2"):
+        prepare(few, tmp_path / "out", name="few", seed=0, threads=1)
