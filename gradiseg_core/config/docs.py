@@ -34,10 +34,12 @@ as the first line of a configuration file, many editors check and complete it wh
 
 A key that is left out keeps its default. An unknown key, a wrong type, a missing folder or a
 combination that cannot work stops the workflow before any job starts, with a message that names the
-key and the nearest valid one. Relative paths start from the folder in which `snakemake` is called.
+key and the nearest valid one. Relative paths start from the folder in which `snakemake` is called;
+`~` is your home folder, and variables such as `$HOME` are not replaced.
 
 `snakemake --cores all --configfile my.yaml` uses `my.yaml` *instead of* the shipped `config.yaml`.
-Single values can be changed on the command line: `--config seeds='[0, 1, 2]'`.
+Targets stand before `--configfile`, which takes several files. Single values can be changed on the
+command line: `--config seeds='[0, 1, 2]'`.
 
 What a job reruns on: only the sections of the stage itself count, so a change under `metrics`
 scores again but does not train again. Of `train`, the parts `igd` and `la_knn` concern only the
@@ -46,7 +48,8 @@ variants that use them.
 
 _SCENES = """
 Every scene has a name (letters, digits, `-`, `_`), which is its folder under `results/` and its
-target on the command line: `snakemake --cores all my_scene`. The smallest scene is
+target on the command line: `snakemake --cores all my_scene --configfile my.yaml`. The smallest
+scene is
 
 ```yaml
 scenes:
