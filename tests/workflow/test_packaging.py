@@ -81,14 +81,14 @@ def pip_section(name: str) -> list[str]:
 
 
 def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
-    roots = [SCRIPTS / script, SCRIPTS / "_stage.py"]
+    roots = [SCRIPTS / script, SCRIPTS / "_stage.py", SCRIPTS / "_lifeline.py"]
     left_out = [modules.PACKAGE_DIR / name for name in without]
     assert all(path.is_file() for path in left_out)
     return [*roots, *modules.closure(roots, left_out)]
 
 
 def test_every_script_belongs_to_a_rule() -> None:
-    scripts = {path.name for path in SCRIPTS.glob("*.py")} - {"_stage.py"}
+    scripts = {path.name for path in SCRIPTS.glob("[!_]*.py")}
     assert {script for _, script, _ in rules()} == scripts
 
 
@@ -96,7 +96,7 @@ def test_every_script_belongs_to_a_rule() -> None:
 def test_an_environment_holds_what_its_scripts_import(
     name: str, script: str, without: tuple[str, ...]
 ) -> None:
-    tops = modules.third_party(files_of(script, without)) - {"_stage"}
+    tops = modules.third_party(files_of(script, without)) - {"_stage", "_lifeline"}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
     assert wanted <= set(
         environments.imported_packages((ENVIRONMENTS / f"{name}.yaml").read_text())
