@@ -52,10 +52,6 @@ class Frame:
         """Return points [P, 3] of the user's world in the training frame."""
         return xyz if self.is_identity else self.scale * (xyz - np.array(self.offset))
 
-    def points_for_user(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points [P, 3] of the training frame in the user's world."""
-        return xyz if self.is_identity else xyz / self.scale + np.array(self.offset)
-
     def pose(self, cam_from_world: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a pose [4, 4] of the user's world in the training frame."""
         if self.is_identity:

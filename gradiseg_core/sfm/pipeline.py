@@ -149,6 +149,13 @@ def _from_photographs(
             "start from; move the camera sideways between photographs instead of turning it on "
             "the spot, add images, or raise `colmap.max_features`"
         )
+    if len(models) > 1:
+        logger.warning(
+            "the photographs fall into %d groups without enough overlap between them (%s images): "
+            "only the largest is used. Photographs between the groups join them",
+            len(models),
+            ", ".join(str(model.num_reg_images()) for model in models),
+        )
     left_out = _left_out(models[0], names)
     for name in left_out:
         logger.warning("not registered: %s (matches %d other images)", name, pairs[name])

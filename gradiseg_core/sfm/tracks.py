@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 _IN_CELL = 4  # points of a cell on average, so that it has one of the front surface
 _MOST_CELLS = 4096  # of a view, which bounds the observations of a dense cloud
 _KEPT_IN_CELL = 2
-_DEPTH_TOLERANCE = 0.1  # relative depth by which a seen point may lie behind its cell's nearest
+_DEPTH_TOLERANCE = 0.05  # relative depth by which a seen point may lie behind its cell's nearest
+_SAME_COLOR = 25.0  # grey levels in each channel from the track's median, beyond which it is hidden
 _MOST_SPREAD = 0.8  # of colours along tracks, over their spread in all; 1 is chance
 
 
@@ -53,10 +54,7 @@ def add_tracks(model: Any, image_dir: Path) -> bool:
         seen[image_id] = (points, xy)
         column, row = xy.astype(np.int64).T
         colors[image_id] = read_image(image_dir / image.name)[row, column].astype(np.float64)
-    views = np.zeros(len(ids), np.int64)
-    for points, _ in seen.values():
-        views[points] += 1
-    tracked = views >= 2
+    tracked = _views(seen, len(ids)) >= 2
     if not tracked.any():
         logger.warning("no point of the model lies in two views: its points have no tracks")
         return False
@@ -71,6 +69,13 @@ def add_tracks(model: Any, image_dir: Path) -> bool:
             _MOST_SPREAD,
         )
         return False
+    # Occlusion by depth alone is coarse where points are few; the photographs know better.
+    middle = median_colors([(p, colors[i]) for i, (p, _) in seen.items()], len(ids))
+    for image_id, (points, xy) in seen.items():
+        same = np.abs(colors[image_id] - middle[points]).max(axis=1, initial=0.0) <= _SAME_COLOR
+        seen[image_id] = points[same], xy[same]
+    views = _views(seen, len(ids))
+    tracked = views >= 2
     for image_id, (points, xy) in seen.items():
         keep = tracked[points]
         image = model.image(image_id)
@@ -88,6 +93,11 @@ def add_tracks(model: Any, image_dir: Path) -> bool:
         spread,
     )
     return True
+
+
+def _views(seen: dict[int, tuple[NDArray, NDArray]], count: int) -> NDArray[np.int64]:
+    """Return how many views see each point, [P]."""
+    return np.bincount(np.concatenate([p for p, _ in seen.values()]), minlength=count)
 
 
 def visible(
@@ -143,3 +153,23 @@ def color_spread(observed: list[tuple[NDArray[np.int64], NDArray[np.float64]]]) 
         within += float(((channel - mean[points]) ** 2).sum()) / max(1, int((count - 1).sum()))
         total += float(channel.var())
     return within / total if total > 0 else 1.0
+
+
+def median_colors(
+    observed: list[tuple[NDArray[np.int64], NDArray[np.float64]]], count: int
+) -> NDArray[np.float64]:
+    """Return the (lower) median colour of each of `count` points, [P, 3]; 0 where nobody saw it.
+
+    Args:
+        observed: Of each view, points [n] and their colours [n, 3].
+        count: Number of points.
+    """
+    points = np.concatenate([p for p, _ in observed])
+    colors = np.concatenate([c for _, c in observed])
+    number = np.bincount(points, minlength=count)
+    at = np.cumsum(number) - number + (number - 1) // 2
+    result = np.zeros((count, 3))
+    for channel in range(3):
+        ordered = colors[np.lexsort((colors[:, channel], points)), channel]
+        result[number > 0, channel] = ordered[at[number > 0]]
+    return result

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pycolmap
 import pytest
+from PIL import Image
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.inputs import given_files
@@ -17,7 +18,8 @@ from gradiseg_core.given_model import find_given
 from gradiseg_core.scene import prepare
 from gradiseg_core.sfm import reconstruct
 from gradiseg_core.sfm.model import load_cameras, load_observations, load_points
-from tests.sfm.scenes import WIDTH, lens, make_scene, poses, write_manifest, write_sparse
+from gradiseg_core.sfm.tracks import median_colors
+from tests.sfm.scenes import WIDTH, lens, make_scene, poses, render, write_manifest, write_sparse
 
 CONFIG = ColmapConfig()
 
@@ -173,3 +175,26 @@ def test_no_training_view_ends_the_stage(scene):
     write_manifest(scene_dir, list(views), test=("view_0.png", "view_1.png"))
     with pytest.raises(ReconstructionError, match="none of the 3 training views"):
         run(scene_dir, ColmapConfig(min_registered_share=0.0))
+
+
+def test_the_median_color_of_a_track():
+    observed = [
+        (np.array([0, 2]), np.array([[1.0, 9.0, 5.0], [7.0, 7.0, 7.0]])),
+        (np.array([0]), np.array([[3.0, 8.0, 0.0]])),
+        (np.array([0]), np.array([[2.0, 0.0, 6.0]])),
+    ]
+    np.testing.assert_array_equal(median_colors(observed, 3), [[2, 8, 5], [0, 0, 0], [7, 7, 7]])
+
+
+def test_groups_without_overlap_are_said(tmp_path, caplog):
+    make_scene(tmp_path / "scene", count=5)
+    for index, pose in enumerate(poses(8)[:4]):
+        photograph, _ = render(lens(), pose, seed=1)  # another place
+        Image.fromarray(photograph).save(tmp_path / "scene" / "images" / f"z_{index}.png")
+    names = sorted(path.name for path in (tmp_path / "scene" / "images").iterdir())
+    write_manifest(tmp_path / "scene", names, test=("view_0.png",))
+    config = ColmapConfig(max_features=500, min_registered_share=0.3)
+    report = run(tmp_path / "scene", config)
+    assert report["models"] == [5, 4]
+    assert "fall into 2 groups" in caplog.text
+    assert "4 of 8 training views have no camera" in caplog.text
