@@ -50,6 +50,13 @@ _TWO = _F(2.0)
 _HALF = _F(0.5)
 _ZERO = _F(0.0)
 
+# Entries of a packed camera: its rotation by rows, which are the camera's axes in the world; its
+# translation; its centre in the world; the intrinsics, px; the range of x/z and of y/z in which the
+# Jacobian follows the centre; the image's size, px.
+_X_ROW, _Y_ROW, _Z_ROW, _TRANSLATION, _CENTER = 0, 3, 6, 9, 12
+_FX, _FY, _CX, _CY, _LEAST_X, _MOST_X, _LEAST_Y, _MOST_Y, _WIDTH, _HEIGHT = range(15, 25)
+_CAMERA = 25
+
 # Scratch, in floats. Rows of 16 hold a Gaussian's mean, quaternion, scale, opacity and sh0, or what
 # the kernels pass on of it; rows of 48 its 15 x 3 coefficients. Columns follow the same order.
 _ROW = LANES
@@ -100,16 +107,17 @@ def _unit_quaternion(s):  # type: ignore[no-untyped-def]
 def _in_camera(s, camera, row):  # type: ignore[no-untyped-def]
     """Return one coordinate of the means in the camera's frame."""
     x, y, z = load(s, _MEAN), load(s, _MEAN + LANES), load(s, _MEAN + 2 * LANES)
-    return x * camera[3 * row] + y * camera[3 * row + 1] + z * camera[3 * row + 2] + camera[9 + row]
+    turned = x * camera[3 * row] + y * camera[3 * row + 1] + z * camera[3 * row + 2]
+    return turned + camera[_TRANSLATION + row]
 
 
 @kernel(inline="always")
 def _jacobian(slope_x, slope_y, rz, camera):  # type: ignore[no-untyped-def]
     """Return J00, J02, J11, J12 of the projection; slopes are x/z and y/z, rz is 1/z."""
-    j0, j1 = rz * camera[15], rz * camera[16]
+    j0, j1 = rz * camera[_FX], rz * camera[_FY]
     return (
-        j0, (_ZERO - j0) * minimum(maximum(slope_x, camera[19]), camera[20]),
-        j1, (_ZERO - j1) * minimum(maximum(slope_y, camera[21]), camera[22]),
+        j0, (_ZERO - j0) * minimum(maximum(slope_x, camera[_LEAST_X]), camera[_MOST_X]),
+        j1, (_ZERO - j1) * minimum(maximum(slope_y, camera[_LEAST_Y]), camera[_MOST_Y]),
     )  # fmt: skip
 
 
@@ -117,9 +125,9 @@ def _jacobian(slope_x, slope_y, rz, camera):  # type: ignore[no-untyped-def]
 def _times_view(j, j2, row, camera):  # type: ignore[no-untyped-def]
     """Return a row of T = J W, from J's entries in column ``row`` and in the last."""
     return (
-        j * camera[3 * row] + j2 * camera[6],
-        j * camera[3 * row + 1] + j2 * camera[7],
-        j * camera[3 * row + 2] + j2 * camera[8],
+        j * camera[3 * row] + j2 * camera[_Z_ROW],
+        j * camera[3 * row + 1] + j2 * camera[_Z_ROW + 1],
+        j * camera[3 * row + 2] + j2 * camera[_Z_ROW + 2],
     )
 
 
@@ -207,7 +215,7 @@ def _project(i0, count, s, camera, degree, shN):  # type: ignore[no-untyped-def]
     seen = (z >= _NEAR) & (z <= _FAR) & (opacity >= _MIN_ALPHA)
     rz = _ONE / z
     slope_x, slope_y = _in_camera(s, camera, 0) * rz, _in_camera(s, camera, 1) * rz
-    u, v = slope_x * camera[15] + camera[17], slope_y * camera[16] + camera[18]
+    u, v = slope_x * camera[_FX] + camera[_CX], slope_y * camera[_FY] + camera[_CY]
     j0, j02, j1, j12 = _jacobian(slope_x, slope_y, rz, camera)
     t00, t01, t02 = _times_view(j0, j02, 0, camera)
     t10, t11, t12 = _times_view(j1, j12, 1, camera)
@@ -232,13 +240,13 @@ def _project(i0, count, s, camera, degree, shN):  # type: ignore[no-untyped-def]
     extent = minimum(extent, _MAX_EXTENT)
     radius_x, radius_y = ceil(extent * sqrt(xx)), ceil(extent * sqrt(yy))
     seen = seen & (det > _ZERO) & ((radius_x > _ZERO) | (radius_y > _ZERO))
-    seen = seen & (u + radius_x > _ZERO) & (camera[23] > u - radius_x)
-    seen = seen & (v + radius_y > _ZERO) & (camera[24] > v - radius_y)
+    seen = seen & (u + radius_x > _ZERO) & (camera[_WIDTH] > u - radius_x)
+    seen = seen & (v + radius_y > _ZERO) & (camera[_HEIGHT] > v - radius_y)
     inv_det = _ONE / det
     # Read what is needed of the Gaussian before its columns become those of the results.
-    dx = where(seen, load(s, _MEAN) - camera[12], splat(_ONE))
-    dy = where(seen, load(s, _MEAN + LANES) - camera[13], splat(_ONE))
-    dz = where(seen, load(s, _MEAN + 2 * LANES) - camera[14], splat(_ONE))
+    dx = where(seen, load(s, _MEAN) - camera[_CENTER], splat(_ONE))
+    dy = where(seen, load(s, _MEAN + LANES) - camera[_CENTER + 1], splat(_ONE))
+    dz = where(seen, load(s, _MEAN + 2 * LANES) - camera[_CENTER + 2], splat(_ONE))
     store(s, _U, where(seen, u, zero))
     store(s, _U + LANES, where(seen, v, zero))
     store(s, _CONIC, where(seen, yy * inv_det, zero))
@@ -402,47 +410,45 @@ def _project_back(s, camera, degree):  # type: ignore[no-untyped-def]
     f11 = p10 * r10 + p11 * r11 + p12 * r12
     f12 = p10 * r20 + p11 * r21 + p12 * r22
     # T = J W: v_J = v_T W^T
-    v_j00 = f00 * camera[0] + f01 * camera[1] + f02 * camera[2]
-    v_j02 = f00 * camera[6] + f01 * camera[7] + f02 * camera[8]
-    v_j11 = f10 * camera[3] + f11 * camera[4] + f12 * camera[5]
-    v_j12 = f10 * camera[6] + f11 * camera[7] + f12 * camera[8]
+    v_j00 = f00 * camera[_X_ROW] + f01 * camera[_X_ROW + 1] + f02 * camera[_X_ROW + 2]
+    v_j02 = f00 * camera[_Z_ROW] + f01 * camera[_Z_ROW + 1] + f02 * camera[_Z_ROW + 2]
+    v_j11 = f10 * camera[_Y_ROW] + f11 * camera[_Y_ROW + 1] + f12 * camera[_Y_ROW + 2]
+    v_j12 = f10 * camera[_Z_ROW] + f11 * camera[_Z_ROW + 1] + f12 * camera[_Z_ROW + 2]
     vu, vv = load(s, _V_U), load(s, _V_U + LANES)
     # J00 = fx / z; J02 = -fx clamp(x / z) / z, and where that is not clamped, x and z act on it
-    free_x = where((slope_x >= camera[19]) & (slope_x <= camera[20]), j0 * rz * v_j02, zero)
-    free_y = where((slope_y >= camera[21]) & (slope_y <= camera[22]), j1 * rz * v_j12, zero)
+    follows_x = (slope_x >= camera[_LEAST_X]) & (slope_x <= camera[_MOST_X])
+    follows_y = (slope_y >= camera[_LEAST_Y]) & (slope_y <= camera[_MOST_Y])
+    free_x = where(follows_x, j0 * rz * v_j02, zero)
+    free_y = where(follows_y, j1 * rz * v_j12, zero)
     gx, gy = j0 * vu - free_x, j1 * vv - free_y
     gz = load(s, _V_DEPTH) - j0 * (slope_x * vu + rz * v_j00) - j1 * (slope_y * vv + rz * v_j11)
     gz = gz - rz * (j02 * v_j02 + j12 * v_j12) + free_x * slope_x + free_y * slope_y
-    dx = where(seen, load(s, _MEAN) - camera[12], one)
-    dy = where(seen, load(s, _MEAN + LANES) - camera[13], one)
-    dz = where(seen, load(s, _MEAN + 2 * LANES) - camera[14], one)
+    dx = where(seen, load(s, _MEAN) - camera[_CENTER], one)
+    dy = where(seen, load(s, _MEAN + LANES) - camera[_CENTER + 1], one)
+    dz = where(seen, load(s, _MEAN + 2 * LANES) - camera[_CENTER + 2], one)
     dx, dy, dz = sh_backward(
         degree, dx, dy, dz, s, _SH_COLUMNS, _IN_COLOR, _V_COLOR, _V_SH0, _V_SH_COLUMNS
     )
     for j in range(3):
-        along = gx * camera[j] + gy * camera[3 + j] + gz * camera[6 + j]
+        along = gx * camera[_X_ROW + j] + gy * camera[_Y_ROW + j] + gz * camera[_Z_ROW + j]
         own = dx if j == 0 else (dy if j == 1 else dz)
         store(s, _V_MEAN + j * LANES, where(seen, along + own, zero))
 
 
 def pack_camera(viewmat: Tensor, K: Tensor, width: int, height: int) -> np.ndarray:
-    """Return what the kernels need of a camera as one float32 array [25].
-
-    Entries: 0-8 rotation by rows, 9-11 translation, 12-14 centre in the world, 15-18 fx fy cx cy,
-    19-22 range of x/z and of y/z in which the Jacobian follows the centre, 23-24 width, height.
-    """
+    """Return what the kernels need of a camera as one float32 array [25], entries as above."""
     pose = viewmat.detach().cpu().double().numpy()
     intrinsics = K.detach().cpu().double().numpy()
     fx, fy, cx, cy = (intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2])
     margin_x, margin_y = 0.3 * 0.5 * width / fx, 0.3 * 0.5 * height / fy
-    packed = np.empty(25, np.float64)
-    packed[:9] = pose[:3, :3].reshape(9)
-    packed[9:12] = pose[:3, 3]
-    packed[12:15] = -pose[:3, :3].T @ pose[:3, 3]
-    packed[15:19] = fx, fy, cx, cy
-    packed[19:21] = -(cx / fx + margin_x), (width - cx) / fx + margin_x
-    packed[21:23] = -(cy / fy + margin_y), (height - cy) / fy + margin_y
-    packed[23:] = width, height
+    packed = np.empty(_CAMERA, np.float64)
+    packed[_X_ROW:_TRANSLATION] = pose[:3, :3].reshape(9)
+    packed[_TRANSLATION:_CENTER] = pose[:3, 3]
+    packed[_CENTER:_FX] = -pose[:3, :3].T @ pose[:3, 3]
+    packed[_FX:_LEAST_X] = fx, fy, cx, cy
+    packed[_LEAST_X:_LEAST_Y] = -(cx / fx + margin_x), (width - cx) / fx + margin_x
+    packed[_LEAST_Y:_WIDTH] = -(cy / fy + margin_y), (height - cy) / fy + margin_y
+    packed[_WIDTH:] = width, height
     return packed.astype(np.float32)
 
 
