@@ -96,23 +96,26 @@ class Gaussians:
             keep: [N] bool, or indices [n].
             new: Values of the appended Gaussians for every parameter, each [m, ...]; None for none.
         """
+        if keep.dtype == torch.bool:
+            # Once, not in every indexing below: on a GPU the host waits for their number.
+            keep = keep.nonzero().squeeze(1)
         for group in self.optimizer.param_groups:
             name = group["name"]
             old = self.params[name]
             tail = None if new is None else new[name]
             state = self.optimizer.state.pop(old, None)
-            parameter = nn.Parameter(_extend(old.data[keep], tail))
+            parameter = nn.Parameter(_extend(old.data.index_select(0, keep), tail))
             group["params"] = [parameter]
             self.params[name] = parameter
             if state is not None:
                 zeros = None if tail is None else torch.zeros_like(tail)
                 for moment in ("exp_avg", "exp_avg_sq"):
-                    state[moment] = _extend(state[moment][keep], zeros)
+                    state[moment] = _extend(state[moment].index_select(0, keep), zeros)
                 self.optimizer.state[parameter] = state
         count = 0 if new is None else new["means"].shape[0]
         for name, value in self.statistics.items():
             zeros = value.new_zeros((count, *value.shape[1:]))
-            self.statistics[name] = _extend(value[keep], zeros)
+            self.statistics[name] = _extend(value.index_select(0, keep), zeros)
 
     @torch.no_grad()
     def overwrite(self, name: str, values: Tensor) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from gradiseg_core.gaussians.initialize import SH_C0, gaussians_from_points
 from gradiseg_core.gaussians.model import PARAMETERS, Gaussians
@@ -67,6 +68,21 @@ def test_optimizer_moves_only_what_it_did_without_surgery() -> None:
         gaussians.optimizer.step()
     for name in PARAMETERS:
         torch.testing.assert_close(changed.params[name], plain.params[name][:3])
+
+
+def test_a_mask_becomes_indices_once() -> None:
+    """On a GPU the host waits for each: 21 tensors were indexed by the mask."""
+    gaussians = make()
+    step(gaussians)
+    gaussians.statistics = {"grad2d": torch.arange(5.0), "seen": torch.arange(5.0)}
+    expected = gaussians.params["means"].detach()[[1, 3]]
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        gaussians.rebuild(torch.tensor([False, True, False, True, False]))
+    names = [event.name for event in found.events()]
+    assert names.count("aten::nonzero") == 1
+    assert "aten::index" not in names
+    assert torch.equal(gaussians.params["means"], expected)
+    assert gaussians.statistics["seen"].tolist() == [1.0, 3.0]
 
 
 def test_state_survives_a_round_trip() -> None:
