@@ -34,13 +34,21 @@ def make_knn(device: torch.device) -> Knn:
     return GlobalKnn()
 
 
+def searches_a_tree(device: torch.device, candidates: str | int) -> bool:
+    """Return whether :func:`neighbours_ahead` uses a global search, which must then be current."""
+    return device.type == "cpu" and candidates != "all"
+
+
 def neighbours_ahead(
     means: Tensor, sample: Tensor, directions: Tensor, k: int, *, candidates: str | int, knn: Knn
 ) -> Tensor:
-    """Apply Eq. 4 on whichever device the centres are; see :func:`.la_knn.la_knn`."""
+    """Apply Eq. 4 on whichever device the centres are; see :func:`.la_knn.la_knn`.
+
+    ``knn`` is looked at only where :func:`searches_a_tree`.
+    """
     if means.device.type == "cuda":
         from gradiseg_core.neighbours.cuda import la_knn_cuda
 
         return la_knn_cuda(means, sample, directions, k, candidates=candidates)
-    tree = knn if isinstance(knn, GlobalKnn) and candidates != "all" else None
+    tree = knn if isinstance(knn, GlobalKnn) and searches_a_tree(means.device, candidates) else None
     return la_knn(means, sample, directions, k, candidates=candidates, knn=tree)

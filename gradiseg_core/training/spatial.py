@@ -11,7 +11,7 @@ from gradiseg_core.config.train import LaKnn, Losses
 from gradiseg_core.gaussians.model import Gaussians
 from gradiseg_core.losses.identity import IdentityClassifier
 from gradiseg_core.losses.spatial import neighbour_kl
-from gradiseg_core.neighbours.dispatch import Knn, make_knn, neighbours_ahead
+from gradiseg_core.neighbours.dispatch import Knn, make_knn, neighbours_ahead, searches_a_tree
 from gradiseg_core.rasterization.interface import Rendering
 from gradiseg_core.schedule import Schedule
 
@@ -101,7 +101,7 @@ class SpatialLoss:
         norm = gradient.norm(dim=1)
         sample, valid = self._sample(len(gaussians), norm > 0)
         directions = -gradient[sample] / norm[sample, None]
-        local = config.candidates != "all"
+        local = searches_a_tree(self.device, config.candidates)
         neighbours = neighbours_ahead(
             gaussians.params["means"].detach(),
             sample,

@@ -10,10 +10,19 @@ import pytest
 import torch
 
 from gradiseg_core import triton_runtime
-from gradiseg_core.config.train import Densification, Gsplat, Losses, NearPruning, TrainConfig
+from gradiseg_core.config.train import (
+    Densification,
+    Gsplat,
+    LaKnn,
+    Losses,
+    NearPruning,
+    TrainConfig,
+)
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.losses import spatial as spatial_loss
 from gradiseg_core.losses.identity import IdentityClassifier
+from gradiseg_core.neighbours.dispatch import searches_a_tree
+from gradiseg_core.neighbours.la_knn import la_knn
 from gradiseg_core.rasterization import reference
 from gradiseg_core.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.schedule import Schedule
@@ -23,6 +32,7 @@ from gradiseg_core.training.feed import Feed
 from gradiseg_core.training.spatial import SpatialLoss
 from gradiseg_core.training.trainer import Trainer
 from gradiseg_core.training.watch import EVERY, LossWatch
+from tests.gaussians.test_model import make
 from tests.rasterization.scenes import relative_error
 from tests.synthetic import write_scene
 
@@ -33,6 +43,30 @@ CONFIG = TrainConfig(iterations=120, num_classes="auto", losses=Losses(samples=5
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return write_scene(tmp_path_factory.mktemp("balls"))
+
+
+@pytest.mark.parametrize(("device", "copied"), [("cpu", True), ("cuda", False)])
+def test_only_who_searches_a_tree_copies_centres(monkeypatch, device: str, copied: bool) -> None:
+    """The GPU's search of Eq. 4 goes over all centres: a tree would be copied for nothing."""
+    gaussians = make(40)
+    gaussians.params["means"].square().sum().backward()
+    gaussians.optimizer.step()
+    needed = searches_a_tree(torch.device(device), 8)
+    monkeypatch.setattr("gradiseg_core.training.spatial.searches_a_tree", lambda *_: needed)
+    given: list[int] = []
+
+    def search(means, sample, directions, k, *, candidates, knn):
+        given.append(len(knn))
+        return la_knn(means, sample, directions, k, candidates="all")
+
+    monkeypatch.setattr("gradiseg_core.training.spatial.neighbours_ahead", search)
+    loss = SpatialLoss(
+        Losses(samples=10, spatial_every=1), LaKnn(start=0, candidates=8), 100, Schedule(100),
+        torch.Generator(),
+    )  # fmt: skip
+    assert loss(10, gaussians, IdentityClassifier(4)) is not None
+    assert given == [40 if copied else 0]
+    assert (loss.state_dict()["tree_means"] is not None) == copied
 
 
 def test_views_beyond_the_budget_are_read_again_and_are_the_same(scene) -> None:
