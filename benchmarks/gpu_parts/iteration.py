@@ -69,7 +69,7 @@ def make_trainer(
     return trainer
 
 
-def made_up_views(scene: GpuScene) -> Views:
+def made_up_views(scene: GpuScene, classes: int = CLASSES) -> Views:
     """Return views of the scene's camera with random pictures and blocks of random labels."""
     generator = torch.Generator().manual_seed(0)
     shape = (scene.height, scene.width)
@@ -82,7 +82,7 @@ def made_up_views(scene: GpuScene) -> Views:
             f"view_{index}.png", scene.width, scene.height, scene.K.cpu().double().numpy(), moved
         )
         blocks = torch.randint(
-            0, CLASSES, (shape[0] // 32 + 1, shape[1] // 32 + 1), generator=generator
+            0, classes, (shape[0] // 32 + 1, shape[1] // 32 + 1), generator=generator
         )
         labels = blocks.repeat_interleave(32, 0).repeat_interleave(32, 1)[: shape[0], : shape[1]]
         image = torch.randint(0, 256, (*shape, 3), generator=generator, dtype=torch.uint8)

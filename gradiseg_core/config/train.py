@@ -97,7 +97,8 @@ class Losses(Section):
     identity_geometry: float = option(
         1.0,
         "Share of the 2D identity loss's gradient that reaches opacities, scales, rotations and "
-        "positions through the blending weights; below 1 identities take a second pass.",
+        "positions through the blending weights; below 1 a GPU blends identities in a call of "
+        "their own.",
         source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
         ge=0,
         le=1,

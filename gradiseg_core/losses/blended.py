@@ -20,6 +20,8 @@ from torch import Tensor
 from gradiseg_core.losses.identity import IdentityClassifier
 from gradiseg_core.losses.robust import wide_disagreement
 
+GROUP = 32  # channels that are blended at once
+PADDED = 16  # zeros fill them up to a multiple of it: rasterizers are compiled for few
 _LEAST = 1e-6  # of a probability
 
 

@@ -55,7 +55,9 @@ _Y = _X + _LANES
 _COLOR = _Y + _LANES
 _IDENTITY = _COLOR + 3 * _PIXELS
 
-# Scratch of the backward kernel shares _WEIGHT, _LEFT, _X and _Y.
+# Scratch of the backward kernel shares _WEIGHT, _LEFT, _X and _Y. Gradients of the image lie there
+# twice: by channel, from which the weights' gradient is made, and the identity's by pixel as well,
+# from which that of its values is.
 _BEHIND = _COLOR
 _DOT = _BEHIND + _PIXELS
 _V_PLANES = _DOT + _BATCH * _PIXELS  # gradients of colour, then identity, by channel
@@ -210,7 +212,7 @@ def _weigh_rows(
 @kernel()
 def blend_backward(
     queue, bands, starts, entries, records, blocks_x, background, channels,
-    transmittance, last, v_color, v_identity, v_alpha_out, touched, rows, gradients,
+    transmittance, last, v_color, v_identity, v_alpha_out, share, touched, rows, gradients,
 ):  # fmt: skip
     """Add gradients to each band's rows, as long as there are bands in the queue.
 
@@ -228,6 +230,7 @@ def blend_backward(
         v_color: [H, W, 3], gradient of the image.
         v_identity: [H, W, D], gradient of the image.
         v_alpha_out: [H, W], gradient of the image.
+        share: float32, of the identity's gradient that the weights get; its values get all of it.
         touched: [M, 2], see :func:`.lists.fill_blocks`.
         rows: See :func:`.lists.gradient_rows`.
         gradients: [rows, record width], zeros at first.
@@ -275,6 +278,9 @@ def blend_backward(
                 planes = _V_PLANES + (3 + j) * _PIXELS
                 for i in range(0, _PIXELS, _LANES):
                     transpose(scratch, v_pixels + i * padded + j, padded, planes + i, _PIXELS)
+            if share != _ONE:
+                for at in range(_V_PLANES + 3 * _PIXELS, v_pixels, _LANES):
+                    store(scratch, at, load(scratch, at) * share)
             left = (
                 load(scratch, _LEFT), load(scratch, _LEFT + _LANES),
                 load(scratch, _LEFT + 2 * _LANES), load(scratch, _LEFT + 3 * _LANES),

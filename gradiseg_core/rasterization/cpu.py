@@ -32,7 +32,7 @@ class Blend(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
         ctx: Any, means2d, conics, colors, opacities, identities, depths, radii, background,
-        width: int, height: int,
+        width: int, height: int, identity_geometry: float = 1.0,
     ):  # fmt: skip
         """Return color [H, W, 3], identity [H, W, D] and the final transmittance [H, W]."""
         arrays = [t.detach().numpy() for t in (means2d, conics, opacities, colors, identities)]
@@ -69,7 +69,7 @@ class Blend(torch.autograd.Function):
         )  # fmt: skip
         ctx.save_for_backward(conics, opacities, transmittance)
         ctx.shared, ctx.order, ctx.last, ctx.touched = shared, order, last, touched
-        ctx.count = means2d.shape[0]
+        ctx.count, ctx.share = means2d.shape[0], np.float32(identity_geometry)
         return color, identity, transmittance
 
     @staticmethod
@@ -83,7 +83,7 @@ class Blend(torch.autograd.Function):
         run_queue(
             blending.blend_backward, BANDS, *ctx.shared, transmittance.numpy(), ctx.last,
             v_color.contiguous().numpy(), v_identity.contiguous().numpy(),
-            (-v_transmittance).contiguous().numpy(), ctx.touched, rows, gradients,
+            (-v_transmittance).contiguous().numpy(), ctx.share, ctx.touched, rows, gradients,
         )  # fmt: skip
         n, dims = ctx.count, len(channels)
         outputs = [torch.zeros(shape) for shape in ((n, 2), (n, 3), (n, 3), (n,), (n, dims))]
@@ -91,7 +91,7 @@ class Blend(torch.autograd.Function):
             blending.reduce_gradients, lists.CHUNKS, ctx.order, rows, gradients,
             conics.detach().numpy(), opacities.detach().numpy(), *(t.numpy() for t in outputs),
         )  # fmt: skip
-        return (*outputs, None, None, None, None, None)
+        return (*outputs, None, None, None, None, None, None)
 
 
 def rasterize(
@@ -110,6 +110,7 @@ def rasterize(
     sh_degree: int,
     background: Tensor | None = None,
     with_depth: bool = False,
+    identity_geometry: float = 1.0,
 ) -> Rendering:
     """Render one view; the arguments and the result are those of ``interface.Rasterizer``.
 
@@ -129,7 +130,7 @@ def rasterize(
     backdrop = torch.zeros(3) if background is None else background.detach().float().contiguous()
     rest = (depths, radii, backdrop, width, height)
     color, identity, transmittance = Blend.apply(
-        means2d, conics, colors, opacities, identities, *rest
+        means2d, conics, colors, opacities, identities, *rest, identity_geometry
     )
     alpha = 1 - transmittance
     depth = None

@@ -4,7 +4,9 @@ Colour and identity share one projection, one sort and the same blending weights
 gsplat are compiled for some numbers of channels only (1-5, 8, 9, 16, 17, 32, 33, ...) and pad the
 rest with zeros, so that 3 + 16 (and depth) in one call costs 32 channels. ``channels="split"``
 blends 3 and 16 (17 with depth) in two calls over the same lists instead: nothing is padded, but
-alpha is evaluated twice. Both give the same numbers; ``benchmarks/gpu.py`` times both.
+alpha is evaluated twice. Both give the same numbers; ``benchmarks/gpu.py`` times both. Where the
+geometry gets a share of the identity's gradient only, identities are always blended in a call of
+their own, of the same projection and lists.
 
 gsplat 1.6 will take identities as ``extra_signals`` of its one call; this adapter can then shrink.
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 from typing import Any, Literal
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor
 
 from gradiseg_core.rasterization.interface import Rendering
+from gradiseg_core.rasterization.reference import weaken_gradient
 
 TILE = 16  # px; other sizes are untested in gsplat
 # The interface's semantics, given explicitly lest gsplat's defaults change.
@@ -120,8 +123,12 @@ class GsplatRasterizer:
         sh_degree: int,
         background: Tensor | None = None,
         with_depth: bool = False,
+        identity_geometry: float = 1.0,
     ) -> Rendering:
         """Render one view; arguments and result are those of ``interface.Rasterizer``.
+
+        With ``identity_geometry`` below 1 identities have a call of their own, whatever
+        ``channels`` says, and ``absgrad`` is that of colour (and depth) alone.
 
         Raises:
             ValueError: If a tensor lies on another device than the kernels run on.
@@ -146,36 +153,46 @@ class GsplatRasterizer:
             sh_degree, take(means) - center, coefficients, masks=seen.visible
         )
         colors = (harmonics + 0.5).clamp_min(0.0)
-        extra = [take(identities)] + ([seen.depths[:, None]] if with_depth else [])
-        lists = self._lists(run, seen, width, height)
-
-        def blend(features: Tensor, behind: Tensor | None) -> tuple[Tensor, Tensor]:
-            batch = seen.batch
-            images, alphas = run.rasterize_to_pixels(
-                seen.for_blending, batch(seen.conics), batch(features), batch(seen.opacities),
-                width, height, TILE, *lists,
-                backgrounds=None if behind is None else behind[None],
-                packed=self.packed, absgrad=self.absgrad,
-            )  # fmt: skip
-            return images[0], alphas[0, ..., 0]
-
-        behind = None if background is None else background.to(colors)
-        if self.channels == "split":
-            color, alpha = blend(colors, behind)
-            features = torch.cat(extra, dim=1) if with_depth else extra[0]
-            # Without identities and depth there is nothing more to blend.
-            rest = blend(features, None)[0] if features.shape[1] else color[..., :0]
-        else:
-            features = torch.cat([colors, *extra], dim=1)
-            if behind is not None:
-                behind = torch.cat([behind, behind.new_zeros(features.shape[1] - 3)])
-            blended, alpha = blend(features, behind)
-            color, rest = blended[..., :3], blended[..., 3:]
-        dims = identities.shape[1]
-        depth = None
+        values = {"color": colors, "identity": take(identities)}
         if with_depth:
-            depth = torch.where(alpha > 0, rest[..., dims] / alpha.clamp(min=1e-10), 0.0)
-        return Rendering(color, rest[..., :dims], alpha, seen.means2d, seen.radii, depth)
+            values["depth"] = seen.depths[:, None]
+        lists = self._lists(run, seen, width, height)
+        # Without a backward pass the same pixels come in the same calls as ever.
+        share = identity_geometry if torch.is_grad_enabled() else 1.0
+        images: dict[str, Tensor] = {}
+        for names in self._calls(share, with_depth):
+            parts = [values[name] for name in names]
+            sizes = [part.shape[1] for part in parts]
+            if not sum(sizes):  # no identities
+                images["identity"] = images["color"][..., :0]
+                continue
+            features = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+            behind = None
+            if "color" in names and background is not None:
+                black = colors.new_zeros(sum(sizes) - 3)
+                behind = torch.cat([background.to(colors), black])
+            shown = seen if "color" in names or share == 1.0 else seen.held(share)
+            blended, alpha = run.rasterize_to_pixels(
+                shown.for_blending, seen.batch(shown.conics), seen.batch(features),
+                seen.batch(shown.opacities), width, height, TILE, *lists,
+                backgrounds=None if behind is None else behind[None],
+                packed=self.packed, absgrad=self.absgrad and shown is seen,
+            )  # fmt: skip
+            images |= dict(zip(names, blended[0].split(sizes, dim=-1), strict=True))
+            images.setdefault("alpha", alpha[0, ..., 0])
+        color, identity, alpha, depth = images["color"], images["identity"], images["alpha"], None
+        if with_depth:
+            depth = torch.where(alpha > 0, images["depth"][..., 0] / alpha.clamp(min=1e-10), 0.0)
+        return Rendering(color, identity, alpha, seen.means2d, seen.radii, depth)
+
+    def _calls(self, share: float, with_depth: bool) -> list[tuple[str, ...]]:
+        """Return what is blended in which call, colour first."""
+        depth = ("depth",) if with_depth else ()
+        if share < 1.0:
+            return [("color", *depth), ("identity",)]
+        if self.channels == "split":
+            return [("color",), ("identity", *depth)]
+        return [("color", "identity", *depth)]
 
     def _project(
         self, run: Operations, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor,
@@ -194,8 +211,8 @@ class GsplatRasterizer:
             means2d = centers.new_zeros(count, 2).index_copy(0, ids, centers)
             all_radii = radii.new_zeros(count).index_copy(0, ids, radii.amax(dim=-1))
             exposed = means2d
-            centers = means2d[ids]
-            opacities = opacities[ids]
+            centers = means2d.index_select(0, ids)
+            opacities = opacities.index_select(0, ids)
         else:
             images = ids = None
             radii, means2d, depths, conics = (part[0] for part in results[:4])
@@ -258,7 +275,13 @@ class _Seen:
 
     def take(self, values: Tensor) -> Tensor:
         """Return the rows [N or n, ...] of per-Gaussian values [N, ...]."""
-        return values if self.ids is None else values[self.ids]
+        # Not values[ids], whose backward pass sorts the indices because some might be equal.
+        return values if self.ids is None else values.index_select(0, self.ids)
+
+    def held(self, share: float) -> _Seen:
+        """Return the same, through which ``share`` of a gradient goes back to the geometry."""
+        names = ("for_blending", "conics", "opacities")
+        return replace(self, **{n: weaken_gradient(getattr(self, n), share) for n in names})
 
     def batch(self, values: Tensor) -> Tensor:
         """Add gsplat's dimension of cameras where it expects one."""

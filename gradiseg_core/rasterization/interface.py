@@ -4,7 +4,7 @@ Semantics are gsplat 1.5's classic mode: ``eps2d`` 0.3 px added to the projected
 opacity-aware bounds (at most 3.33 sigma), alpha at most 0.999, contributions with alpha below 1/255
 skipped, a pixel stops before its transmittance would fall to 1e-4. Colour and identity are blended
 with the same weights in one pass (Gaussian Grouping; GradiSeg Eq. 1 and 2), and gradients of both
-reach every geometric parameter.
+reach every geometric parameter; ``identity_geometry`` weakens that of the identity on its way.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class Rasterizer(Protocol):
         sh_degree: int,
         background: Tensor | None = None,  # [3]; None is black
         with_depth: bool = False,
+        identity_geometry: float = 1.0,  # share of dL/d(identity image) that reaches the weights
     ) -> Rendering:
-        """Render one view. See :class:`Rendering` for the shapes."""
+        """Render one view. See :class:`Rendering` for the shapes.
+
+        ``identity_geometry`` (0 to 1) changes no image. What it lets through goes to the blending
+        weights, so to centres, rotations, scales, opacities and ``means2d``; the gradient of
+        ``identities`` is always whole.
+        """
         ...

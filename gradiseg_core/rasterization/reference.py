@@ -233,6 +233,12 @@ def blend(
     )
 
 
+def weaken_gradient(value: Tensor, share: float) -> Tensor:
+    """Return the same value, behind which a gradient goes on as ``share`` of itself."""
+    held = value.detach()
+    return held + share * (value - held) if share else held
+
+
 def rasterize(
     means: Tensor,
     quats: Tensor,
@@ -249,6 +255,7 @@ def rasterize(
     sh_degree: int,
     background: Tensor | None = None,
     with_depth: bool = False,
+    identity_geometry: float = 1.0,
 ) -> Rendering:
     """Render one view; the arguments and the result are those of ``interface.Rasterizer``."""
     projection = project(means, quats, scales, opacities, viewmat, K, width, height)
@@ -256,11 +263,18 @@ def rasterize(
     if means2d.requires_grad:
         means2d.retain_grad()
     colors = colors_from_sh(means, sh0, shN, viewmat, sh_degree)
-    features = torch.cat([colors, identities, projection.depths[:, None]], dim=1)
+    conics, depths = projection.conics, projection.depths
+    features = torch.cat([colors, depths[:, None]], dim=1)
     blended, transmittance = blend(
-        means2d, projection.conics, opacities, features, projection.depths, visible, width, height
+        means2d, conics, opacities, features, depths, visible, width, height
     )
-    color, identity = blended[..., :3], blended[..., 3:-1]
+    color = blended[..., :3]
+    identity, _ = blend(
+        weaken_gradient(means2d, identity_geometry),
+        weaken_gradient(conics, identity_geometry),
+        weaken_gradient(opacities, identity_geometry),
+        identities, depths, visible, width, height,
+    )  # fmt: skip
     if background is not None:
         color = color + transmittance[..., None] * background
     alpha = 1 - transmittance

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.losses.blended import GROUP, PADDED
 from gradiseg_core.strategies.mcmc import DEFAULT_BUDGET
 from gradiseg_core.training.backends import LossBackends, loss_backends
 from gradiseg_core.training.data import TrainingData
@@ -41,6 +43,7 @@ _PAIR = 3  # of Gaussian and tile: a key of 8 bytes and an index; twice while th
 
 _PHOTOMETRIC_TORCH = 336  # bytes a pixel at the peak of the PyTorch version, measured
 _PHOTOMETRIC_FUSED = 84  # of ours: four blurred pictures and three of partial derivatives
+_BLENDED_LOSS = (12, 8)  # bytes a pixel, and a pixel and ID, measured
 _HEAD_TORCH = 3 * _F  # a class and pixel: logits, their softmax, one of their gradients
 
 _CONTEXT = 700_000_000  # CUDA's context and the kernels' code; an assumption
@@ -93,7 +96,6 @@ def memory_model(
     """
     dims = config.identity_dim
     floats = _GEOMETRY + _COLOUR + dims
-    channels = 3 + dims
     blends = config.losses.blended == "probabilities"
     # Logits, probabilities and their gradient, from the forward pass to the backward pass.
     probable = 3 * classes if blends else 0
@@ -104,11 +106,9 @@ def memory_model(
     blending = rendered + TILES + (2 * _PADDED if config.gsplat.channels == "padded" else 0)
     # Gradients of identities, centre in the image, conic, opacity, colour, direction; coefficients.
     colours = rendered - _COLOURS + dims + (2 + 3 + 1 + 3 + 3) + _COLOUR
-    # Rendered, its gradient; coverage and last index of each call, and its gradient.
-    view = _F * (2 * channels + 2 * 2 + 2)
+    view = _blended_view(classes) if blends else _view(dims, classes, losses)
     view += 3 * _F + 2 * 5 + 8  # the photograph as floats, this view and the next, labels as int64
     view += _PHOTOMETRIC_TORCH if losses.photometric == "torch" else _PHOTOMETRIC_FUSED
-    view += _HEAD_TORCH * classes if losses.identity == "torch" else _F * (dims + 4)
     # The widest parameter beside its old self, and what is kept and then all of its moment. A
     # tenth is new, made from copies of its parents. Which are kept, as numbers in int64.
     densification = 3 * (_COLOUR - 3) + 0.15 * floats + 2
@@ -119,6 +119,25 @@ def memory_model(
         view=view * pixels,
         resident=min(views_bytes, config.gpu_views_gb * 1e9),
     )
+
+
+def _view(dims: int, classes: int, losses: LossBackends) -> float:
+    """Return the bytes a pixel of blended encodings and the identity head."""
+    # Rendered, its gradient; coverage and last index of each call, and its gradient.
+    blended = _F * (2 * (3 + dims) + 2 * 2 + 2)
+    return blended + (_HEAD_TORCH * classes if losses.identity == "torch" else _F * (dims + 4))
+
+
+def _blended_view(classes: int) -> float:
+    """Return the bytes a pixel of blended probabilities, should a view show every class."""
+    groups = ceil(classes / GROUP)
+    padded = classes + -classes % PADDED
+    # Of every group: colour and its gradient, coverage and last index; identities.
+    blended = _F * (2 * 3 * groups + 4 * groups + 2 + padded)
+    joined = _F * classes if groups > 1 else 0
+    constant, per_id = _BLENDED_LOSS
+    # The loss's own, or gradients of the identities joined and apart, which follow it.
+    return blended + joined + max(constant + per_id * classes, _F * (classes + padded))
 
 
 def model_of(data: TrainingData, config: TrainConfig, device: torch.device) -> MemoryModel:

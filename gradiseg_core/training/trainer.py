@@ -18,7 +18,7 @@ from gradiseg_core.config.train import TrainConfig, Variant
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
-from gradiseg_core.losses.blended import blended_loss, class_channels
+from gradiseg_core.losses.blended import GROUP, PADDED, blended_loss, class_channels
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.losses.robust import reach_px, robust_identity_loss
@@ -38,8 +38,6 @@ from gradiseg_core.training.watch import LossWatch
 logger = logging.getLogger(__name__)
 
 _CPU = torch.device("cpu")
-_GROUP = 32  # channels of probabilities that are blended at once
-_PADDED = 16  # in multiples of which
 
 
 class Trainer:
@@ -180,42 +178,24 @@ class Trainer:
             view: The view.
             identities: [N, D] to blend in place of the encodings, which None takes.
         """
-        if identities is None:
-            identities = self.gaussians.params["identities"]
+        params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
         losses = self.config.losses
         begun = self.schedule.after(self.step, losses.identity_geometry_start)
-        share = losses.identity_geometry if begun else 0.0
-        if share == 1.0 or not torch.is_grad_enabled():
-            return self._rasterize(view, identities)
-        # The same pixels twice: once for the geometry, once with the geometry held.
-        apart = self._rasterize(view, identities, held=True).identity
-        if share == 0.0:
-            return replace(self._rasterize(view, identities[:, :0]), identity=apart)
-        rendering = self._rasterize(view, identities)
-        return replace(rendering, identity=share * rendering.identity + (1.0 - share) * apart)
-
-    def _rasterize(
-        self, view: TrainingView, identities: Tensor, *, held: bool = False
-    ) -> Rendering:
-        params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
-
-        def geometry(value: Tensor) -> Tensor:
-            return value.detach() if held else value
-
         return self.rasterizer(
-            geometry(params["means"]),
-            geometry(params["quats"]),
-            geometry(gaussians.scales),
-            geometry(gaussians.opacities),
-            geometry(params["sh0"]),
-            geometry(params["shN"]),
-            identities,
+            params["means"],
+            params["quats"],
+            gaussians.scales,
+            gaussians.opacities,
+            params["sh0"],
+            params["shN"],
+            params["identities"] if identities is None else identities,
             viewmat=view.viewmat,
             K=view.K,
             width=camera.width,
             height=camera.height,
             sh_degree=self.sh_degree,
             background=self.background,
+            identity_geometry=losses.identity_geometry if begun else 0.0,
         )
 
     def iterate(self) -> dict[str, Tensor | None]:
@@ -277,14 +257,14 @@ class Trainer:
             return self.render(view)
         assert view.ids is not None
         channels = class_channels(self.gaussians.params["identities"], self.classifier, view.ids)
-        first, *others = (self._blend(view, group) for group in channels.split(_GROUP, dim=1))
+        first, *others = (self._blend(view, group) for group in channels.split(GROUP, dim=1))
         blended = [first.identity, *(other.identity for other in others)]
         return replace(first, identity=torch.cat(blended, dim=-1))
 
     def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
         """Render [N, I] values; zeros make of them what rasterizers are compiled for."""
         count = values.shape[1]
-        rendering = self.render(view, pad(values, (0, -count % _PADDED)))
+        rendering = self.render(view, pad(values, (0, -count % PADDED)))
         return replace(rendering, identity=rendering.identity[..., :count])
 
     def _identity_loss(self, features: Tensor, view: TrainingView) -> Tensor:

@@ -24,10 +24,12 @@ GRADIENT = 3e-5  # relative L2; 4e-6 on larger scenes, small ones are less avera
 FLIPS = 2e-3  # share of pixels on the other side of a jump
 
 
-def compare(scene: Scene, *, gradient: float = GRADIENT, forward: float = FORWARD) -> None:
+def compare(
+    scene: Scene, *, gradient: float = GRADIENT, forward: float = FORWARD, **changes: float
+) -> None:
     """Check images, radii and gradients of one scene."""
-    ours, our_leaves = scene.render("cpu", torch.float32)
-    truth, true_leaves = scene.render("reference", torch.float64)
+    ours, our_leaves = scene.render("cpu", torch.float32, **changes)
+    truth, true_leaves = scene.render("reference", torch.float64, **changes)
     height, width = scene.camera["height"], scene.camera["width"]
     dims = scene.gaussians["identities"].shape[1]
     assert ours.color.shape == (height, width, 3)
@@ -65,6 +67,39 @@ def test_ordinary_scene(seed: int) -> None:
 @pytest.mark.parametrize("dims", [8, 32])
 def test_other_identity_sizes(dims: int) -> None:
     compare(make_scene(dims=dims))
+
+
+@pytest.mark.parametrize("dims", [5, 16, 32])
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_share_of_the_identitys_gradient(share: float, dims: int) -> None:
+    compare(make_scene(dims=dims), identity_geometry=share)
+
+
+def test_the_share_is_what_two_passes_would_give() -> None:
+    """Images bit for bit; identities' gradient too; the geometry's without the identity's part."""
+    scene = make_scene()
+    generator = torch.Generator().manual_seed(3)
+
+    def gradients(share: float, blended: tuple[str, ...]):
+        rendering, leaves = scene.render("cpu", torch.float32, identity_geometry=share)
+        generator.manual_seed(3)
+        for name in ("color", "identity"):
+            image = getattr(rendering, name)
+            weights = torch.randn(image.shape, generator=generator)
+            if name in blended:
+                (image * weights).sum().backward(retain_graph=True)
+        return rendering, leaves
+
+    held, held_leaves = gradients(0.0, ("color", "identity"))
+    whole, whole_leaves = gradients(1.0, ("color", "identity"))
+    colour, colour_leaves = gradients(1.0, ("color",))
+    assert torch.equal(held.color, whole.color)
+    assert torch.equal(held.identity, whole.identity)
+    assert torch.equal(held_leaves["identities"].grad, whole_leaves["identities"].grad)
+    assert torch.equal(held.means2d.grad, colour.means2d.grad)
+    for name in ("means", "quats", "scales", "opacities", "sh0", "shN"):
+        assert torch.equal(held_leaves[name].grad, colour_leaves[name].grad), name
+    assert not torch.equal(whole_leaves["means"].grad, colour_leaves["means"].grad)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (8, 8), (7, 17), (64, 16)])

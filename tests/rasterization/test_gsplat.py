@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +78,80 @@ def test_identities_alone_reach_geometry(operations) -> None:
         for name in ("means", "quats", "scales", "opacities", "identities"):
             assert true_leaves[name].grad.abs().sum() > 0
             assert relative_error(leaves[name].grad, true_leaves[name].grad) < 1e-6
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_share_of_the_identitys_gradient(operations, mode, share) -> None:
+    scene = make_scene(60, scale=0.1)
+    calls: list[int] = []
+
+    def counted(*arguments, **options):
+        calls.append(arguments[2].shape[-1])
+        return operations.rasterize_to_pixels(*arguments, **options)
+
+    projections: list[int] = []
+
+    def projected(*arguments, **options):
+        projections.append(1)
+        return operations.project(*arguments, **options)
+
+    watched = replace(operations, rasterize_to_pixels=counted, project=projected)
+    rasterizer = GsplatRasterizer(operations=watched, **mode)
+    ours, leaves = render(rasterizer, scene, identity_geometry=share)
+    assert (calls, len(projections)) == ([4, 16], 1)  # colour and depth, identities
+    truth, true_leaves = render(reference.rasterize, scene, identity_geometry=share)
+    for name in ("color", "identity", "alpha", "depth"):
+        torch.testing.assert_close(getattr(ours, name), getattr(truth, name), rtol=1e-6, atol=1e-6)
+    weighted_sum(ours).backward()
+    weighted_sum(truth).backward()
+    assert relative_error(ours.means2d.grad, truth.means2d.grad) < 1e-6
+    for name in PARAMETERS:
+        got, expected = leaves[name].grad.to_dense(), true_leaves[name].grad
+        assert relative_error(got, expected) < 1e-6, name
+
+
+def nodes_behind(tensor: torch.Tensor) -> set[str]:
+    """Return the names of all nodes of the graph behind a tensor."""
+    names, left, seen = set(), [tensor.grad_fn], set()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        names.add(node.name())
+        left += [following for following, _ in node.next_functions]
+    return names
+
+
+@pytest.mark.parametrize("channels", ["padded", "split"])
+def test_packed_mode_gathers_without_a_sort_in_its_backward_pass(operations, channels) -> None:
+    """The gradient of values[ids] is index_put_(accumulate=True), which sorts on a GPU."""
+    scene = make_scene(40)
+    blended: list[torch.Tensor] = []
+
+    # The stand-ins index in their own ways: the graph ends where they begin.
+    def project(*arguments, **options):
+        results = operations.project(*arguments, **options)
+        return [r.detach().requires_grad_() if r is not None and r.is_floating_point() else r
+                for r in results]  # fmt: skip
+
+    def harmonics(degree, directions, coefficients, masks):
+        return directions + coefficients[:, 0]
+
+    def blend(*arguments, **options):
+        blended.extend(arguments[:4])
+        return operations.rasterize_to_pixels(*arguments, **options)
+
+    watched = replace(
+        operations, project=project, spherical_harmonics=harmonics, rasterize_to_pixels=blend
+    )
+    render(GsplatRasterizer(operations=watched, packed=True, channels=channels), scene)
+    gathered = [nodes_behind(tensor) for tensor in blended]
+    assert not any("IndexBackward0" in nodes for nodes in gathered)
+    # Centres, opacities, colours and identities are gathered; conics are the projection's.
+    calls = 1 if channels == "padded" else 2
+    assert sum("IndexSelectBackward0" in nodes for nodes in gathered) == 3 * calls
 
 
 def test_without_background_or_depth(operations) -> None:

@@ -33,6 +33,42 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(render, leaves, eps=1e-7, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_gradcheck_with_a_share_of_the_identitys_gradient(share: float) -> None:
+    """Finite differences of images whose identity moves ``share`` as much with the geometry."""
+    scene = make_scene(4, width=6, height=5, dims=2, scale=0.4)
+    scene.gaussians["opacities"] = scene.gaussians["opacities"].clamp(0.3, 0.8)
+    names = list(scene.gaussians)
+    start = [value.clone() for value in scene.gaussians.values()]
+    with torch.no_grad():
+        still = scene.render("reference", torch.float64)[0].identity
+
+    class Render(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *leaves):
+            ctx.save_for_backward(*leaves)
+            arguments = dict(zip(names, leaves, strict=True))
+            moved = reference.rasterize(**arguments, **scene.camera, background=scene.background)
+            values_moved = not torch.equal(leaves[-1], start[-1])
+            part = 1.0 if values_moved else share
+            return moved.color, still + part * (moved.identity - still)
+
+        @staticmethod
+        def backward(ctx, *gradients):
+            leaves = [leaf.detach().requires_grad_() for leaf in ctx.saved_tensors]
+            with torch.enable_grad():
+                rendering = reference.rasterize(
+                    **dict(zip(names, leaves, strict=True)), **scene.camera,
+                    background=scene.background, identity_geometry=share,
+                )  # fmt: skip
+            images = (rendering.color, rendering.identity)
+            return torch.autograd.grad(images, leaves, gradients)
+
+    assert names[-1] == "identities"
+    leaves = [value.clone().requires_grad_() for value in start]
+    assert torch.autograd.gradcheck(Render.apply, leaves, eps=1e-7, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["cpu", "reference"])
 def test_one_gaussian_by_hand(name: str) -> None:
     # On the axis at depth 2, focal length 10: sigma = 0.3 * 10 / 2 = 1.5 px, plus the 0.3 px^2.

@@ -15,6 +15,7 @@ from benchmarks.gpu_parts.scenes import synthetic
 from gradiseg_core.config.train import Densification, Gsplat, Losses, Mcmc, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.gaussians.model import Gaussians
+from gradiseg_core.losses.blended import GROUP, PADDED, blended_loss
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.rasterization.gsplat import GsplatRasterizer, Operations
@@ -215,6 +216,30 @@ def test_pixels_of_the_losses_that_pytorch_computes() -> None:
     common = fused.view - (84 + 80) * height * width
     assert used == pytest.approx(plain.view - common, rel=0.05)
     assert fused.view < 0.5 * plain.view
+
+
+@pytest.mark.parametrize("classes", [20, 70])
+def test_pixels_of_blended_probabilities(classes: int) -> None:
+    height, width = 96, 120
+    labels = torch.arange(height * width).reshape(height, width) % classes
+    ids = torch.arange(classes)
+
+    def run() -> None:
+        counts = [len(group) for group in ids.split(GROUP)]
+        images = [
+            torch.rand(height, width, count + -count % PADDED).requires_grad_() for count in counts
+        ]
+        parts = [image[..., :count] for image, count in zip(images, counts, strict=True)]
+        blended = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        blended_loss(blended, labels, ids, classes, exponent=0.5, width_px=2).backward()
+
+    config = TrainConfig(losses=Losses(blended="probabilities"))
+    sizes = {"classes": classes, "views_bytes": 0, "pixels": height * width}
+    model = memory_model(config, FUSED, **sizes).view / (height * width)
+    # Photographs, L1 + SSIM, and each group's colours and coverage.
+    common = 3 * 4 + 2 * 5 + 8 + 84 + 4 * (10 * -(-classes // GROUP) + 2)
+    used = peak(run) / (height * width)
+    assert 0.85 * (model - common) < used < 1.03 * (model - common)
 
 
 def test_three_million_gaussians_fit_24_gb() -> None:
