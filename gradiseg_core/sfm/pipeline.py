@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
+from gradiseg_core.image_files import opened
 from gradiseg_core.ordering import in_order
 from gradiseg_core.sfm.colmap_log import glog_to_folder
 from gradiseg_core.sfm.existing import find_models, largest_model, load_validated
@@ -290,14 +289,10 @@ def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
     sizes = {}
     for view in views:
         path = scene_dir / "images" / view["name"]
-        try:
-            with Image.open(path) as file:
-                file.load()  # COLMAP takes a file that is cut short without a word
-                sizes[view["name"]] = file.size
-        except FileNotFoundError as error:
-            raise InputError(f"{path} not found, but {manifest} lists it") from error
-        except OSError as error:
-            raise InputError(f"cannot read {path} as an image ({error})") from error
+        if not path.is_file():
+            raise InputError(f"{path} not found, but {manifest} lists it")
+        with opened(path) as file:  # whole: COLMAP takes one that is cut short without a word
+            sizes[view["name"]] = file.size
     return sizes
 
 
