@@ -26,6 +26,7 @@ import torch  # noqa: E402
 from benchmarks.gpu_parts import iteration, kernels, raster, scenes  # noqa: E402
 from benchmarks.gpu_parts.table import markdown  # noqa: E402
 from benchmarks.gpu_parts.timing import Results, device_rates  # noqa: E402
+from gradiseg_core.devices import prepare_allocator  # noqa: E402
 from gradiseg_core.rasterization.gsplat import Operations, published  # noqa: E402
 
 SIZE = (986, 728)  # px, LERF-Mask's
@@ -118,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     begun = time.perf_counter()
     device = torch.device("cpu" if options.smoke else "cuda")
+    prepare_allocator()  # as training does
     run = operations(options.smoke)
     each = 0.0 if options.smoke else options.each
     results = Results(device, device_rates(device, quick=options.smoke), each)

@@ -195,7 +195,8 @@ def _gsplat(facts: Facts) -> Finding:
 
 
 def _compiled(facts: Facts) -> Finding:
-    return Finding("ok", "kernels", f"compiled, {gsplat_build.build_folder()}")
+    where = "in its package" if gsplat_build.in_wheel() else gsplat_build.build_folder()
+    return Finding("ok", "kernels", f"compiled, {where}")
 
 
 def _compiler(facts: Facts, arch: str | None) -> Iterable[Finding]:
@@ -286,7 +287,8 @@ def probe(arch: str | None = None) -> Facts:
         "--query-gpu=driver_version,name,compute_cap,memory.total",
         "--format=csv,noheader,nounits",
     )
-    rows = [[cell.strip() for cell in line.split(",")] for line in (listed or "").splitlines()]
+    lines = ([cell.strip() for cell in line.split(",")] for line in (listed or "").splitlines())
+    rows = [row for row in lines if len(row) == 4 and len(numbers(row[2])) == 2]
     capabilities = [capability for _, capability, _ in _gpus_of_torch()]
     version = gsplat_build.installed_version()
     return Facts(

@@ -68,6 +68,14 @@ def test_a_clash_names_both_versions(change: dict, subject: str, versions: list[
     assert all(version in found[0] for version in versions), found[0]
 
 
+@pytest.mark.parametrize("wheel", [True, False])
+def test_the_report_says_where_the_compiled_code_is(tmp_path: Path, monkeypatch, wheel) -> None:
+    monkeypatch.setattr(gsplat_build, "in_wheel", lambda: wheel)
+    monkeypatch.setattr(gsplat_build, "build_folder", lambda: tmp_path)
+    shown = [f.text for f in diagnose(replace(GOOD, compiled=True)) if f.subject == "kernels"]
+    assert shown == ["compiled, in its package" if wheel else f"compiled, {tmp_path}"]
+
+
 def test_a_machine_without_a_gpu_can_compile_for_another() -> None:
     here = replace(GOOD, driver=None, gpus=(), torch_sees_gpu=False)
     assert failures(here)
@@ -103,7 +111,12 @@ def test_probes_read_what_tools_print(tmp_path: Path, monkeypatch) -> None:
     tools, home = tmp_path / "tools", tmp_path / "cuda-13.0"
     row = "580.159.04, NVIDIA H100 80GB HBM3, 9.0, 81559"
     # One memory for processor and GPU, and parts of a card, have no number of their own.
-    fake(tools, "nvidia-smi", f"echo '{row}'; echo '580.159.04, NVIDIA GB10, 12.1, [N/A]'")
+    fake(
+        tools,
+        "nvidia-smi",
+        f"""echo '{row}'; echo '580.159.04, NVIDIA GB10, 12.1, [N/A]'
+        echo '580.159.04, lost, [N/A], [N/A]'; echo 'Unable to determine the device handle'""",
+    )
     fake(tools, "g++", "echo 13.3.0")
     fake(home / "bin", "nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")
     # A script on the path that calls the real compiler, which alone knows its folder.
