@@ -5,6 +5,7 @@ A made-up gsplat "compiles" a real extension module of one function; a made-up G
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradiseg_core import gsplat_build
+from gradiseg_core import gsplat_build, toolchain
 from gradiseg_core.errors import BackendUnavailableError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -158,6 +159,39 @@ def store(name: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     return file
+
+
+SMALL = """\
+#include <torch/extension.h>
+int answer() { return 42; }
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("answer", &answer); }
+"""
+
+
+@pytest.mark.slow
+def test_the_published_build_goes_through_and_is_not_needed_again(
+    machine: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """gsplat's and PyTorch's own build with nvcc, of two small files for gsplat's thirty."""
+    monkeypatch.delenv("CUDA_HOME")
+    if toolchain.toolkit_home() is None or gsplat_build.in_wheel():
+        pytest.skip("needs a CUDA toolkit (nvcc with headers), and gsplat as published")
+    installed = importlib.util.find_spec("gsplat")
+    if installed is None or installed.origin is None:
+        pytest.skip("needs gsplat: pip install -e '.[cuda]'")
+    package = tmp_path / "site" / "gsplat" / "cuda"
+    shutil.copy(Path(installed.origin).parent / "cuda" / "_backend.py", package)
+    (package / "csrc").mkdir()
+    (package / "csrc" / "a.cu").write_text("__global__ void nothing() {}\n")
+    (package / "ext.cpp").write_text(SMALL)
+    shown: list[str] = []
+    file = gsplat_build.build(["9.0"], shown.append)
+    assert shown[-1] == "  [3/3] gsplat_cuda.so"
+    assert file.name == "sm90.so"
+    monkeypatch.setenv("PATH", str(tmp_path))  # no ninja, no nvcc
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    shutil.rmtree(package / "csrc")
+    assert use(9, 0) == "answer 42"
 
 
 def test_another_gpu_gets_code_of_its_own_unless_what_is_there_runs_on_it(
