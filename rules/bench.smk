@@ -76,10 +76,7 @@ rule branches:
         gpu=wants_gpu("train"),
     params:
         branches=lambda w: {
-            name: (
-                SETTINGS.variants[name].base,
-                SETTINGS.resolve(w.scene, "train", name),
-            )
+            name: SETTINGS.resolve(w.scene, "train", name)
             for name in SETTINGS.variants_of(w.scene)
         },
         render=settings_of("render"),

@@ -27,7 +27,6 @@ rule train:
         gpu=wants_gpu("train"),
     params:
         config=settings_of("train"),
-        base=lambda w: SETTINGS.variants[w.variant].base,
         checkpoints=work("checkpoints"),
     message:
         "{wildcards.scene}: train {wildcards.variant}, seed {wildcards.seed}"

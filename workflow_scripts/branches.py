@@ -22,8 +22,8 @@ with stage(snakemake):
         tracking_dir=Path(snakemake.input.tracking),
         out=Path(snakemake.output.runs),
         branches=[
-            Branch(name, base, TrainConfig(**config))
-            for name, (base, config) in snakemake.params.branches.items()
+            Branch(name, TrainConfig(**config))
+            for name, config in snakemake.params.branches.items()
         ],
         seed=int(snakemake.wildcards.seed),
         render=RenderConfig(**snakemake.params.render),

@@ -14,6 +14,7 @@ from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Results
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.train import Gsplat, Igd, TrainConfig
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
 from gradiseg_core.rasterization.gsplat import GsplatRasterizer, Operations
@@ -61,7 +62,7 @@ def make_trainer(
         views, Views([], views.__getitem__, 0), points, (255 * points).astype(np.uint8), CLASSES
     )
     rasterizer = GsplatRasterizer(operations=run, channels=channels)  # type: ignore[arg-type]
-    trainer = Trainer(data, config, variant, 0, rasterizer, device)  # type: ignore[arg-type]
+    trainer = Trainer(data, with_variant(config, variant), 0, rasterizer, device)
     held = parameters(scene)
     trainer.gaussians = held
     trainer.extent = 1e-9  # times the rate of the centres, which the trainer sets in each iteration

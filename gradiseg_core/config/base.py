@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -43,6 +43,9 @@ class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    #: Keys that there were once, and what to write instead.
+    removed: ClassVar[dict[str, str]] = {}
 
     def conflicts(self) -> Iterable[Conflict]:
         """Return which of its values do not go together.

@@ -43,7 +43,10 @@ command line: `--config seeds='[0, 1, 2]'`.
 
 What a job reruns on: only the sections of the stage itself count, so a change under `metrics`
 scores again but does not train again. Of `train`, the parts `igd` and `la_knn` concern only the
-variants that use them.
+variants that do not set them to null.
+
+Iterations come in two units: "iterations of 30,000" are scaled with the length of the run
+(`train.iterations`), "iterations" are those of the run itself.
 """
 
 _SCENES = """
@@ -58,23 +61,32 @@ scenes:
 ```
 
 Below a scene, every section from `colmap` to `metrics` may be repeated with the keys that differ
-for this scene; they are merged over the section, key by key.
+for this scene; they are merged over the section, key by key. Null takes away all that lies below
+it, and a mapping over null starts from the defaults. Whether values go together is asked of the
+merged section only.
 """
 
 _VARIANTS = """
-A variant is a training to compare. Own ones take a built-in variant and change its parameters, on
-every scene that `variants` (of the file, or of the scene) names them for:
+A variant is a training to compare: what it has different in section `train`, on top of the whole
+method, on every scene that `variants` (of the file, or of the scene) names it for. It is merged
+over the scene's `train` as that is over the file's; `igd: null` and `la_knn: null` leave a module
+out:
 
 ```yaml
-variants: [baseline, gradiseg, late_igd]
+variants: [baseline, gradiseg, late_igd, longer]
 own_variants:
   late_igd:
-    base: gradiseg
     label: GradiSeg, IGD from 15,000
     train: {igd: {start: 15000, until: 18000}}
+  longer:
+    label: baseline, densified until 12,000
+    train: {igd: null, la_knn: null}
 ```
 
-The preset `gradiseg_plus` is defined in the same way (`gradiseg_core/config/variants.py`).
+Those that ship stand in the same form in `gradiseg_core/config/variants.yaml`:
+
+```yaml
+@PRESETS@```
 """
 
 
@@ -91,7 +103,12 @@ def page() -> str:
     parts = [_INTRODUCTION, "\n## Top level\n\n", _table(RootConfig, skip_sections=True)]
     parts += ["\n## `scenes`\n", _SCENES, "\n", _table(SceneEntry, skip_sections=True)]
     parts += _nested(SceneEntry, "scenes.<name>", skip_overrides=True)
-    parts += ["\n## `own_variants`\n", _VARIANTS, "\n", _table(OwnVariant)]
+    parts += [
+        "\n## `own_variants`\n",
+        _VARIANTS.replace("@PRESETS@", _presets()),
+        "\n",
+        _table(OwnVariant),
+    ]
     for name, field in RootConfig.model_fields.items():
         model = _section(field)
         if model is None:
@@ -102,6 +119,12 @@ def page() -> str:
         parts += [f"\n## `{name}`\n\n{_first_paragraph(model)}\n\n", _table(model)]
         parts += _nested(model, name)
     return "".join(parts)
+
+
+def _presets() -> str:
+    """Return the file of the variants that ship, without the comment at its head."""
+    text = Path(__file__).with_name("variants.yaml").read_text(encoding="utf-8")
+    return text.partition("\n\n")[2]
 
 
 def _nested(model: type[BaseModel], path: str, skip_overrides: bool = False) -> Iterator[str]:

@@ -62,6 +62,9 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
 def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) -> str:
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
+        instead = getattr(holder, "removed", {}).get(keys[-1])
+        if instead:
+            return instead
         return f"unknown key{nearest(keys[-1], holder.model_fields if holder else ())}"
     if kind == "missing":
         return _PLAIN[kind]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.downloads.datasets import scenes_of
 
 #: The datasets of the paper, by `source`.
@@ -69,14 +70,17 @@ def _paper_scenes(source: str) -> list[str]:
 
 
 def _starts(settings: Settings, scene: str) -> dict[str, int]:
-    reference = settings.section(scene, "train")
-    assert isinstance(reference, TrainConfig)
+    section = settings.section(scene, "train")
+    assert isinstance(section, TrainConfig)
+    reference = with_variant(section, "gradiseg")
+    assert reference.igd is not None
     found = {}
     for variant in settings.variants_of(scene):
         train = settings.trainings[scene][variant]
+        if train.igd is None:
+            continue
         moved = variant == "gradiseg" or train.igd.start != reference.igd.start
-        alike = _apart_from_the_window(train) == _apart_from_the_window(reference)
-        if settings.variants[variant].base == "gradiseg" and moved and alike:
+        if moved and _apart_from_the_window(train) == _apart_from_the_window(reference):
             found[variant] = train.igd.start
     return found
 
@@ -87,5 +91,6 @@ def _apart_from_the_window(train: TrainConfig) -> TrainConfig:
     The cap on growth goes with the window: it counts the Gaussians of the ordinary densification as
     well, which is still running where IGD starts early.
     """
+    assert train.igd is not None
     igd = train.igd.model_copy(update={"start": 0, "until": 0, "max_growth": 0.0})
     return train.model_copy(update={"igd": igd})

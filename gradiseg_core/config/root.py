@@ -34,12 +34,13 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.config.train import AUTO_CLASSES, VARIANTS, TrainConfig
+from gradiseg_core.config.train import AUTO_CLASSES, TrainConfig
 from gradiseg_core.config.variants import (
     OwnVariant,
+    contradicted,
     definitions,
+    layer_of,
     shadowed,
-    used_part,
     wrong_names,
 )
 from gradiseg_core.errors import ConfigError
@@ -105,7 +106,7 @@ class RootConfig(Section):
         "paper's tables.",
     )
     variants: tuple[str, ...] = option(
-        VARIANTS,
+        ("baseline", "igd", "la_knn", "gradiseg"),
         "Trainings to compare: Gaussian Grouping's (`baseline`), with IGD (`igd`), with LA-KNN "
         "(`la_knn`), with both (`gradiseg`); `gradiseg_plus`, which adds what goes beyond the "
         "paper; and those of `own_variants`.",
@@ -114,8 +115,8 @@ class RootConfig(Section):
     )
     own_variants: dict[str, OwnVariant] = option(
         {},
-        "Variants of one's own: a name each, the built-in variant that it starts from, and what it "
-        "has different in section `train`.",
+        "Variants of one's own: a name each, and what it has different in section `train`, on top "
+        "of the whole method.",
     )
     seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
@@ -227,11 +228,10 @@ class Settings:
         Args:
             scene: Name of the scene.
             stage: Name of the section.
-            variant: For ``train``: this variant's parameters, without the parts that it does not
-                use.
+            variant: For ``train``: this variant's parameters; modules that it leaves out are None.
         """
         if stage == "train" and variant is not None:
-            return used_part(self.trainings[scene][variant], self.variants[variant].base)
+            return self.trainings[scene][variant].model_dump(mode="json")
         return self.section(scene, stage).model_dump(mode="json")
 
 
@@ -277,9 +277,9 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
                 problems += conflicts(section, _layers(raw, name, stage))
         trainings[name] = {}
         for variant in root.scenes[name].variants or root.variants:
-            layers = [*_layers(raw, name, "train"), _layer_of(variant, known[variant], root)]
+            layers = [*_layers(raw, name, "train"), layer_of(variant, known[variant])]
             trainings[name][variant] = resolve(TrainConfig, layers)
-            problems += conflicts(trainings[name][variant], layers)
+            problems += conflicts(trainings[name][variant], layers) + contradicted(variant, layers)
     _refuse(problems)
 
     for name, sections in scenes.items():
@@ -330,12 +330,6 @@ def _layers(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
     layers.append(Layer(stage, raw.get(stage) or {}))
     layers.append(Layer(f"scenes.{scene}.{stage}", raw["scenes"][scene].get(stage) or {}))
     return layers
-
-
-def _layer_of(variant: str, entry: Mapping[str, Any], root: RootConfig) -> Layer:
-    ships = variant not in root.own_variants
-    path = f"variant {variant}" if ships else f"own_variants.{variant}.train"
-    return Layer(path, entry.get("train") or {}, ships)
 
 
 def _wrong_keys(raw: Mapping[str, Any]) -> list[str]:

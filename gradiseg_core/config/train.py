@@ -9,17 +9,17 @@ whatever its length: how often the 3D loss runs, search trees are rebuilt, a run
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
 from gradiseg_core.config.base import ITERATIONS, OF_30_000, Conflict, Device, Section, option
 
-Variant = Literal["baseline", "igd", "la_knn", "gradiseg"]
-VARIANTS: tuple[Variant, ...] = ("baseline", "igd", "la_knn", "gradiseg")
 #: The most classes that `num_classes: auto` makes. More objects than this come from segments that
 #: were not associated, or from given IDs whose numbers say nothing about how many there are.
 AUTO_CLASSES = 4096
+#: Parts of section `train` that null leaves out: the paper's two modules.
+MODULES = ("igd", "la_knn")
 LabelRule = Literal["encodings", "probabilities"]
 
 _PAPER = "GradiSeg 4.1"
@@ -141,6 +141,13 @@ class Mcmc(Section):
 class Densification(Section):
     """3DGS densification: clone, split, prune, opacity reset."""
 
+    removed: ClassVar[dict[str, str]] = {
+        "until_baseline": "is gone: densification ends at `densification.until` in every variant, "
+        "and variant `baseline` sets that to 10,000, as Gaussian Grouping does; for another end "
+        "write a variant of your own, `train: {igd: null, la_knn: null, densification: {until: "
+        "...}}`",
+    }
+
     kind: Literal["adc", "mcmc"] = option(
         "adc",
         "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: a fixed budget, "
@@ -152,13 +159,10 @@ class Densification(Section):
     start: int = option(500, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     until: int = option(
         12_000,
-        "Last iteration of igd, la_knn and gradiseg.",
+        "Last iteration; the variant `baseline` sets 10,000, as Gaussian Grouping has it.",
         unit=OF_30_000,
         source=_PAPER,
         ge=0,
-    )
-    until_baseline: int = option(
-        10_000, "Last iteration of the variant baseline.", unit=OF_30_000, source=_GG, ge=0
     )
     every: int = option(100, "Interval.", unit=OF_30_000, source=_3DGS, ge=1)
     grow_grad2d: float = option(
@@ -364,8 +368,12 @@ class TrainConfig(Section):
     learning_rates: LearningRates = option(LearningRates(), "Adam's learning rates.")
     losses: Losses = option(Losses(), "Loss weights.")
     densification: Densification = option(Densification(), "3DGS densification.")
-    igd: Igd = option(Igd(), "Identity Gradient Guided Densification.")
-    la_knn: LaKnn = option(LaKnn(), "Local Adaptive KNN.")
+    igd: Igd | None = option(
+        Igd(), "Identity Gradient Guided Densification; null trains without it."
+    )
+    la_knn: LaKnn | None = option(
+        LaKnn(), "Local Adaptive KNN; null keeps to the nearest neighbours, global KNN, throughout."
+    )
     near_pruning: NearPruning = option(NearPruning(), "Pruning of floaters near cameras.")
     labels: LabelRule = option(
         "encodings",
@@ -423,7 +431,7 @@ class TrainConfig(Section):
             yield Conflict(
                 ("longest_side", "downsample"), "give longest_side or downsample, not both"
             )
-        if self.igd.until < self.igd.start:
+        if self.igd is not None and self.igd.until < self.igd.start:
             yield Conflict(
                 ("igd.start", "igd.until"),
                 f"igd.until ({self.igd.until}) lies before igd.start ({self.igd.start})",

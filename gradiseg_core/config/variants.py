@@ -1,62 +1,91 @@
 """Variants: the trainings that a configuration compares.
 
-A built-in variant says which of the paper's modules run. A preset or an own variant is one of
-these with other training parameters, under a name of its own.
+A variant is what it has different in section ``train``, on top of the whole method. Those that ship
+stand in ``variants.yaml``, in the form in which users write their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
 
 from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.layers import Layer, resolve, written_in
 from gradiseg_core.config.messages import nearest
-from gradiseg_core.config.train import VARIANTS, TrainConfig, Variant
+from gradiseg_core.config.train import MODULES, TrainConfig
 
 
 class OwnVariant(Section):
-    """A variant of one's own: a built-in one with other training parameters."""
+    """A variant of one's own: the whole method with other training parameters."""
 
-    base: Variant = option(..., "The built-in variant that it starts from.")
+    removed: ClassVar[dict[str, str]] = {
+        "base": "a variant is what it changes of the whole method, and `base` is gone. Instead of "
+        "`base: baseline` write `train: {igd: null, la_knn: null, densification: {until: 10000}}`, "
+        "instead of `base: igd` `train: {la_knn: null}`, instead of `base: la_knn` "
+        "`train: {igd: null}`; leave out `base: gradiseg`",
+    }
+
     label: str | None = option(None, "Its name in tables; null takes its key.")
     train: TrainConfig | None = option(
-        None, "What it has different in section `train`; it goes before a scene's own overrides."
+        None,
+        "What it has different in section `train`; it goes before a scene's own overrides. "
+        "`igd: null` and `la_knn: null` leave a module of the paper out.",
     )
 
 
-#: Variants that ship beside the built-in ones, as a user would write them under `own_variants`.
-PRESETS: dict[str, dict[str, Any]] = {
-    "gradiseg_plus": {
-        "base": "gradiseg",
-        "label": "GradiSeg+",
-        "train": {
-            "losses": {
-                "robustness": 0.5,
-                "disagreement_width": 0.007,
-                "robust_start": 12_000,
-                "identity_geometry_start": 12_000,
-            },
-            "labels": "probabilities",
-            "near_pruning": {"ratio": 1.0},
-        },
-    },
-}
-
-#: Parts of ``train`` that only some variants use; the others do not rerun when they change.
-_ONLY_VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "igd": ("igd", "gradiseg"),
-    "la_knn": ("la_knn", "gradiseg"),
-}
+#: The variants that ship, as a user would write them under `own_variants`.
+PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
 
 
 def definitions(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return every variant that a configuration may name, as written: base, label, train.
+    """Return every variant that a configuration may name, as written: label and train.
 
     Args:
         raw: The parsed configuration file, valid.
     """
-    built_in = {name: {"base": name} for name in VARIANTS}
-    return built_in | PRESETS | dict(raw.get("own_variants") or {})
+    return PRESETS | dict(raw.get("own_variants") or {})
+
+
+def with_variant(train: TrainConfig, name: str) -> TrainConfig:
+    """Return training parameters with those of a variant that ships laid on them."""
+    return resolve(TrainConfig, [Layer("train", train.model_dump()), layer_of(name, PRESETS[name])])
+
+
+def layer_of(name: str, entry: Mapping[str, Any]) -> Layer:
+    """Return what a variant has different in section ``train``.
+
+    Args:
+        name: Its name.
+        entry: Its definition.
+    """
+    if name in PRESETS:
+        return Layer(f"variant {name}", entry.get("train") or {}, ships=True)
+    return Layer(f"own_variants.{name}.train", entry.get("train") or {})
+
+
+def contradicted(name: str, layers: Sequence[Layer]) -> list[str]:
+    """Return where a user leaves a module out that a variant that ships is named for.
+
+    Args:
+        name: The variant.
+        layers: Where its training parameters are written, its own on top.
+    """
+    *below, own = layers
+    problems = []
+    for module in MODULES if own.ships else ():
+        layer = written_in(module, below)
+        if own.values.get(module) is not None and layer and layer.values[module] is None:
+            problems.append(
+                f"{layer.path}.{module}: null leaves out what variant '{name}' trains with; take "
+                f"'{name}' out of `variants`, or write one of `own_variants` with "
+                f"`train: {{{module}: null}}`"
+            )
+    return problems
 
 
 def wrong_names(
@@ -92,14 +121,5 @@ def shadowed(own: Iterable[str]) -> list[str]:
     return [
         f"own_variants.{name}: there is a variant of this name already; call it something else"
         for name in own
-        if name in {*VARIANTS, *PRESETS}
+        if name in PRESETS
     ]
-
-
-def used_part(train: TrainConfig, base: Variant) -> dict[str, Any]:
-    """Return the training parameters that a variant uses, as plain data."""
-    values = train.model_dump(mode="json")
-    for part, users in _ONLY_VARIANTS.items():
-        if base not in users:
-            values.pop(part)
-    return values

@@ -19,7 +19,7 @@ def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any])
         metrics: ``metrics.json`` files.
         out: JSON file to write: ``variants`` and ``runs``, in the order of the scenes' names,
             variants and seeds.
-        variants: By name, what each variant has different from a built-in one.
+        variants: By name, the definition of each variant that does not ship.
     """
     write_runs([headline(json.loads(path.read_text())) for path in metrics], out, variants)
 

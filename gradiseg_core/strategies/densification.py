@@ -30,7 +30,6 @@ class DensificationStrategy:
         config: Densification,
         schedule: Schedule,
         *,
-        until: int,
         max_gaussians: int | None,
         extent: float,
         generator: torch.Generator,
@@ -40,17 +39,16 @@ class DensificationStrategy:
         Args:
             config: Thresholds and schedule.
             schedule: Scales iteration numbers.
-            until: Last iteration, in the paper's numbers.
             max_gaussians: Growth stops there; None sets no limit.
             extent: Scene extent, world units.
             generator: Source of split samples.
         """
-        self.config, self.schedule, self.until = config, schedule, until
+        self.config, self.schedule = config, schedule
         self.max_gaussians, self.extent, self.generator = max_gaussians, extent, generator
 
     def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
         """Accumulate the gradient norm of projected centres, in half images (NDC)."""
-        if not self.schedule.before(step, self.until):
+        if not self.schedule.before(step, self.config.until):
             return
         statistics = gaussians.statistics
         if "grad2d" not in statistics:
@@ -71,7 +69,7 @@ class DensificationStrategy:
     def after_step(self, step: int, gaussians: Gaussians) -> bool:
         """Densify, prune and reset opacities when due."""
         config, schedule = self.config, self.schedule
-        if not schedule.before(step, self.until):
+        if not schedule.before(step, config.until):
             return False
         changed = False
         if schedule.after(step, config.start) and schedule.due(step, config.every):

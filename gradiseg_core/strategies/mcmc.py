@@ -37,7 +37,6 @@ class McmcStrategy:
         config: Densification,
         schedule: Schedule,
         *,
-        until: int,
         max_gaussians: int | None,
         generator: torch.Generator,
         noise_generator: torch.Generator,
@@ -45,14 +44,13 @@ class McmcStrategy:
         """Set up.
 
         Args:
-            config: Thresholds and schedule.
+            config: Thresholds and schedule; after ``until`` noise goes on.
             schedule: Scales iteration numbers.
-            until: Last iteration of relocation and growth, in the paper's numbers; noise goes on.
             max_gaussians: The budget; None is :data:`DEFAULT_BUDGET`.
             generator: Source of the draws, in main memory.
             noise_generator: Source of the noise, on the device of the Gaussians.
         """
-        self.config, self.schedule, self.until = config, schedule, until
+        self.config, self.schedule = config, schedule
         self.max_gaussians = max_gaussians or DEFAULT_BUDGET
         self.generator, self.noise_generator = generator, noise_generator
 
@@ -71,7 +69,7 @@ class McmcStrategy:
         config, schedule = self.config, self.schedule
         changed = False
         if (
-            schedule.before(step, self.until)
+            schedule.before(step, config.until)
             and schedule.after(step, config.start)
             and schedule.due(step, config.every)
         ):

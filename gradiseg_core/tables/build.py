@@ -41,7 +41,7 @@ def build(
         metrics: ``metrics.json`` of every scene, variant and seed.
         out_dir: Folder to write.
         config: What to show.
-        labels: Names of variants that are not built in, where they have one.
+        labels: Names of variants that do not ship, where they have one.
 
     Returns:
         The tables: one a scene, then one mean over the scenes of each dataset that has several,

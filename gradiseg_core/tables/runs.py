@@ -13,10 +13,6 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.tables.model import Column
 
 VARIANT_LABELS = {
-    "baseline": "baseline (Gaussian Grouping)",
-    "igd": "baseline + IGD",
-    "la_knn": "baseline + LA-KNN",
-    "gradiseg": "GradiSeg (IGD + LA-KNN)",
     **{name: preset["label"] for name, preset in PRESETS.items()},
     "deva_2d": "DEVA (2D tracks, no Gaussians)",
     "deva+sfm_2d": "DEVA repaired by SfM (2D tracks, no Gaussians)",
@@ -39,7 +35,7 @@ def read_runs(paths: list[Path], labels: Mapping[str, str]) -> list[Run]:
 
     Args:
         paths: ``metrics.json`` files.
-        labels: Names in tables of variants that are not built in.
+        labels: Names in tables of variants that do not ship.
 
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.

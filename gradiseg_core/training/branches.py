@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gradiseg_core.config.train import Igd, LaKnn, NearPruning, TrainConfig, Variant
+from gradiseg_core.config.train import Igd, LaKnn, NearPruning, TrainConfig
 from gradiseg_core.schedule import REFERENCE_ITERATIONS
 from gradiseg_core.training.data import TrainingData
 from gradiseg_core.training.trainer import Trainer
@@ -32,20 +32,18 @@ class Branch:
 
     Attributes:
         name: What it is called.
-        base: The built-in variant that it starts from.
         config: Its training parameters.
     """
 
     name: str
-    base: Variant
     config: TrainConfig
 
     @property
-    def trunk(self) -> tuple[Variant, TrainConfig]:
-        """The base and the parameters of the run that it is equal to up to :attr:`start`."""
-        losses = self.config.losses
-        direction = self.config.la_knn.direction if self._uses_la_knn else "first_moment"
-        quiet = self.config.model_copy(
+    def trunk(self) -> TrainConfig:
+        """The parameters of the run that it is equal to up to :attr:`start`."""
+        losses, la_knn = self.config.losses, self.config.la_knn
+        direction = "first_moment" if la_knn is None else la_knn.direction
+        return self.config.model_copy(
             update={
                 "igd": Igd(start=_NEVER, until=_NEVER),
                 # `last` keeps gradients from the first iteration on.
@@ -65,24 +63,19 @@ class Branch:
                 "labels": "encodings",  # are read from the result, however it was trained
             }
         )
-        return ("baseline" if self.base == "baseline" else "gradiseg"), quiet
 
     @property
     def start(self) -> int:
         """Iteration of the paper's 30,000 up to which it equals its trunk."""
-        losses = self.config.losses
+        losses, igd, la_knn = self.config.losses, self.config.igd, self.config.la_knn
         starts = [
-            self.config.igd.start if self.base in ("igd", "gradiseg") else _NEVER,
-            self.config.la_knn.start if self._uses_la_knn else _NEVER,
+            _NEVER if igd is None else igd.start,
+            _NEVER if la_knn is None else la_knn.start,
             losses.robust_start if losses.robustness or losses.disagreement_width else _NEVER,
             losses.identity_geometry_start or _NEVER,
             _NEVER if self.config.near_pruning.ratio is None else self.config.near_pruning.start,
         ]
         return min(starts)
-
-    @property
-    def _uses_la_knn(self) -> bool:
-        return self.base in ("la_knn", "gradiseg")
 
 
 def train_branches(
@@ -99,16 +92,16 @@ def train_branches(
         seed: Seed of all of them.
         device: Where they train.
     """
-    trunks: list[tuple[tuple[Variant, TrainConfig], list[Branch]]] = []
+    trunks: list[tuple[TrainConfig, list[Branch]]] = []
     for branch in branches:
         mates = next((found for trunk, found in trunks if trunk == branch.trunk), None)
         if mates is None:
             trunks.append((branch.trunk, [branch]))
         else:
             mates.append(branch)
-    for (base, config), members in trunks:
+    for config, members in trunks:
         data = load(config)
-        trunk = Trainer(data, config, base, seed, device=device)
+        trunk = Trainer(data, config, seed, device=device)
         for branch in sorted(members, key=lambda member: member.start):
             shared = min(
                 branch.start * config.iterations // REFERENCE_ITERATIONS, config.iterations
@@ -117,7 +110,7 @@ def train_branches(
             logger.info(
                 "%s: from iteration %d on its own, of %d", branch.name, shared, config.iterations
             )
-            trainer = Trainer(data, branch.config, branch.base, seed, device=device)
+            trainer = Trainer(data, branch.config, seed, device=device)
             trainer.load_state_dict(copy.deepcopy(trunk.state_dict()))
             _advance(trainer, config.iterations)
             trainer.feed.close()
@@ -133,4 +126,4 @@ def _advance(trainer: Trainer, step: int) -> None:
 
 def fingerprint(branch: Branch) -> dict[str, Any]:
     """Return what tells a branch's result from another's of the same scene and seed, as JSON."""
-    return {"base": branch.base, "train": branch.config.model_dump(mode="json")}
+    return {"train": branch.config.model_dump(mode="json")}

@@ -164,7 +164,8 @@ def limit_of(config: TrainConfig) -> int | None:
     if own is None and config.densification.kind == "mcmc":
         own = DEFAULT_BUDGET
     # IGD grows beyond what densification stops at.
-    grown = None if own is None else round(own * (1 + config.igd.max_growth))
+    growth = 0.0 if config.igd is None else config.igd.max_growth
+    grown = None if own is None else round(own * (1 + growth))
     return min((n for n in (grown, config.max_gaussians) if n is not None), default=None)
 
 

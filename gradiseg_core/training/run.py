@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gradiseg_core import __version__
-from gradiseg_core.config.train import TrainConfig, Variant
+from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.cpu_runtime import get_threads, set_threads
 from gradiseg_core.foundation.device import memory_advice
 from gradiseg_core.gaussians.io import save_trained
@@ -35,11 +35,10 @@ def train(
     out_dir: Path,
     config: TrainConfig,
     *,
-    variant: Variant,
+    variant: str,
     seed: int,
     threads: int,
     checkpoint_dir: Path,
-    name: str | None = None,
 ) -> None:
     """Train one variant from one seed and write the scene.
 
@@ -53,11 +52,10 @@ def train(
         tracking_dir: Output of stage 4.
         out_dir: Folder of the results.
         config: Training parameters.
-        variant: Which of the paper's modules run.
+        variant: What the run is called; what it does is all in ``config``.
         seed: Seed of all randomness.
         threads: CPU threads.
         checkpoint_dir: Working folder that survives a kill.
-        name: What the run is called, where it is not a plain ``variant``.
 
     Raises:
         InputError: If inputs are missing or inconsistent.
@@ -65,18 +63,17 @@ def train(
         BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
     """
     set_threads(threads)
-    name = name or variant
     device = training_device(config.device, "train.device")
     data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
-    trainer = Trainer(data, config, variant, seed, device=device)
-    fingerprint = _fingerprint(config, variant, seed, data.fingerprint())
+    trainer = Trainer(data, config, seed, device=device)
+    fingerprint = _fingerprint(config, seed, data.fingerprint())
     state = load_checkpoint(checkpoint_dir, fingerprint)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
         logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
     logger.info(
         "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
-        name,
+        variant,
         seed,
         device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
         len(data.train),
@@ -91,7 +88,7 @@ def train(
         checkpoint_dir,
         first_step=trainer.step,
         iterations=config.iterations,
-        label=f"{scene_dir.parent.name} {name} seed {seed}",
+        label=f"{scene_dir.parent.name} {variant} seed {seed}",
     )
     advice = (
         "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
@@ -105,10 +102,9 @@ def train(
         raise
     finally:
         trainer.feed.close()
-    save_run(trainer, out_dir, name)
+    save_run(trainer, out_dir, variant)
     resolved = {
-        "variant": name,
-        "base": variant,
+        "variant": variant,
         "seed": seed,
         "train": config.model_dump(mode="json"),
     }
@@ -132,7 +128,6 @@ def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
         "format": 1,
         "gradiseg": __version__,
         "variant": name,
-        "base": trainer.variant,
         "seed": trainer.seed,
         "iterations": config.iterations,
         "num_gaussians": len(trainer.gaussians),
@@ -176,14 +171,14 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
             )
 
 
-def _fingerprint(config: TrainConfig, variant: str, seed: int, data: str) -> str:
+def _fingerprint(config: TrainConfig, seed: int, data: str) -> str:
     # How often a run logs, evaluates or saves does not change where it goes, nor does where its
     # views lie or how its labels are read afterwards. The device does, in the last digits; a run
     # that moves to another is still the same.
     unimportant = {"log_every", "evaluations", "checkpoint_every"}
     unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb", "labels"}
     settings = config.model_dump(mode="json", exclude=unimportant)
-    text = json.dumps([settings, variant, seed, data, __version__], sort_keys=True)
+    text = json.dumps([settings, seed, data, __version__], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradiseg_core.cameras import scene_extent
-from gradiseg_core.config.train import TrainConfig, Variant
+from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
@@ -41,7 +41,7 @@ _CPU = torch.device("cpu")
 
 
 class Trainer:
-    """One run: a variant of the method on one scene from one seed.
+    """One run: the method, or the parts of it that are configured, on one scene from one seed.
 
     All randomness comes from one generator whose state is checkpointed, so that a resumed run goes
     on exactly where it was. On a GPU a second generator draws there what would be slow to bring:
@@ -52,7 +52,6 @@ class Trainer:
         self,
         data: TrainingData,
         config: TrainConfig,
-        variant: Variant,
         seed: int,
         rasterizer: Rasterizer | None = None,
         device: torch.device = _CPU,
@@ -61,9 +60,7 @@ class Trainer:
 
         Args:
             data: Views and points.
-            config: Training parameters.
-            variant: ``baseline`` is Gaussian Grouping; ``igd`` and ``la_knn`` add one module each,
-                ``gradiseg`` both.
+            config: Training parameters; without ``igd`` and ``la_knn`` it is Gaussian Grouping.
             seed: Seed of initialisation, view order, samples and splits.
             rasterizer: Overrides the compiled core (tests, benchmarks).
             device: Where the Gaussians live.
@@ -71,7 +68,7 @@ class Trainer:
         Raises:
             BackendUnavailableError: If the configuration asks for what the device does not have.
         """
-        self.data, self.config, self.variant, self.device = data, config, variant, device
+        self.data, self.config, self.device = data, config, device
         self.seed = seed
         self.rasterizer = rasterizer or make_rasterizer(config, device)
         self.losses = loss_backends(device)
@@ -106,7 +103,7 @@ class Trainer:
         self.strategies = self._make_strategies()
         self.spatial = SpatialLoss(
             config.losses,
-            config.la_knn if variant in ("la_knn", "gradiseg") else None,
+            config.la_knn,
             config.knn_refresh,
             self.schedule,
             self.device_generator,
@@ -117,8 +114,6 @@ class Trainer:
 
     def _make_strategies(self) -> dict[str, Strategy]:
         config, densification = self.config, self.config.densification
-        baseline = self.variant == "baseline"
-        until = densification.until_baseline if baseline else densification.until
         limit = min(
             (n for n in (densification.max_gaussians, config.max_gaussians) if n), default=None
         )
@@ -127,7 +122,6 @@ class Trainer:
             densifier = McmcStrategy(
                 densification,
                 self.schedule,
-                until=until,
                 max_gaussians=limit,
                 generator=self.generator,
                 noise_generator=self.device_generator,
@@ -136,13 +130,12 @@ class Trainer:
             densifier = DensificationStrategy(
                 densification,
                 self.schedule,
-                until=until,
                 max_gaussians=limit,
                 extent=self.extent,
                 generator=self.generator,
             )
         strategies: dict[str, Strategy] = {"densification": densifier}
-        if self.variant in ("igd", "gradiseg"):
+        if config.igd is not None:
             strategies["igd"] = IgdStrategy(
                 config.igd,
                 self.schedule,

@@ -27,9 +27,9 @@ def test_runs_are_sorted_and_short(tmp_path: Path) -> None:
         write_metrics(tmp_path / "c", "baseline", 0, None),
     ]
     out = tmp_path / "tables" / "runs.json"
-    collect_runs(files, out, variants={"own": {"base": "igd"}})
+    collect_runs(files, out, variants={"own": {"train": {"la_knn": None}}})
     content = json.loads(out.read_text())
-    assert content["variants"] == {"own": {"base": "igd"}}
+    assert content["variants"] == {"own": {"train": {"la_knn": None}}}
     runs = content["runs"]
     assert [(run["variant"], run["seed"]) for run in runs] == [
         ("baseline", 0), ("igd", 0), ("igd", 1)

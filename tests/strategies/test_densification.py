@@ -21,9 +21,8 @@ def rendering_with(gradient: list[list[float]], visible: list[int]) -> Rendering
 
 def strategy(until: int = 12_000, max_gaussians: int | None = None) -> DensificationStrategy:
     return DensificationStrategy(
-        Densification(),
+        Densification(until=until),
         Schedule(30_000),
-        until=until,
         max_gaussians=max_gaussians,
         extent=10.0,
         generator=torch.Generator().manual_seed(0),

@@ -22,7 +22,6 @@ def strategy(seed: int = 0, max_gaussians: int | None = None, **options: object)
     return McmcStrategy(
         Densification(kind="mcmc", **options),  # type: ignore[arg-type]
         Schedule(30_000),
-        until=12_000,
         max_gaussians=max_gaussians,
         generator=generator,
         noise_generator=generator,
@@ -163,8 +162,8 @@ def test_a_run_keeps_its_budget_and_resumes_bit_for_bit(tmp_path: Path) -> None:
         max_gaussians=950,
     )
     data = load_training_data(*write_scene(tmp_path), config)
-    whole = Trainer(data, config, "gradiseg", 1)
-    first = Trainer(data, config, "gradiseg", 1)
+    whole = Trainer(data, config, 1)
+    first = Trainer(data, config, 1)
     start = len(whole.gaussians)
     counts = []
     for _ in range(120):
@@ -175,7 +174,7 @@ def test_a_run_keeps_its_budget_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert max(counts) <= 950  # and IGD on top
     for _ in range(57):
         first.iterate()
-    second = Trainer(data, config, "gradiseg", 99)
+    second = Trainer(data, config, 99)
     second.load_state_dict(first.state_dict())
     for _ in range(120 - 57):
         second.iterate()

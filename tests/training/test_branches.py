@@ -11,7 +11,8 @@ import torch
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainConfig, Variant
+from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainConfig
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
 from gradiseg_core.reporting import branches as study
@@ -31,8 +32,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return write_scene(tmp_path_factory.mktemp("balls"))
 
 
-def branch(name: str, base: Variant = "gradiseg", **changes: object) -> Branch:
-    return Branch(name, base, COMMON.model_copy(update=changes))
+def branch(name: str, like: str = "gradiseg", **changes: object) -> Branch:
+    return Branch(name, with_variant(COMMON.model_copy(update=changes), like))
 
 
 LATE = Losses(samples=100, disagreement_width=0.02, robust_start=21_000)
@@ -46,6 +47,7 @@ BRANCHES = [
     branch("doubting", "igd", losses=LATE),
     branch("cleared", "baseline", near_pruning=NearPruning(ratio=0.05, start=24_000)),
     branch("blended", "igd", losses=LATE.model_copy(update={"blended": "probabilities"})),
+    Branch("longer", COMMON.model_copy(update={"igd": None, "la_knn": None})),
 ]
 
 
@@ -55,7 +57,8 @@ def test_trunks_and_starts() -> None:
     assert starts["late"] == 13_500
     assert starts["igd"] == starts["doubting"] == 12_000
     assert starts["held"] == 12_000
-    assert starts["baseline"] > 30_000
+    assert starts["baseline"] == starts["longer"] > 30_000
+    assert by_name["longer"].trunk == by_name["igd"].trunk
     assert starts["cleared"] == 24_000
     assert by_name["cleared"].trunk == by_name["baseline"].trunk
     assert by_name["igd"].trunk == by_name["late"].trunk == by_name["doubting"].trunk
@@ -74,7 +77,7 @@ def test_branches_end_where_separate_runs_end(scene: tuple[Path, Path, Path]) ->
     seen: dict[str, int] = {}
     for member, trainer in train_branches(load, BRANCHES, 5, CPU):
         seen[member.name] = len(trainer.gaussians)
-        alone = Trainer(load_training_data(*scene, member.config), member.config, member.base, 5)
+        alone = Trainer(load_training_data(*scene, member.config), member.config, 5)
         for _ in range(member.config.iterations):
             alone.iterate()
         assert trainer.step == alone.step == 60

@@ -18,6 +18,7 @@ from gradiseg_core.config.train import (
     NearPruning,
     TrainConfig,
 )
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.losses import spatial as spatial_loss
 from gradiseg_core.losses.identity import IdentityClassifier
@@ -84,7 +85,7 @@ def test_views_beyond_the_budget_are_read_again_and_are_the_same(scene) -> None:
     assert one == height * width * 5 + 25 * 4 + 8 * data.train[0].ids.numel()
     trained = []
     for views in (data, some):
-        trainer = Trainer(views, CONFIG, "gradiseg", 1)
+        trainer = Trainer(views, CONFIG, 1)
         for _ in range(12):
             trainer.iterate()
         trained.append(trainer.gaussians.params["means"].detach())
@@ -204,7 +205,7 @@ def test_training_through_the_adapter_is_training_through_the_reference(scene, g
     )
     trained = []
     for rasterizer in (adapter, reference.rasterize):
-        trainer = Trainer(data, config, "gradiseg", 1, rasterizer)
+        trainer = Trainer(data, config, 1, rasterizer)
         for _ in range(3):
             trainer.iterate()
         trained.append(trainer)
@@ -230,7 +231,6 @@ def test_absgrad_is_taken_where_asked_for() -> None:
         strategy = DensificationStrategy(
             Densification(absgrad=absgrad),
             Schedule(30_000),
-            until=12_000,
             max_gaussians=None,
             extent=1.0,
             generator=torch.Generator(),
@@ -304,7 +304,7 @@ def test_gpu_learns_and_waits_once_an_iteration(scene, variant) -> None:
 
     config = CONFIG.model_copy(update={"near_pruning": NearPruning(ratio=1.0)})
     data = load_training_data(*scene, config)
-    trainer = Trainer(data, config, variant, 0, device=torch.device("cuda"))
+    trainer = Trainer(data, with_variant(config, variant), 0, device=torch.device("cuda"))
     first = trainer.evaluate()
     for _ in range(60):
         trainer.iterate()
@@ -330,7 +330,7 @@ def test_gpu_checkpoints_move_to_the_cpu_and_back(scene, tmp_path) -> None:
     devices = [torch.device(name) for name in ("cpu", "cuda", "cpu", "cuda", "cuda")]
     state = None
     for device in devices:
-        trainer = Trainer(data, CONFIG, "gradiseg", 0, device=device)
+        trainer = Trainer(data, CONFIG, 0, device=device)
         if state is not None:
             trainer.load_state_dict(state)
             for name, value in trainer.gaussians.params.items():

@@ -147,7 +147,7 @@ def trainer_of(config: TrainConfig) -> Trainer:
     data = TrainingData(views, Views([], views.__getitem__, 0), points, colors, 256)
     channels = config.gsplat.channels
     rasterizer = GsplatRasterizer(operations=as_gsplat_allocates(), channels=channels)
-    return Trainer(data, config, "gradiseg", 0, rasterizer)
+    return Trainer(data, config, 0, rasterizer)
 
 
 @pytest.mark.parametrize("channels", ["split", "padded"])
@@ -268,7 +268,9 @@ def test_limits() -> None:
     assert limit_of(TrainConfig(max_gaussians=7)) == 7
     # IGD grows beyond densification's own limit.
     config = TrainConfig(densification=Densification(max_gaussians=1000))
+    assert config.igd is not None
     assert limit_of(config) == round(1000 * (1 + config.igd.max_growth))
+    assert limit_of(config.model_copy(update={"igd": None})) == 1000
     assert limit_of(TrainConfig(densification=Densification(kind="mcmc", mcmc=Mcmc()))) >= 1_000_000
 
 

@@ -15,7 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gradiseg_core.config.root import load
 from gradiseg_core.config.train import Densification, Losses, TrainConfig
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.gaussians.io import load_trained
 from gradiseg_core.imaging import write_id_map
@@ -63,23 +65,64 @@ def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path)
     assert not (tmp_path / "work" / FILE_NAME).exists()
 
 
+def test_a_run_states_what_was_written_and_what_it_uses(
+    scene: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    written = {
+        "iterations": 2,
+        "num_classes": "auto",
+        "igd": {"quantile": 0.5, "until": 14_000},
+        "la_knn": {"candidates": 8},
+        "losses": {"beta": 1.5},
+    }
+    settings = load(
+        {
+            "scenes": {"balls": {"path": "photos"}},
+            "train": written,
+            "variants": ["baseline", "igd", "mine"],
+            "own_variants": {"mine": {"train": {"igd": None, "la_knn": {"direction": "last"}}}},
+        },
+        tmp_path,
+    )
+    stated = {}
+    for variant in settings.root.variants:
+        config = TrainConfig(**settings.resolve("balls", "train", variant))
+        run(scene, tmp_path / variant, tmp_path / "work", config=config, variant=variant)
+        found = json.loads((tmp_path / variant / "config.json").read_text())
+        assert found["variant"] == variant
+        stated[variant] = found["train"]
+        assert stated[variant]["losses"]["beta"] == 1.5
+    assert stated["baseline"]["igd"] is None
+    assert stated["baseline"]["la_knn"] is None
+    assert stated["mine"]["igd"] is None
+    assert stated["baseline"]["densification"]["until"] == 10_000
+    igd = stated["igd"]["igd"]
+    assert (igd["quantile"], igd["start"], igd["until"]) == (0.5, 12_000, 14_000)
+    assert stated["igd"]["la_knn"] is None
+    assert stated["igd"]["densification"]["until"] == 12_000
+    la_knn = stated["mine"]["la_knn"]
+    assert (la_knn["candidates"], la_knn["direction"]) == (8, "last")
+
+
 def test_variants_differ_in_what_they_run(scene: tuple[Path, Path, Path]) -> None:
     data = load_training_data(*scene, CONFIG)
-    trainers = {v: Trainer(data, CONFIG, v, 0) for v in ("baseline", "igd", "la_knn", "gradiseg")}
+    variants = ("baseline", "igd", "la_knn", "gradiseg")
+    trainers = {v: Trainer(data, with_variant(CONFIG, v), 0) for v in variants}
     assert {v for v, t in trainers.items() if "igd" in t.strategies} == {"igd", "gradiseg"}
     assert {v for v, t in trainers.items() if t.spatial.adaptive} == {"la_knn", "gradiseg"}
-    until = {v: t.strategies["densification"].until for v, t in trainers.items()}  # type: ignore[attr-defined]
+    until = {v: t.strategies["densification"].config.until for v, t in trainers.items()}  # type: ignore[attr-defined]
     assert until == {"baseline": 10_000, "igd": 12_000, "la_knn": 12_000, "gradiseg": 12_000}
 
 
 def test_resumed_in_process_is_bit_equal(scene: tuple[Path, Path, Path]) -> None:
     data = load_training_data(*scene, CONFIG)
-    whole = Trainer(data, CONFIG, "gradiseg", 1)
-    first = Trainer(data, CONFIG, "gradiseg", 1)
+    whole = Trainer(data, CONFIG, 1)
+    first = Trainer(data, CONFIG, 1)
     for trainer, steps in ((whole, 120), (first, 57)):
         for _ in range(steps):
             trainer.iterate()
-    second = Trainer(data, CONFIG, "gradiseg", 99)
+    second = Trainer(data, CONFIG, 99)
     second.load_state_dict(first.state_dict())
     for _ in range(120 - 57):
         second.iterate()
@@ -139,7 +182,7 @@ def test_schedule_changes_the_number_of_gaussians(scene: tuple[Path, Path, Path]
         update={"densification": Densification(grow_grad2d=1e-7, every=3000)}
     )
     data = load_training_data(*scene, config)
-    trainer = Trainer(data, config, "baseline", 0)
+    trainer = Trainer(data, with_variant(config, "baseline"), 0)
     counts = []
     for _ in range(60):
         trainer.iterate()
@@ -163,7 +206,7 @@ def test_mask_of_another_shape_is_named(tmp_path: Path) -> None:
 
 
 def test_diverging_loss_says_where(scene: tuple[Path, Path, Path]) -> None:
-    trainer = Trainer(load_training_data(*scene, CONFIG), CONFIG, "baseline", 0)
+    trainer = Trainer(load_training_data(*scene, CONFIG), with_variant(CONFIG, "baseline"), 0)
     with torch.no_grad():
         trainer.classifier.weight.fill_(float("nan"))
     with pytest.raises(GradisegError, match=r"nan at iteration 1 on view_\d+\.png"):
@@ -177,7 +220,7 @@ def test_robustness_begins_at_its_start(scene: tuple[Path, Path, Path]) -> None:
     plain = CONFIG.model_copy(update={"iterations": 20})
     history = []
     for config in (plain, robust):
-        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
         history.append([float(trainer.iterate()["identity_loss"] or 0.0) for _ in range(12)])
     assert history[0][:10] == history[1][:10]
     assert history[1][10] < 0.9 * history[0][10]  # weighted by p^0.7 < 1
@@ -187,7 +230,7 @@ def test_the_geometry_is_held_until_its_start(scene: tuple[Path, Path, Path]) ->
     def run(**options: float) -> list[torch.Tensor]:
         losses = CONFIG.losses.model_copy(update=options)
         config = CONFIG.model_copy(update={"iterations": 20, "losses": losses})
-        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
         means = []
         for _ in range(12):
             trainer.iterate()
@@ -215,7 +258,7 @@ def test_a_share_of_the_identity_gradient_reaches_the_geometry(
         }  # fmt: skip
         losses = CONFIG.losses.model_copy(update=update)
         config = CONFIG.model_copy(update={"losses": losses})
-        trainer = Trainer(load_training_data(*scene, config), config, "baseline", 0)
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
         kept: dict[str, torch.Tensor] = {}
 
         def keep(*arguments: object, **options: object) -> None:
@@ -243,7 +286,7 @@ def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
     )
 
     def run(steps: int) -> tuple[list[float], Trainer]:
-        trainer = Trainer(load_training_data(*scene, config), config, "gradiseg", 0)
+        trainer = Trainer(load_training_data(*scene, config), config, 0)
         return [float(trainer.iterate()["identity_loss"]) for _ in range(steps)], trainer
 
     history, trainer = run(40)

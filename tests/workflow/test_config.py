@@ -15,6 +15,7 @@ from gradiseg_core.config.layers import merge
 from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.config.variants import PRESETS
 from gradiseg_core.errors import ConfigError
 from tests.workflow.conftest import REPOSITORY
 
@@ -59,22 +60,40 @@ def photos(tmp_path: Path) -> Path:
             "did you mean 'gradiseg'?",
         ),
         (
-            {"own_variants": {"mine": {"base": "igd", "train": {"igd": {"strat": 5}}}}},
+            {"own_variants": {"mine": {"train": {"igd": {"strat": 5}}}}},
             "own_variants.mine.train.igd.strat: unknown key; did you mean 'start'?",
         ),
         (
-            {"own_variants": {"mine": {"base": "idg"}}},
-            "own_variants.mine.base: expected one of baseline, igd, la_knn, gradiseg, got 'idg'",
+            {"own_variants": {"mine": {"base": "igd"}}},
+            "own_variants.mine.base: a variant is what it changes of the whole method, and `base` "
+            "is gone. Instead of `base: baseline` write `train: {igd: null, la_knn: null, ",
         ),
-        ({"own_variants": {"igd": {"base": "igd"}}}, "own_variants.igd: there is a variant of"),
         (
-            {"own_variants": {"a/b": {"base": "igd"}}, "variants": ["a/b"]},
+            {"train": {"densification": {"until_baseline": 12_000}}},
+            "train.densification.until_baseline: is gone: densification ends at "
+            "`densification.until` in every variant",
+        ),
+        (
+            {"own_variants": {"m": {"train": {"densification": {"until_baseline": 12_000}}}}},
+            "own_variants.m.train.densification.until_baseline: is gone",
+        ),
+        (
+            {"train": {"igd": None}},
+            "train.igd: null leaves out what variant 'igd' trains with; take 'igd' out of",
+        ),
+        (
+            {"scenes": {"a": {"source": "demo", "train": {"la_knn": None}}}},
+            "scenes.a.train.la_knn: null leaves out what variant 'gradiseg' trains with",
+        ),
+        ({"own_variants": {"igd": {"label": "Mine"}}}, "own_variants.igd: there is a variant of"),
+        (
+            {"own_variants": {"a/b": {"label": "Mine"}}, "variants": ["a/b"]},
             "own_variants.a/b: a variant's name may hold letters",
         ),
         (
             {
                 "train": {"longest_side": 320},
-                "own_variants": {"mine": {"base": "igd", "train": {"downsample": 2}}},
+                "own_variants": {"mine": {"train": {"downsample": 2}}},
                 "variants": ["mine"],
             },
             "train.longest_side and own_variants.mine.train.downsample: give longest_side or ",
@@ -171,7 +190,7 @@ def in_layers(stage: str, low: dict, high: dict, order: str) -> dict:
         "scenes": {"a": {"source": "demo", stage: places["scene"]}},
     }
     if "variant" in order:
-        own = {"mine": {"base": "gradiseg", "train": places["variant"]}}
+        own = {"mine": {"train": places["variant"]}}
         raw |= {"variants": ["mine"], "own_variants": own}
     if stage == "tracking_2d":
         raw["baseline_2d"] = True
@@ -443,8 +462,12 @@ def test_resolved_sections_are_plain_and_complete() -> None:
 )
 def test_a_variant_gets_the_parts_that_it_uses(variant: str, parts: set[str]) -> None:
     values = load(DEMO).resolve("demo", "train", variant)
-    assert {"igd", "la_knn"} & set(values) == parts
-    assert TrainConfig(**values) == TrainConfig()
+    assert {part for part in ("igd", "la_knn") if values[part] is not None} == parts
+    until = 10_000 if variant == "baseline" else 12_000
+    assert values["densification"]["until"] == until
+    whole = TrainConfig().model_dump(mode="json")
+    whole["densification"]["until"] = until
+    assert values == whole | dict.fromkeys({"igd", "la_knn"} - parts)
 
 
 def test_own_variants_go_before_a_scenes_overrides() -> None:
@@ -456,22 +479,73 @@ def test_own_variants_go_before_a_scenes_overrides() -> None:
             },
             "variants": ["baseline", "flat"],
             "own_variants": {
-                "flat": {"base": "igd", "label": "Flat", "train": {"losses": {"beta": 0}}}
+                "flat": {"label": "Flat", "train": {"losses": {"beta": 0}, "la_knn": None}}
             },
         }
     )
     flat = settings.resolve("a", "train", "flat")
     assert (flat["losses"]["beta"], flat["iterations"]) == (0.0, 9)
-    assert "igd" in flat
-    assert "la_knn" not in flat
+    assert flat["igd"] is not None
+    assert flat["la_knn"] is None
     assert settings.resolve("a", "train", "baseline")["losses"]["beta"] == 1.0
     assert settings.resolve("b", "train", "gradiseg_plus")["losses"]["robustness"] > 0
-    assert settings.variants["flat"].base == "igd"
     assert settings.labels()["flat"] == "Flat"
     assert "GradiSeg+" in settings.labels()["gradiseg_plus"]
     assert settings.variants_of("a") == ("baseline", "flat")
     assert settings.all_variants() == ["baseline", "flat", "gradiseg_plus"]
     assert settings.all_seeds() == [0, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("file", "scene", "variant", "expected"),
+    [
+        ({"quantile": 0.5}, {}, "gradiseg", (0.5, 12_000)),
+        ({"quantile": 0.5}, {}, "baseline", None),
+        ({}, {"quantile": 0.5}, "baseline", None),
+        ({"quantile": 0.5}, {}, {"start": 6000}, (0.5, 6000)),
+        ({"quantile": 0.5}, {"start": 6000}, {"quantile": 0.9}, (0.9, 6000)),
+        ({"quantile": 0.5}, {"start": 6000}, None, None),
+        ({"quantile": 0.5}, None, {}, (0.99, 12_000)),
+        ({"quantile": 0.5}, None, {"start": 6000}, (0.99, 6000)),
+        (None, {"quantile": 0.5}, {}, (0.5, 12_000)),
+        (None, {"quantile": 0.5}, "gradiseg", (0.5, 12_000)),
+        (None, {}, "baseline", None),
+    ],
+)
+def test_null_takes_a_module_away_and_a_mapping_brings_it_back(
+    file: dict | None, scene: dict | None, variant: str | dict | None, expected: tuple | None
+) -> None:
+    own = {} if isinstance(variant, str) else {"mine": {"train": {"igd": variant}}}
+    name = variant if isinstance(variant, str) else "mine"
+    raw = {
+        "train": {"igd": file},
+        "scenes": {"a": {"source": "demo", "train": {"igd": scene}}},
+        "variants": [name],
+        "own_variants": own,
+    }
+    igd = load(raw).resolve("a", "train", name)["igd"]
+    assert (None if igd is None else (igd["quantile"], igd["start"])) == expected
+
+
+def test_an_own_variant_keeps_to_what_the_file_leaves_out() -> None:
+    raw = {
+        **DEMO,
+        "train": {"igd": None},
+        "variants": ["baseline", "la_knn", "mine"],
+        "own_variants": {"mine": {"train": {"losses": {"beta": 1}}}},
+    }
+    assert load(raw).resolve("demo", "train", "mine")["igd"] is None
+
+
+def test_the_variants_that_ship_are_variants_as_users_write_them() -> None:
+    own = {f"my_{name}": entry for name, entry in PRESETS.items()}
+    raw = {**DEMO, "variants": [*PRESETS, *own], "own_variants": own}
+    settings = load(raw)
+    for name in PRESETS:
+        assert settings.resolve("demo", "train", name) == settings.resolve(
+            "demo", "train", f"my_{name}"
+        )
+        assert settings.labels()[name] == settings.labels()[f"my_{name}"]
 
 
 def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:

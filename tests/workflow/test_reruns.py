@@ -92,7 +92,7 @@ def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
 
 
 def test_an_own_variant_trains_alone(workflow: Workflow) -> None:
-    mine = "own_variants:\n  mine: {base: igd, label: Mine, train: {igd: {start: 6000}}}\n"
+    mine = "own_variants:\n  mine: {label: Mine, train: {la_knn: null, igd: {start: 6000}}}\n"
     workflow.append("config.yaml", mine)
     assert workflow.planned() == {}
     workflow.edit("config.yaml", "[baseline, gradiseg]", "[baseline, gradiseg, mine]")
