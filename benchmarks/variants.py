@@ -23,26 +23,26 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu_parts.iteration import made_up_views  # noqa: E402
 from benchmarks.gpu_parts.kernels import parameters  # noqa: E402
-from benchmarks.gpu_parts.scenes import synthetic  # noqa: E402
-from gradiseg_core.config.train import TrainConfig, Variant  # noqa: E402
-from gradiseg_core.config.variants import PRESETS  # noqa: E402
+from benchmarks.gpu_parts.scenes import GpuScene, synthetic  # noqa: E402
+from gradiseg_core.config.train import Igd, TrainConfig  # noqa: E402
+from gradiseg_core.config.variants import with_variant  # noqa: E402
 from gradiseg_core.cpu_runtime import set_threads  # noqa: E402
 from gradiseg_core.training.data import TrainingData, Views  # noqa: E402
 from gradiseg_core.training.trainer import Trainer  # noqa: E402
 
+VARIANTS = ("baseline", "gradiseg", "gradiseg_plus")
 CLASSES, STEPS = 16, 10
 HELD, LATE = 5_000, 20_000  # before and after identity_geometry_start
 
 
-def make_trainer(variant: Variant, train: dict, step: int) -> Trainer:
+def make_trainer(scene: GpuScene, variant: str, step: int) -> Trainer:
     """Return a trainer of the scene that has done ``step`` iterations of 30,000."""
-    scene = synthetic(15_000, 320, 240, torch.device("cpu"))
-    config = TrainConfig.model_validate(train | {"num_classes": CLASSES, "igd": {"max_growth": 0}})
+    config = with_variant(TrainConfig(num_classes=CLASSES, igd=Igd(max_growth=0)), variant)
     views = made_up_views(scene, CLASSES)
     points = np.random.default_rng(0).random((16, 3))
     colors = (255 * points).astype(np.uint8)
     data = TrainingData(views, Views([], views.__getitem__, 0), points, colors, CLASSES)
-    trainer = Trainer(data, config, variant, 0)
+    trainer = Trainer(data, config, 0)
     trainer.gaussians = parameters(scene)  # whose rates leave them as they are
     trainer.extent = 1e-9  # times the rate of the centres, which the trainer sets itself
     trainer.step = step
@@ -65,14 +65,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     set_threads(options.threads)
-    plus = PRESETS["gradiseg_plus"]
-    kinds: dict[str, tuple[Variant, dict]] = {
-        "baseline": ("baseline", {}),
-        "gradiseg": ("gradiseg", {}),
-        "gradiseg_plus": (plus["base"], plus["train"]),
-    }
+    scene = synthetic(15_000, 320, 240, torch.device("cpu"))
     for step, phase in ((HELD, "geometry held"), (LATE, "after that")):
-        trainers = {name: make_trainer(*kind, step) for name, kind in kinds.items()}
+        trainers = {name: make_trainer(scene, name, step) for name in VARIANTS}
         times: dict[str, list[float]] = {name: [] for name in trainers}
         for index in range(options.rounds + 1):
             for name, trainer in trainers.items():
