@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.evaluation.availability import mean_over
 from gradiseg_core.evaluation.photometric import Lpips, LpipsRange, psnr, ssim
-from gradiseg_core.imaging import read_image
+from gradiseg_core.imaging import of_one_colour, read_image
 from gradiseg_core.losses.photometric import WINDOW_RADIUS
 from gradiseg_core.scene.manifest import View
 
@@ -29,9 +29,6 @@ _HEADLINES = ("psnr", "ssim", "lpips")
 _SSIM_SIDE = 2 * WINDOW_RADIUS + 1
 #: Least side for LPIPS, px: VGG-16's five stages halve an image four times.
 _LPIPS_SIDE = 16
-#: A photograph whose grey values deviate less than this from their mean shows nothing, of 0..1. Any
-#: rendering of nothing scores highly against it: black on black reaches infinite PSNR.
-_LEAST_CONTRAST = 1.0 / 255.0
 
 
 def score_images(
@@ -153,7 +150,7 @@ def unfit(photo: NDArray[np.floating], not_finite_px: int = 0) -> str | None:
     """Return why a rendering cannot be scored against a photograph [H, W, 3] in 0..1, or None."""
     if not_finite_px:
         return f"{not_finite_px} pixels of the rendering are no numbers"
-    if float(photo.std(axis=(0, 1)).max()) < _LEAST_CONTRAST:
+    if of_one_colour(photo):
         level = round(255.0 * float(photo.mean()))
         return f"the photograph is of one colour (grey value {level} of 255)"
     return None

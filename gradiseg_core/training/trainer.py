@@ -18,6 +18,7 @@ from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.gaussians.initialize import gaussians_from_points
 from gradiseg_core.gaussians.model import Gaussians
+from gradiseg_core.imaging import of_one_colour
 from gradiseg_core.losses.blended import GROUP, PADDED, blended_loss, class_channels
 from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.losses.photometric import photometric_loss
@@ -282,16 +283,19 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> float | None:
-        """Return the mean PSNR over the test views, dB, or None without test views."""
-        if not self.data.test:
-            return None
+        """Return the mean PSNR over the test views, dB, or None without test views.
+
+        Views of one colour, as black ones, do not count, as in the metrics.
+        """
         values = []
         for held_out in self.data.test:
+            if of_one_colour(held_out.image.numpy()):
+                continue
             view = held_out.to(self.device)
             rendered = self.render(view).color.clamp(0.0, 1.0)
             error = torch.mean((rendered - view.image.to(torch.float32) / 255.0) ** 2).item()
             values.append(-10.0 * math.log10(max(error, 1e-10)))
-        return sum(values) / len(values)
+        return sum(values) / len(values) if values else None
 
     def _set_position_rate(self) -> None:
         rates = self.config.learning_rates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from gradiseg_core.config.train import Densification, Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.gaussians.io import load_trained
-from gradiseg_core.imaging import write_id_map
+from gradiseg_core.imaging import read_image, write_id_map, write_image
 from gradiseg_core.training import train
 from gradiseg_core.training.checkpoint import FILE_NAME, load_checkpoint
 from gradiseg_core.training.data import load_training_data
@@ -113,6 +114,26 @@ def test_variants_differ_in_what_they_run(scene: tuple[Path, Path, Path]) -> Non
     assert {v for v, t in trainers.items() if t.spatial.adaptive} == {"la_knn", "gradiseg"}
     until = {v: t.strategies["densification"].config.until for v, t in trainers.items()}  # type: ignore[attr-defined]
     assert until == {"baseline": 10_000, "igd": 12_000, "la_knn": 12_000, "gradiseg": 12_000}
+
+
+def test_black_test_views_have_no_psnr(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """A rendering of little is close to black, and 50 dB there are no quality."""
+    data = load_training_data(*scene, CONFIG)
+    stems = [view.camera.stem for view in data.test]
+    usual = Trainer(data, CONFIG, "baseline", 0).evaluate()
+    assert usual is not None
+    colmap = tmp_path / "colmap"
+    shutil.copytree(scene[1], colmap)
+    for count, stem in enumerate(stems, start=1):
+        path = colmap / "images" / f"{stem}.png"
+        write_image(path, np.zeros_like(read_image(path)))
+        found = Trainer(
+            load_training_data(scene[0], colmap, scene[2], CONFIG), CONFIG, "baseline", 0
+        ).evaluate()
+        if count == len(stems):
+            assert found is None
+        else:
+            assert found == pytest.approx(usual, abs=3.0)
 
 
 def test_resumed_in_process_is_bit_equal(scene: tuple[Path, Path, Path]) -> None:
