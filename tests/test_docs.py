@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from docs import build, collect
+from docs import build, collect, pictures
+from gradiseg_core.config.render import RenderConfig
+from gradiseg_core.rendering import render_views
+from tests import trained_scene
 
 
 def test_pages_are_what_the_result_files_give() -> None:
@@ -93,3 +98,18 @@ def test_scores_of_runs_become_a_result_file(
     assert kept["not_available"] == {"miou": "no test views"}
     with pytest.raises(FileNotFoundError, match="no finished run"):
         collect.collect(tmp_path / "nothing", "mine", {})
+
+
+def test_pictures_of_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = trained_scene.make(tmp_path / "balls")
+    config = RenderConfig(rasterizer="reference")
+    with pytest.raises(FileNotFoundError, match="no rendering of igd"):
+        pictures.make(tmp_path / "balls", "balls", "igd")
+    render_views(folders.scene, folders.colmap, folders.train, folders.render, config, threads=1)
+    shutil.copytree(folders.render, tmp_path / "balls" / "igd" / "seed0" / "render")
+    monkeypatch.setattr(pictures, "DOCS", tmp_path)
+    (tmp_path / "images").mkdir()
+    row, boundaries = pictures.make(tmp_path / "balls", "balls", "igd")
+    with Image.open(folders.render / "side_by_side" / "view_000.png") as first:
+        assert Image.open(row).size == first.size
+    assert boundaries.name == "balls_boundaries.jpg"

@@ -43,12 +43,16 @@ def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
     if not runs:
         raise InputError("no metrics.json was given, so there is nothing to draw")
     # Without a single score the figure says why; PSNR is what every run should have.
+    nothing = not panels
     panels = panels or [panel for panel in PANELS if panel[0] == "psnr"]
     variants = style.order({run["variant"] for run in runs})
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with style.figure(
-        out, nrows=rows, ncols=columns, figsize=(3.4 * columns, 0.45 * len(variants) * rows + 2.2)
+        out,
+        nrows=rows,
+        ncols=columns,
+        figsize=(8.0 if nothing else 3.4 * columns, 0.45 * len(variants) * rows + 2.2),
     ) as (figure, axes):
         for index, (axis, (key, name, factor)) in enumerate(zip(axes.flat, panels, strict=False)):
             _bars(axis, runs, variants, key, factor)
@@ -56,7 +60,7 @@ def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
             axis.set_yticks(range(len(variants)))
             first = index % columns == 0
             axis.set_yticklabels([style.label(v) for v in variants] if first else [])
-            axis.invert_yaxis()
+            axis.set_ylim(len(variants) - 0.4, -0.6)
             axis.grid(axis="y", visible=False)
             axis.tick_params(axis="y", length=0)
         for axis in axes.flat[len(panels) :]:

@@ -74,9 +74,9 @@ def remark(run: Run, column: Column, mode: Mode) -> str | None:
     number = value(run, column, mode)
     if number is not None:
         part = _part(run, column, mode)
-        return f"{run['scene']}: {column.header} {part}." if part else None
+        return f"{run['scene']}: mean {part}." if part else None
     why = _why(run, column, mode) or "it is undefined"
-    return f"{run['scene']}: {column.header} is not available: {why}."
+    return f"{run['scene']}: not available: {why}."
 
 
 def _why(run: Run, column: Column, mode: Mode) -> str | None:

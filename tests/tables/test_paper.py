@@ -228,7 +228,7 @@ def test_an_undefined_score_is_not_a_missing_run(tmp_path: Path) -> None:
     label = "baseline (Gaussian Grouping)"
     assert cell(table, label, "ramen.miou").instead == NOT_AVAILABLE
     [remark] = cell(table, label, "ramen.miou").remarks
-    assert remark.startswith("ramen: mIoU is not available: ")
+    assert remark.startswith("ramen: not available: ")
     assert cell(table, label, "teatime.miou").instead == "missing"
     minus = f"{label} minus Gau-Group as published"
     assert cell(table, minus, "ramen.miou").instead == NOT_AVAILABLE
@@ -318,7 +318,7 @@ def test_table_3_over_some_scenes_is_compared_with_nothing(tmp_path: Path) -> No
     some = f"{label}, mean of 2 of 9 scenes"
     assert cell(table, some, "mean.psnr").mean == pytest.approx(28.0)
     assert cell(table, some, "mean.lpips").instead == NOT_AVAILABLE
-    assert cell(table, some, "mean.lpips").remarks[0].startswith("room: LPIPS is not available: ")
+    assert cell(table, some, "mean.lpips").remarks[0].startswith("room: not available: ")
     assert "No LPIPS: no weights." in table.caption
     assert "room: images reduced 4 times, the paper's 8 times." in table.notes
     assert not any(note.startswith("garden:") for note in table.notes)

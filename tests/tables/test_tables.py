@@ -291,11 +291,11 @@ def test_what_is_not_available_says_why_in_every_table(tmp_path: Path) -> None:
     paths = write(tmp_path / "both", [none, part])
     table, differences = make_tables(paths, TablesConfig())
     [cell] = cells(table, "baseline + IGD", "psnr")
-    assert cell.remarks == (f"a: PSNR is not available: {why}.",)
+    assert cell.remarks == (f"a: not available: {why}.",)
     for content in (markdown(table), text(table)):
         assert f"{NOT_AVAILABLE} [" in content
         assert "not available: no test views: the scene holds none out" in " ".join(content.split())
-        assert "PSNR over 3 of 4 test views (not x: black)" in " ".join(content.split())
+        assert "a: mean over 3 of 4 test views (not x: black)" in " ".join(content.split())
         assert "nan" not in content.lower().replace("unavailable", "")
     assert r"--\textsuperscript{" in latex(table)
     rows = list(csv.DictReader(io.StringIO(csv_rows([table]))))
