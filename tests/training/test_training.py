@@ -120,16 +120,15 @@ def test_black_test_views_have_no_psnr(scene: tuple[Path, Path, Path], tmp_path:
     """A rendering of little is close to black, and 50 dB there are no quality."""
     data = load_training_data(*scene, CONFIG)
     stems = [view.camera.stem for view in data.test]
-    usual = Trainer(data, CONFIG, "baseline", 0).evaluate()
+    usual = Trainer(data, CONFIG, 0).evaluate()
     assert usual is not None
     colmap = tmp_path / "colmap"
     shutil.copytree(scene[1], colmap)
     for count, stem in enumerate(stems, start=1):
         path = colmap / "images" / f"{stem}.png"
         write_image(path, np.zeros_like(read_image(path)))
-        found = Trainer(
-            load_training_data(scene[0], colmap, scene[2], CONFIG), CONFIG, "baseline", 0
-        ).evaluate()
+        darker = load_training_data(scene[0], colmap, scene[2], CONFIG)
+        found = Trainer(darker, CONFIG, 0).evaluate()
         if count == len(stems):
             assert found is None
         else:
