@@ -192,7 +192,7 @@ def measure_optimizer(results: Results, scene: GpuScene) -> None:
     generator = torch.Generator().manual_seed(0)
     on_device = torch.Generator(results.device).manual_seed(0)
     schedule = Schedule(30_000)
-    common = {"until": 12_000, "max_gaussians": None, "generator": generator}
+    common = {"max_gaussians": None, "generator": generator}
     adc = DensificationStrategy(Densification(), schedule, extent=5.0, **common)
     mcmc = McmcStrategy(Densification(kind="mcmc"), schedule, noise_generator=on_device, **common)
 
