@@ -53,7 +53,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules studies/Snakefile studies/rules
 	$(BIN)/snakemake --lint
 
 docs: install-dev

@@ -43,7 +43,6 @@ include: "rules/second.smk"
 include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
-include: "rules/bench.smk"
 
 
 rule all:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.build import DOCS
-from gradiseg_core.reporting.runs import headline
+from studies.runs import headline
 
 
 def machine() -> str:

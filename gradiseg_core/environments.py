@@ -78,10 +78,11 @@ def _entry(name: str, lock: dict[str, Locked]) -> str:
 
 
 def main() -> None:
-    """Complete every file of ``envs/``."""
+    """Complete every file of ``envs/`` and ``studies/envs/``."""
     root = Path(__file__).resolve().parents[1]
     lock = read_lock((root / "requirements-dev.lock").read_text())
-    for path in sorted((root / "envs").glob("*.yaml")):
+    folders = (root / "envs", root / "studies" / "envs")
+    for path in sorted(path for folder in folders for path in folder.glob("*.yaml")):
         path.write_text(completed(path.read_text(), lock))
 
 

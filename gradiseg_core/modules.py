@@ -1,4 +1,4 @@
-"""Which modules of this package a Python file runs, found without importing anything.
+"""Which modules of this project a Python file runs, found without importing anything.
 
 Snakemake reruns a job when its script changes, but does not look into the modules that the script
 imports. The workflow therefore names them as inputs: :func:`closure` follows the import statements
@@ -26,7 +26,9 @@ _ALSO_NEEDS = (
 )
 
 
-def closure(scripts: Iterable[Path], without: Iterable[Path] = ()) -> list[Path]:
+def closure(
+    scripts: Iterable[Path], without: Iterable[Path] = (), packages: Iterable[Path] = ()
+) -> list[Path]:
     """Return every file of this package that the scripts import, directly or not, sorted.
 
     Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included,
@@ -38,13 +40,15 @@ def closure(scripts: Iterable[Path], without: Iterable[Path] = ()) -> list[Path]
         scripts: Python files inside or outside the package; they are not part of the result.
         without: Modules that do not run, such as a backend that is not chosen, and whose imports
             are not followed.
+        packages: Folders of further packages whose modules are followed and named as well.
     """
+    roots = (PACKAGE_DIR, *(Path(package).resolve() for package in packages))
     left_out = {Path(path).resolve() for path in without}
     seen: set[tuple[Path, bool]] = set()
     waiting = [(Path(script).resolve(), True) for script in scripts]
     while waiting:
-        for name in imported_names(*waiting.pop()):
-            for step in _files_of(name):
+        for name in imported_names(*waiting.pop(), roots):
+            for step in _files_of(name, roots):
                 if step not in seen and step[0] not in left_out:
                     seen.add(step)
                     waiting.append(step)
@@ -62,7 +66,9 @@ def third_party(files: Iterable[Path]) -> set[str]:
 
 
 @cache
-def imported_names(file: Path, lazy: bool = True) -> frozenset[str]:
+def imported_names(
+    file: Path, lazy: bool = True, packages: tuple[Path, ...] | None = None
+) -> frozenset[str]:
     """Return the absolute dotted names in the file's import statements.
 
     ``from a import b`` yields ``a.b``, whether ``b`` is a module or a function.
@@ -70,18 +76,22 @@ def imported_names(file: Path, lazy: bool = True) -> frozenset[str]:
     Args:
         file: A Python file.
         lazy: Whether imports inside functions count.
+        packages: Folders of the packages whose modules may be spelled as strings, and in which
+            relative imports are resolved; this package by default.
     """
+    roots = packages or (PACKAGE_DIR,)
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     names: set[str] = set()
     for node in _running_nodes(tree, lazy):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute_base(node, file)
+            base = _absolute_base(node, file, roots)
             names.update(f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             dotted = node.value.partition(":")[0]
-            if dotted.startswith(f"{PACKAGE}.") and _module_file(dotted.split(".")) is not None:
+            root = _root_of(dotted, roots)
+            if root is not None and "." in dotted and _module_file(dotted.split("."), root):
                 names.add(dotted)
     return frozenset(names)
 
@@ -103,44 +113,54 @@ def _is_type_checking(test: ast.expr) -> bool:
     )
 
 
-def _absolute_base(node: ast.ImportFrom, file: Path) -> str:
+def _absolute_base(node: ast.ImportFrom, file: Path, roots: tuple[Path, ...]) -> str:
     if node.level == 0:
         return node.module or ""
-    if not file.is_relative_to(PACKAGE_DIR):
-        raise ValueError(f"{file}: relative import outside the package {PACKAGE}")
-    folder = file.parent.relative_to(PACKAGE_DIR.parent).parts
+    root = next((root for root in roots if file.is_relative_to(root)), None)
+    if root is None:
+        names = ", ".join(root.name for root in roots)
+        raise ValueError(f"{file}: relative import outside the packages {names}")
+    folder = file.parent.relative_to(root.parent).parts
     parts = list(folder[: len(folder) - (node.level - 1)])
     return ".".join([*parts, node.module] if node.module else parts)
 
 
-def _files_of(name: str) -> list[tuple[Path, bool]]:
+def _root_of(name: str, roots: tuple[Path, ...]) -> Path | None:
+    """Return the folder of the package that a dotted name belongs to."""
+    top = name.partition(".")[0]
+    return next((root for root in roots if root.name == top), None)
+
+
+def _files_of(name: str, roots: tuple[Path, ...]) -> list[tuple[Path, bool]]:
     """Return the files that run when ``name`` is imported: its packages, and itself if a module.
 
     The flag says whether the file's functions may be called, which holds for the innermost one.
     """
     parts = name.split(".")
-    if parts[0] != PACKAGE:
+    root = _root_of(name, roots)
+    if root is None:
         return []
-    found = [_module_file(parts[:end]) for end in range(1, len(parts) + 1)]
+    found = [_module_file(parts[:end], root) for end in range(1, len(parts) + 1)]
     files = [file for file in found if file is not None]
     return [(file, file is files[-1]) for file in files]
 
 
 def _data(folder: Path) -> Iterator[Path]:
-    """Yield the files of a package folder that are not Python's."""
+    """Yield the files of a package folder that its code may read: no pages, no Snakefile."""
+    others = (".py", ".pyc", ".md", "")
     for path in folder.iterdir():
-        if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith("."):
+        if path.is_file() and path.suffix not in others and not path.name.startswith("."):
             yield path
 
 
 @cache
-def _cached_module_file(parts: tuple[str, ...]) -> Path | None:
-    path = PACKAGE_DIR.parent.joinpath(*parts)
+def _cached_module_file(parts: tuple[str, ...], root: Path) -> Path | None:
+    path = root.parent.joinpath(*parts)
     for candidate in (path / "__init__.py", path.with_name(path.name + ".py")):
         if candidate.is_file():
             return candidate
     return None
 
 
-def _module_file(parts: list[str]) -> Path | None:
-    return _cached_module_file(tuple(parts)) if all(p.isidentifier() for p in parts) else None
+def _module_file(parts: list[str], root: Path) -> Path | None:
+    return _cached_module_file(tuple(parts), root) if all(p.isidentifier() for p in parts) else None

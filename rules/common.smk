@@ -15,6 +15,9 @@ from gradiseg_core.downloads.checkpoints import CHECKPOINTS
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
+# Not `workflow.basedir`, which is another workflow's folder where that one includes this as a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+
 try:
     SETTINGS = config_root.load(config)
 except ConfigError as error:
@@ -29,9 +32,8 @@ def core(script):
 
     Snakemake compares the content of such small files, so that a mere touch reruns nothing.
     """
-    root = Path(workflow.basedir)
     scripts = [
-        root / "workflow_scripts" / name
+        ROOT / "workflow_scripts" / name
         for name in (script, "_stage.py", "_lifeline.py")
     ]
     return [os.path.relpath(path) for path in [*scripts, *closure(scripts)]]
@@ -44,7 +46,8 @@ def settings_of(stage):
 
 def own_files(w, stage):
     """The user's own files that a section names, relative to the working directory."""
-    files = config_inputs.given_files(SETTINGS.section(w.scene, stage))
+    section = SETTINGS.section(w.scene, stage)
+    files = config_inputs.given_files(section, SETTINGS.root.made)
     return [Path(os.path.relpath(path)) for path in files]
 
 
@@ -95,13 +98,6 @@ def copied(w):
     """Input function: the scene that another one copies, if it copies one."""
     source = SETTINGS.section(w.scene, "scene").of
     return [] if source is None else f"<results>/{source}/scene"
-
-
-def surface_of(w):
-    """Input function: the exact surfaces of the scenes that have them, the generated ones."""
-    origin = SETTINGS.origin(w.scene)
-    generated = origin.source == "demo" and not origin.shipped
-    return f"<results>/{w.scene}/surface.npz" if generated else []
 
 
 def downloads_of_all():
@@ -214,6 +210,6 @@ def results_of(scene):
         f"<results>/{scene}/figures/curves.png",
         f"<results>/{scene}/figures/comparison.png",
     ]
-    if config_inputs.has_exact_ids(SETTINGS.origin(scene)):
+    if config_inputs.has_exact_ids(SETTINGS.origin(scene), SETTINGS.root.made):
         wanted.append(f"<results>/{scene}/association/quality.json")
     return wanted

@@ -10,7 +10,6 @@ rule metrics:
         train=rules.train.output.train,
         render=rules.render.output.render,
         grounding=rules.grounding.output.grounding,
-        surface=surface_of,
         given=given("metrics"),
         weights=weights_of("metrics"),
         core=core("metrics.py"),

@@ -1,7 +1,6 @@
 # Requires: the photographs that the configuration names, or a published scene that is downloaded
 #           (resources/demo for the embedded one), or another scene's that is copied.
-# Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations;
-#        <results>/{scene}/surface.npz, points of the embedded scene's surfaces and their owners.
+# Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
 
 
 rule scene:
@@ -18,38 +17,14 @@ rule scene:
         "<results>/{scene}/benchmarks/scene.tsv"
     conda:
         "../envs/scene.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
         given_otherwise=given_otherwise("scene"),
         config=settings_of("scene"),
-        seed=SETTINGS.root.preparation_seed,
     message:
         "{wildcards.scene}: bring the photographs into one layout"
     script:
         "../workflow_scripts/scene.py"
-
-
-rule surface:
-    input:
-        core=core("surface.py"),
-    output:
-        surface="<results>/{scene}/surface.npz",
-    log:
-        "<results>/{scene}/logs/surface.log",
-    benchmark:
-        "<results>/{scene}/benchmarks/surface.tsv"
-    conda:
-        "../envs/scene.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        demo=lambda w: SETTINGS.origin(w.scene).demo.model_dump(mode="json"),
-    message:
-        "{wildcards.scene}: sample the exact surfaces"
-    script:
-        "../workflow_scripts/surface.py"

@@ -54,7 +54,6 @@ use rule metrics as second_metrics with:
         train=rules.train.output.train,
         render=rules.render.output.render,
         grounding=rules.second_grounding.output.grounding,
-        surface=surface_of,
         given=given("metrics"),
         weights=weights_of("metrics"),
         core=core("metrics.py"),

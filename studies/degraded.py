@@ -1,4 +1,4 @@
-"""Backend `degraded`: exact IDs, spoiled the way a segmenter and a tracker spoil theirs.
+"""Exact IDs, spoiled the way a segmenter and a tracker spoil theirs.
 
 For studies on scenes that know their exact IDs, never for a reported result. Every kind of error
 has a level of its own, so that each can be swept alone. All draws come from one seed, and a view's
@@ -7,22 +7,43 @@ draws do not depend on the level of another kind of error.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-if TYPE_CHECKING:
-    from gradiseg_core.config.tracking import DegradedTrackingConfig
+from gradiseg_core.imaging import read_id_map, write_id_map
+from studies.options import DegradedConfig
+
+logger = logging.getLogger(__name__)
 
 IdMap = NDArray[np.int32]
 
 _LEAST_AREA = 1 / 20000  # of the image: a smaller sliver is no object that a tracker could lose
 
 
-def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) -> list[IdMap]:
+def degrade_tabletop(tabletop: Path, out_dir: Path, config: DegradedConfig, seed: int) -> None:
+    """Spoil the exact IDs of a tabletop's training views.
+
+    Args:
+        tabletop: Folder of :func:`studies.tabletop.dataset.make_tabletop`.
+        out_dir: Where ``<view>.png`` are written, for backend `precomputed` of stage `tracking`.
+        config: The levels.
+        seed: Seed of all draws, with ``config.seed``.
+    """
+    truth = json.loads((tabletop / "ground_truth.json").read_text(encoding="utf-8"))
+    stems = [Path(camera["name"]).stem for camera in truth["cameras"] if not camera["test"]]
+    exact = [read_id_map(tabletop / "gt_ids" / f"{stem}.png").astype(np.int32) for stem in stems]
+    for stem, ids in zip(stems, degrade(exact, config, seed), strict=True):
+        write_id_map(out_dir / f"{stem}.png", ids)
+    logger.info("%d views of %s spoiled", len(stems), tabletop)
+
+
+def degrade(maps: Sequence[IdMap], config: DegradedConfig, seed: int) -> list[IdMap]:
     """Spoil the ID maps of a sequence of views.
 
     In this order, each where its draw falls below its level: an object's ID switches to a new one
@@ -73,7 +94,7 @@ def degrade(maps: Sequence[IdMap], config: DegradedTrackingConfig, seed: int) ->
 
 
 def _switches(
-    num_views: int, objects: list[int], config: DegradedTrackingConfig, rng: np.random.Generator
+    num_views: int, objects: list[int], config: DegradedConfig, rng: np.random.Generator
 ) -> list[dict[int, int]]:
     """Return, by view, which objects carry a foreign ID and in which episode of theirs."""
     views: list[dict[int, int]] = [{} for _ in range(num_views)]
@@ -107,7 +128,7 @@ def _neighbour(exact: IdMap, mask: NDArray[np.bool_]) -> int:
     return int(labels[counts.argmax()]) if counts.size and counts.max() else 0
 
 
-def _wobble(ids: IdMap, config: DegradedTrackingConfig, rng: np.random.Generator) -> IdMap:
+def _wobble(ids: IdMap, config: DegradedConfig, rng: np.random.Generator) -> IdMap:
     """Move every outline by a smooth random displacement of the given standard deviation."""
     fields = rng.standard_normal((2, *ids.shape))
     if config.wobble_px == 0:

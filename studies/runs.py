@@ -27,7 +27,7 @@ def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any])
 def collect_branches(
     slices: list[Path], out: Path, *, variants: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Write the same from slices of a study (:mod:`gradiseg_core.reporting.branches`).
+    """Write the same from slices of a study (:mod:`studies.slices`).
 
     Returns:
         The runs, in the order of the slices and of their variants.

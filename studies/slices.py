@@ -19,11 +19,11 @@ from gradiseg_core.evaluation import evaluate
 from gradiseg_core.grounding import ground
 from gradiseg_core.gsplat_build import training_device
 from gradiseg_core.rendering import render_views
-from gradiseg_core.reporting.runs import headline
-from gradiseg_core.training.branches import Branch, fingerprint, train_branches
 from gradiseg_core.training.data import load_training_data
 from gradiseg_core.training.run import save_run
 from gradiseg_core.training.trainer import Trainer
+from studies.branches import Branch, fingerprint, train_branches
+from studies.runs import headline
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ def run_branches(
     render: RenderConfig,
     grounding: GroundingConfig,
     metrics: MetricsConfig,
-    surface: Path | None,
     finished: Path,
     stamp: str,
     threads: int,
@@ -56,7 +55,6 @@ def run_branches(
         render: How test views are rendered.
         grounding: How prompts become masks; backends without weights.
         metrics: How to score.
-        surface: Exact surfaces, where the scene has them.
         finished: JSON lines of what is scored already; a killed job goes on from it. It survives
             the job, so that a variant more trains that one alone.
         stamp: What, beside the scene and the settings, a score in ``finished`` must have been made
@@ -101,7 +99,7 @@ def run_branches(
             )  # fmt: skip
             scores = evaluate(
                 *dirs, folder / "train", folder / "render", folder / "masks", folder / "metrics",
-                metrics, surface=surface,
+                metrics,
             )  # fmt: skip
         return headline(scores)
 

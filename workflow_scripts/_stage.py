@@ -22,7 +22,7 @@ from _lifeline import hold
 def stage(snakemake: Any) -> Iterator[logging.Logger]:
     """Run the body as the job ``snakemake``; imports of the core belong into the body."""
     # The checkout's own modules run, which are the ones that the rules name as inputs.
-    sys.path.insert(0, str(Path(snakemake.scriptdir).parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}] %(message)s"))
     file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")

@@ -17,6 +17,5 @@ with stage(snakemake):
         grounding_dir=Path(snakemake.input.grounding),
         out_dir=Path(snakemake.output.metrics).parent,
         config=config,
-        surface=Path(snakemake.input.surface) if snakemake.input.surface else None,
         weights=dict(zip(config.weights(), map(Path, snakemake.input.weights), strict=True)),
     )

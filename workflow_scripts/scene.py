@@ -12,8 +12,6 @@ with stage(snakemake):
         config=SceneConfig(**snakemake.params.config),
         out_dir=Path(snakemake.output.scene),
         name=snakemake.wildcards.scene,
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
         downloaded=Path(snakemake.input.dataset) if snakemake.input.dataset else None,
         copied=Path(snakemake.input.copied) if snakemake.input.copied else None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.downloads import DownloadsConfig
-from gradiseg_core.config.inputs import named_paths, needed_downloads
+from gradiseg_core.config.inputs import made_folder, named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.scene import DEMO_FOLDER
 from gradiseg_core.downloads.datasets import dataset_path, images_folder
@@ -25,7 +25,6 @@ RULE_NAMES = (
     "dataset",
     "downloads",
     "scene",
-    "surface",
     "colmap",
     "masks",
     "tracking",
@@ -40,11 +39,6 @@ RULE_NAMES = (
     "second_grounding",
     "second_metrics",
     "metrics_2d",
-    "runs",
-    "branches",
-    "bench_branches",
-    "bench_method",
-    "bench_method_quick",
     "tables",
     "paper_tables",
     "curves",
@@ -101,16 +95,25 @@ def copies(scenes: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def absent(scenes: Mapping[str, Any], downloads: DownloadsConfig, folder: Path) -> dict[str, str]:
+def absent(
+    scenes: Mapping[str, Any],
+    downloads: DownloadsConfig,
+    folder: Path,
+    made: Sequence[Path] = (),
+) -> dict[str, str]:
     """Return the scenes whose photographs are not there and will not be fetched, and why.
 
     Args:
         scenes: Entries of `scenes`.
         downloads: Section `downloads`.
         folder: What relative paths start from.
+        made: Folders that other rules make, which need not be there yet.
     """
     found = {}
+    made = [folder / path for path in made]
     for name, scene in scenes.items():
+        if scene.path is not None and made_folder(folder / scene.path, made):
+            continue
         if scene.path is not None and not (folder / scene.path).exists():
             found[name] = f"no photographs at {scene.path}"
         elif scene.dataset is not None and downloads.offline:
@@ -121,28 +124,35 @@ def absent(scenes: Mapping[str, Any], downloads: DownloadsConfig, folder: Path) 
     return found | {name: f"copies {other}, which is absent" for name, other in copies.items()}
 
 
-def files(name: str, sections: Mapping[str, Section], folder: Path) -> list[str]:
+def files(
+    name: str, sections: Mapping[str, Section], folder: Path, made: Sequence[Path] = ()
+) -> list[str]:
     """Return the folders that a scene's sections name and that are missing or do not fit.
 
     Args:
         name: The scene's name.
         sections: Its resolved sections by stage name.
         folder: What relative paths start from.
+        made: Folders that other rules make: what is in them, or will be, is theirs.
     """
     problems = []
+    made = [folder / path for path in made]
     for stage, section in sections.items():
         for field, value in named_paths(section):
             if stage.endswith("grounding") and field == "selection":
                 continue  # a selection that does not exist yet falls back to the best overlap
             key = f"scenes.{name}.{field}" if stage == "scene" else f"scenes.{name}.{stage}.{field}"
-            if not (folder / value).exists():
+            if made_folder(folder / value, made) is None and not (folder / value).exists():
                 kind = "file" if value.suffix else "folder"
                 hint = _nearest_sibling(folder, value)
                 problems.append(f"{key}: no such {kind}: {value}{hint}")
     if problems:
         return problems
+    scene: Any = sections["scene"]
+    if scene.path is not None and made_folder(folder / scene.path, made):
+        return _given_test_ids(name, sections)
     return (
-        _layout(name, sections["scene"], folder)
+        _layout(name, scene, folder)
         + _given_ids(name, sections, folder)
         + _given_test_ids(name, sections)
     )
@@ -159,7 +169,7 @@ def _nearest_sibling(folder: Path, value: Path) -> str:
 
 
 def _layout(name: str, scene: Any, folder: Path) -> list[str]:
-    if scene.shipped and not (DEMO_FOLDER / "images").is_dir():
+    if scene.source == "demo" and not (DEMO_FOLDER / "images").is_dir():
         return [
             f"scenes.{name}.source: the embedded scene is part of GradiSeg's repository and lies "
             f"not at {DEMO_FOLDER}; take a clone of the repository, or a scene of your own"

@@ -8,6 +8,7 @@ and has no way to write them otherwise. Files of such names are therefore no inp
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ _LERF_MASK_PARTS = (
     "object_mask",
     "gt_ids",
     "ground_truth.json",
+    "surface.npz",
 )
 
 
@@ -44,21 +46,38 @@ def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
             yield below, Path(value)
 
 
-def given_files(section: Section) -> list[Path]:
+def made_folder(path: Path, made: Iterable[Path]) -> Path | None:
+    """Return the folder of ``made`` that is or holds ``path``; None if none does."""
+    place = os.path.abspath(path)
+    for folder in made:
+        if os.path.commonpath([place, os.path.abspath(folder)]) == os.path.abspath(folder):
+            return folder
+    return None
+
+
+def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
     """Return every file below the paths that a section names, sorted; hidden files are left out.
 
     A path that does not exist is passed over: :mod:`gradiseg_core.config.checks` has refused those
     that must exist.
+
+    Args:
+        section: Where the paths are named.
+        made: Folders that other rules make. What lies in one of them is not known yet; the folder
+            itself is returned.
     """
+    made = list(made)
     paths = [path for _, path in named_paths(section)]
-    if isinstance(section, SceneConfig) and section.shipped:
-        paths = [DEMO_FOLDER / part for part in _LERF_MASK_PARTS]
-    if isinstance(section, SceneConfig) and section.source == "lerf_mask":
+    folders = {made_folder(path, made) for path in paths} - {None}
+    paths = [path for path in paths if made_folder(path, made) is None]
+    if isinstance(section, SceneConfig) and section.source == "demo":
+        paths = [DEMO_FOLDER]
+    if isinstance(section, SceneConfig) and section.source in ("demo", "lerf_mask"):
         paths = [path / part for path in paths for part in _LERF_MASK_PARTS]
     if isinstance(section, SceneConfig) and section.source == "mipnerf360":
         parts = (images_folder(section.factor), "sparse")
         paths = [path / part for path in paths for part in parts]
-    found: set[Path] = set()
+    found: set[Path] = {folder for folder in folders if folder is not None}
     if isinstance(section, SceneConfig) and section.source == "folder":
         given = [find_given(path) for path in paths]
         paths = [scene.images for scene in given]
@@ -140,12 +159,17 @@ def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
     return found
 
 
-def has_exact_ids(scene: SceneConfig) -> bool:
-    """Whether the scene comes with exact object IDs of its views, so that association is scored."""
+def has_exact_ids(scene: SceneConfig, made: Iterable[Path] = ()) -> bool:
+    """Whether the scene comes with exact object IDs of its views, so that association is scored.
+
+    Of a folder that another rule makes (``made``) it is not known: such a scene is scored where
+    that is asked for.
+    """
     if scene.source == "demo":
         return True
     return (
         scene.source == "lerf_mask"
         and scene.path is not None
-        and ((scene.path / "gt_ids").is_dir())
+        and made_folder(scene.path, made) is None
+        and (scene.path / "gt_ids").is_dir()
     )

@@ -29,7 +29,7 @@ from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
 from gradiseg_core.config.metrics import MetricsConfig
-from gradiseg_core.config.paths import OutputPath
+from gradiseg_core.config.paths import InputPath, OutputPath
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
@@ -68,7 +68,7 @@ class SceneEntry(SceneConfig):
     source: Source = option(
         "folder",
         "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
-        "these datasets, `demo` renders the embedded scene, `copy` takes what another scene of "
+        "these datasets, `demo` is the embedded scene, `copy` takes what another scene of "
         "this file has (`of`).",
     )
     variants: tuple[str, ...] | None = option(
@@ -131,6 +131,13 @@ class RootConfig(Section):
         "Also score the tracked masks of the test views themselves, without any Gaussians; "
         "segments and tracks of all views are made for it.",
         source="GradiSeg Table 1, row DEVA",
+    )
+    made: tuple[InputPath, ...] = option(
+        (),
+        "For a workflow that includes this one: folders that its own rules make. `path` and "
+        "`folder` may name them, and what is in them, before they exist; each is an input as a "
+        "whole. Whether a scene in one has exact IDs is not known then, so that its association is "
+        "scored only where `<results>/<scene>/association/quality.json` is asked for.",
     )
     results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(
@@ -256,7 +263,7 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
     _refuse(problems)
     absent: dict[str, str] = {}
     if root.absent_scenes == "skip":
-        absent = checks.absent(root.scenes, root.downloads, folder or Path())
+        absent = checks.absent(root.scenes, root.downloads, folder or Path(), root.made)
         if len(absent) == len(root.scenes):
             _refuse([f"scenes.{name}: {why}; no scene is left" for name, why in absent.items()])
         raw = {**raw, "scenes": {n: e for n, e in raw["scenes"].items() if n not in absent}}
@@ -288,7 +295,7 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         assert isinstance(source, SceneConfig)
         if source.of is not None:
             used = {**used, "scene": scenes[source.of]["scene"]}
-        found = checks.files(name, used, folder or Path())
+        found = checks.files(name, used, folder or Path(), root.made)
         found += checks.offline(name, used, root.downloads, folder or Path())
         found += checks.second_way(name, used)
         problems += [_where_written(line, raw, name) for line in found]

@@ -15,50 +15,6 @@ from gradiseg_core.downloads.datasets import Factor, scenes_of
 #: The embedded scene, in LERF-Mask's layout. It is part of the repository, not of the package.
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "resources" / "demo"
 
-
-class DemoConfig(Section):
-    """The embedded tabletop scene, rendered from procedural assets."""
-
-    seed: int = option(
-        7, "Draws the layout, sizes and textures; every seed is another table.", ge=0
-    )
-    width: int = option(400, "Image width.", unit="px", source="measured: time budget", ge=16)
-    height: int = option(300, "Image height.", unit="px", source="measured: time budget", ge=16)
-    views: int = option(32, "Training views, on two rings around the table.", unit="views", ge=3)
-    test_views: int = option(4, "Held-out views between the rings.", unit="views", ge=1)
-    samples_per_pixel: int = option(
-        8, "Light paths a pixel; fewer is faster and noisier.", source="measured", ge=1
-    )
-    path_depth: int = option(
-        3, "Longest light path; 2 is direct light only.", unit="segments", source="measured", ge=2
-    )
-    denoise: bool = option(
-        True, "Smooth the light (not the textures) of the rendered images.", source="measured"
-    )
-    field_of_view: float = option(48.0, "Horizontal angle of view.", unit="deg", gt=5.0, lt=120.0)
-    camera_distance: float = option(
-        0.66, "Mean horizontal distance of the cameras from the table's middle.", unit="m", gt=0.0
-    )
-    objects: int = option(10, "Number of objects on the table.", unit="objects", ge=1, le=10)
-    spacing: float = option(
-        0.012, "Mean gap between the footprints of neighbours that do not touch.", unit="m", ge=0.0
-    )
-    touching: float = option(
-        0.4, "Share of the objects that are pushed against a neighbour.", ge=0.0, le=1.0
-    )
-    size_variation: float = option(
-        0.06, "Largest relative change of an object's size by the seed.", ge=0.0, le=0.4
-    )
-    texture_strength: float = option(
-        1.0, "Contrast of all textures; 0 leaves plain colours (hard for SfM).", ge=0.0, le=1.5
-    )
-    write_sparse: bool = option(
-        False,
-        "Also write a COLMAP model from the exact cameras, so that SfM is not needed.",
-    )
-    sparse_points: int = option(4000, "Points of that model.", unit="points", ge=8)
-
-
 Source = Literal["demo", "folder", "lerf_mask", "mipnerf360", "copy"]
 
 
@@ -67,7 +23,7 @@ class SceneConfig(Section):
 
     source: Source = option(
         "demo",
-        "`demo` renders the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
+        "`demo` is the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
         "and `mipnerf360` read the layouts of these datasets, `copy` takes what another scene of "
         "this file has (`of`).",
     )
@@ -78,7 +34,7 @@ class SceneConfig(Section):
     of: str | None = option(
         None,
         "`copy`: the other scene's name. Its photographs, split and annotations are taken, so that "
-        "the two can differ in later stages alone; a demo is rendered once.",
+        "the two can differ in later stages alone.",
     )
     dataset: str | None = option(
         None,
@@ -99,12 +55,6 @@ class SceneConfig(Section):
         source="3DGS's evaluation on Mip-NeRF 360",
         ge=2,
     )
-    demo: DemoConfig = option(DemoConfig(), "Parameters of the embedded scene.")
-
-    @property
-    def shipped(self) -> bool:
-        """Whether the scene is the embedded one as it lies in :data:`DEMO_FOLDER`."""
-        return self.source == "demo" and self.demo == DemoConfig()
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> SceneConfig:

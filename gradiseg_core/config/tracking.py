@@ -134,41 +134,6 @@ class PrecomputedTrackingConfig(Section):
     )
 
 
-class DegradedTrackingConfig(Section):
-    """Backend `degraded`: the scene's exact IDs with a tracker's errors, for studies.
-
-    The defaults are roughly what a segmenter and a tracker leave on a tabletop of ten objects.
-    """
-
-    seed: int = option(
-        0,
-        "Draws the errors, together with `preparation_seed`; scenes to compare differ in it.",
-        ge=0,
-    )
-    wobble_px: float = option(
-        1.5, "Standard deviation by which outlines move.", unit="px of the photographs", ge=0.0
-    )
-    wobble_length_px: float = option(
-        6.0, "How smooth that movement is.", unit="px of the photographs", gt=0.0
-    )
-    miss: float = option(0.08, "Chance that an object is missed (ID 0) in a view.", ge=0.0, le=1.0)
-    merge: float = option(
-        0.04, "Chance that an object takes a touching neighbour's ID in a view.", ge=0.0, le=1.0
-    )
-    switch: float = option(
-        0.03, "Chance, per view, that an object's ID is replaced by a new one.", ge=0.0, le=1.0
-    )
-    switch_views: float = option(
-        3.0, "How long such a new ID lasts, on average.", unit="views", ge=1.0
-    )
-    split: float = option(
-        0.0, "Chance that a part of an object has an ID of its own in a view.", ge=0.0, le=1.0
-    )
-    reduced: int = option(
-        1, "The maps are made at this fraction of the photographs' resolution: 1/n.", ge=1, le=16
-    )
-
-
 class DevaTrackingConfig(Section):
     """Backend `deva`: Tracking Anything with Decoupled Video Segmentation (ICCV 2023).
 
@@ -297,11 +262,11 @@ class DevaTrackingConfig(Section):
 class TrackingConfig(Section):
     """How the masks of all views become consistent object IDs."""
 
-    backend: Literal["sfm", "precomputed", "deva", "deva+sfm", "degraded"] = option(
+    backend: Literal["sfm", "precomputed", "deva", "deva+sfm"] = option(
         "sfm",
         "`sfm` associates the masks by shared SfM points; `precomputed` reads ID maps of another "
         "tracker; `deva` runs the video tracker that the paper takes; `deva+sfm` is `deva` with "
-        "`repair: sfm`; `degraded` spoils the exact IDs of a scene that has them, for studies.",
+        "`repair: sfm`.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",
@@ -321,9 +286,6 @@ class TrackingConfig(Section):
         PrecomputedTrackingConfig(), "Options of backend `precomputed`."
     )
     deva: DevaTrackingConfig = option(DevaTrackingConfig(), "Options of backend `deva`.")
-    degraded: DegradedTrackingConfig = option(
-        DegradedTrackingConfig(), "Options of backend `degraded`."
-    )
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 
     @property

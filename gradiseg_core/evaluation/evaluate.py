@@ -49,7 +49,6 @@ def evaluate(
     out_dir: Path,
     config: MetricsConfig,
     weights: Mapping[str, Path] | None = None,
-    surface: Path | None = None,
 ) -> dict[str, Any]:
     """Score one trained scene's renderings and masks.
 
@@ -58,13 +57,12 @@ def evaluate(
     Args:
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
-        train_dir: Trained scene; read only where there is a surface.
+        train_dir: Trained scene; read only where the scene has exact surfaces.
         render_dir: Renderings and argmax ID maps.
         grounding_dir: Predicted masks, ``selection.json`` and ``gt_match.json``.
         out_dir: Folder to write.
         config: How to score.
         weights: Checkpoints by the names of ``config.weights()``.
-        surface: Exact surfaces and their owners, where the scene has them.
 
     Returns:
         The contents of ``metrics.json``:
@@ -98,12 +96,12 @@ def evaluate(
         "num_gaussians": render["num_gaussians"],
     }
     match = _read_json(grounding_dir / "gt_match.json", "grounding")
-    if surface is None:
+    if not manifest.has.surface:
         facts["gaussians"] = {"available": False, "why": "the scene has no exact surfaces"}
     elif not match["available"]:
         facts["gaussians"] = {"available": False, "why": match["why"]}
     else:
-        own = score_gaussians(train_dir, scene_dir, colmap_dir, surface, match)
+        own = score_gaussians(train_dir, scene_dir, colmap_dir, match)
         facts["gaussians"] = {"available": own["purity"] is not None, **own}
     no_views = None if views else no_test_views(manifest, "rendered")
     not_finite = {view["name"]: view.get("not_finite_px", 0) for view in render["views"]}

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.availability import mean_over
+from gradiseg_core.scene.manifest import SURFACE_FILE
 
 _LEAST_OPACITY = 0.05  # a fainter Gaussian shows nothing
 _REACH = 0.01  # m from a surface: beyond, a Gaussian belongs to nobody
@@ -73,15 +74,14 @@ def label_purity(
 
 
 def score_gaussians(
-    train_dir: Path, scene_dir: Path, colmap_dir: Path, surface: Path, match: dict[str, Any]
+    train_dir: Path, scene_dir: Path, colmap_dir: Path, match: dict[str, Any]
 ) -> dict[str, Any]:
     """Score a trained scene; see :func:`label_purity`.
 
     Args:
         train_dir: Trained scene.
-        scene_dir: Has the exact cameras, which the surfaces belong to.
+        scene_dir: Has ``surface.npz`` and the exact cameras, which the surfaces belong to.
         colmap_dir: Cameras that the scene was trained with.
-        surface: ``surface.npz``.
         match: ``gt_match.json``: exact ID to tracked ID.
 
     Raises:
@@ -111,7 +111,7 @@ def score_gaussians(
         similarity = align_cameras(estimated, exact).similarity
     except ValueError as error:
         raise InputError(f"{colmap_dir} and the exact cameras of {scene_dir}: {error}") from error
-    with np.load(surface) as data:
+    with np.load(scene_dir / SURFACE_FILE) as data:
         owned = data["points"].astype(np.float64), data["owners"]
     with torch.no_grad():
         labels = label_map(trained.identities, trained.classifier).numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -28,23 +27,18 @@ def prepare(
     out_dir: Path,
     *,
     name: str,
-    seed: int,
-    threads: int,
     downloaded: Path | None = None,
     copied: Path | None = None,
 ) -> SceneManifest:
     """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.scene.manifest`).
 
     The folder appears whole or not at all: it is made beside ``out_dir`` under a hidden name and
-    moved into place at the end, replacing what was there. An interrupted demo rendering leaves
-    that hidden folder, and the next call with the same configuration continues from it.
+    moved into place at the end, replacing what was there.
 
     Args:
         config: Source and its parameters.
         out_dir: Scene folder to make.
         name: The scene's name, kept in the manifest.
-        seed: Draws the demo's rendering noise; the other sources are deterministic.
-        threads: Threads used for rendering.
         downloaded: Folder of the published scene that ``config.dataset`` names.
         copied: Scene folder of the scene that ``config.of`` names.
 
@@ -54,24 +48,21 @@ def prepare(
     Raises:
         InputError: If the user's images, split or masks are unusable.
         ConfigError: If a path is missing from the configuration.
-        BackendUnavailableError: If the demo is asked for and Mitsuba is missing.
     """
     out_dir = Path(out_dir)
-    partial = out_dir.with_name(f".{out_dir.name}.partial-{_fingerprint(config, seed)}")
-    if config.source != "demo" and partial.exists():
+    partial = out_dir.with_name(f".{out_dir.name}.partial")
+    if partial.exists():
         shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
+    partial.mkdir(parents=True)
     try:
-        source = {"copy": copied}.get(
+        source = {"copy": copied, "demo": DEMO_FOLDER}.get(
             config.source, downloaded if config.dataset is not None else config.path
         )
-        manifest = _fill(config, source, partial, name=name, seed=seed, threads=threads)
+        manifest = _fill(config, source, partial, name=name)
         _check_split(manifest, config)
         manifest.save(partial)
     except BaseException:
-        has_views = config.source == "demo" and any((partial / "images").glob("*.jpg"))
-        if not has_views:
-            shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     _move_into_place(partial, out_dir)
     logger.info(
@@ -82,16 +73,7 @@ def prepare(
     return manifest
 
 
-def _fill(
-    config: SceneConfig, path: Path | None, folder: Path, *, name: str, seed: int, threads: int
-) -> SceneManifest:
-    if config.shipped:
-        manifest = prepare_lerf_mask(DEMO_FOLDER, folder, name=name, test_every=config.test_every)
-        return manifest.model_copy(update={"source": "demo"})
-    if config.source == "demo":
-        from gradiseg_core.scene.demo.dataset import render_demo
-
-        return render_demo(config.demo, folder, name=name, seed=seed, threads=threads)
+def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) -> SceneManifest:
     if path is None:
         raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
     source, test_every = Path(path), config.test_every
@@ -99,11 +81,12 @@ def _fill(
         return _copy(source, folder, name=name)
     if config.source == "folder":
         return prepare_folder(source, folder, name=name, test_every=test_every)
-    if config.source == "lerf_mask":
-        return prepare_lerf_mask(source, folder, name=name, test_every=test_every)
-    return prepare_mipnerf360(
-        source, folder, name=name, test_every=test_every, factor=config.factor
-    )
+    if config.source == "mipnerf360":
+        return prepare_mipnerf360(
+            source, folder, name=name, test_every=test_every, factor=config.factor
+        )
+    manifest = prepare_lerf_mask(source, folder, name=name, test_every=test_every)
+    return manifest.model_copy(update={"source": config.source})
 
 
 def _check_split(manifest: SceneManifest, config: SceneConfig) -> None:
@@ -137,14 +120,6 @@ def _copy(other: Path, folder: Path, *, name: str) -> SceneManifest:
     return manifest.model_copy(update={"name": name})
 
 
-def _fingerprint(config: SceneConfig, seed: int) -> str:
-    """Return a short hash of all that a demo image depends on: configuration, seed, our code."""
-    digest = hashlib.sha256(f"{config.model_dump_json()}|{seed}".encode())
-    for path in sorted((Path(__file__).parent / "demo").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def _move_into_place(partial: Path, out_dir: Path) -> None:
     old = out_dir.with_name(f".{out_dir.name}.old")
     if old.exists():
@@ -154,5 +129,3 @@ def _move_into_place(partial: Path, out_dir: Path) -> None:
     partial.rename(out_dir)
     if old.exists():
         shutil.rmtree(old)
-    for leftover in out_dir.parent.glob(f".{out_dir.name}.partial-*"):
-        shutil.rmtree(leftover)

@@ -3,8 +3,10 @@
     images/  images_train/  test_mask/<k>/<prompt>.png  [sparse/]  [object_mask/<stem>.png]
 
 The files of ``images/`` that are not in ``images_train/`` are the test views, and ``test_mask/<k>``
-belongs to the k-th of them by name. Two parts beyond the published layout are read where present:
-``gt_ids/<stem>.png`` (exact IDs of every view) and ``ground_truth.json`` (prompts, exact cameras).
+belongs to the k-th of them by name. Three parts beyond the published layout are read where present:
+``gt_ids/<stem>.png`` (exact IDs of every view), ``ground_truth.json`` (prompts, exact cameras), and
+with it ``surface.npz`` (``points`` [S, 3] of the exact surfaces, in the cameras' frame, and the IDs
+that own them, ``owners`` [S]).
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from gradiseg_core.imaging import IMAGE_SUFFIXES, id_map_file, read_id_map, writ
 from gradiseg_core.ordering import in_order
 from gradiseg_core.prompts import read_ground_truth, wrong_prompts
 from gradiseg_core.scene.annotated_masks import collect_masks, place_masks
-from gradiseg_core.scene.manifest import Available, SceneManifest, View, every_nth, split_views
+from gradiseg_core.scene.manifest import (
+    SURFACE_FILE,
+    Available,
+    SceneManifest,
+    View,
+    every_nth,
+    split_views,
+)
 from gradiseg_core.scene.photographs import (
     Photograph,
     inspect_folder,
@@ -59,6 +68,9 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
     place_masks(masks, out_dir / "test_mask")
     if truth is not None:
         link(folder / "ground_truth.json", out_dir / "ground_truth.json")
+    has_surface = truth is not None and (folder / SURFACE_FILE).is_file()
+    if has_surface:
+        link(folder / SURFACE_FILE, out_dir / SURFACE_FILE)
     has_sparse = any((folder / "sparse").rglob("cameras.*"))
     if has_sparse:
         link_tree(folder / "sparse", out_dir / "sparse")
@@ -72,6 +84,7 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
             [view for view in views if view.split == "train"],
         ),
         sparse=has_sparse,
+        surface=has_surface,
     )
     logger.info(
         "%d images from %s, %d of them test views; %d masks, %d prompts",

@@ -13,6 +13,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.ordering import in_order
 
 FILE_NAME = "scene.json"
+SURFACE_FILE = "surface.npz"
 
 
 class View(BaseModel):
@@ -50,6 +51,7 @@ class Available(BaseModel):
     ground_truth: bool = False
     object_mask: bool = False
     sparse: bool = False
+    surface: bool = False
 
 
 class SceneManifest(BaseModel):

@@ -107,31 +107,11 @@ def _deva(request: Request) -> Tracked:
     return Tracked(maps, False, details)
 
 
-def _degraded(request: Request) -> Tracked:
-    from gradiseg_core.annotations import true_ids
-    from gradiseg_core.tracking.degraded import degrade
-
-    maps = {}
-    for view in request.views:
-        ids = true_ids(request.scene_dir, request.colmap_dir, view)
-        if ids is None:
-            raise InputError(
-                f"{request.scene_dir} has no exact IDs of {view.name} (gt_ids/{view.stem}.png), "
-                "which tracking.backend: degraded needs; it is for studies on scenes that have "
-                "them. Use sfm for photographs"
-            )
-        maps[view.stem] = ids
-    spoiled = degrade(list(maps.values()), request.config.degraded, request.seed)
-    levels = request.config.degraded.model_dump()
-    return Tracked(dict(zip(maps, spoiled, strict=True)), True, {"levels": levels})
-
-
 BACKENDS: dict[str, Backend] = {
     "sfm": _sfm,
     "precomputed": _precomputed,
     "deva": _deva,
     "deva+sfm": _deva,  # the repair follows for every backend alike
-    "degraded": _degraded,
 }
 
 
@@ -174,7 +154,7 @@ def associate(
         config: Options of the stage.
         max_ids: Number of classes of the identity classifier, 0 included: IDs lie in
             0..max_ids-1.
-        seed: Seed for backends that draw random numbers (`degraded` alone does).
+        seed: Seed for backends that draw random numbers (none of the present ones does).
         threads: Threads that the backend may use.
         weights: Checkpoints by the names of `config.weights()`.
         split: `all` tracks the test views as well (their photographs, never their annotations):

@@ -3,15 +3,15 @@
 import hashlib
 from pathlib import Path
 
-from _stage import stage
+from _study import stage
 
 with stage(snakemake):
     from gradiseg_core.config.grounding import GroundingConfig
     from gradiseg_core.config.metrics import MetricsConfig
     from gradiseg_core.config.render import RenderConfig
     from gradiseg_core.config.train import TrainConfig
-    from gradiseg_core.reporting.branches import run_branches
-    from gradiseg_core.training.branches import Branch
+    from studies.branches import Branch
+    from studies.slices import run_branches
 
     code = hashlib.sha256()
     for path in snakemake.input.core:
@@ -29,7 +29,6 @@ with stage(snakemake):
         render=RenderConfig(**snakemake.params.render),
         grounding=GroundingConfig(**snakemake.params.grounding),
         metrics=MetricsConfig(**snakemake.params.metrics),
-        surface=Path(snakemake.input.surface) if snakemake.input.surface else None,
         finished=Path(snakemake.params.finished),
         stamp=code.hexdigest(),
         threads=snakemake.threads,

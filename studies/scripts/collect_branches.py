@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from _stage import stage
+from _study import stage
 
 with stage(snakemake):
-    from gradiseg_core.reporting.differences import plot_differences, write_differences
-    from gradiseg_core.reporting.runs import collect_branches
+    from studies.differences import plot_differences, write_differences
+    from studies.runs import collect_branches
 
     runs = collect_branches(
         slices=[Path(path) for path in snakemake.input.slices],

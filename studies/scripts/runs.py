@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from _stage import stage
+from _study import stage
 
 with stage(snakemake):
-    from gradiseg_core.reporting.runs import collect_runs
+    from studies.runs import collect_runs
 
     collect_runs(
         metrics=[Path(path) for path in snakemake.input.metrics],

@@ -1,16 +1,17 @@
-"""Stage 1, for the embedded scene: its surfaces as points that know their object."""
+"""Render a tabletop in LERF-Mask's layout."""
 
 from pathlib import Path
 
-from _stage import stage
+from _study import stage
 
 with stage(snakemake):
-    import numpy as np
+    from studies.options import TabletopConfig
+    from studies.tabletop.dataset import make_tabletop
 
-    from gradiseg_core.config.scene import DemoConfig
-    from gradiseg_core.scene.demo.surface import surface_points
-
-    points, owners = surface_points(DemoConfig(**snakemake.params.demo))
-    np.savez_compressed(
-        Path(snakemake.output.surface), points=points.astype(np.float32), owners=owners
+    make_tabletop(
+        config=TabletopConfig(**snakemake.params.config),
+        folder=Path(snakemake.output.folder),
+        name=snakemake.wildcards.tabletop,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
     )

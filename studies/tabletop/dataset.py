@@ -1,9 +1,11 @@
-"""Source ``demo``: render the tabletop and write it in LERF-Mask's layout, with its truth."""
+"""Render a tabletop and write it in LERF-Mask's layout, with its truth."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.config.scene import DemoConfig
 from gradiseg_core.imaging import read_image, write_id_map, write_mask
-from gradiseg_core.scene.demo.denoise import denoise
-from gradiseg_core.scene.demo.layout import arrange
-from gradiseg_core.scene.demo.renderer import Geometry, Renderer, develop, import_mitsuba
-from gradiseg_core.scene.demo.room import lights, room_parts
-from gradiseg_core.scene.demo.sparse import write_sparse_model
-from gradiseg_core.scene.demo.viewpoints import viewpoints
-from gradiseg_core.scene.manifest import Available, SceneManifest, split_views
-from gradiseg_core.scene.photographs import link
+from gradiseg_core.scene.manifest import SURFACE_FILE, split_views
+from studies.options import TabletopConfig
+from studies.tabletop.denoise import denoise
+from studies.tabletop.layout import arrange
+from studies.tabletop.renderer import Geometry, Renderer, develop, import_mitsuba
+from studies.tabletop.room import lights, room_parts
+from studies.tabletop.sparse import write_sparse_model
+from studies.tabletop.surface import surface_points
+from studies.tabletop.viewpoints import viewpoints
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +31,18 @@ _JPEG_OPTIONS: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _LEAST_VISIBLE_SHARE = 1 / 5000  # of the image: an object that shows less counts as hidden
 
 
-def render_demo(
-    config: DemoConfig, out_dir: Path, *, name: str, seed: int, threads: int
-) -> SceneManifest:
-    """Render the embedded scene into ``out_dir``.
+def make_tabletop(
+    config: TabletopConfig, folder: Path, *, name: str, seed: int, threads: int
+) -> None:
+    """Make the folder of a tabletop, whole or not at all.
 
-    Views whose image lies in ``out_dir`` already are kept, so that an interrupted rendering
-    continues where it stopped.
+    It is rendered beside ``folder`` under a hidden name and moved into place at the end. A killed
+    rendering leaves that hidden folder, and the next call with the same arguments and code goes on
+    from it.
 
     Args:
         config: Layout, cameras and quality; ``config.seed`` draws the table.
-        out_dir: Existing scene folder to fill.
+        folder: Folder to make; what was there is replaced.
         name: The scene's name.
         seed: Draws the rendering's noise (not the layout).
         threads: Threads that Mitsuba uses.
@@ -47,6 +50,39 @@ def render_demo(
     Raises:
         BackendUnavailableError: If Mitsuba is missing.
         ConfigError: If the objects do not fit on the table.
+    """
+    partial = folder.with_name(f".{folder.name}.partial-{_fingerprint(config, name, seed)}")
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        render_tabletop(config, partial, name=name, seed=seed, threads=threads)
+        points, owners = surface_points(config)
+        np.savez_compressed(partial / SURFACE_FILE, points=points.astype(np.float32), owners=owners)
+    except BaseException:
+        if not any((partial / "images").glob("*.jpg")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    for leftover in folder.parent.glob(f".{folder.name}.partial-*"):
+        shutil.rmtree(leftover)
+
+
+def _fingerprint(config: TabletopConfig, name: str, seed: int) -> str:
+    """Return a short hash of all that the files depend on: configuration, seed, our code."""
+    digest = hashlib.sha256(f"{config.model_dump_json()}|{name}|{seed}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def render_tabletop(
+    config: TabletopConfig, out_dir: Path, *, name: str, seed: int, threads: int
+) -> None:
+    """Render a tabletop into ``out_dir``: pictures, exact IDs, masks, cameras.
+
+    Views whose image lies in ``out_dir`` already are kept, so that an interrupted rendering
+    continues where it stopped. Arguments and errors are those of :func:`make_tabletop`.
     """
     import_mitsuba(threads)  # fails here, before the textures are made
     from tqdm import tqdm
@@ -59,13 +95,13 @@ def render_demo(
     manifest_views = split_views(names, (config.width, config.height), test_names)
     prompts = [thing.prompt for thing in things]
     logger.info(
-        "demo: %d objects, %d views of %d x %d px, %d samples a pixel, %d threads",
+        "%d objects, %d views of %d x %d px, %d samples a pixel, %d threads",
         len(things), len(views), config.width, config.height, config.samples_per_pixel, threads,
     )  # fmt: skip
 
     (out_dir / "images").mkdir(parents=True, exist_ok=True)
     geometries: dict[str, Geometry] = {}
-    for index, (camera, _) in enumerate(tqdm(views, desc="demo views", unit="view")):
+    for index, (camera, _) in enumerate(tqdm(views, desc="views", unit="view")):
         geometry = renderer.geometry(camera)
         path = out_dir / "images" / camera.name
         if not path.is_file():
@@ -90,31 +126,24 @@ def render_demo(
             out_dir / "sparse" / "0", cameras, points, ids, colors, config.sparse_points,
             seed=config.seed,
         )  # fmt: skip
-    return SceneManifest(
-        name=name,
-        source="demo",
-        views=manifest_views,
-        prompts=prompts,
-        has=Available(test_mask=True, gt_ids=True, ground_truth=True, sparse=config.write_sparse),
-    )
 
 
-def make_renderer(config: DemoConfig, *, threads: int) -> Renderer:
+def make_renderer(config: TabletopConfig, *, threads: int) -> Renderer:
     """Load the table and the room that ``config`` describes."""
     room = room_parts(np.random.default_rng([config.seed, 4]), config.texture_strength)
     return Renderer(arrange(config), room, lights(), threads=threads)
 
 
 def render_view(
-    renderer: Renderer, config: DemoConfig, index: int, seed: int, geometry: Geometry
+    renderer: Renderer, config: TabletopConfig, index: int, seed: int, geometry: Geometry
 ) -> NDArray[np.uint8]:
     """Return one view's picture, [H, W, 3].
 
     Args:
         renderer: Of the same configuration.
-        config: As for :func:`render_demo`.
+        config: As for :func:`render_tabletop`.
         index: The view's place among all, by name.
-        seed: As for :func:`render_demo`; a view's noise depends on it and the index alone.
+        seed: As for :func:`render_tabletop`; a view's noise depends on it and the index alone.
         geometry: What the view sees.
     """
     camera, _ = viewpoints(config)[index]
@@ -143,8 +172,9 @@ def _save_whole(path: Path, image: NDArray[np.uint8]) -> None:
 def _write_split(out_dir: Path, names: list[str], test_names: set[str]) -> None:
     for name in names:
         target = out_dir / "images_train" / name
-        if name not in test_names and not target.exists():
-            link(out_dir / "images" / name, target)
+        if name not in test_names and not target.is_symlink():
+            target.parent.mkdir(exist_ok=True)
+            target.symlink_to(Path("..", "images", name))
 
 
 def _write_test_masks(folder: Path, ids: NDArray[np.int32], prompts: list[str]) -> None:

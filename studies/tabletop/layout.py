@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from gradiseg_core.config.scene import DemoConfig
 from gradiseg_core.errors import ConfigError
-from gradiseg_core.scene.demo.meshes import rotation
-from gradiseg_core.scene.demo.objects import OBJECTS, Thing
+from studies.options import TabletopConfig
+from studies.tabletop.meshes import rotation
+from studies.tabletop.objects import OBJECTS, Thing
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class _Group:
         return _Group(tuple(thing.moved(matrix, offset) for thing in self.members))
 
 
-def arrange(config: DemoConfig) -> list[Thing]:
+def arrange(config: TabletopConfig) -> list[Thing]:
     """Build and place the objects.
 
     Returns:
@@ -158,8 +158,8 @@ def _place(group: _Group, hulls: list[Array], gap: float, rng: np.random.Generat
             best, best_score = distance * direction, score
     if best is None:
         raise ConfigError(
-            f"the demo's objects do not fit on the table (no room for "
-            f"'{group.members[0].prompt}'): lower scene.demo.spacing, size_variation or objects"
+            f"the objects do not fit on the table (no room for "
+            f"'{group.members[0].prompt}'): lower the tabletop's spacing, size_variation or objects"
         )
     return turned.moved(np.eye(3), np.array([*(best - anchor), 0.0]))
 

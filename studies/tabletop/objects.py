@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.scene.demo import textures as tx
-from gradiseg_core.scene.demo.meshes import (
+from studies.tabletop import textures as tx
+from studies.tabletop.meshes import (
     Mesh,
     box,
     lathe,

@@ -1,4 +1,4 @@
-"""Rendering of the demo by Mitsuba 3, in its ``scalar_rgb`` variant.
+"""Rendering of tabletops by Mitsuba 3, in its ``scalar_rgb`` variant.
 
 The LLVM variants need a matching LLVM library and fail on some machines; the scalar one runs
 wherever the wheel installs.
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.scene.demo.meshes import Mesh
-from gradiseg_core.scene.demo.objects import Part, Thing
-from gradiseg_core.scene.demo.room import Light
+from studies.tabletop.meshes import Mesh
+from studies.tabletop.objects import Part, Thing
+from studies.tabletop.room import Light
 
 VARIANT = "scalar_rgb"
 
@@ -40,9 +40,8 @@ def import_mitsuba(threads: int) -> ModuleType:
         import mitsuba
     except ImportError as error:
         raise BackendUnavailableError(
-            "the embedded demo scene is rendered by Mitsuba 3, which cannot be imported "
-            f"({error}); install it with `pip install mitsuba`, or use source 'folder' with "
-            "your own photographs"
+            f"tabletops are rendered by Mitsuba 3, which cannot be imported ({error}); install it "
+            "with `pip install -e '.[studies]'`, or add --sdm conda"
         ) from error
     if VARIANT not in mitsuba.variants():
         raise BackendUnavailableError(
@@ -85,7 +84,7 @@ class Renderer:
         self._mi = import_mitsuba(threads)
         scene: dict[str, Any] = {"type": "scene"}
         id_of_shape: dict[str, int] = {}
-        with tempfile.TemporaryDirectory(prefix="gradiseg_demo_") as folder:
+        with tempfile.TemporaryDirectory(prefix="gradiseg_tabletop_") as folder:
             groups = [(0, list(room))] + [(i + 1, list(t.parts)) for i, t in enumerate(things)]
             for object_id, parts in groups:
                 for index, part in enumerate(parts):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.scene.demo import textures as tx
-from gradiseg_core.scene.demo.meshes import Mesh, box, grid, merged
-from gradiseg_core.scene.demo.objects import Part
+from studies.tabletop import textures as tx
+from studies.tabletop.meshes import Mesh, box, grid, merged
+from studies.tabletop.objects import Part
 
 FLOOR = -0.72  # m
 CEILING = 1.75

@@ -1,25 +1,25 @@
-"""The demo's surfaces as points with exact owners, for scoring Gaussians in 3D."""
+"""A tabletop's surfaces as points with exact owners, for scoring Gaussians in 3D."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.scene import DemoConfig
-from gradiseg_core.scene.demo.layout import arrange
-from gradiseg_core.scene.demo.meshes import Mesh
-from gradiseg_core.scene.demo.room import room_parts
+from studies.options import TabletopConfig
+from studies.tabletop.layout import arrange
+from studies.tabletop.meshes import Mesh
+from studies.tabletop.room import room_parts
 
 SPACING = 0.002  # m between points, on average: finer than any Gaussian that training makes
 _COARSE_SPACING = 0.02  # m, of the room beyond arm's length, where nothing else is near
 _NEAR = 0.6  # m from the table's middle
 
 
-def surface_points(config: DemoConfig) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def surface_points(config: TabletopConfig) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Sample all surfaces evenly.
 
     Args:
-        config: The demo's parameters; its geometry depends on nothing else.
+        config: The tabletop's parameters; its geometry depends on nothing else.
 
     Returns:
         Points [S, 3] in world coordinates, m, and the ID of the object that each belongs to, [S];

@@ -1,4 +1,4 @@
-"""Cameras of the demo: two rings for training and held-out views between them."""
+"""Cameras of a tabletop: two rings for training and held-out views between them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.config.scene import DemoConfig
 from gradiseg_core.ordering import by_name
+from studies.options import TabletopConfig
 
 _TARGET = np.array([0.0, 0.0, 0.035])  # m, what all cameras look at, roughly
 _RINGS = ((0.93, 0.27), (1.0, 0.47))  # (share of the distance, height in m at distance 0.66)
 _TEST_HEIGHT = 0.37
 
 
-def viewpoints(config: DemoConfig) -> list[tuple[Camera, bool]]:
+def viewpoints(config: TabletopConfig) -> list[tuple[Camera, bool]]:
     """Return (camera, is test view), sorted by name; exact poses in metres.
 
     Training views are called ``frame_00001.jpg`` and so on, test views ``test_0.jpg`` and so on.
@@ -64,7 +64,7 @@ def _position(
 
 
 def _camera(
-    name: str, position: NDArray[np.float64], config: DemoConfig, rng: np.random.Generator
+    name: str, position: NDArray[np.float64], config: TabletopConfig, rng: np.random.Generator
 ) -> Camera:
     target = _TARGET + rng.normal(0, [0.012, 0.012, 0.006])
     return Camera(

@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradiseg_core.config.scene import DemoConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.evaluation.ownership import label_purity, score_gaussians
-from gradiseg_core.scene.demo.layout import arrange
-from gradiseg_core.scene.demo.surface import SPACING, surface_points
 from gradiseg_core.sfm.model import load_cameras
 from tests import synthetic, trained_scene
 
@@ -68,7 +65,7 @@ def test_a_trained_scene_in_another_frame(tmp_path: Path) -> None:
     points, owner = synthetic.balls()
     turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     shift = np.array([3.0, -1, 2])
-    np.savez(tmp_path / "surface.npz", points=2.0 * points @ turn.T + shift, owners=owner)
+    np.savez(folders.scene / "surface.npz", points=2.0 * points @ turn.T + shift, owners=owner)
     cameras = []
     for camera in load_cameras(folders.colmap).values():
         pose = camera.cam_from_world.copy()
@@ -80,28 +77,9 @@ def test_a_trained_scene_in_another_frame(tmp_path: Path) -> None:
     truth = folders.scene / "ground_truth.json"
     truth.write_text(json.dumps({"cameras": cameras}))
     match = {"objects": {str(k): {"id": int(v)} for k, v in enumerate(trained_scene.TRACKED) if k}}
-    found = score_gaussians(
-        folders.train, folders.scene, folders.colmap, tmp_path / "surface.npz", match
-    )
+    found = score_gaussians(folders.train, folders.scene, folders.colmap, match)
     assert found["purity"] == found["iou"] == 1.0
     assert found["off_surface"] == 0.0
     truth.write_text(json.dumps({"cameras": cameras[:2]}))
     with pytest.raises(InputError, match="exact cameras"):
-        score_gaussians(
-            folders.train, folders.scene, folders.colmap, tmp_path / "surface.npz", match
-        )
-
-
-def test_the_demos_surfaces_are_dense_and_owned() -> None:
-    config = DemoConfig(objects=3)
-    points, owners = surface_points(config)
-    for index, thing in enumerate(arrange(config), start=1):
-        own = points[owners == index]
-        assert (own.min(axis=0) >= thing.vertices.min(axis=0) - 1e-9).all()
-        assert (own.max(axis=0) <= thing.vertices.max(axis=0) + 1e-9).all()
-        # Every corner of the shape has a sample nearby.
-        some = thing.vertices[:: max(1, len(thing.vertices) // 200)]
-        gaps = np.sqrt(((some[:, None] - own[None]) ** 2).sum(-1).min(axis=1))
-        assert np.quantile(gaps, 0.99) < 4 * SPACING
-    on_table = (owners == 0) & (np.abs(points[:, 2]) < 1e-9) & (np.abs(points[:, :2]).max(1) < 0.4)
-    assert on_table.sum() * SPACING**2 == pytest.approx(0.8**2, rel=0.03)
+        score_gaussians(folders.train, folders.scene, folders.colmap, match)

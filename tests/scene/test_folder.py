@@ -19,7 +19,7 @@ from .conftest import save_photo
 
 def run(source: Path, out: Path, **options) -> SceneManifest:
     config = SceneConfig(source="folder", path=source, **options)
-    return prepare(config, out, name="mine", seed=0, threads=1)
+    return prepare(config, out, name="mine")
 
 
 def test_split_suffixes_and_manifest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ def scene(tmp_path: Path) -> Path:
 
 def run(source: Path, out: Path) -> SceneManifest:
     config = SceneConfig(source="lerf_mask", path=source)
-    return prepare(config, out, name="lerf", seed=0, threads=1)
+    return prepare(config, out, name="lerf")
 
 
 def test_split_and_prompts(scene: Path, tmp_path: Path) -> None:
@@ -59,8 +59,10 @@ def test_optional_parts(scene: Path, tmp_path: Path) -> None:
     for name in "abcde":
         write_id_map(scene / "gt_ids" / f"{name}.png", np.full((16, 24), 300))
         write_id_map(scene / "object_mask" / f"{name}.png", np.full((16, 24), 2))
+    (scene / "surface.npz").write_bytes(b"points")
     manifest = run(scene, tmp_path / "out")
     assert manifest.prompts == truth["prompts"]
+    assert (tmp_path / "out" / "surface.npz").read_bytes() == b"points"
     assert all(manifest.has.model_dump().values())
     out = tmp_path / "out"
     assert (out / "sparse" / "0" / "cameras.bin").is_file()
@@ -115,7 +117,7 @@ def test_shared_scene(shared_data: Path, tmp_path: Path) -> None:
 def test_a_copy_has_the_files_and_its_own_name(scene: Path, tmp_path: Path) -> None:
     original = run(scene, tmp_path / "original")
     manifest = prepare(
-        SceneConfig(source="copy", of="lerf"), tmp_path / "copy", name="other", seed=0, threads=1,
+        SceneConfig(source="copy", of="lerf"), tmp_path / "copy", name="other",
         copied=tmp_path / "original",
     )  # fmt: skip
     assert manifest == original.model_copy(update={"name": "other"})
@@ -286,4 +288,4 @@ def test_one_training_view_alone_is_refused(scene: Path, tmp_path: Path) -> None
     for name in "abc":
         save_photo(tmp_path / "few" / f"{name}.jpg")
     with pytest.raises(InputError, match=r"only 1 of 3 .*but a\.jpg, c\.jpg.*`test_every` \(now 2"):
-        prepare(few, tmp_path / "out", name="few", seed=0, threads=1)
+        prepare(few, tmp_path / "out", name="few")

@@ -48,7 +48,7 @@ def lay_out(folder: Path, suffix: str = ".JPG") -> Path:
 
 def run(folder: Path, out: Path, factor: int = 8) -> SceneManifest:
     config = SceneConfig(source="mipnerf360", path=folder, factor=factor)
-    return prepare(config, out, name="garden", seed=0, threads=1)
+    return prepare(config, out, name="garden")
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,7 @@ def test_a_folder_without_that_factor(dataset: Path, tmp_path: Path) -> None:
 
 def test_a_downloaded_scene(dataset: Path, tmp_path: Path) -> None:
     config = SceneConfig(source="mipnerf360", dataset="garden")
-    given = {"name": "g", "seed": 0, "threads": 1}
-    manifest = prepare(config, tmp_path / "scene", downloaded=dataset, **given)
+    manifest = prepare(config, tmp_path / "scene", name="g", downloaded=dataset)
     assert len(manifest.views) == 9
 
 

@@ -23,7 +23,7 @@ RAMP = np.linspace(20, 235, 16 * 24).reshape(16, 24).astype(np.uint8)
 
 def run(source: Path, out: Path, kind: str = "folder", **options) -> SceneManifest:
     config = SceneConfig(source=kind, path=source, **options)
-    return prepare(config, out, name="mine", seed=0, threads=1)
+    return prepare(config, out, name="mine")
 
 
 def fill(folder: Path, count: int = 3) -> None:

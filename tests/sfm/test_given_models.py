@@ -64,7 +64,7 @@ def test_a_model_in_the_layout_of_3dgs_is_used(scene, tmp_path, caplog, place, n
     scene_dir, views = scene
     folder = _gs_layout(tmp_path, scene_dir, views, place)
     config = SceneConfig(source="folder", path=folder / named)
-    manifest = prepare(config, tmp_path / "new", name="mine", seed=0, threads=1)
+    manifest = prepare(config, tmp_path / "new", name="mine")
     assert manifest.has.sparse
     assert "comes with them" in caplog.text
     assert run(tmp_path / "new", ColmapConfig(existing="require"))["source"] == "existing"
@@ -82,7 +82,7 @@ def test_reduced_images_scale_the_model(scene, tmp_path):
     camera.rescale(2 * camera.width, 2 * camera.height)
     write_sparse(folder / "sparse" / "0", camera, views)
     config = SceneConfig(source="folder", path=folder / "images_2")
-    prepare(config, tmp_path / "new", name="mine", seed=0, threads=1)
+    prepare(config, tmp_path / "new", name="mine")
     assert run(tmp_path / "new")["source"] == "existing"
     assert load_cameras(tmp_path / "new" / "out")["view_1.png"].width == WIDTH
 
@@ -91,7 +91,7 @@ def test_photographs_alone_have_no_model(scene, tmp_path):
     scene_dir, _ = scene
     assert find_given(scene_dir / "images").sparse is None
     config = SceneConfig(source="folder", path=scene_dir / "images")
-    prepare(config, tmp_path / "new", name="mine", seed=0, threads=1)
+    prepare(config, tmp_path / "new", name="mine")
     with pytest.raises(InputError, match=r"sparse/0/ into the folder.*beside images/"):
         run(tmp_path / "new", ColmapConfig(existing="require"))
 

@@ -34,7 +34,7 @@ def write_photographs(folder: Path, camera: pycolmap.Camera, orientation: int) -
 def colmap_of(folder: Path, camera: pycolmap.Camera, config: ColmapConfig | None = None) -> Path:
     write_sparse(folder / "sparse" / "0", camera, dict(zip(NAMES, poses(4), strict=True)))
     source = SceneConfig(source="lerf_mask", path=folder, test_every=2)
-    prepare(source, folder / "scene", name="turned", seed=0, threads=1)
+    prepare(source, folder / "scene", name="turned")
     config = config or ColmapConfig(existing="require")
     reconstruct(folder / "scene", folder / "colmap", config, seed=0, threads=1)
     return folder / "colmap"
@@ -69,7 +69,7 @@ def test_a_model_of_upright_pixels(tmp_path: Path, orientation: int, form: str) 
             path.unlink()
         assert camera_sizes(sparse) == {name[:-4]: (180, 240) for name in NAMES}
         source = SceneConfig(source="lerf_mask", path=tmp_path, test_every=2)
-        prepare(source, tmp_path / "scene", name="turned", seed=0, threads=1)
+        prepare(source, tmp_path / "scene", name="turned")
         images = tmp_path / "scene" / "images"
     else:
         images = colmap_of(tmp_path, upright) / "images"

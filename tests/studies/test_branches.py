@@ -15,10 +15,10 @@ from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainCon
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
-from gradiseg_core.reporting import branches as study
-from gradiseg_core.training.branches import Branch, train_branches
 from gradiseg_core.training.data import load_training_data
 from gradiseg_core.training.trainer import Trainer
+from studies import slices as study
+from studies.branches import Branch, train_branches
 from tests.synthetic import write_scene
 
 COMMON = TrainConfig(
@@ -101,7 +101,6 @@ def test_a_slice_is_scored_and_goes_on_after_a_kill(
             render=RenderConfig(),
             grounding=GroundingConfig(backend="manual", pictures=False),
             metrics=MetricsConfig(lpips=False),
-            surface=None,
             finished=tmp_path / "finished.jsonl",
             stamp=stamp,
             threads=1,
@@ -139,7 +138,6 @@ def test_a_study_that_needs_checkpoints_is_refused(tmp_path: Path) -> None:
             render=RenderConfig(),
             grounding=GroundingConfig(backend="groundingdino"),
             metrics=MetricsConfig(lpips=False),
-            surface=None,
             finished=tmp_path / "finished.jsonl",
             stamp="code",
             threads=1,

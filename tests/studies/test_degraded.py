@@ -1,12 +1,16 @@
-"""The noise model of backend `degraded`: each kind of error alone, and all of them repeatable."""
+"""The noise model of degraded masks: each kind of error alone, and all of them repeatable."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gradiseg_core.config.tracking import DegradedTrackingConfig
-from gradiseg_core.tracking.degraded import degrade
+from gradiseg_core.imaging import read_id_map, write_id_map
+from studies.degraded import degrade, degrade_tabletop
+from studies.options import DegradedConfig
 
 NOTHING = {"wobble_px": 0.0, "miss": 0.0, "merge": 0.0, "switch": 0.0, "split": 0.0}
 VIEWS = 200
@@ -20,8 +24,8 @@ def exact():
     return [ids.copy() for _ in range(VIEWS)]
 
 
-def levels(**changed: float) -> DegradedTrackingConfig:
-    return DegradedTrackingConfig(**{**NOTHING, **changed})
+def levels(**changed: float) -> DegradedConfig:
+    return DegradedConfig(**{**NOTHING, **changed})
 
 
 def shares(exact, spoiled, label: int, value: int) -> float:
@@ -104,9 +108,26 @@ def test_kinds_of_error_do_not_disturb_each_others_draws(exact):
 
 
 def test_a_seed_repeats_and_another_differs(exact):
-    config = DegradedTrackingConfig()
+    config = DegradedConfig()
     first, again, other = (degrade(exact, config, seed) for seed in (1, 1, 2))
-    own = degrade(exact, DegradedTrackingConfig(seed=1), 1)
+    own = degrade(exact, DegradedConfig(seed=1), 1)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     for different in (other, own):
         assert any((a != b).any() for a, b in zip(first, different, strict=True))
+
+
+def test_a_tabletops_training_views_are_spoiled(tmp_path: Path) -> None:
+    ids = np.zeros((30, 40), np.int32)
+    ids[5:25, 5:15], ids[5:25, 15:25] = 1, 2
+    cameras = []
+    for index in range(12):
+        write_id_map(tmp_path / "table" / "gt_ids" / f"view_{index:02d}.png", ids)
+        cameras.append({"name": f"view_{index:02d}.jpg", "test": index == 11})
+    (tmp_path / "table" / "ground_truth.json").write_text(json.dumps({"cameras": cameras}))
+    degrade_tabletop(tmp_path / "table", tmp_path / "out", levels(miss=0.5), 3)
+    files = sorted((tmp_path / "out").iterdir())
+    assert [path.stem for path in files] == [f"view_{index:02d}" for index in range(11)]
+    found = [read_id_map(path) for path in files]
+    for wanted, got in zip(degrade([ids] * 11, levels(miss=0.5), 3), found, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert any(not (got == 1).any() for got in found)

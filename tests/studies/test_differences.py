@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.reporting.differences import groups, plot_differences, write_differences
+from studies.differences import groups, plot_differences, write_differences
 
 
 def run(scene: str, variant: str, seed: int, miou: float | None, psnr: float = 20.0) -> dict:

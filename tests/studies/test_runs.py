@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gradiseg_core.reporting.runs import collect_runs
+from studies.runs import collect_runs
 
 
 def write_metrics(folder: Path, variant: str, seed: int, purity: float | None) -> Path:

@@ -1,4 +1,4 @@
-"""Source ``demo``: exact truth, no interpenetration, resumption, clear errors."""
+"""Tabletops: exact truth, no interpenetration, resumption, clear errors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradiseg_core.config.scene import DemoConfig, SceneConfig
 from gradiseg_core.errors import BackendUnavailableError, ConfigError
 from gradiseg_core.imaging import read_id_map, read_image, read_mask
-from gradiseg_core.scene import SceneManifest, prepare
-from gradiseg_core.scene.demo import dataset
-from gradiseg_core.scene.demo.denoise import denoise
-from gradiseg_core.scene.demo.layout import arrange, separation
+from gradiseg_core.scene.manifest import Available, SceneManifest
+from studies.options import TabletopConfig
+from studies.tabletop import dataset
+from studies.tabletop.denoise import denoise
+from studies.tabletop.layout import arrange, separation
+from studies.tabletop.surface import SPACING, surface_points
 
-Demo = tuple[Path, SceneManifest]
+Table = tuple[Path, SceneManifest]
 
 
-def test_layout_of_files(tiny_demo: Demo, tiny_config: DemoConfig) -> None:
-    folder, manifest = tiny_demo
+def test_layout_of_files(tiny_table: Table, tiny_config: TabletopConfig) -> None:
+    folder, manifest = tiny_table
     assert len(manifest.train_views) == 3
     assert [view.name for view in manifest.test_views] == ["test_0.jpg", "test_1.jpg"]
     assert len(manifest.prompts) == tiny_config.objects
@@ -31,11 +32,14 @@ def test_layout_of_files(tiny_demo: Demo, tiny_config: DemoConfig) -> None:
         image = read_image(folder / "images" / view.name)
         assert image.shape == (48, 64, 3)
         assert 40 < image.mean() < 215
-    assert [path.name for path in folder.parent.iterdir()] == ["scene"]
+    assert manifest.has == Available(
+        test_mask=True, gt_ids=True, ground_truth=True, sparse=True, surface=True
+    )
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
 
 
-def test_masks_are_the_ids(tiny_demo: Demo) -> None:
-    folder, manifest = tiny_demo
+def test_masks_are_the_ids(tiny_table: Table) -> None:
+    folder, manifest = tiny_table
     truth = json.loads((folder / "ground_truth.json").read_text())
     assert list(truth) == ["scene", "prompts", "gt_id_of_prompt", "cameras"]
     assert truth["prompts"] == manifest.prompts
@@ -49,9 +53,9 @@ def test_masks_are_the_ids(tiny_demo: Demo) -> None:
                 assert (ids == object_id).sum() < 2
 
 
-def test_cameras_agree_with_ids(tiny_demo: Demo, tiny_config: DemoConfig) -> None:
+def test_cameras_agree_with_ids(tiny_table: Table, tiny_config: TabletopConfig) -> None:
     """Every visible pixel of an object lies within the box of its projected vertices."""
-    folder, _ = tiny_demo
+    folder, _ = tiny_table
     truth = json.loads((folder / "ground_truth.json").read_text())
     things = arrange(tiny_config)
     checked = 0
@@ -71,9 +75,9 @@ def test_cameras_agree_with_ids(tiny_demo: Demo, tiny_config: DemoConfig) -> Non
     assert checked > 25
 
 
-def test_sparse_model_is_valid_and_exact(tiny_demo: Demo) -> None:
+def test_sparse_model_is_valid_and_exact(tiny_table: Table) -> None:
     pycolmap = pytest.importorskip("pycolmap", reason="reads the model: pip install pycolmap")
-    folder, manifest = tiny_demo
+    folder, manifest = tiny_table
     model = pycolmap.Reconstruction(folder / "sparse" / "0")
     assert sorted(image.name for image in model.images.values()) == [v.name for v in manifest.views]
     assert model.num_reg_images() == len(manifest.views)
@@ -98,7 +102,7 @@ def test_sparse_model_is_valid_and_exact(tiny_demo: Demo) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_layouts_do_not_interpenetrate(seed: int) -> None:
-    config = DemoConfig(seed=seed, texture_strength=0.0, touching=0.5)
+    config = TabletopConfig(seed=seed, texture_strength=0.0, touching=0.5)
     things = arrange(config)
     assert len({thing.prompt for thing in things}) == 10
     guests = {("black bowl", "yellow lemon"), ("orange book", "purple book")}
@@ -121,7 +125,7 @@ def _hull(vertices: np.ndarray) -> np.ndarray:
 
 
 def test_guests_rest_on_their_hosts() -> None:
-    things = {thing.prompt: thing for thing in arrange(DemoConfig(texture_strength=0.0))}
+    things = {thing.prompt: thing for thing in arrange(TabletopConfig(texture_strength=0.0))}
     orange, purple = things["orange book"].vertices, things["purple book"].vertices
     assert 0 < purple[:, 2].min() - orange[:, 2].max() < 0.001
     bowl, lemon = things["black bowl"], things["yellow lemon"].vertices
@@ -143,17 +147,17 @@ def test_separation_of_squares() -> None:
 
 def test_too_many_objects_for_the_table() -> None:
     with pytest.raises(ConfigError, match="do not fit"):
-        arrange(DemoConfig(spacing=0.4, touching=0.0, texture_strength=0.0))
+        arrange(TabletopConfig(spacing=0.4, touching=0.0, texture_strength=0.0))
 
 
 def test_resumes_from_rendered_views(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_config: DemoConfig
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_config: TabletopConfig
 ) -> None:
-    pytest.importorskip("mitsuba", reason="renders the demo: pip install mitsuba")
+    pytest.importorskip("mitsuba", reason="renders the table: pip install -e '.[studies]'")
     small = tiny_config.model_copy(
         update={"width": 24, "height": 16, "objects": 2, "texture_strength": 0.0}
     )
-    config = SceneConfig(demo=small)
+    table = tmp_path / "tables" / "t"
     rendered = []
     color = dataset.Renderer.color
 
@@ -165,8 +169,8 @@ def test_resumes_from_rendered_views(
 
     monkeypatch.setattr(dataset.Renderer, "color", failing)
     with pytest.raises(KeyboardInterrupt):
-        prepare(config, tmp_path / "scene", name="d", seed=0, threads=1)
-    assert not (tmp_path / "scene").exists()
+        dataset.make_tabletop(small, table, name="t", seed=0, threads=1)
+    assert not table.exists()
     rendered.clear()
     monkeypatch.setattr(
         dataset.Renderer,
@@ -175,9 +179,9 @@ def test_resumes_from_rendered_views(
             rendered.append(camera.name) or color(self, camera, **options)
         ),
     )
-    manifest = prepare(config, tmp_path / "scene", name="d", seed=0, threads=1)
-    assert len(rendered) == len(manifest.views) - 2
-    assert [path.name for path in tmp_path.iterdir()] == ["scene"]
+    dataset.make_tabletop(small, table, name="t", seed=0, threads=1)
+    assert len(rendered) == small.views + small.test_views - 2
+    assert [path.name for path in table.parent.iterdir()] == ["t"]
 
 
 def test_missing_mitsuba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +193,8 @@ def test_missing_mitsuba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    generated = SceneConfig(demo=DemoConfig(seed=8))
-    with pytest.raises(BackendUnavailableError, match="pip install mitsuba"):
-        prepare(generated, tmp_path / "scene", name="demo", seed=0, threads=1)
+    with pytest.raises(BackendUnavailableError, match="pip install -e"):
+        dataset.make_tabletop(TabletopConfig(), tmp_path / "t", name="t", seed=0, threads=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,3 +213,18 @@ def test_denoise_keeps_texture_and_edges() -> None:
     after = np.abs(clean - albedo * light)
     assert after.mean() < 0.35 * before.mean()
     assert after[:, 28:32].mean() < 0.5 * before[:, 28:32].mean()
+
+
+def test_surfaces_are_dense_and_owned() -> None:
+    config = TabletopConfig(objects=3)
+    points, owners = surface_points(config)
+    for index, thing in enumerate(arrange(config), start=1):
+        own = points[owners == index]
+        assert (own.min(axis=0) >= thing.vertices.min(axis=0) - 1e-9).all()
+        assert (own.max(axis=0) <= thing.vertices.max(axis=0) + 1e-9).all()
+        # Every corner of the shape has a sample nearby.
+        some = thing.vertices[:: max(1, len(thing.vertices) // 200)]
+        gaps = np.sqrt(((some[:, None] - own[None]) ** 2).sum(-1).min(axis=1))
+        assert np.quantile(gaps, 0.99) < 4 * SPACING
+    on_table = (owners == 0) & (np.abs(points[:, 2]) < 1e-9) & (np.abs(points[:, :2]).max(1) < 0.4)
+    assert on_table.sum() * SPACING**2 == pytest.approx(0.8**2, rel=0.03)

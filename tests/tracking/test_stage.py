@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -294,22 +293,3 @@ def test_only_masks_that_know_no_objects_are_joined(
     associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
     about.unlink()
     assert asked == [join]
-
-
-def test_degraded_ids_need_exact_ones_and_keep_their_values(folders, tmp_path):
-    blobs, scene_dir, colmap_dir, _ = folders
-    config = TrackingConfig(backend="degraded", degraded={"miss": 0.5, "wobble_px": 0.0})
-    with pytest.raises(InputError, match=r"no exact IDs of view_00.*gt_ids/view_00\.png.*Use sfm"):
-        associate(scene_dir, colmap_dir, None, tmp_path / "out", config, **RUN)
-    known = tmp_path / "scene"
-    shutil.copytree(scene_dir, known)
-    for view, exact in zip(blobs.views, blobs.exact, strict=True):
-        write_id_map(known / "gt_ids" / f"{view.camera.stem}.png", exact)
-    summary = associate(known, colmap_dir, None, tmp_path / "out", config, **RUN)
-    assert {entry["id"] for entry in summary["objects"]} >= {1, 2, 3, 4}
-    missed = 0
-    for view, exact in zip(blobs.views[:-1], blobs.exact, strict=False):
-        ids = read_id_map(tmp_path / "out" / "ids" / f"{view.camera.stem}.png")
-        missed += sum(not (ids == label).any() for label in range(1, 5) if (exact == label).any())
-    assert missed > 0
-    assert summary["details"]["levels"]["miss"] == 0.5

@@ -22,7 +22,7 @@ from uv import find_uv_bin
 
 from gradiseg_core import environments
 from gradiseg_core.devices import VISIBLE
-from tests import tiny_grounding_dino
+from tests import tiny_grounding_dino, tiny_tabletop
 from tests.downloads.server import serving
 from tests.downloads.test_hub import DINO, publish
 from tests.workflow import conda_stand_in
@@ -37,7 +37,7 @@ HOST = ("numpy", "pydantic", "snakemake")
 PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
 
 # SAM's encoder takes half a minute of a core for a view, whatever the view's size.
-FEW_VIEWS = SCENE.replace("views: 8, test_views: 2", "views: 3, test_views: 1")
+FEW_VIEWS = {"views": 3, "test_views": 1}
 SAM = """\
 masks:
   backend: sam
@@ -132,6 +132,7 @@ def beside(folder: Path, weights: Path) -> None:
 
 
 def test_the_stages_without_weights(runner: Runner, tmp_path: Path) -> None:
+    tiny_tabletop.make(tmp_path / "tiny")
     runner.snakemake(tmp_path, SCENE)
     results = tmp_path / "results"
     assert (results / "tables" / "tables.md").stat().st_size > 0
@@ -143,6 +144,7 @@ def test_the_stages_without_weights(runner: Runner, tmp_path: Path) -> None:
 
 def test_the_environment_for_gpus_holds_all_but_the_gpu(runner: Runner, tmp_path: Path) -> None:
     """A job that was promised a GPU and finds none trains on the CPU core."""
+    tiny_tabletop.make(tmp_path / "tiny")
     runner.snakemake(tmp_path, SCENE, "--until", "render", **{VISIBLE: "0"})
     run = tmp_path / "results" / "tiny" / "gradiseg" / "seed0"
     assert "using GPU 0" in (run / "logs" / "train.log").read_text()
@@ -156,7 +158,8 @@ def test_the_models_with_random_weights(runner: Runner, weights: Path, tmp_path:
     """Two ways of grounding, so that each takes the environment of its own backend."""
     beside(tmp_path, weights)
     second = "second_grounding: {backend: colour_words}\n"
-    config = f"{FEW_VIEWS}{SAM}grounding:\n{GROUNDING}{second}baseline_2d: true\n"
+    tiny_tabletop.make(tmp_path / "tiny", **FEW_VIEWS)
+    config = f"{SCENE}{SAM}grounding:\n{GROUNDING}{second}baseline_2d: true\n"
     runner.snakemake(tmp_path, config)
     scene = tmp_path / "results" / "tiny"
     run = scene / "gradiseg" / "seed0"
@@ -173,6 +176,7 @@ def test_a_download_from_a_hub_on_this_machine(
     files = {path.name: path.read_bytes() for path in (weights / "dino").iterdir()}
     config = SCENE + "grounding:\n" + GROUNDING.replace("checkpoint: dino, ", "")
     beside(tmp_path, weights)
+    tiny_tabletop.make(tmp_path / "tiny")
     with serving() as hub:
         publish(hub, DINO, files)
         runner.snakemake(tmp_path, config, "downloads", HF_ENDPOINT=hub.address)
@@ -204,8 +208,9 @@ def test_deva_with_random_weights(runner: Runner, weights: Path, tmp_path: Path)
         "GIT_CONFIG_VALUE_0": "https://github.com/hkchengrex/Tracking-Anything-with-DEVA",
     }
     beside(tmp_path, weights)
+    tiny_tabletop.make(tmp_path / "tiny", **FEW_VIEWS)
     config = (
-        FEW_VIEWS + "tracking:\n  backend: deva+sfm\n  deva: {checkpoint: deva.pth, size: 96, sam: "
+        SCENE + "tracking:\n  backend: deva+sfm\n  deva: {checkpoint: deva.pth, size: 96, sam: "
         "{model: vit_b, checkpoint: sam.pth, points_per_side: 4, pred_iou_thresh: 0.0, "
         "stability_score_thresh: 0.0}}\n"
     )

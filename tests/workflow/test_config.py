@@ -50,8 +50,8 @@ def photos(tmp_path: Path) -> Path:
             "scenes.a.train.iteration: unknown key; did you mean 'iterations'?",
         ),
         (
-            {"scenes": {"a": {"source": "demo", "demo": {"widht": 5}}}},
-            "scenes.a.demo.widht: unknown key; did you mean 'width'?",
+            {"scenes": {"a": {"source": "demo", "demo": {"seed": 5}}}},
+            "scenes.a.demo: unknown key",
         ),
         (
             {"variants": ["gradisg"]},

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiny_tabletop
 from tests.workflow.conftest import REPOSITORY
 
 CONFIG = """\
 scenes:
   tiny:
-    source: demo
-    demo:
-      {width: 96, height: 72, views: 8, test_views: 2, samples_per_pixel: 2, objects: 4,
-       write_sparse: true, sparse_points: 300}
+    source: lerf_mask
+    path: tiny
 variants: [gradiseg]
 seeds: [0]
 train:
@@ -46,6 +45,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("end_to_end")
+    tiny_tabletop.make(folder / "tiny")
     (folder / "tiny.yaml").write_text(CONFIG)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]

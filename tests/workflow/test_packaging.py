@@ -32,18 +32,27 @@ ON_GPUS_ONLY = (
     "losses/_photometric_triton.py",
 )
 SCRIPTS = REPOSITORY / "workflow_scripts"
-ENVIRONMENTS = REPOSITORY / "envs"
-NAMES = sorted(path.stem for path in ENVIRONMENTS.glob("*.yaml"))
+STUDIES = REPOSITORY / "studies"
+# What every script starts with.
+AROUND = (
+    *(SCRIPTS / name for name in ("_stage.py", "_lifeline.py")),
+    STUDIES / "scripts" / "_study.py",
+)
+ENVIRONMENTS = {
+    path.stem: path for folder in (REPOSITORY, STUDIES) for path in folder.glob("envs/*.yaml")
+}
+NAMES = sorted(ENVIRONMENTS)
 
 
 def rules() -> list[tuple[str, str, tuple[str, ...]]]:
     """(environment, script, backends that do not run in it) of every rule and environment."""
     found: list[tuple[str, str, tuple[str, ...]]] = []
     for text in rule_texts().values():
-        script = re.search(r'workflow_scripts/(\w+\.py)"', text)
+        script = re.search(r'"\.\./((?:workflow_)?scripts/\w+\.py)"', text)
         if script is None:
             continue
-        named = re.findall(r'(?:(\w+)=)?"\.\./envs/(\w+)\.yaml"', text)
+        folder = "" if script[1].startswith("workflow") else "studies/"
+        named = re.findall(r'(?:(\w+)=)?"(?:\.\./)+envs/(\w+)\.yaml"', text)
         stage = re.search(r'by_backend\(\s*"(\w+)"', text)
         special = tuple(
             f"{stage[1]}/{module}"
@@ -53,14 +62,15 @@ def rules() -> list[tuple[str, str, tuple[str, ...]]]:
         )
         for key, name in named:
             without = special * (key == "default") + ON_GPUS_ONLY * (key != "cuda")
-            found.append((name, script[1], without))
+            found.append((name, folder + script[1], without))
     return found
 
 
 def rule_texts() -> dict[str, str]:
     """The text of every rule by name, of those that take over another (`use rule`) as well."""
     texts = {}
-    for file in sorted((REPOSITORY / "rules").glob("*.smk")):
+    files = [path for folder in (REPOSITORY, STUDIES) for path in folder.glob("rules/*.smk")]
+    for file in sorted(files):
         for rule in re.split(r"^(?=(?:use )?rule )", file.read_text(), flags=re.MULTILINE)[1:]:
             name = re.match(r"(?:use rule \w+ as|rule) (\w+)", rule)
             assert name is not None
@@ -76,31 +86,32 @@ def pins(lock: str) -> dict[str, str]:
 
 def pip_section(name: str) -> list[str]:
     """What pip installs in an environment."""
-    content = yaml.safe_load((ENVIRONMENTS / f"{name}.yaml").read_text())
+    content = yaml.safe_load(ENVIRONMENTS[name].read_text())
     return next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
 
 
 def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
-    roots = [SCRIPTS / script, SCRIPTS / "_stage.py", SCRIPTS / "_lifeline.py"]
+    around = AROUND if script.startswith("studies") else AROUND[:2]
+    roots = [REPOSITORY / script, *around]
     left_out = [modules.PACKAGE_DIR / name for name in without]
     assert all(path.is_file() for path in left_out)
-    return [*roots, *modules.closure(roots, left_out)]
+    packages = [STUDIES] if script.startswith("studies") else []
+    return [*roots, *modules.closure(roots, left_out, packages)]
 
 
 def test_every_script_belongs_to_a_rule() -> None:
-    scripts = {path.name for path in SCRIPTS.glob("[!_]*.py")}
-    assert {script for _, script, _ in rules()} == scripts
+    scripts = {path for folder in (SCRIPTS, STUDIES / "scripts") for path in folder.glob("*.py")}
+    assert {REPOSITORY / script for _, script, _ in rules()} == scripts - set(AROUND)
 
 
 @pytest.mark.parametrize(("name", "script", "without"), rules())
 def test_an_environment_holds_what_its_scripts_import(
     name: str, script: str, without: tuple[str, ...]
 ) -> None:
-    tops = modules.third_party(files_of(script, without)) - {"_stage", "_lifeline"}
+    tops = modules.third_party(files_of(script, without))
+    tops -= {"studies", *(path.stem for path in AROUND)}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
-    assert wanted <= set(
-        environments.imported_packages((ENVIRONMENTS / f"{name}.yaml").read_text())
-    )
+    assert wanted <= set(environments.imported_packages(ENVIRONMENTS[name].read_text()))
 
 
 def test_what_takes_over_a_rule_asks_its_own_stage_for_the_environment() -> None:
@@ -121,13 +132,13 @@ def test_what_takes_over_a_rule_asks_its_own_stage_for_the_environment() -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_environments_hold_what_the_lock_has_for_their_packages(name: str) -> None:
     lock = environments.read_lock((REPOSITORY / "requirements-dev.lock").read_text())
-    text = (ENVIRONMENTS / f"{name}.yaml").read_text()
+    text = ENVIRONMENTS[name].read_text()
     assert environments.completed(text, lock) == text, "run `make lock`"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_environments_in_the_words_of_conda_and_pip(name: str) -> None:
-    content = yaml.safe_load((ENVIRONMENTS / f"{name}.yaml").read_text())
+    content = yaml.safe_load(ENVIRONMENTS[name].read_text())
     assert set(content) == {"channels", "dependencies"}
     assert content["channels"] == ["conda-forge", "nodefaults"]
     specs = [entry for entry in content["dependencies"] if isinstance(entry, str)]
@@ -290,4 +301,4 @@ def test_closure_names_what_really_runs() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     loaded = {Path(line).resolve() for line in done.stdout.split()}
-    assert loaded <= set(files_of("masks.py"))
+    assert loaded <= set(files_of("workflow_scripts/masks.py"))
