@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.tables import writers
 from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
-from gradiseg_core.tables.paired import paired_table
 from gradiseg_core.tables.runs import (
     VARIANT_LABELS,
     Mode,
@@ -44,8 +42,7 @@ def build(
         labels: Names of variants that do not ship, where they have one.
 
     Returns:
-        The tables: one a scene, then one mean over the scenes of each dataset that has several,
-        and the differences from the reference variant where it and others ran.
+        The tables: one a scene, then one mean over the scenes of each dataset that has several.
 
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
@@ -71,42 +68,31 @@ def make_tables(
     runs = read_runs(metrics, labels or {})
     if not runs:
         raise InputError("no metrics.json was given, so there is nothing to tabulate")
-    modes: tuple[Mode, ...] = (
-        ("gg", "strict") if config.aggregation == "both" else (config.aggregation,)
-    )
     scenes = list(dict.fromkeys(run["scene"] for run in runs))
     tables = []
-    for mode in modes:
+    for mode in modes(config):
         for scene in scenes:
             of_scene = [run for run in runs if run["scene"] == scene]
             for suffix, own in _protocols(of_scene):
                 name = f"scene-{scene}{suffix and '-' + suffix}-{mode}"
                 title = f"Scene {scene}" + (f", {suffix}" if suffix else "")
                 tables.append(_table(name, title, own, mode, config))
-        for title, group in _groups(runs).items():
+        for title, group in groups(runs).items():
             names = list(dict.fromkeys(run["scene"] for run in group))
             if len(names) > 1:
                 heading = f"Mean over {title} ({', '.join(names)})"
-                name = f"mean-{_slug(title)}-{mode}"
+                name = f"mean-{slug(title)}-{mode}"
                 tables.append(_table(name, heading, group, mode, config))
-            compared = _variants(group, config)
-            if compared[0] != config.reference_variant:
-                continue
-            differences = paired_table(
-                f"differences-{_slug(title)}-{mode}",
-                f"Differences from {config.reference_variant}: {title} ({', '.join(names)})",
-                group,
-                compared,
-                COLUMNS,
-                partial(value, mode=mode),
-                {run["variant"]: run["label"] for run in group},
-            )
-            if differences is not None:
-                tables.append(differences)
     return tables
 
 
-def _slug(title: str) -> str:
+def modes(config: TablesConfig) -> tuple[Mode, ...]:
+    """Return the aggregations that are tabulated."""
+    return ("gg", "strict") if config.aggregation == "both" else (config.aggregation,)
+
+
+def slug(title: str) -> str:
+    """Return a heading as a table's name has it."""
     return title.lower().replace(",", "").replace(" ", "-")
 
 
@@ -120,7 +106,7 @@ def _protocols(runs: list[Run]) -> list[tuple[str, list[Run]]]:
 
 def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesConfig) -> Table:
     scenes = list(dict.fromkeys(run["scene"] for run in runs))
-    rows = [_our_row(variant, runs, scenes, mode) for variant in _variants(runs, config)]
+    rows = [_our_row(variant, runs, scenes, mode) for variant in variants_in_order(runs, config)]
     notes: list[str] = []
     if config.published:
         rows += _published_rows(runs, scenes, notes)
@@ -141,7 +127,8 @@ def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesCon
     return Table(name, title, f"{caption} {missing}".strip(), columns, tuple(rows), tuple(notes))
 
 
-def _variants(runs: list[Run], config: TablesConfig) -> list[str]:
+def variants_in_order(runs: list[Run], config: TablesConfig) -> list[str]:
+    """Return the variants of the runs, the reference first, then as the paper lists them."""
     return sorted(
         dict.fromkeys(run["variant"] for run in runs),
         key=lambda variant: (
@@ -182,15 +169,16 @@ def _has_prompts(run: Run) -> bool:
     return bool(coverage["masks_annotated"] or coverage.get("prompts_without_annotation"))
 
 
-def _groups(runs: list[Run]) -> dict[str, list[Run]]:
-    groups: dict[str, list[Run]] = {}
+def groups(runs: list[Run]) -> dict[str, list[Run]]:
+    """Return the runs whose means belong together, by the title of their dataset."""
+    together: dict[str, list[Run]] = {}
     for run in runs:
         key = dataset_of(run)
         title = published()["datasets"][key]["title"] if key else "own scenes"
-        groups.setdefault(title, []).append(run)
+        together.setdefault(title, []).append(run)
     return {
         title + (f", {suffix}" if suffix else ""): part
-        for title, group in groups.items()
+        for title, group in together.items()
         for suffix, part in _protocols(group)
     }
 

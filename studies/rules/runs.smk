@@ -1,5 +1,6 @@
 # Requires: the scores of all scenes, variants and seeds.
-# Makes: <results>/tables/runs.json, one line a run; the targets of studies/config/bench_method.yaml. What
+# Makes: <results>/tables/runs.json, one line a run; <results>/tables/differences.md, what each variant
+#        is worth; the targets of studies/config/bench_method.yaml. What
 #        came out of the studies is kept in results/.
 
 
@@ -33,10 +34,36 @@ rule runs:
         "../scripts/runs.py"
 
 
+rule paired:
+    input:
+        metrics=[gradiseg.all_metrics_of(scene) for scene in SETTINGS.scenes],
+        core=study_core("paired.py"),
+    output:
+        table="<results>/tables/differences.md",
+    log:
+        "<results>/tables/logs/differences.log",
+    benchmark:
+        "<results>/tables/benchmarks/differences.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=SETTINGS.root.tables.model_dump(mode="json"),
+        labels=SETTINGS.labels(),
+    message:
+        "Differences of variants, paired by scene and seed"
+    script:
+        "../scripts/paired.py"
+
+
 rule bench_method:
     input:
         rules.runs.output,
         rules.tables.output,
+        rules.paired.output,
         rules.quality.output,
 
 

@@ -131,33 +131,12 @@ def test_mean_over_scenes_then_over_seeds(tmp_path: Path) -> None:
 def test_variants_in_order_reference_first(tmp_path: Path) -> None:
     runs = [run("a", variant, 0, 0.5) for variant in ("gradiseg", "la_knn", "igd", "baseline")]
     paths = write(tmp_path, runs)
-    table, _ = make_tables(paths, TablesConfig())
+    [table] = make_tables(paths, TablesConfig())
     assert [row.label.split(" (")[0] for row in table.rows] == [
         "baseline", "baseline + IGD", "baseline + LA-KNN", "GradiSeg",
     ]  # fmt: skip
-    table, _ = make_tables(paths, TablesConfig(reference_variant="gradiseg"))
+    [table] = make_tables(paths, TablesConfig(reference_variant="gradiseg"))
     assert table.rows[0].label.startswith("GradiSeg")
-
-
-def test_differences_are_paired_by_scene_and_seed(tmp_path: Path) -> None:
-    runs = [
-        run("a", "baseline", 0, 0.2), run("a", "igd", 0, 0.3),
-        run("b", "baseline", 0, 0.8), run("b", "igd", 0, 0.84),
-        run("a", "baseline", 1, 0.4), run("a", "igd", 1, 0.38),
-        run("b", "igd", 1, 0.1),  # no baseline of its own: no pair
-        run("a", "la_knn", 0, 0.1),
-    ]  # fmt: skip
-    tables = {table.name: table for table in make_tables(write(tmp_path, runs), TablesConfig())}
-    table = tables["differences-own-scenes-strict"]
-    [cell] = cells(table, "baseline + IGD", "miou")
-    assert cell.mean == pytest.approx((0.07 - 0.02) / 2)
-    assert cell.deviation == pytest.approx(0.09 / 2**0.5)  # of +0.07 and -0.02
-    [other] = cells(table, "baseline + LA-KNN", "miou")
-    assert other.mean == pytest.approx(-0.1)
-    text = markdown(table)
-    assert "+2.5 ± 6.4" in text
-    assert "-10.0" in text
-    assert "1 or 3 pairs" in table.caption
 
 
 def test_two_ways_of_grounding_have_tables_of_their_own(tmp_path: Path) -> None:
@@ -178,14 +157,6 @@ def test_own_variants_go_by_their_labels(tmp_path: Path) -> None:
     runs = [run("a", "baseline", 0, 0.2), run("a", "mine", 0, 0.3), run("a", "other", 0, 0.4)]
     tables = make_tables(write(tmp_path, runs), TablesConfig(), {"mine": "My own"})
     assert [row.label for row in tables[0].rows][1:] == ["My own", "other"]
-    assert [row.label for row in tables[1].rows] == ["My own", "other"]
-
-
-def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
-    runs = [run("a", "igd", 0, 0.2), run("a", "gradiseg", 0, 0.3)]
-    assert [t.name for t in make_tables(write(tmp_path, runs), TablesConfig())] == [
-        "scene-a-strict"
-    ]
 
 
 def test_what_is_absent_says_why(tmp_path: Path) -> None:
@@ -289,7 +260,7 @@ def test_what_is_not_available_says_why_in_every_table(tmp_path: Path) -> None:
     part = run("a", "baseline", 0, 0.5, partial={"psnr": "over 3 of 4 test views (not x: black)"})
     (tmp_path / "both").mkdir()
     paths = write(tmp_path / "both", [none, part])
-    table, differences = make_tables(paths, TablesConfig())
+    [table] = make_tables(paths, TablesConfig())
     [cell] = cells(table, "baseline + IGD", "psnr")
     assert cell.remarks == (f"a: not available: {why}.",)
     for content in (markdown(table), text(table)):
@@ -302,11 +273,6 @@ def test_what_is_not_available_says_why_in_every_table(tmp_path: Path) -> None:
     [psnr] = [row for row in rows if row["method"] == "baseline + IGD" and row["metric"] == "PSNR"]
     assert psnr["mean"] == "n/a"
     assert why in psnr["notes"]
-    assert [column.key for column in differences.columns] == ["num_gaussians"]
-    (tmp_path / "pairs").mkdir()
-    pairs = [none, part, *(run("a", variant, 1, 0.5) for variant in ("igd", "baseline"))]
-    differences = make_tables(write(tmp_path / "pairs", pairs), TablesConfig())[-1]
-    assert "Δ PSNR over 1 of 2 pairs: the others have no number." in markdown(differences)
     # Alone, the columns stay and say why.
     (tmp_path / "alone").mkdir()
     [alone] = make_tables(write(tmp_path / "alone", [none]), TablesConfig())

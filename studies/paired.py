@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from gradiseg_core.tables.model import Cell, Column, Row, Table
+from gradiseg_core.config.tables import TablesConfig
+from gradiseg_core.tables.build import groups, modes, slug, variants_in_order
+from gradiseg_core.tables.model import COLUMNS, Cell, Column, Row, Table
+from gradiseg_core.tables.runs import read_runs, value
+from gradiseg_core.tables.writers import markdown
 
 Run = dict[str, Any]
 
@@ -19,6 +25,47 @@ _KEYS = (
     "miou", "mbiou", "object_miou", "object_mbiou", "object_fine_mbiou", "psnr", "ssim",
     "num_gaussians",
 )  # fmt: skip
+
+
+def write_paired(
+    metrics: list[Path], out: Path, config: TablesConfig, labels: Mapping[str, str]
+) -> list[Table]:
+    """Write the differences from the reference variant as Markdown, a table for each dataset.
+
+    Args:
+        metrics: ``metrics.json`` of every scene, variant and seed.
+        out: File to write.
+        config: Names the reference, and the aggregations.
+        labels: Names of variants that do not ship, where they have one.
+
+    Returns:
+        The tables; none where the reference did not run, or nothing else on its scenes.
+
+    Raises:
+        InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
+    """
+    runs = read_runs(metrics, labels)
+    tables = []
+    for mode in modes(config):
+        for title, group in groups(runs).items():
+            compared = variants_in_order(group, config)
+            if compared[0] != config.reference_variant:
+                continue
+            scenes = ", ".join(dict.fromkeys(run["scene"] for run in group))
+            table = paired_table(
+                f"differences-{slug(title)}-{mode}",
+                f"Differences from {config.reference_variant}: {title} ({scenes})",
+                group,
+                compared,
+                COLUMNS,
+                partial(value, mode=mode),
+                {run["variant"]: run["label"] for run in group},
+            )
+            if table is not None:
+                tables.append(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("# Differences\n\n" + "\n".join(map(markdown, tables)))
+    return tables
 
 
 def paired_table(
