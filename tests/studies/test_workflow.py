@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gradiseg_core import modules
 from gradiseg_core.errors import ConfigError
+from gradiseg_core.imaging import read_id_map
 from studies.options import split_config, tabletops_of
 from tests.workflow.conftest import REPOSITORY
 
@@ -158,9 +160,14 @@ def test_a_tiny_study(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(5.0 < run["psnr"] < 40.0 and run["gaussian_purity"] is not None for run in runs)
     assert "gradiseg" in (tmp_path / "out" / "tables" / "branches.md").read_text()
-    exact = tmp_path / "out" / "exact" / "tracking" / "ids" / "frame_00001.png"
-    given = tmp_path / "made" / "tabletops" / "tiny" / "gt_ids" / "frame_00001.png"
-    assert exact.is_file()
-    assert given.is_file()
+    made = tmp_path / "made"
+    for scene, given in (
+        ("exact", made / "tabletops" / "tiny" / "gt_ids"),
+        ("spoiled", made / "degraded" / "tiny"),
+    ):
+        tracked = tmp_path / "out" / scene / "tracking" / "ids"
+        assert len(list(tracked.iterdir())) == 8
+        for path in tracked.iterdir():
+            np.testing.assert_array_equal(read_id_map(path), read_id_map(given / path.name))
     again = snakemake(tmp_path, *arguments, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
