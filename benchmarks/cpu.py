@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 
 from benchmarks import cpu_parts, timing  # noqa: E402
-from gradiseg_core.cpu_runtime import set_threads  # noqa: E402
+from gradiseg_core.compute.cpu_runtime import set_threads  # noqa: E402
 
 
 def collect(patterns: list[str], *, quick: bool) -> list[timing.Part]:

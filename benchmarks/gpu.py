@@ -26,8 +26,8 @@ import torch  # noqa: E402
 from benchmarks.gpu_parts import iteration, kernels, raster, scenes  # noqa: E402
 from benchmarks.gpu_parts.table import markdown  # noqa: E402
 from benchmarks.gpu_parts.timing import Results, device_rates  # noqa: E402
-from gradiseg_core.devices import prepare_allocator  # noqa: E402
-from gradiseg_core.rasterization.gsplat import Operations, published  # noqa: E402
+from gradiseg_core.compute.devices import prepare_allocator  # noqa: E402
+from gradiseg_core.splatting.rasterization.gsplat import Operations, published  # noqa: E402
 
 SIZE = (986, 728)  # px, LERF-Mask's
 LARGE = (1600, 1064)  # px

@@ -93,7 +93,7 @@ if missing:
 
 compile() { # the doctor; what it made is kept for machines to come
     mkdir -p "$OUT"
-    with_packages -m gradiseg_core.doctor 2>&1 | tee "$OUT/doctor.txt"
+    with_packages -m gradiseg_core.compute.doctor 2>&1 | tee "$OUT/doctor.txt"
     if compgen -G "$TORCH_EXTENSIONS_DIR/gradiseg/*/*.so" >/dev/null; then
         tar czf "$OUT/kernels.tgz" "$(basename "$TORCH_EXTENSIONS_DIR")"
     fi

@@ -17,7 +17,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from gradiseg_core.rasterization.gsplat import Operations
+from gradiseg_core.splatting.rasterization.gsplat import Operations
 
 MIN_ALPHA = 1.0 / 255.0
 

@@ -25,7 +25,7 @@ import triton  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from gradiseg_core.neighbours._stream_triton import stream_kernel  # noqa: E402
+from gradiseg_core.splatting.neighbours._stream_triton import stream_kernel  # noqa: E402
 
 TILES = ((2, 128, 1), (4, 64, 1), (4, 128, 1), (4, 256, 1), (8, 64, 1), (8, 128, 1), (8, 256, 4))
 TYPES = {"points": "*fp32", "sample": "*i64", "directions": "*fp32", "partial": "*i64"}

@@ -2,7 +2,7 @@
 
 Every 16 x 16 tile evaluates all its Gaussians at all its pixels as dense tensors and leaves the
 gradients to autograd. It serves as the baseline that can always run; the semantics are those of
-``gradiseg_core.rasterization.interface``.
+``gradiseg_core.splatting.rasterization.interface``.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from statistics import median
 
 import torch
 
-from gradiseg_core.cpu_runtime import get_threads
+from gradiseg_core.compute.cpu_runtime import get_threads
 
 OURS = "ours"
 

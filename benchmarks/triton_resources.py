@@ -28,8 +28,8 @@ import triton.language as tl  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from gradiseg_core.losses import _identity_triton as head  # noqa: E402
-from gradiseg_core.losses import _photometric_triton as photometric  # noqa: E402
+from gradiseg_core.splatting.losses import _identity_triton as head  # noqa: E402
+from gradiseg_core.splatting.losses import _photometric_triton as photometric  # noqa: E402
 
 REGISTERS = 65536  # of a multiprocessor, of every architecture from 70 to 90
 SHARED_KB = {80: 164, 86: 100, 89: 100, 90: 228}  # of a multiprocessor

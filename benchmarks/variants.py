@@ -24,11 +24,11 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.gpu_parts.iteration import made_up_views  # noqa: E402
 from benchmarks.gpu_parts.kernels import parameters  # noqa: E402
 from benchmarks.gpu_parts.scenes import GpuScene, synthetic  # noqa: E402
+from gradiseg_core.compute.cpu_runtime import set_threads  # noqa: E402
 from gradiseg_core.config.train import Igd, TrainConfig  # noqa: E402
 from gradiseg_core.config.variants import with_variant  # noqa: E402
-from gradiseg_core.cpu_runtime import set_threads  # noqa: E402
-from gradiseg_core.training.data import TrainingData, Views  # noqa: E402
-from gradiseg_core.training.trainer import Trainer  # noqa: E402
+from gradiseg_core.splatting.trainer import Trainer  # noqa: E402
+from gradiseg_core.stages.training.data import TrainingData, Views  # noqa: E402
 
 VARIANTS = ("baseline", "gradiseg", "gradiseg_plus")
 CLASSES, STEPS = 16, 10

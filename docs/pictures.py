@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from docs.build import DOCS
-from gradiseg_core.reporting import plot_qualitative
+from gradiseg_core.stages.report.qualitative import plot_qualitative
 
 _QUALITY = 88
 _WIDTH = 1400  # px: what a page shows

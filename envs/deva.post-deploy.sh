@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs DEVA at the commit that gradiseg_core/tracking/deva_package.py names; Snakemake runs this
+# Installs DEVA at the commit that gradiseg_core/stages/tracking/deva/package.py names; Snakemake runs this
 # in the new environment. Without its dependencies: those of its demos and its training (gradio,
 # gurobipy, a git repository without a pinned commit, ...) are not needed here.
 set -euo pipefail

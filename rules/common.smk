@@ -9,9 +9,9 @@ from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import paper as config_paper
 from gradiseg_core.config import paths as config_paths
 from gradiseg_core.config import root as config_root
-from gradiseg_core.devices import uses_gpu
-from gradiseg_core.downloads import datasets
-from gradiseg_core.downloads.checkpoints import CHECKPOINTS
+from gradiseg_core.compute.devices import uses_gpu
+from gradiseg_core.config import datasets
+from gradiseg_core.config.checkpoints import CHECKPOINTS
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 

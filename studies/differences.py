@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gradiseg_core import plot_style as style
 from gradiseg_core.errors import InputError
-from gradiseg_core.reporting import style
 
 logger = logging.getLogger(__name__)
 

@@ -9,19 +9,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gradiseg_core.compute.cpu_runtime import set_threads
+from gradiseg_core.compute.gsplat_build import training_device
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import TrainConfig
-from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
-from gradiseg_core.evaluation import evaluate
-from gradiseg_core.grounding import ground
-from gradiseg_core.gsplat_build import training_device
-from gradiseg_core.rendering import render_views
-from gradiseg_core.training.data import load_training_data
-from gradiseg_core.training.run import save_run
-from gradiseg_core.training.trainer import Trainer
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.stages.grounding.stage import ground
+from gradiseg_core.stages.metrics.stage import evaluate
+from gradiseg_core.stages.rendering.stage import render_views
+from gradiseg_core.stages.training.data import load_training_data
+from gradiseg_core.stages.training.stage import save_run
 from studies.branches import Branch, fingerprint, train_branches
 from studies.runs import headline
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradiseg_core.triton_runtime import runs_on
+from gradiseg_core.compute.triton_runtime import runs_on
 
 # Without a GPU, kernels in Triton run in its interpreter, which must be chosen before the first
 # import of Triton; nothing else here uses it.
@@ -41,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not wanting:
         return
     if not torch.cuda.is_available():
-        reason = "needs a CUDA device; `python -m gradiseg_core.doctor` says what is missing"
+        reason = (
+            "needs a CUDA device; `python -m gradiseg_core.compute.doctor` says what is missing"
+        )
         for item in wanting:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from docs import build, collect, pictures
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.rendering import render_views
+from gradiseg_core.stages.rendering.stage import render_views
 from tests import trained_scene
 
 

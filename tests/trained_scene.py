@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gradiseg_core.gaussians.io import save_trained
-from gradiseg_core.imaging import read_id_map, write_id_map, write_mask
-from gradiseg_core.losses.identity import IdentityClassifier
+from gradiseg_core.files.images import read_id_map, write_id_map, write_mask
+from gradiseg_core.files.trained import save_trained
+from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from tests import synthetic
 
 PROMPTS = {"red ball": 1, "green ball": 2, "blue ball": 3}

@@ -32,13 +32,13 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     hold()
     logger = logging.getLogger(snakemake.rule)
     try:
-        from gradiseg_core.devices import claimed
+        from gradiseg_core.compute.devices import claimed
 
         with claimed(snakemake.resources.get("gpu", 0)):
             yield logger
     except Exception as error:
         from gradiseg_core.errors import GradisegError
-        from gradiseg_core.full_disk import explain_full_disk
+        from gradiseg_core.files.full_disk import explain_full_disk
 
         full = explain_full_disk(error, _written_folders(snakemake))
         if full is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
-    from gradiseg_core.tracking.assessment import assess_scene
+    from gradiseg_core.stages.tracking.assessment import assess_scene
 
     assess_scene(
         scene_dir=Path(snakemake.input.scene),

@@ -5,9 +5,9 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
+    from gradiseg_core.config.checkpoints import CHECKPOINTS
     from gradiseg_core.config.downloads import DownloadsConfig
-    from gradiseg_core.downloads.checkpoints import CHECKPOINTS
-    from gradiseg_core.downloads.fetch import fetch_checkpoint
+    from gradiseg_core.models.downloads.fetch import fetch_checkpoint
 
     fetch_checkpoint(
         CHECKPOINTS[snakemake.wildcards.name],

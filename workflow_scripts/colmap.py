@@ -7,7 +7,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.colmap import ColmapConfig
-    from gradiseg_core.sfm import reconstruct
+    from gradiseg_core.stages.sfm.stage import reconstruct
 
     work = Path(snakemake.params.work)
     reconstruct(

@@ -5,7 +5,7 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
-    from gradiseg_core.reporting.qualitative import plot_qualitative
+    from gradiseg_core.stages.report.qualitative import plot_qualitative
 
     plot_qualitative(
         scene_dir=Path(snakemake.input.scene),

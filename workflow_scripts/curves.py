@@ -5,7 +5,7 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
-    from gradiseg_core.reporting.curves import plot_curves
+    from gradiseg_core.stages.report.curves import plot_curves
 
     plot_curves(
         train_dirs=[Path(path) for path in snakemake.input.train],

@@ -5,9 +5,9 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
+    from gradiseg_core.config.datasets import DATASETS, FOLDERS
     from gradiseg_core.config.downloads import DownloadsConfig
-    from gradiseg_core.downloads.datasets import DATASETS, FOLDERS
-    from gradiseg_core.downloads.fetch import fetch_dataset
+    from gradiseg_core.models.downloads.fetch import fetch_dataset
 
     source, scene, factor = FOLDERS[snakemake.wildcards.dataset]
     fetch_dataset(

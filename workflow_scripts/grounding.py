@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.grounding import GroundingConfig
-    from gradiseg_core.grounding import ground
+    from gradiseg_core.stages.grounding.stage import ground
 
     config = GroundingConfig(**snakemake.params.config)
     ground(

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.grounding import GroundingConfig
-    from gradiseg_core.grounding.tracks_2d import ground_tracks
+    from gradiseg_core.stages.grounding.tracks_2d import ground_tracks
 
     config = GroundingConfig(**snakemake.params.config)
     ground_tracks(

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.masks import MasksConfig
-    from gradiseg_core.masks import generate
+    from gradiseg_core.stages.masks.stage import generate
 
     config = MasksConfig(**snakemake.params.config)
     generate(

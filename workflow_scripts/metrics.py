@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.metrics import MetricsConfig
-    from gradiseg_core.evaluation import evaluate
+    from gradiseg_core.stages.metrics.stage import evaluate
 
     config = MetricsConfig(**snakemake.params.config)
     evaluate(

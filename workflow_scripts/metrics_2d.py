@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.metrics import MetricsConfig
-    from gradiseg_core.evaluation import evaluate_tracks
+    from gradiseg_core.stages.metrics.stage import evaluate_tracks
 
     evaluate_tracks(
         scene_dir=Path(snakemake.input.scene),

@@ -6,8 +6,8 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.paper import PaperPlan
-    from gradiseg_core.reporting.igd_start import plot_igd_start
-    from gradiseg_core.tables.paper import write_paper_tables
+    from gradiseg_core.stages.tables.paper.build import write_paper_tables
+    from gradiseg_core.stages.tables.paper.figure_6 import plot_igd_start
 
     metrics = [Path(path) for path in snakemake.input.metrics]
     plan = PaperPlan(**snakemake.params.plan)

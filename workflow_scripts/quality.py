@@ -5,7 +5,7 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
-    from gradiseg_core.reporting.quality import plot_quality
+    from gradiseg_core.stages.report.quality import plot_quality
 
     plot_quality(
         metrics=[Path(path) for path in snakemake.input.metrics],

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.render import RenderConfig
-    from gradiseg_core.rendering import render_views
+    from gradiseg_core.stages.rendering.stage import render_views
 
     render_views(
         scene_dir=Path(snakemake.input.scene),

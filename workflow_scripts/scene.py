@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.scene import SceneConfig
-    from gradiseg_core.scene import prepare
+    from gradiseg_core.stages.scene.stage import prepare
 
     prepare(
         config=SceneConfig(**snakemake.params.config),

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.tables import TablesConfig
-    from gradiseg_core.tables import build
+    from gradiseg_core.stages.tables.stage import build
 
     build(
         metrics=[Path(path) for path in snakemake.input.metrics],

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.tracking import TrackingConfig
-    from gradiseg_core.tracking import associate
+    from gradiseg_core.stages.tracking.stage import associate
 
     config = TrackingConfig(**snakemake.params.config)
     associate(

@@ -6,7 +6,7 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.train import TrainConfig
-    from gradiseg_core.training import train
+    from gradiseg_core.stages.training.stage import train
 
     train(
         scene_dir=Path(snakemake.input.scene),

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.timing import Floor, Part
-from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.losses.photometric import C1, C2, photometric_loss, window
+from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.splatting.losses.photometric import C1, C2, photometric_loss, window
 
 HEIGHT, WIDTH, DIM = 240, 320, 16
 

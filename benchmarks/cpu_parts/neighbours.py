@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.timing import Floor, Part
-from gradiseg_core.neighbours.knn import GlobalKnn
-from gradiseg_core.neighbours.la_knn import la_knn
+from gradiseg_core.splatting.neighbours.knn import GlobalKnn
+from gradiseg_core.splatting.neighbours.la_knn import la_knn
 
 SAMPLES, K = 1000, 5
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from benchmarks import gsplat_reference, tile_dense
 from benchmarks.timing import Floor, Part
-from gradiseg_core.cpu_runtime import get_threads, set_threads
-from gradiseg_core.rasterization import cpu, reference
-from gradiseg_core.rasterization.projection import ProjectAndColor, pack_camera
+from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
+from gradiseg_core.splatting.rasterization import cpu, reference
+from gradiseg_core.splatting.rasterization.projection import ProjectAndColor, pack_camera
 
 COUNT, WIDTH, HEIGHT, DIMS = 10_000, 320, 240, 16
 GSPLAT = "gsplat's PyTorch reference"

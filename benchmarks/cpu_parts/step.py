@@ -10,11 +10,11 @@ from torch import Tensor
 from benchmarks import gsplat_reference, tile_dense
 from benchmarks.cpu_parts.raster import HEIGHT, WIDTH, scene
 from benchmarks.timing import Part
-from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.losses.photometric import photometric_loss
-from gradiseg_core.losses.spatial import neighbour_kl
-from gradiseg_core.neighbours.knn import GlobalKnn
-from gradiseg_core.rasterization import cpu, reference
+from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.losses.spatial import neighbour_kl
+from gradiseg_core.splatting.neighbours.knn import GlobalKnn
+from gradiseg_core.splatting.rasterization import cpu, reference
 
 SAMPLES, K = 1000, 5
 BY_GSPLAT = "all-PyTorch, gsplat's reference"

@@ -15,12 +15,12 @@ from benchmarks.gpu_parts.timing import Results
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.train import Gsplat, Igd, TrainConfig
 from gradiseg_core.config.variants import with_variant
-from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.losses.photometric import photometric_loss
-from gradiseg_core.rasterization.gsplat import GsplatRasterizer, Operations
-from gradiseg_core.training.backends import loss_backends
-from gradiseg_core.training.data import TrainingData, TrainingView, Views
-from gradiseg_core.training.trainer import Trainer
+from gradiseg_core.splatting.backends import loss_backends
+from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer, Operations
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.stages.training.data import TrainingData, TrainingView, Views
 
 ITERATIONS = 5  # a call: one of them with L_3d
 VIEWS = 8

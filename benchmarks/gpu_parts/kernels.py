@@ -9,20 +9,20 @@ from torch import Tensor
 
 from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Limit, Results
+from gradiseg_core.compute.triton_runtime import runs_on
 from gradiseg_core.config.train import Densification
-from gradiseg_core.gaussians.model import PARAMETERS, Gaussians
-from gradiseg_core.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.losses.photometric import photometric_loss
-from gradiseg_core.losses.spatial import neighbour_kl
-from gradiseg_core.neighbours.cuda import columns, nearest_by_torch
-from gradiseg_core.neighbours.dispatch import make_knn, neighbours_ahead
-from gradiseg_core.neighbours.la_knn import la_knn
-from gradiseg_core.rasterization.interface import Rendering
-from gradiseg_core.schedule import Schedule
-from gradiseg_core.strategies.densification import DensificationStrategy
-from gradiseg_core.strategies.mcmc import McmcStrategy
-from gradiseg_core.training.backends import loss_backends
-from gradiseg_core.triton_runtime import runs_on
+from gradiseg_core.splatting.backends import loss_backends
+from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
+from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.losses.spatial import neighbour_kl
+from gradiseg_core.splatting.neighbours.cuda import columns, nearest_by_torch
+from gradiseg_core.splatting.neighbours.dispatch import make_knn, neighbours_ahead
+from gradiseg_core.splatting.neighbours.la_knn import la_knn
+from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies.densification import DensificationStrategy
+from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
 
 CLASSES, DIMS, SAMPLES, K = 256, 16, 1000, 5
 NAIVE_PAIRS = 3e8  # a matrix of more distances than this is not made
@@ -130,7 +130,7 @@ def measure_neighbours(results: Results, scene: GpuScene) -> None:
 
 def tiles(means: Tensor, sample: Tensor, directions: Tensor) -> dict[str, Callable[[], object]]:
     """Return LA-KNN's kernel with the work divided in other ways than the default."""
-    from gradiseg_core.neighbours import _stream_triton
+    from gradiseg_core.splatting.neighbours import _stream_triton
 
     points = columns(means)
 

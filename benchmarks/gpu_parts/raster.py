@@ -10,7 +10,12 @@ from torch import Tensor
 
 from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Limit, Results
-from gradiseg_core.rasterization.gsplat import PROJECTION, TILE, GsplatRasterizer, Operations
+from gradiseg_core.splatting.rasterization.gsplat import (
+    PROJECTION,
+    TILE,
+    GsplatRasterizer,
+    Operations,
+)
 
 _F = 4  # bytes of a float32
 

@@ -19,7 +19,7 @@ Device = Literal["auto", "cuda", "cpu"]
 
 #: Unit of a number that counts the iterations of the run itself, however long it is.
 ITERATIONS = "iterations"
-#: Unit of a number that is scaled with the length of the run (:mod:`gradiseg_core.schedule`). Every
+#: Unit of a number that is scaled with the length of the run (:mod:`gradiseg_core.splatting.schedule`). Every
 #: such number, and no other, goes through the run's ``Schedule``.
 OF_30_000 = "iterations of 30,000"
 
@@ -66,7 +66,7 @@ class Section(BaseModel):
     def weights(self) -> dict[str, Path | None]:
         """Return the checkpoints that the chosen backend needs, in the order it is handed them.
 
-        Keys are names of :data:`gradiseg_core.downloads.checkpoints.CHECKPOINTS`; a value is the
+        Keys are names of :data:`gradiseg_core.config.checkpoints.CHECKPOINTS`; a value is the
         user's own file or folder, or None for the downloaded one.
         """
         return {}

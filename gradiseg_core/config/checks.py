@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gradiseg_core.config.base import Section
+from gradiseg_core.config.datasets import dataset_path, images_folder
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.inputs import made_folder, named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
+from gradiseg_core.config.offline import missing_offline
 from gradiseg_core.config.scene import DEMO_FOLDER
-from gradiseg_core.downloads.datasets import dataset_path, images_folder
-from gradiseg_core.downloads.offline import missing_offline
 from gradiseg_core.errors import InputError
 from gradiseg_core.prompts import read_ground_truth
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradiseg_core.config.base import Section
+from gradiseg_core.config.checkpoints import CHECKPOINTS
+from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
+from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
-from gradiseg_core.downloads.checkpoints import CHECKPOINTS
-from gradiseg_core.downloads.datasets import DATASETS, dataset_path, images_folder
-from gradiseg_core.given_model import find_given
 
 #: Parts of LERF-Mask's layout that stage `scene` reads.
 _LERF_MASK_PARTS = (

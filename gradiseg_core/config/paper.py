@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from gradiseg_core.config.datasets import scenes_of
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.config.variants import with_variant
-from gradiseg_core.downloads.datasets import scenes_of
 
 #: The datasets of the paper, by `source`.
 SOURCES = ("lerf_mask", "mipnerf360")

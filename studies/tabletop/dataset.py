@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.imaging import read_image, write_id_map, write_mask
-from gradiseg_core.scene.manifest import SURFACE_FILE, split_views
+from gradiseg_core.files.images import read_image, write_id_map, write_mask
+from gradiseg_core.files.manifest import SURFACE_FILE, split_views
 from studies.options import TabletopConfig
 from studies.tabletop.denoise import denoise
 from studies.tabletop.layout import arrange

@@ -45,7 +45,7 @@ case "$*" in
     for size in $SIZES; do i=$((i + 1)); truncate -s "${size}M" "$2/p$i-1-py3-none-any.whl"; done ;;
 *" pip install "*) while [[ $1 != --target ]]; do shift; done; mkdir -p "$2" ;;
 -c*) [[ -z ${ABSENT:-} ]] || { echo "missing here: $ABSENT" >&2; exit 1; } ;;
-*gradiseg_core.doctor*)
+*gradiseg_core.compute.doctor*)
     echo "ok    kernels"
     mkdir -p "$TORCH_EXTENSIONS_DIR/gradiseg/x" && touch "$TORCH_EXTENSIONS_DIR/gradiseg/x/sm90.so"
     exit "${DOCTOR:-0}" ;;
@@ -62,9 +62,9 @@ def checkout(tmp_path: Path, monkeypatch) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, folder / name)
     for name in (
-        "tests/losses/test_a.py",
-        "tests/rasterization/test_b.py",
-        "tests/training/test_c.py",
+        "tests/splatting/losses/test_a.py",
+        "tests/splatting/rasterization/test_b.py",
+        "tests/stages/training/test_c.py",
     ):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text("@pytest.mark.gpu\n")
@@ -120,10 +120,13 @@ def test_one_command_installs_compiles_and_tests(checkout: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "calls").read_text()
     order = [
-        calls.index(word) for word in ("pip install", "-c ", "gradiseg_core.doctor", "-m pytest")
+        calls.index(word)
+        for word in ("pip install", "-c ", "gradiseg_core.compute.doctor", "-m pytest")
     ]
     assert order == sorted(order)
-    assert calls.index("tests/rasterization/test_b.py") < calls.index("tests/losses/test_a.py")
+    assert calls.index("tests/splatting/rasterization/test_b.py") < calls.index(
+        "tests/splatting/losses/test_a.py"
+    )
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"doctor.txt", "gpu_tests.txt", "kernels.tgz"}
     # A fresh machine is given what was compiled, and nothing is installed twice on a warm one.

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gradiseg_core.config.scene import SceneConfig
-from gradiseg_core.scene import SceneManifest, prepare
+from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.stages.scene.stage import prepare
 from studies.options import TabletopConfig
 from studies.tabletop.dataset import make_tabletop
 

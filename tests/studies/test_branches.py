@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainConfig
 from gradiseg_core.config.variants import with_variant
-from gradiseg_core.cpu_runtime import set_threads
 from gradiseg_core.errors import InputError
-from gradiseg_core.training.data import load_training_data
-from gradiseg_core.training.trainer import Trainer
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.stages.training.data import load_training_data
 from studies import slices as study
 from studies.branches import Branch, train_branches
 from tests.synthetic import write_scene

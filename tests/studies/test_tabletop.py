@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gradiseg_core.errors import BackendUnavailableError, ConfigError
-from gradiseg_core.imaging import read_id_map, read_image, read_mask
-from gradiseg_core.scene.manifest import Available, SceneManifest
+from gradiseg_core.files.images import read_id_map, read_image, read_mask
+from gradiseg_core.files.manifest import Available, SceneManifest
 from studies.options import TabletopConfig
 from studies.tabletop import dataset
 from studies.tabletop.denoise import denoise

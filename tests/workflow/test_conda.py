@@ -21,10 +21,10 @@ from packaging.requirements import Requirement
 from uv import find_uv_bin
 
 from gradiseg_core import environments
-from gradiseg_core.devices import VISIBLE
+from gradiseg_core.compute.devices import VISIBLE
 from tests import tiny_grounding_dino, tiny_tabletop
-from tests.downloads.server import serving
-from tests.downloads.test_hub import DINO, publish
+from tests.models.downloads.server import serving
+from tests.models.downloads.test_hub import DINO, publish
 from tests.workflow import conda_stand_in
 from tests.workflow.conftest import REPOSITORY
 from tests.workflow.test_end_to_end import CONFIG as SCENE
@@ -188,7 +188,7 @@ def test_a_download_from_a_hub_on_this_machine(
 MAKE_DEVA = """\
 import sys, torch
 from gradiseg_core.config.tracking import DevaTrackingConfig
-from gradiseg_core.tracking import deva_package
+from gradiseg_core.stages.tracking.stage import deva_package
 torch.manual_seed(0)
 package = deva_package.load_package()
 with deva_package._without_downloads():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradiseg_core.devices import VISIBLE
+from gradiseg_core.compute.devices import VISIBLE
 from tests.workflow.conftest import REPOSITORY, Workflow
 
 

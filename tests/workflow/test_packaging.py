@@ -209,7 +209,7 @@ tqdm==4.0 \\
 
 
 def test_deva_is_installed_at_the_commit_that_the_backend_names() -> None:
-    from gradiseg_core.tracking.deva_package import COMMIT, INSTALL
+    from gradiseg_core.stages.tracking.deva.package import COMMIT, INSTALL
 
     script = (REPOSITORY / "envs" / "deva.post-deploy.sh").read_text()
     assert f"commit={COMMIT}\n" in script
@@ -293,7 +293,7 @@ def test_closure_names_what_really_runs() -> None:
     import subprocess
 
     code = (
-        "import sys; import gradiseg_core.masks; "
+        "import sys; import gradiseg_core.stages.masks; "
         "print('\\n'.join(m.__file__ for n, m in sys.modules.items() "
         "if n.split('.')[0] == 'gradiseg_core'))"
     )

@@ -18,7 +18,7 @@ EVERYTHING = {"scene", "colmap"} | AFTER_MASKS
 
 
 def test_files_of_the_same_content_rerun_nothing(workflow: Workflow) -> None:
-    for path in ("photos/0.jpg", "workflow_scripts/train.py", "gradiseg_core/imaging.py"):
+    for path in ("photos/0.jpg", "workflow_scripts/train.py", "gradiseg_core/files/images.py"):
         os.utime(workflow.folder / path)
     assert workflow.planned() == {}
 
@@ -72,12 +72,12 @@ def test_script(workflow: Workflow) -> None:
 
 
 def test_core_module(workflow: Workflow) -> None:
-    workflow.append("gradiseg_core/masks/graph.py", "# another segmenter\n")
+    workflow.append("gradiseg_core/stages/masks/backends/graph.py", "# another segmenter\n")
     assert set(workflow.planned()) == AFTER_MASKS
 
 
 def test_core_module_of_a_late_stage(workflow: Workflow) -> None:
-    workflow.append("gradiseg_core/evaluation/iou.py", "# another score\n")
+    workflow.append("gradiseg_core/stages/metrics/iou.py", "# another score\n")
     assert set(workflow.planned()) == SCORES
 
 
@@ -85,10 +85,10 @@ def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
     workflow.append("gradiseg_core/config/docs.py", "# other documentation\n")
     (workflow.folder / "gradiseg_core" / "evaluation" / "extra.py").write_text("ANSWER = 42\n")
     assert workflow.planned() == {}
-    workflow.append("gradiseg_core/evaluation/iou.py", "from .extra import ANSWER  # noqa\n")
+    workflow.append("gradiseg_core/stages/metrics/iou.py", "from .extra import ANSWER  # noqa\n")
     (workflow.folder / "gradiseg_core" / "evaluation" / "extra.py").touch()
     done = workflow.snakemake("--dry-run", "--rerun-triggers", "input")
-    assert "gradiseg_core/evaluation/extra.py" in done.stdout + done.stderr
+    assert "gradiseg_core/stages/metrics/extra.py" in done.stdout + done.stderr
 
 
 def test_an_own_variant_trains_alone(workflow: Workflow) -> None:

@@ -1,0 +1,239 @@
+"""Threads and compilation of the CPU kernels, for every module that holds numba kernels.
+
+Kernels release the GIL and work on one band of the problem at a time; :func:`run_bands` hands bands
+to plain Python threads, :func:`run_queue` lets kernels take them. That leaves numba's own threading
+layers out of the game, two of which have traps (``omp``: a fork after use kills the child;
+``workqueue``: aborts on concurrent callers). What a band computes never depends on which thread
+takes it, so results do not depend on the number of threads or on scheduling.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import types
+from numba.extending import intrinsic
+
+logger = logging.getLogger(__name__)
+
+_pool: ThreadPoolExecutor | None = None
+_pool_owner: tuple[int, int] = (0, 0)  # (process id, workers) that _pool was made for
+_announced = False
+_threads: int | None = None  # of the kernels, once set
+
+
+def set_threads(threads: int) -> None:
+    """Use ``threads`` threads in all CPU kernels of this process, and one in torch.
+
+    What torch still does beside the kernels is many small operations. Its threads meet at a barrier
+    after each and spin there, on a core that the kernels want; where another process holds that
+    core, each operation waits for the scheduler: a training iteration of 49 ms took 208.
+
+    Raises:
+        ValueError: If ``threads`` is below 1.
+    """
+    global _threads
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, got {threads}")
+    _threads = threads
+    torch.set_num_threads(1)
+
+
+def get_threads() -> int:
+    """Return the number of threads that kernels use: as set, otherwise torch's."""
+    return _threads or torch.get_num_threads()
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator like ``numba.njit``: GIL released, compiled code cached on disk.
+
+    Where neither the package's folder nor the user's cache folder is writable, the kernel is
+    compiled in each process instead, and a warning says how to avoid that.
+
+    Args:
+        **options: Passed to ``numba.njit``.
+    """
+    options = {"nogil": True, "error_model": "numpy", **options}
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            compiled = numba.njit(cache=True, **options)(function)
+            _tie_cache_to_package(compiled)
+            return compiled
+        except RuntimeError as error:  # numba: "cannot cache function ...: no locator available"
+            logger.warning(
+                "compiled kernels cannot be cached (%s): every process compiles them again; "
+                "set NUMBA_CACHE_DIR to a writable folder to avoid that",
+                error,
+            )
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
+def _tie_cache_to_package(compiled: Any) -> None:
+    """Make cached code stale whenever any module of this package changes.
+
+    numba compares the time and size of the kernel's own file only. Code inlined from another
+    module (:mod:`gradiseg_core.compute.simd`, the harmonics) would survive that module's next version.
+    """
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = (cache_file._source_stamp, _package_stamp())
+
+
+@functools.cache
+def _package_stamp() -> str:
+    """Return a digest of the modules that define kernels or what is inlined into them."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        source = path.read_bytes()
+        if b"\n@kernel(" in source or b"\n@intrinsic" in source:
+            digest.update(path.name.encode() + source)
+    return digest.hexdigest()
+
+
+@kernel()
+def scratch(size):  # type: ignore[no-untyped-def]
+    """Return ``size`` float32 of memory that start at a cache line, for use inside kernels."""
+    memory = np.empty(size + 16, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    return memory[start : start + size]
+
+
+@intrinsic
+def take(typingctx: Any, queue: Any) -> Any:
+    """Return 0, 1, 2, ... from a queue of :func:`run_queue`, each number to one caller only."""
+    if not (isinstance(queue, types.Array) and queue.dtype == types.int64):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        next_number = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", next_number, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(queue), codegen
+
+
+def run_queue(function: Any, bands: int, *args: Any) -> None:
+    """Call the kernel ``function(queue, *args)`` once on every one of :func:`get_threads` threads.
+
+    The kernel itself takes bands from the queue, with :func:`take`, until the number is past the
+    last band. For kernels of many bands or many arguments: Python and its lock come in once a
+    thread instead of once a band.
+
+    Args:
+        function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
+        bands: Most threads that can have something to do.
+        *args: Passed to every call.
+    """
+    announce_compilation(function)
+    queue = np.zeros(1, np.int64)
+    _on_threads(lambda: function(queue, *args), min(get_threads(), bands))
+
+
+def run_bands(function: Any, bands: int, *args: Any) -> None:
+    """Call the kernel ``function(band, *args)`` for every band, on :func:`get_threads` threads.
+
+    Args:
+        function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
+        bands: Number of bands.
+        *args: Passed to every call.
+    """
+    announce_compilation(function)
+    counter = itertools.count()  # next() holds the GIL, so that each band is taken once
+
+    def work() -> None:
+        while (band := next(counter)) < bands:
+            function(band, *args)
+
+    _on_threads(work, min(get_threads(), bands))
+
+
+def _on_threads(work: Callable[[], None], threads: int) -> None:
+    """Call ``work`` on this thread and, while it runs here, on others of the pool."""
+    if threads <= 1:
+        work()
+        return
+    caller_core = _current_core()
+
+    def help_out() -> None:
+        _leave_core(caller_core)
+        work()
+
+    pool = _workers(threads - 1)
+    others = [pool.submit(help_out) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        # A thread that has not even begun would find nothing left: on a busy machine, waiting for
+        # it to be scheduled can take longer than the work itself.
+        started = [other for other in others if not other.cancel()]
+        errors = [other.exception() for other in started]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+@functools.cache
+def _core_query() -> Any:
+    """Return libc's ``sched_getcpu``, or None where there is none (not Linux)."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if os.name == "posix" else None
+
+
+def _current_core() -> int:
+    """Return the core that this thread runs on, -1 where that cannot be asked."""
+    query = _core_query()
+    return int(query()) if query is not None and hasattr(os, "sched_setaffinity") else -1
+
+
+def _leave_core(core: int) -> None:
+    """Keep this thread of the pool off the caller's core until the next call.
+
+    Linux wakes a thread on the core of the one that woke it. While every other core has something
+    to do, were it of the lowest priority, the two share that core for longer than a kernel runs.
+    """
+    others = os.sched_getaffinity(os.getpid()) - {core} if core >= 0 else set()
+    if others:
+        try:
+            os.sched_setaffinity(0, others)
+        except OSError as error:  # a container may forbid it, or have taken cores away meanwhile
+            logger.debug("cannot choose a core: %s", error)
+
+
+def announce_compilation(*functions: Any) -> None:
+    """Tell the user, once a process, when one of the kernels is about to be compiled."""
+    global _announced
+    if _announced or not any(_is_cold(function) for function in functions):
+        return
+    _announced = True
+    logger.warning("compiling CPU kernels, once on this machine, about 20 s")
+
+
+def _is_cold(function: Any) -> bool:
+    """Return whether a kernel has neither been compiled in this process nor found on disk."""
+    if getattr(function, "signatures", True):
+        return False
+    cache_file = getattr(getattr(function, "_cache", None), "_cache_file", None)
+    return cache_file is None or not cache_file._load_index()
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Return this process's pool of at least ``count`` threads; a forked child gets a new one."""
+    global _pool, _pool_owner
+    if _pool is None or _pool_owner[0] != os.getpid() or _pool_owner[1] < count:
+        _pool = ThreadPoolExecutor(count, thread_name_prefix="gradiseg-kernel")
+        _pool_owner = (os.getpid(), count)
+    return _pool

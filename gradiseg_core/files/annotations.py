@@ -1,0 +1,87 @@
+"""Annotations of a view in the undistorted frame, in which everything is rendered and scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradiseg_core.files.images import read_id_map, read_mask
+
+if TYPE_CHECKING:
+    from gradiseg_core.files.manifest import SceneManifest, View
+
+
+def annotation_files(scene_dir: Path, view: View) -> dict[str, Path]:
+    """Return prompt -> mask file of a test view, sorted by prompt; empty without annotations."""
+    if view.test_index is None:
+        return {}
+    folder = scene_dir / "test_mask" / str(view.test_index)
+    return {path.name.removesuffix(".png"): path for path in sorted(folder.glob("*.png"))}
+
+
+def true_mask(colmap_dir: Path, view: View, path: Path) -> NDArray[np.bool_]:
+    """Read an annotated mask, [H, W] bool, warped as the photograph was undistorted.
+
+    An annotation may have another resolution than its photograph. Without lens distortion it keeps
+    it (predictions are resized to the annotation); otherwise it is first resampled (nearest).
+    """
+    return _undistorted(colmap_dir, view, read_mask(path).astype(np.uint8)) > 0
+
+
+def true_ids(scene_dir: Path, colmap_dir: Path, view: View) -> NDArray[np.int32] | None:
+    """Read a view's exact IDs, [H, W] int32, undistorted; None where the scene has none."""
+    path = scene_dir / "gt_ids" / f"{view.stem}.png"
+    if not path.is_file():
+        return None
+    return _undistorted(colmap_dir, view, read_id_map(path)).astype(np.int32)
+
+
+def true_id_map(
+    scene_dir: Path, colmap_dir: Path, manifest: SceneManifest, view: View
+) -> NDArray[np.int32] | None:
+    """Return one ID map of what is known about a view, for pictures.
+
+    Exact IDs where the scene has them, else the annotated masks numbered by prompt (where masks
+    overlap, the smaller one lies on top); None without either.
+    """
+    ids = true_ids(scene_dir, colmap_dir, view)
+    if ids is not None:
+        return ids
+    masks = {
+        prompt: true_mask(colmap_dir, view, path)
+        for prompt, path in annotation_files(scene_dir, view).items()
+    }
+    if not masks:
+        return None
+    merged = np.zeros(next(iter(masks.values())).shape, dtype=np.int32)
+    order = {prompt: index for index, prompt in enumerate([*manifest.prompts, *masks], start=1)}
+    for prompt, mask in sorted(masks.items(), key=lambda item: -np.count_nonzero(item[1])):
+        if mask.shape == merged.shape:
+            merged[mask] = order[prompt]
+    return merged
+
+
+def resize_nearest(array: NDArray, shape: tuple[int, int]) -> NDArray:
+    """Resample [h, w] booleans or integers to ``shape`` (H, W) by nearest neighbour.
+
+    Pillow's rule, as in Gaussian Grouping: target pixel centres fall into source pixels.
+    """
+    if array.shape == shape:
+        return array
+    values = array.astype(np.uint8) if array.dtype == np.bool_ else array.astype(np.int32)
+    resized = Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized).astype(array.dtype)
+
+
+def _undistorted(colmap_dir: Path, view: View, values: NDArray) -> NDArray:
+    from gradiseg_core.files.undistort import warp_map
+
+    if not (colmap_dir / "distorted").is_dir():
+        return values
+    if values.shape != (view.height, view.width):
+        values = resize_nearest(values, (view.height, view.width))
+    return warp_map(colmap_dir, view.name, values, nearest=True)

@@ -1,1 +1,0 @@
-"""The scene's Gaussians: parameters, initialisation, surgery, files."""

@@ -1,0 +1,166 @@
+"""When and between whom the 3D identity loss runs: global KNN first, LA-KNN after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradiseg_core.config.train import LaKnn, Losses
+from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from gradiseg_core.splatting.losses.spatial import neighbour_kl
+from gradiseg_core.splatting.neighbours.dispatch import (
+    Knn,
+    make_knn,
+    neighbours_ahead,
+    searches_a_tree,
+)
+from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.splatting.schedule import Schedule
+
+_LAST = "position_gradient"
+
+
+class SpatialLoss:
+    """Eq. 3 over M sampled Gaussians and their K neighbours.
+
+    The direction of Eq. 4 is minus the gradient of the loss with respect to a Gaussian's position.
+    The view at hand leaves most Gaussians without one, so the default takes the optimizer's running
+    first moment, which every Gaussian has that was ever seen; ``last`` keeps the gradient of the
+    last view that saw it. Gaussians that have neither yet are not sampled.
+    """
+
+    def __init__(
+        self,
+        losses: Losses,
+        adaptive: LaKnn | None,
+        refresh_every: int,
+        schedule: Schedule,
+        generator: torch.Generator,
+    ) -> None:
+        """Set up.
+
+        Args:
+            losses: M, K, interval.
+            adaptive: LA-KNN's parameters, or None for global KNN throughout (baseline).
+            refresh_every: Search trees are rebuilt this often, iterations.
+            schedule: Scales iteration numbers.
+            generator: Source of the samples, on the device of the Gaussians.
+        """
+        self.losses, self.adaptive, self.schedule = losses, adaptive, schedule
+        self.refresh_every, self.generator = refresh_every, generator
+        self.device = generator.device
+        self._knn = make_knn(self.device)
+        # The positions that the tree was built from: stale by design, so a checkpoint needs them.
+        self._tree_means: Tensor | None = None
+        self._tree_step = 0
+
+    def __call__(
+        self, step: int, gaussians: Gaussians, classifier: IdentityClassifier
+    ) -> Tensor | None:
+        """Return the unweighted loss, or None where it does not run in this iteration."""
+        if self.losses.beta == 0 or step % self.losses.spatial_every or len(gaussians) < 2:
+            return None
+        k = min(self.losses.neighbours, len(gaussians) - 1)
+        if self.adaptive is not None and self.schedule.after(step, self.adaptive.start):
+            sample, neighbours = self._adaptive(step, gaussians, self.adaptive, k)
+        else:
+            sample, _ = self._sample(len(gaussians))
+            neighbours = self._tree(step, gaussians).query(sample, k)
+        if sample.numel() == 0:
+            return None
+        return neighbour_kl(
+            gaussians.params["identities"],
+            classifier,
+            sample,
+            neighbours,
+            stop_target=self.losses.stop_target,
+        )
+
+    def observe(self, gaussians: Gaussians, rendering: Rendering) -> None:
+        """After backward: keep the position gradients of the Gaussians in view."""
+        if self.adaptive is None or self.adaptive.direction != "last":
+            return
+        gradient = gaussians.params["means"].grad
+        assert gradient is not None
+        kept = gaussians.statistics.setdefault(_LAST, torch.zeros_like(gradient))
+        gaussians.statistics[_LAST] = torch.where((rendering.radii > 0)[:, None], gradient, kept)
+
+    def invalidate(self) -> None:
+        """Gaussians came, went or moved places: the tree is of no use any more."""
+        self._tree_means = None
+
+    def _adaptive(
+        self, step: int, gaussians: Gaussians, config: LaKnn, k: int
+    ) -> tuple[Tensor, Tensor]:
+        gradient = (
+            gaussians.first_moment("means")
+            if config.direction == "first_moment"
+            else gaussians.statistics.get(_LAST)
+        )
+        if gradient is None:
+            empty = torch.zeros(0, dtype=torch.int64, device=self.device)
+            return empty, empty.reshape(0, k)
+        norm = gradient.norm(dim=1)
+        sample, valid = self._sample(len(gaussians), norm > 0)
+        directions = -gradient[sample] / norm[sample, None]
+        local = searches_a_tree(self.device, config.candidates)
+        neighbours = neighbours_ahead(
+            gaussians.params["means"].detach(),
+            sample,
+            directions,
+            k,
+            candidates=config.candidates,
+            knn=self._tree(step, gaussians) if local else self._knn,
+        )
+        if valid is not None:
+            neighbours = neighbours.masked_fill(~valid[:, None], -1)
+        return sample, neighbours
+
+    def _sample(self, count: int, eligible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Draw Gaussians without replacement.
+
+        Args:
+            count: N.
+            eligible: [N] bool; None takes all.
+
+        Returns:
+            [M] int64, and [M] bool, whether each is eligible. In main memory all drawn are, and
+            the second is None. On a GPU their number stays unknown to the host, which would have
+            to wait for it: there the first M in a random order that has the eligible ones first.
+        """
+        if self.device.type == "cpu":
+            drawn = torch.arange(count) if eligible is None else eligible.nonzero().squeeze(1)
+            order = torch.randperm(drawn.numel(), generator=self.generator)
+            return drawn[order[: self.losses.samples]], None
+        return self._sample_without_waiting(count, eligible)
+
+    def _sample_without_waiting(
+        self, count: int, eligible: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        keys = torch.rand(count, generator=self.generator, device=self.device)
+        if eligible is not None:
+            keys = torch.where(eligible, keys, -1.0)
+        values, sample = keys.topk(min(self.losses.samples, count))
+        return sample, None if eligible is None else values >= 0
+
+    def _tree(self, step: int, gaussians: Gaussians) -> Knn:
+        stale = self._tree_means is None or step - self._tree_step >= self.refresh_every
+        if stale:
+            self._tree_means = gaussians.params["means"].detach().clone()
+            self._tree_step = step
+            self._knn.update(self._tree_means)
+        return self._knn
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tree's positions and age."""
+        return {"tree_means": self._tree_means, "tree_step": self._tree_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self._tree_means, self._tree_step = state["tree_means"], state["tree_step"]
+        if self._tree_means is not None:
+            self._tree_means = self._tree_means.to(self.device)
+            self._knn.update(self._tree_means)

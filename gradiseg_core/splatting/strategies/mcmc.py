@@ -1,0 +1,172 @@
+"""Densification as Markov Chain Monte Carlo (3DGS-MCMC, Kheradmand 2024): a fixed budget.
+
+Gaussians are samples of a distribution. Dead ones (opacity at the floor) are moved onto live ones,
+drawn by opacity; new ones appear in the same way until the budget is reached; all centres receive
+noise, which only almost transparent ones follow. Nothing is cloned, split, pruned or reset, and two
+penalties, on opacity and on size, keep Gaussians from staying where they are of no use.
+
+gsplat's own ``MCMCStrategy`` wants one optimizer a parameter and knows nothing of statistics; ours
+is one optimizer (:class:`Gaussians`). The arithmetic is the same, in PyTorch on any device, with
+two differences: draws come from the run's generator, and the moments of both the moved Gaussian and
+the one it lands on start at zero (gsplat keeps the former's, and both when it adds).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradiseg_core.config.train import Densification
+from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
+from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies.surgery import rotation_matrices
+
+DEFAULT_BUDGET = 1_000_000  # Gaussians; gsplat's
+_MOST_COPIES = 51  # of one Gaussian in one go that Eq. 9 is evaluated for; gsplat's n_max
+_NOISE_STEEPNESS, _NOISE_OPACITY = 100.0, 0.995  # of the sigmoid that spares opaque Gaussians
+
+
+class McmcStrategy:
+    """Relocate, add and shake Gaussians."""
+
+    def __init__(
+        self,
+        config: Densification,
+        schedule: Schedule,
+        *,
+        max_gaussians: int | None,
+        generator: torch.Generator,
+        noise_generator: torch.Generator,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: Thresholds and schedule; after ``until`` noise goes on.
+            schedule: Scales iteration numbers.
+            max_gaussians: The budget; None is :data:`DEFAULT_BUDGET`.
+            generator: Source of the draws, in main memory.
+            noise_generator: Source of the noise, on the device of the Gaussians.
+        """
+        self.config, self.schedule = config, schedule
+        self.max_gaussians = max_gaussians or DEFAULT_BUDGET
+        self.generator, self.noise_generator = generator, noise_generator
+
+    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
+        """Return the mean opacity and the mean scale, weighted."""
+        options = self.config.mcmc
+        total = options.opacity_penalty * gaussians.opacities.mean()
+        return total + options.scale_penalty * gaussians.scales.mean()
+
+    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
+        """Collect nothing."""
+
+    @torch.no_grad()
+    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+        """Relocate and add when due; add noise to all centres."""
+        config, schedule = self.config, self.schedule
+        changed = False
+        if (
+            schedule.before(step, config.until)
+            and schedule.after(step, config.start)
+            and schedule.due(step, config.every)
+        ):
+            changed = bool(self.relocate(gaussians))
+            changed |= bool(self.add(gaussians))
+        self.shake(gaussians)
+        return changed
+
+    def relocate(self, gaussians: Gaussians) -> int:
+        """Move dead Gaussians onto live ones; return how many."""
+        opacities = gaussians.opacities
+        dead = opacities <= self.config.prune_opacity
+        rows = dead.nonzero().squeeze(1)
+        if rows.numel() in (0, len(gaussians)):
+            return 0
+        sources = self._draw(torch.where(dead, 0.0, opacities), rows.numel())
+        self._share(gaussians, sources)
+        gaussians.overwrite_rows(rows, self._copies(gaussians, sources))
+        return rows.numel()
+
+    def add(self, gaussians: Gaussians) -> int:
+        """Append copies of Gaussians, drawn by opacity, up to the budget; return how many."""
+        count = len(gaussians)
+        wanted = min(self.max_gaussians, int(self.config.mcmc.growth * count)) - count
+        if wanted <= 0:
+            return 0
+        sources = self._draw(gaussians.opacities, wanted)
+        self._share(gaussians, sources)
+        keep = torch.ones(count, dtype=torch.bool, device=gaussians.device)
+        gaussians.rebuild(keep, self._copies(gaussians, sources))
+        return wanted
+
+    def shake(self, gaussians: Gaussians) -> None:
+        """Add noise of each Gaussian's own shape to its centre, by how transparent it is."""
+        params = gaussians.params
+        strength = gaussians.learning_rate("means") * self.config.mcmc.noise
+        if strength == 0:
+            return
+        noise = torch.empty_like(params["means"].data).normal_(generator=self.noise_generator)
+        transparency = 1 - gaussians.opacities
+        noise *= torch.sigmoid(_NOISE_STEEPNESS * (transparency - _NOISE_OPACITY))[:, None]
+        # Sigma noise = R S^2 R^T noise
+        rotation = rotation_matrices(params["quats"].data)
+        along = torch.einsum("nij,ni->nj", rotation, noise) * gaussians.scales.square()
+        params["means"].data.add_(torch.einsum("nij,nj->ni", rotation, along), alpha=strength)
+
+    def _draw(self, weights: Tensor, count: int) -> Tensor:
+        """Return [count] int64, drawn with replacement by weights [N] (any N)."""
+        upto = weights.double().cumsum(0)
+        u = torch.rand(count, generator=self.generator, dtype=torch.float64).to(weights.device)
+        found = torch.searchsorted(upto, u * upto[-1], right=True)
+        # Rounding at the upper end must not hit a Gaussian of weight 0.
+        last = (upto < upto[-1]).sum()
+        return torch.minimum(found, last)
+
+    def _share(self, gaussians: Gaussians, sources: Tensor) -> None:
+        """Let each source and the copies that it will get look together as it does alone."""
+        copies = torch.bincount(sources, minlength=len(gaussians))[sources] + 1
+        opacities, factor = relocated(gaussians.opacities[sources], copies)
+        eps = torch.finfo(torch.float32).eps
+        opacities = opacities.clamp(self.config.prune_opacity, 1 - eps)
+        scales = gaussians.params["scales"].data[sources] + factor.log()[:, None]
+        gaussians.overwrite_rows(sources, {"opacities": opacities.logit(), "scales": scales})
+
+    @staticmethod
+    def _copies(gaussians: Gaussians, sources: Tensor) -> dict[str, Tensor]:
+        return {name: gaussians.params[name].data[sources] for name in PARAMETERS}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: there is no state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def relocated(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
+    """Return opacity and scale factor of N Gaussians that replace one (3DGS-MCMC, Eq. 9).
+
+    ``o' = 1 - (1 - o)^(1/N)`` and ``s' = s o / sum_{i=1..N} sum_{k=0..i-1} C(i-1, k) (-1)^k
+    o'^(k+1) / sqrt(k+1)``. The sum over i of C(i-1, k) is C(N, k+1), so that one sum remains. Its
+    terms alternate: it is taken in float64.
+
+    Args:
+        opacities: [n] in 0..1.
+        copies: [n] integers, N, of which at most 51 are counted (gsplat).
+
+    Returns:
+        [n] opacities and [n] factors of the scales.
+    """
+    number = copies.clamp(1, _MOST_COPIES).double()[:, None]
+    old = opacities.double()[:, None]
+    new = 1 - (1 - old) ** (1 / number)
+    k = torch.arange(_MOST_COPIES, dtype=torch.float64, device=opacities.device)
+    choose = torch.exp(
+        torch.lgamma(number + 1) - torch.lgamma(k + 2) - torch.lgamma((number - k).clamp(min=1))
+    ).where(k < number, 0.0)
+    sign = 1 - 2 * (k % 2)
+    total = (choose * sign * new ** (k + 1) / (k + 1).sqrt()).sum(dim=1)
+    return new[:, 0].to(opacities.dtype), (old[:, 0] / total).to(opacities.dtype)

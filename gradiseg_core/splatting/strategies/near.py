@@ -1,0 +1,80 @@
+"""Pruning of floaters in front of cameras, an option beyond the paper.
+
+3DGS prunes large Gaussians only while it densifies. Afterwards one that floats near a camera may
+grow without bound where training views hardly see it, and a held-out view beside that camera looks
+through its fog. Size alone does not tell such Gaussians from those of a far background; size over
+the distance to the nearest camera does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.config.train import NearPruning
+from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies.surgery import prune
+
+
+class NearPruningStrategy:
+    """Prune Gaussians that are large for their distance to the nearest training camera."""
+
+    def __init__(
+        self,
+        config: NearPruning,
+        schedule: Schedule,
+        *,
+        cameras: Sequence[Camera],
+        device: torch.device,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: Limit, which may be None, and schedule.
+            schedule: Scales iteration numbers.
+            cameras: Training cameras.
+            device: Where the Gaussians live.
+        """
+        self.config, self.schedule = config, schedule
+        centers = np.stack([camera.center_in_world for camera in cameras])
+        self.centers = torch.as_tensor(centers, dtype=torch.float32, device=device)
+
+    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
+        """Need nothing of the gradients."""
+
+    @torch.no_grad()
+    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+        """Prune when due, to the last iteration."""
+        config, schedule = self.config, self.schedule
+        if config.ratio is None or not (
+            schedule.after(step, config.start) and schedule.due(step, config.every)
+        ):
+            return False
+        largest = gaussians.scales.amax(dim=1)
+        return prune(gaussians, largest > config.ratio * self._distances(gaussians)) > 0
+
+    def _distances(self, gaussians: Gaussians) -> Tensor:
+        """Return [N] distances to the nearest camera, world units; memory stays linear in N."""
+        means = gaussians.params["means"]
+        nearest = torch.full_like(means[:, 0], torch.inf)
+        for center in self.centers:
+            torch.minimum(nearest, (means - center).norm(dim=1), out=nearest)
+        return nearest
+
+    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
+        """Add nothing to the loss."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: all state is in the Gaussians."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""

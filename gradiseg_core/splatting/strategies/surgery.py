@@ -1,0 +1,161 @@
+"""Operations that change the number of Gaussians.
+
+Each is one :meth:`Gaussians.rebuild`: kept Gaussians keep values, Adam moments and statistics; new
+ones are appended with zero moments and zero statistics.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
+
+# Halves of a Gaussian cut by a plane through its centre have their means at +-sqrt(2/pi) sigma
+# along the cut axis, and variance (1 - 2/pi) sigma^2 along it.
+_HALF_OFFSET = math.sqrt(2.0 / math.pi)
+_HALF_SCALE = math.sqrt(1.0 - 2.0 / math.pi)
+
+
+def rotation_matrices(quats: Tensor) -> Tensor:
+    """Return [n, 3, 3] rotations of [n, 4] wxyz quaternions of any positive length."""
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
+    return torch.stack(
+        [
+            1 - 2 * (y * y + z * z),
+            2 * (x * y - w * z),
+            2 * (x * z + w * y),
+            2 * (x * y + w * z),
+            1 - 2 * (x * x + z * z),
+            2 * (y * z - w * x),
+            2 * (x * z - w * y),
+            2 * (y * z + w * x),
+            1 - 2 * (x * x + y * y),
+        ],
+        dim=1,
+    ).reshape(-1, 3, 3)
+
+
+def strongest(mask: Tensor, score: Tensor, room: int | None) -> Tensor:
+    """Return ``mask`` [N] bool reduced to the ``room`` set entries of highest ``score`` [N].
+
+    Args:
+        mask: Candidates.
+        score: What ranks them.
+        room: How many may stay; negative counts as 0, None as no limit.
+    """
+    if room is None or int(mask.sum()) <= room:
+        return mask
+    chosen = torch.where(mask, score, -torch.inf).topk(max(room, 0)).indices
+    kept = torch.zeros_like(mask)
+    kept[chosen] = True
+    return kept
+
+
+def prune(gaussians: Gaussians, mask: Tensor) -> int:
+    """Remove the Gaussians of [N] bool ``mask``; return how many there were."""
+    count = int(mask.sum())
+    if count:
+        gaussians.rebuild(~mask)
+    return count
+
+
+def shared_opacities(logits: Tensor) -> Tensor:
+    """Return logits of 1 - sqrt(1 - o): two Gaussians of that opacity blend to one of opacity o.
+
+    Source: Bulo et al. 2024, "Revising Densification in Gaussian Splatting", there for clones.
+
+    Args:
+        logits: [n] logits of the opacities o.
+    """
+    log_root = 0.5 * torch.nn.functional.logsigmoid(-logits)  # of 1 - o
+    return torch.log(-torch.expm1(log_root)) - log_root
+
+
+def _parents(gaussians: Gaussians, mask: Tensor, share_opacity: bool) -> dict[str, Tensor]:
+    """Return the parameters of the Gaussians of ``mask``, with the opacity of their children."""
+    parents = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+    if share_opacity:
+        parents["opacities"] = shared_opacities(parents["opacities"])
+    return parents
+
+
+@torch.no_grad()
+def clone(gaussians: Gaussians, mask: Tensor) -> int:
+    """Append an equal copy of every Gaussian of [N] bool ``mask``; return how many."""
+    count = int(mask.sum())
+    if count:
+        copies = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+        gaussians.rebuild(torch.ones_like(mask), copies)
+    return count
+
+
+@torch.no_grad()
+def split_by_sampling(
+    gaussians: Gaussians,
+    mask: Tensor,
+    scale_factor: float,
+    generator: torch.Generator,
+    *,
+    share_opacity: bool = False,
+) -> int:
+    """Replace Gaussians by two children each, drawn from them (3DGS ``densify_and_split``).
+
+    Args:
+        gaussians: Changed in place.
+        mask: [N] bool.
+        scale_factor: All scales of the children are divided by it (3DGS: 1.6).
+        generator: Source of the two samples.
+        share_opacity: Give the children :func:`shared_opacities` instead of the parent's.
+
+    Returns:
+        Number of Gaussians that were split.
+    """
+    count = int(mask.sum())
+    if not count:
+        return 0
+    parents = _parents(gaussians, mask, share_opacity)
+    rotation, scales = rotation_matrices(parents["quats"]), parents["scales"].exp()
+    noise = torch.randn(2, count, 3, generator=generator, device="cpu").to(scales.device)
+    offsets = torch.einsum("nij,cnj->cni", rotation, noise * scales)
+    children = {name: torch.cat([value, value]) for name, value in parents.items()}
+    children["means"] = (parents["means"] + offsets).reshape(-1, 3)
+    children["scales"] = children["scales"] - math.log(scale_factor)
+    gaussians.rebuild(~mask, children)
+    return count
+
+
+@torch.no_grad()
+def split_along_axis(
+    gaussians: Gaussians, mask: Tensor, axis: Tensor, *, share_opacity: bool = False
+) -> int:
+    """Replace Gaussians by their two halves along one of their principal axes.
+
+    The halves have the means and the variance of a Gaussian cut in two by the plane through its
+    centre, so that together they cover what the parent covered. Colour and encoding are copied.
+
+    Args:
+        gaussians: Changed in place.
+        mask: [N] bool, n of them set.
+        axis: [n] int64, index 0..2 of the principal axis to cut across.
+        share_opacity: Give the children :func:`shared_opacities` instead of the parent's.
+
+    Returns:
+        Number of Gaussians that were split.
+    """
+    count = int(mask.sum())
+    if not count:
+        return 0
+    parents = _parents(gaussians, mask, share_opacity)
+    rows = torch.arange(count, device=axis.device)
+    direction = rotation_matrices(parents["quats"])[rows, :, axis]
+    offset = direction * (_HALF_OFFSET * parents["scales"][rows, axis].exp())[:, None]
+    children = {name: torch.cat([value, value]) for name, value in parents.items()}
+    children["means"] = torch.cat([parents["means"] + offset, parents["means"] - offset])
+    scales = parents["scales"].clone()
+    scales[rows, axis] += math.log(_HALF_SCALE)
+    children["scales"] = torch.cat([scales, scales])
+    gaussians.rebuild(~mask, children)
+    return count

@@ -1,0 +1,364 @@
+"""The training loop (GradiSeg, Algorithm 1 and Eq. 5; Gaussian Grouping where it is silent)."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from gradiseg_core.cameras import scene_extent
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.errors import GradisegError
+from gradiseg_core.files.images import of_one_colour
+from gradiseg_core.splatting.backends import loss_backends, make_rasterizer
+from gradiseg_core.splatting.feed import Feed
+from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.initialize import gaussians_from_points
+from gradiseg_core.splatting.losses.blended import GROUP, PADDED, blended_loss, class_channels
+from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
+from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.losses.robust import reach_px, robust_identity_loss
+from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
+from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.spatial import SpatialLoss
+from gradiseg_core.splatting.strategies.base import Strategy
+from gradiseg_core.splatting.strategies.densification import DensificationStrategy
+from gradiseg_core.splatting.strategies.igd import IgdStrategy
+from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
+from gradiseg_core.splatting.strategies.near import NearPruningStrategy
+from gradiseg_core.splatting.watch import LossWatch
+from gradiseg_core.stages.training.data import TrainingData, TrainingView
+
+logger = logging.getLogger(__name__)
+
+_CPU = torch.device("cpu")
+
+
+class Trainer:
+    """One run: the method, or the parts of it that are configured, on one scene from one seed.
+
+    All randomness comes from one generator whose state is checkpointed, so that a resumed run goes
+    on exactly where it was. On a GPU a second generator draws there what would be slow to bring:
+    samples of the spatial loss, and MCMC's noise.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        config: TrainConfig,
+        seed: int,
+        rasterizer: Rasterizer | None = None,
+        device: torch.device = _CPU,
+    ) -> None:
+        """Initialise Gaussians from the scene's points.
+
+        Args:
+            data: Views and points.
+            config: Training parameters; without ``igd`` and ``la_knn`` it is Gaussian Grouping.
+            seed: Seed of initialisation, view order, samples and splits.
+            rasterizer: Overrides the compiled core (tests, benchmarks).
+            device: Where the Gaussians live.
+
+        Raises:
+            BackendUnavailableError: If the configuration asks for what the device does not have.
+        """
+        self.data, self.config, self.device = data, config, device
+        self.seed = seed
+        self.rasterizer = rasterizer or make_rasterizer(config, device)
+        self.losses = loss_backends(device)
+        self.feed = Feed(data.train, device, int(config.gpu_views_gb * 1e9))
+        self.watch = LossWatch(device)
+        self.schedule = Schedule(config.iterations, views=len(data.train))
+        self.extent = scene_extent(data.train.cameras)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device_generator = (
+            self.generator if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+        )
+        self.step = 0
+        self.queue: list[int] = []
+        values = gaussians_from_points(
+            data.points,
+            data.colors,
+            identity_dim=config.identity_dim,
+            initial_opacity=config.initial_opacity,
+            generator=self.generator,
+        )
+        rates = config.learning_rates
+        self.gaussians = Gaussians(
+            {name: value.to(device) for name, value in values.items()},
+            {name: getattr(rates, name) for name in values} | {"means": rates.means * self.extent},
+        )
+        self.classifier = IdentityClassifier(
+            data.num_classes, config.identity_dim, generator=self.generator
+        ).to(device)
+        self.classifier_optimizer = torch.optim.Adam(
+            self.classifier.parameters(), lr=rates.classifier, fused=self._fused
+        )
+        self.strategies = self._make_strategies()
+        self.spatial = SpatialLoss(
+            config.losses,
+            config.la_knn,
+            config.knn_refresh,
+            self.schedule,
+            self.device_generator,
+        )
+        self.background = torch.full(
+            (3,), 1.0 if config.background == "white" else 0.0, device=device
+        )
+
+    def _make_strategies(self) -> dict[str, Strategy]:
+        config, densification = self.config, self.config.densification
+        limit = min(
+            (n for n in (densification.max_gaussians, config.max_gaussians) if n), default=None
+        )
+        densifier: Strategy
+        if densification.kind == "mcmc":
+            densifier = McmcStrategy(
+                densification,
+                self.schedule,
+                max_gaussians=limit,
+                generator=self.generator,
+                noise_generator=self.device_generator,
+            )
+        else:
+            densifier = DensificationStrategy(
+                densification,
+                self.schedule,
+                max_gaussians=limit,
+                extent=self.extent,
+                generator=self.generator,
+            )
+        strategies: dict[str, Strategy] = {"densification": densifier}
+        if config.igd is not None:
+            strategies["igd"] = IgdStrategy(
+                config.igd,
+                self.schedule,
+                prune_opacity=densification.prune_opacity,
+                prune_scale=densification.prune_scale,
+                max_gaussians=config.max_gaussians,
+                extent=self.extent,
+                generator=self.generator,
+            )
+        strategies["near_pruning"] = NearPruningStrategy(
+            config.near_pruning,
+            self.schedule,
+            cameras=self.data.train.cameras,
+            device=self.device,
+        )
+        return strategies
+
+    @property
+    def _fused(self) -> bool | None:
+        return True if self.device.type == "cuda" else None
+
+    @property
+    def sh_degree(self) -> int:
+        """Degree of spherical harmonics in use."""
+        return min(
+            self.config.sh_degree, self.schedule.count(self.step, self.config.sh_degree_every)
+        )
+
+    def render(self, view: TrainingView, identities: Tensor | None = None) -> Rendering:
+        """Render one view with the current Gaussians.
+
+        Args:
+            view: The view.
+            identities: [N, D] to blend in place of the encodings, which None takes.
+        """
+        params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
+        losses = self.config.losses
+        begun = self.schedule.after(self.step, losses.identity_geometry_start)
+        return self.rasterizer(
+            params["means"],
+            params["quats"],
+            gaussians.scales,
+            gaussians.opacities,
+            params["sh0"],
+            params["shN"],
+            params["identities"] if identities is None else identities,
+            viewmat=view.viewmat,
+            K=view.K,
+            width=camera.width,
+            height=camera.height,
+            sh_degree=self.sh_degree,
+            background=self.background,
+            identity_geometry=losses.identity_geometry if begun else 0.0,
+        )
+
+    def iterate(self) -> dict[str, Tensor | None]:
+        """Run one iteration; return the detached parts of its loss (None: did not run).
+
+        Raises:
+            GradisegError: If the loss is not finite (on a GPU: or was in one of the last
+                iterations, see :class:`LossWatch`).
+        """
+        self.step += 1
+        config = self.config
+        self._set_position_rate()
+        view = self.feed.get(self._next_view(), self.queue[-1] if self.queue else None)
+        assert view.labels is not None
+        rendering = self._render_for_losses(view)
+        target = view.image.to(torch.float32).div_(255.0)
+        photometric = photometric_loss(
+            rendering.color, target, config.losses.lambda_dssim, backend=self.losses.photometric
+        )
+        identity = self._identity_loss(rendering.identity, view)
+        loss = photometric.total + config.losses.alpha * identity
+        spatial = self.spatial(self.step, self.gaussians, self.classifier)
+        if spatial is not None:
+            loss = loss + config.losses.beta * spatial
+        for strategy in self.strategies.values():
+            penalty = strategy.penalty(self.step, self.gaussians)
+            if penalty is not None:
+                loss = loss + penalty
+        self.watch.observe(self.step, loss, view.camera.name, len(self.gaussians))
+        loss.backward()
+        if config.gsplat.sparse_grad:
+            self.gaussians.densify_gradients()
+        with torch.no_grad():
+            for strategy in self.strategies.values():
+                strategy.after_backward(self.step, self.gaussians, rendering)
+            self.spatial.observe(self.gaussians, rendering)
+        self.gaussians.optimizer.step()
+        self.gaussians.optimizer.zero_grad(set_to_none=True)
+        self.classifier_optimizer.step()
+        self.classifier_optimizer.zero_grad(set_to_none=True)
+        for strategy in self.strategies.values():
+            if strategy.after_step(self.step, self.gaussians):
+                self.spatial.invalidate()
+        if len(self.gaussians) == 0:
+            raise GradisegError(
+                f"no Gaussian is left at iteration {self.step}: all were pruned. Poses and images "
+                "probably do not belong together; check the reconstruction"
+            )
+        return {
+            "loss": loss.detach(),
+            "l1": photometric.l1,
+            "ssim": photometric.ssim,
+            "identity_loss": identity.detach(),
+            "spatial_loss": None if spatial is None else spatial.detach(),
+        }
+
+    def _render_for_losses(self, view: TrainingView) -> Rendering:
+        if self.config.losses.blended == "encodings":
+            return self.render(view)
+        assert view.ids is not None
+        channels = class_channels(self.gaussians.params["identities"], self.classifier, view.ids)
+        first, *others = (self._blend(view, group) for group in channels.split(GROUP, dim=1))
+        blended = [first.identity, *(other.identity for other in others)]
+        return replace(first, identity=torch.cat(blended, dim=-1))
+
+    def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
+        """Render [N, I] values; zeros make of them what rasterizers are compiled for."""
+        count = values.shape[1]
+        rendering = self.render(view, pad(values, (0, -count % PADDED)))
+        return replace(rendering, identity=rendering.identity[..., :count])
+
+    def _identity_loss(self, features: Tensor, view: TrainingView) -> Tensor:
+        losses, labels, classifier = self.config.losses, view.labels, self.classifier
+        assert labels is not None
+        doubting = losses.robustness or losses.disagreement_width
+        doubting = doubting and self.schedule.after(self.step, losses.robust_start)
+        exponent = losses.robustness if doubting else 0.0
+        width_px = reach_px(labels.shape, losses.disagreement_width) if doubting else 0
+        if losses.blended == "probabilities":
+            assert view.ids is not None
+            return blended_loss(
+                features, labels, view.ids, classifier.num_classes,
+                exponent=exponent, width_px=width_px,
+            )  # fmt: skip
+        backend = self.losses.identity
+        if not doubting:
+            return identity_loss(features, labels, classifier, backend=backend)
+        return robust_identity_loss(
+            features, labels, classifier, exponent, width_px=width_px, backend=backend
+        )
+
+    @torch.no_grad()
+    def evaluate(self) -> float | None:
+        """Return the mean PSNR over the test views, dB, or None without test views.
+
+        Views of one colour, as black ones, do not count, as in the metrics.
+        """
+        values = []
+        for held_out in self.data.test:
+            if of_one_colour(held_out.image.numpy()):
+                continue
+            view = held_out.to(self.device)
+            rendered = self.render(view).color.clamp(0.0, 1.0)
+            error = torch.mean((rendered - view.image.to(torch.float32) / 255.0) ** 2).item()
+            values.append(-10.0 * math.log10(max(error, 1e-10)))
+        return sum(values) / len(values) if values else None
+
+    def _set_position_rate(self) -> None:
+        rates = self.config.learning_rates
+        progress = self.step / self.config.iterations
+        rate = math.exp(
+            (1.0 - progress) * math.log(rates.means) + progress * math.log(rates.means_final)
+        )
+        self.gaussians.set_learning_rate("means", rate * self.extent)
+
+    def _next_view(self) -> int:
+        if not self.queue:
+            self.queue = torch.randperm(len(self.data.train), generator=self.generator).tolist()
+        return self.queue.pop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes during a run."""
+        return {
+            "step": self.step,
+            "queue": list(self.queue),
+            "generator": self.generator.get_state(),
+            "device_generator": None
+            if self.device_generator is self.generator
+            else self.device_generator.get_state(),
+            "gaussians": self.gaussians.state_dict(),
+            "classifier": self.classifier.state_dict(),
+            "classifier_optimizer": self.classifier_optimizer.state_dict(),
+            "strategies": {name: s.state_dict() for name, s in self.strategies.items()},
+            "spatial": self.spatial.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`, also of a run on another device.
+
+        On the same kind of device the run goes on bit for bit, as far as the device's kernels do.
+        """
+        self.step, self.queue = state["step"], list(state["queue"])
+        self.generator.set_state(state["generator"])
+        if self.device_generator is not self.generator:
+            if state["device_generator"] is None:  # the run was on a CPU
+                self.device_generator.manual_seed(self.step)
+            else:
+                self.device_generator.set_state(state["device_generator"])
+        self.gaussians.load_state_dict(state["gaussians"])
+        self.classifier.load_state_dict(state["classifier"])
+        optimizer = copy.deepcopy(state["classifier_optimizer"])
+        for group in optimizer["param_groups"]:
+            group["fused"] = self._fused  # before its step counters are put on a device by it
+        self.classifier_optimizer.load_state_dict(optimizer)
+        for name, strategy in self.strategies.items():
+            strategy.load_state_dict(state["strategies"][name])
+        self.spatial.load_state_dict(state["spatial"])
+
+
+class Throughput:
+    """Iterations a second since the last question."""
+
+    def __init__(self, step: int) -> None:
+        """Start counting at ``step``."""
+        self._step, self._time = step, time.perf_counter()
+
+    def measure(self, step: int) -> float:
+        """Return iterations a second since the last call."""
+        now = time.perf_counter()
+        rate = (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return rate

@@ -1,0 +1,1 @@
+"""Grounding: prompts to object IDs, and IDs to masks."""

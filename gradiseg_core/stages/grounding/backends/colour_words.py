@@ -1,0 +1,214 @@
+"""Backend ``colour_words``: match the colours that a prompt names with the rendered objects.
+
+It needs no model and no download, and it is exactly that: it reads colour words and nothing else.
+It cannot tell a red apple from a red box; of several red objects it takes the reddest. A prompt
+without a colour word selects nothing and says so. Use it to try the pipeline; for text queries that
+mean something use ``manual`` or a text model.
+
+For every ID in the rendered test views (colour and argmax map, never the photographs or the
+annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
+views. Large IDs count as background, small ones and those at the image border are weighed down,
+and the best ID wins. IDs of the
+same colour that lie against it join it, because tracking may have split the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.stages.grounding.colours import COLOURS, NamedColour, colour_words, rgb_to_lab
+from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.selection import Choice
+
+FRAGMENT_SCORE = 0.6
+"""A fragment has the colour on at least this share of what the best ID has."""
+
+
+@dataclass(frozen=True)
+class RegionColours:
+    """Pixels of every ID in the rendered views.
+
+    Attributes:
+        labs: CIELAB of all pixels, [P, 3].
+        ids: ID of each pixel, [P].
+        area_px: [I], pixels of each ID over all views.
+        mean_share: [I], mean area share of the ID over the views that show it.
+        max_share: [I], largest area share.
+        border_share: [I], share of the views that show the ID in which it reaches the image border.
+        contact: [I, I], pairs of neighbouring pixels with two different IDs, over all views.
+    """
+
+    labs: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    area_px: NDArray[np.int64]
+    mean_share: NDArray[np.float64]
+    max_share: NDArray[np.float64]
+    border_share: NDArray[np.float64]
+    contact: NDArray[np.int64]
+
+    def share(self, colour: NamedColour) -> NDArray[np.float64]:
+        """Return [I], the share of each ID's pixels that have the colour."""
+        member = np.bincount(
+            self.ids, weights=colour.membership(self.labs), minlength=len(self.area_px)
+        )
+        return member / np.maximum(self.area_px, 1)
+
+
+def measure_regions(
+    views: list[tuple[NDArray[np.uint8], NDArray[np.integer]]],
+) -> RegionColours:
+    """Gather the colours of all IDs.
+
+    Args:
+        views: Rendered colour [H, W, 3] and argmax IDs [H, W] of each view.
+
+    Raises:
+        ValueError: If there are no views.
+    """
+    if not views:
+        raise ValueError("colour words need at least one rendered view")
+    num_ids = 1 + max(int(ids.max()) for _, ids in views)
+    areas = np.stack([np.bincount(ids.ravel(), minlength=num_ids) for _, ids in views])
+    shares = areas / np.array([[ids.size] for _, ids in views])
+    shown = np.maximum((areas > 0).sum(axis=0), 1)
+    at_border = np.stack([np.isin(np.arange(num_ids), _border(ids)) for _, ids in views])
+    return RegionColours(
+        labs=np.concatenate([rgb_to_lab(color).reshape(-1, 3) for color, _ in views]),
+        ids=np.concatenate([ids.ravel().astype(np.int64) for _, ids in views]),
+        area_px=areas.sum(axis=0),
+        mean_share=shares.sum(axis=0) / shown,
+        max_share=shares.max(axis=0),
+        border_share=at_border.sum(axis=0) / shown,
+        contact=sum(
+            (contacts(ids, num_ids) for _, ids in views), np.zeros((num_ids, num_ids), np.int64)
+        ),
+    )
+
+
+def _border(ids: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the pixels of an ID map's outermost rows and columns."""
+    return np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]])
+
+
+def contacts(ids: NDArray[np.integer], num_ids: int) -> NDArray[np.int64]:
+    """Return [num_ids, num_ids], how often two IDs are 4-neighbours; 0 on the diagonal."""
+    table = np.zeros(num_ids * num_ids, dtype=np.int64)
+    for first, second in ((ids[:, 1:], ids[:, :-1]), (ids[1:], ids[:-1])):
+        pairs = first.astype(np.int64) * num_ids + second
+        table += np.bincount(pairs.ravel(), minlength=len(table))
+    square = table.reshape(num_ids, num_ids)
+    square = square + square.T
+    np.fill_diagonal(square, 0)
+    return square
+
+
+def score_ids(regions: RegionColours, colours: list[NamedColour]) -> NDArray[np.float64]:
+    """Return [I], how well each ID's pixels show the colours, 0..1.
+
+    One colour: the share of pixels that have it. n colours: each is expected on 1/n of the pixels;
+    the geometric mean of the fulfilled parts, so that every colour must occur.
+    """
+    parts = [np.minimum(1.0, len(colours) * regions.share(colour)) for colour in colours]
+    return np.prod(np.stack(parts), axis=0) ** (1.0 / len(parts))
+
+
+def choose(
+    prompt: str,
+    regions: RegionColours,
+    *,
+    max_area_share: float,
+    min_area_share: float,
+    min_score: float,
+    typical_area_share: float = 0.005,
+    fragment_contact: float | None = None,
+    background_ids: tuple[int, ...] = (0,),
+) -> Choice:
+    """Choose the ID whose colour fits a prompt best, and its fragments.
+
+    The numbers are the stage's options (:class:`gradiseg_core.config.grounding.GroundingConfig`).
+    """
+    words = colour_words(prompt)
+    if not words:
+        known = ", ".join(COLOURS)
+        return Choice([], f"the prompt names no colour (known: {known}); use grounding 'manual'")
+    names = [name for name, _ in words]
+    scores = score_ids(regions, [colour for _, colour in words])
+    # A speck may be purely of one colour; an object of its colour should still win. What reaches
+    # the image border in most views is more often the room than a thing in it.
+    rank = scores * regions.mean_share / (regions.mean_share + typical_area_share)
+    rank = rank * (1.0 - 0.5 * regions.border_share)
+    rank[(regions.max_share < min_area_share) | (regions.mean_share > max_area_share)] = -1.0
+    rank[[index for index in background_ids if index < len(rank)]] = -1.0
+    order = np.argsort(-rank, kind="stable")
+    candidates: list[dict[str, Any]] = [
+        {
+            "id": int(index),
+            "score": round(float(scores[index]), 4),
+            "area_share": round(float(regions.mean_share[index]), 5),
+        }
+        for index in order[:3]
+        if rank[index] >= 0
+    ]
+    details = {"colours": names, "candidates": candidates}
+    wanted = " and ".join(names)
+    if not candidates or candidates[0]["score"] < min_score:
+        return Choice(
+            [], f"no rendered object is {wanted} enough (score below {min_score})", details
+        )
+    best = candidates[0]
+    ids = [best["id"]]
+    if fragment_contact is not None:
+        ids = _with_fragments(ids, regions, scores, rank, fragment_contact, max_area_share)
+    why = f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})"
+    if len(ids) > 1:
+        why += f", and {len(ids) - 1} of the same colour against it"
+    return Choice(ids, why, details)
+
+
+def _with_fragments(
+    ids: list[int],
+    regions: RegionColours,
+    scores: NDArray[np.float64],
+    rank: NDArray[np.float64],
+    fragment_contact: float,
+    max_area_share: float,
+) -> list[int]:
+    """Add IDs of the colour whose outline runs along the selected ones, the closest first."""
+    chosen = list(ids)
+    outline = np.maximum(regions.contact.sum(axis=1), 1)
+    alike = (rank >= 0) & (scores >= FRAGMENT_SCORE * scores[ids[0]])
+    alike[ids] = False
+    while alike.any():
+        share = np.where(alike, regions.contact[:, chosen].sum(axis=1) / outline, -1.0)
+        best = int(share.argmax())
+        alike[best] = False
+        if share[best] < fragment_contact:
+            break
+        if regions.mean_share[[*chosen, best]].sum() <= max_area_share:
+            chosen.append(best)
+    return chosen
+
+
+def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
+    """Choose IDs for every prompt of the scene by its colour words."""
+    regions = measure_regions(
+        [(inputs.picture(view), inputs.test_ids(view)) for view in inputs.views]
+    )
+    config = inputs.config
+    return {
+        prompt: choose(
+            prompt,
+            regions,
+            max_area_share=config.max_area_share,
+            min_area_share=config.min_area_share,
+            min_score=config.min_score,
+            typical_area_share=config.typical_area_share,
+            fragment_contact=config.fragment_contact,
+            background_ids=config.background_ids,
+        )
+        for prompt in inputs.manifest.prompts
+    }

@@ -1,0 +1,130 @@
+"""Backend ``manual``: IDs chosen by hand, or by best overlap with the annotation.
+
+The paper's Table 2 selects the ID of each object by hand from the input masks, which takes text
+out of the score. For each prompt, in this order:
+
+1. the file ``selection`` names IDs for it: they are taken as they are;
+2. the scene has exact IDs of training views: the tracked ID that overlaps the object best there;
+3. otherwise the rendered ID that overlaps the annotation best in the first annotated test view.
+   That uses a test annotation, so it is an upper bound, and ``from_test_view`` says so.
+
+To choose by hand, copy the run's ``selection.json``, change the lists ``ids`` (the contact sheet of
+the tracking stage and the rendered ID maps show which ID is which), set ``grounding.selection`` to
+the copy and run again. A file of the form ``{prompt: [ids]}`` does as well.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.annotations import annotation_files, resize_nearest, true_mask
+from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.selection import Choice, best_id, count_table
+
+
+def ground_manual(inputs: GroundingInputs) -> dict[str, Choice]:
+    """Choose IDs for every prompt of the scene.
+
+    Raises:
+        InputError: If the selection file is malformed, names an unknown prompt or an ID that the
+            classifier does not have.
+    """
+    chosen = _read_selection(inputs)
+    truth = _ground_truth(inputs)
+    choices = {}
+    for prompt in inputs.manifest.prompts:
+        if prompt in chosen:
+            name = inputs.config.selection.name if inputs.config.selection else ""
+            choices[prompt] = Choice(chosen[prompt], f"from the selection file {name}")
+        else:
+            choices[prompt] = _from_training(inputs, prompt, truth) or _from_test(inputs, prompt)
+    return choices
+
+
+def _read_selection(inputs: GroundingInputs) -> dict[str, list[int]]:
+    path = inputs.config.selection
+    if path is None or not path.is_file():
+        return {}
+    try:
+        content: Any = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    prompts = content.get("prompts", content) if isinstance(content, dict) else None
+    if not isinstance(prompts, dict):
+        raise InputError(f"{path} must be an object of prompts, like a run's selection.json")
+    unknown = sorted(set(prompts) - set(inputs.manifest.prompts))
+    if unknown:
+        raise InputError(
+            f"{path} names prompts that scene {inputs.manifest.name} lacks: {', '.join(unknown)}; "
+            f"its prompts are {', '.join(inputs.manifest.prompts)}"
+        )
+    return {prompt: _checked_ids(path, prompt, entry, inputs) for prompt, entry in prompts.items()}
+
+
+def _checked_ids(path: Path, prompt: str, entry: Any, inputs: GroundingInputs) -> list[int]:
+    ids = entry.get("ids") if isinstance(entry, dict) else entry
+    if not isinstance(ids, list) or not all(type(value) is int for value in ids):
+        raise InputError(f"{path}: the IDs of {prompt!r} must be a list of integers, got {ids!r}")
+    wrong = [value for value in ids if not 0 <= value < inputs.num_classes]
+    if wrong:
+        raise InputError(
+            f"{path}: {prompt!r} selects {wrong}, but IDs run from 0 to {inputs.num_classes - 1}"
+        )
+    return ids
+
+
+def _ground_truth(inputs: GroundingInputs) -> dict[str, int]:
+    path = inputs.scene_dir / "ground_truth.json"
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text()).get("gt_id_of_prompt", {})
+
+
+def _from_training(inputs: GroundingInputs, prompt: str, truth: dict[str, int]) -> Choice | None:
+    """Choose by the training views, or return None where they cannot decide."""
+    tables = inputs.truth_tables if prompt in truth else None
+    if tables is None or truth[prompt] >= tables.shape[1]:
+        return None
+    ids, overlap = best_id(
+        tables,
+        truth[prompt],
+        pooled=inputs.config.overlap == "pooled",
+        fragment_share=inputs.config.fragment_share,
+    )
+    details = {"overlap": overlap, "gt_id": truth[prompt], "from_test_view": False}
+    if not ids:
+        return Choice([], "no tracked ID touches the object in any training view", details)
+    over = "all training views" if inputs.config.overlap == "pooled" else "its best training view"
+    return Choice(ids, f"overlaps the annotated object best (IoU {overlap:.3f} in {over})", details)
+
+
+def _from_test(inputs: GroundingInputs, prompt: str) -> Choice:
+    for view in inputs.views:
+        path = annotation_files(inputs.scene_dir, view).get(prompt)
+        if path is None:
+            continue
+        mask = true_mask(inputs.colmap_dir, view, path)
+        if not mask.any():
+            continue  # An empty annotation overlaps nothing.
+        ids = resize_nearest(inputs.test_ids(view), mask.shape)
+        table = count_table(mask.astype(np.int32), ids, 1, int(ids.max()))[None]
+        best, overlap = best_id(table, 1, pooled=True, fragment_share=inputs.config.fragment_share)
+        details = {"overlap": overlap, "view": view.stem, "from_test_view": True}
+        if not best:
+            return Choice(
+                [], f"only background is rendered at the annotation in {view.stem}", details
+            )
+        return Choice(
+            best,
+            f"overlaps the annotation best in test view {view.stem} (IoU {overlap:.3f}); no "
+            "training view is annotated, so this choice has seen a test annotation",
+            details,
+        )
+    return Choice(
+        [], "neither named in a selection file nor annotated (and not empty) in any rendered view"
+    )

@@ -1,0 +1,1 @@
+"""Class-agnostic segments of single images, the raw material of tracking."""

@@ -1,0 +1,207 @@
+"""Backend `sam`: Segment Anything's automatic masks (Kirillov et al., ICCV 2023).
+
+SAM is asked at a grid of points which masks lie there; its `SamAutomaticMaskGenerator` keeps the
+confident, stable and distinct ones, and `overlap` makes one ID image of them. Defaults are those of
+Gaussian Grouping (docs/masks.md). That run asks SAM from within DEVA, in later frames only where
+nothing is tracked yet; here every view is segmented on its own and in full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.compute.placement import choose_device, memory_advice
+from gradiseg_core.config.masks import SamMasksConfig
+from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.files.images import read_image
+from gradiseg_core.files.resizing import area_scale, enlarged, reduced
+from gradiseg_core.models.overlap import flatten
+from gradiseg_core.models.sam import load_sam, require_segment_anything
+from gradiseg_core.stages.masks.interface import Segmentation
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # counts up when the same image and parameters come out differently
+_KEY = "masks.sam"
+#: Fields of the configuration that `SamAutomaticMaskGenerator` takes under the same name.
+_GENERATOR_FIELDS = (
+    "points_per_side",
+    "points_per_batch",
+    "pred_iou_thresh",
+    "stability_score_thresh",
+    "stability_score_offset",
+    "box_nms_thresh",
+    "crop_n_layers",
+    "crop_nms_thresh",
+    "crop_overlap_ratio",
+    "crop_n_points_downscale_factor",
+    "min_mask_region_area",
+)
+#: Fields that say how and from where, and change nothing in the segments; the checkpoint counts by
+#: its content, and precision by what it comes to on the device.
+_WITHOUT_EFFECT = {"points_per_batch", "device", "half", "checkpoint"}
+_MEMORY_ADVICE = (
+    f"lower `{_KEY}.points_per_batch` (its memory is proportional to it) or `{_KEY}.longest_side`, "
+    f"or take a smaller `{_KEY}.model`: vit_l or vit_b"
+)
+
+
+@dataclass
+class SamSegmenter:
+    """SAM as a backend of the stage; the model is loaded when the first view needs it."""
+
+    task: Segmentation
+    checkpoint: Path
+    device: Any  # torch.device
+    max_processes: int | None = field(default=1, init=False)
+
+    @property
+    def config(self) -> SamMasksConfig:
+        """The backend's part of the configuration."""
+        return self.task.config.sam
+
+    def segments(self, name: str) -> NDArray[np.int32]:
+        """Return the segments of the view's undistorted photograph.
+
+        Raises:
+            BackendUnavailableError: If memory does not suffice.
+            InputError: If the checkpoint cannot be used.
+        """
+        started = time.perf_counter()
+        image = read_image(self.task.image_path(name))
+        small = reduced(image, self.config.longest_side)
+        with memory_advice(f"SAM ({self.config.model}) on {name}", _MEMORY_ADVICE):
+            masks = self._generate(small, name)
+        ids = _flattened(masks, small.shape[:2], self.config)
+        logger.info(
+            "sam: %s: %d segments of %d masks, %.1f s",
+            name,
+            int(ids.max(initial=0)),
+            len(masks),
+            time.perf_counter() - started,
+        )
+        if not masks:
+            logger.warning(
+                "sam: no mask in %s; lower `%s.pred_iou_thresh` or `%s.stability_score_thresh`",
+                name,
+                _KEY,
+                _KEY,
+            )
+        return enlarged(ids, image.shape[:2])
+
+    def fingerprint(self, name: str) -> str:
+        """Return a digest of the photograph, the parameters, the checkpoint and the code."""
+        digest = hashlib.sha256(self.task.image_path(name).read_bytes())
+        digest.update(self._parameters.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _parameters(self) -> str:
+        """What all views have in common; the checkpoint is read for it once in a run."""
+        from importlib.metadata import version
+
+        with self.checkpoint.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        chosen = self.config.model_dump_json(exclude=_WITHOUT_EFFECT)
+        return f"{VERSION} {version('segment-anything')} {self._half} {weights} {chosen}"
+
+    @property
+    def _half(self) -> bool:
+        return self.config.half and self.device.type == "cuda"
+
+    @cached_property
+    def _generator(self) -> Any:
+        """The mask generator around the loaded model."""
+        from segment_anything import SamAutomaticMaskGenerator
+
+        model = load_sam(self.config.model, self.checkpoint, self.device, key=_KEY)
+        options = {name: getattr(self.config, name) for name in _GENERATOR_FIELDS}
+        # As run lengths, since hundreds of masks as images would take a gigabyte.
+        return SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", **options)
+
+    def _generate(self, image: NDArray[np.uint8], name: str) -> list[dict[str, Any]]:
+        """Return SAM's records of an image's masks."""
+        import torch
+
+        generator = self._generator
+        # The default device: segment-anything 1.0 makes some tensors without naming one, which on
+        # CUDA fails once there are many masks (its issue 17, mended after the release).
+        with (
+            self._progress(generator, name),
+            torch.device(self.device),
+            torch.autocast(self.device.type, dtype=torch.float16, enabled=self._half),
+        ):
+            return generator.generate(image)
+
+    @contextmanager
+    def _progress(self, generator: Any, name: str) -> Iterator[None]:
+        """Show a bar that advances with every batch of points; on a terminal only."""
+        from tqdm import tqdm
+
+        batch = generator.points_per_batch
+        total = sum(
+            4**layer * math.ceil(len(grid) / batch)
+            for layer, grid in enumerate(generator.point_grids)
+        )
+        title = f"{name} ({self.task.names.index(name) + 1} of {len(self.task.names)})"
+        with tqdm(total=total, desc=title, unit="batch", leave=False, disable=None) as bar:
+            hook = generator.predictor.model.mask_decoder.register_forward_hook(
+                lambda *_: bar.update()
+            )
+            try:
+                yield
+            finally:
+                hook.remove()
+
+
+def make(task: Segmentation) -> SamSegmenter:
+    """Return the backend for a scene.
+
+    Raises:
+        BackendUnavailableError: If a package or the device is missing.
+        InputError: If the checkpoint is missing.
+    """
+    config = task.config.sam
+    require_segment_anything(_KEY)
+    if config.min_mask_region_area > 0 and importlib.util.find_spec("cv2") is None:
+        raise BackendUnavailableError(
+            f"{_KEY}.min_mask_region_area needs OpenCV, which is not installed; run `pip install "
+            "opencv-python-headless`, or set it to 0 and use `min_area`"
+        )
+    (name,) = task.config.weights()
+    checkpoint = task.weights.get(name) or config.checkpoint
+    if checkpoint is None or not Path(checkpoint).is_file():
+        raise InputError(
+            f"{_KEY}: no checkpoint {name}{'' if checkpoint is None else f' at {checkpoint}'}; "
+            f"run the workflow, which downloads it, or name your file in `{_KEY}.checkpoint`"
+        )
+    return SamSegmenter(task, Path(checkpoint), choose_device(config.device, f"{_KEY}.device"))
+
+
+def _flattened(
+    masks: list[dict[str, Any]], shape: tuple[int, int], config: SamMasksConfig
+) -> NDArray[np.int32]:
+    from segment_anything.utils.amg import rle_to_mask
+
+    return flatten(
+        lambda index: rle_to_mask(masks[index]["segmentation"]),
+        [mask["area"] for mask in masks],
+        [mask["predicted_iou"] for mask in masks],
+        shape,
+        rule=config.overlap,
+        min_visible=config.min_visible,
+        min_area=config.min_area * area_scale(shape),
+    )

@@ -1,0 +1,1 @@
+"""Scores of cached predictions: masks, labels and images."""

@@ -1,0 +1,164 @@
+"""Scores of a scene's rendered views as images, and which of them are numbers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.files.images import of_one_colour, read_image
+from gradiseg_core.files.manifest import View
+from gradiseg_core.splatting.losses.photometric import WINDOW_RADIUS
+from gradiseg_core.stages.metrics.availability import mean_over
+from gradiseg_core.stages.metrics.photometric import Lpips, LpipsRange, psnr, ssim
+
+logger = logging.getLogger(__name__)
+
+LPIPS_RANGES: tuple[LpipsRange, ...] = ("3dgs", "authors")
+#: Scores of images; `lpips` is the one of the two ranges that the configuration names.
+IMAGE_METRICS = ("psnr", "ssim", "lpips", "lpips_3dgs", "lpips_authors")
+_HEADLINES = ("psnr", "ssim", "lpips")
+
+#: Least side for SSIM, px: below, no pixel's window lies inside the image.
+_SSIM_SIDE = 2 * WINDOW_RADIUS + 1
+#: Least side for LPIPS, px: VGG-16's five stages halve an image four times.
+_LPIPS_SIDE = 16
+
+
+def score_images(
+    colmap_dir: Path,
+    render_dir: Path,
+    views: list[View],
+    config: MetricsConfig,
+    weights: Mapping[str, Path],
+    not_finite: Mapping[str, int],
+    missing: Mapping[str, str],
+    no_views: str | None,
+) -> dict[str, Any]:
+    """Score rendered views against their photographs.
+
+    Args:
+        colmap_dir: Undistorted photographs.
+        render_dir: Renderings.
+        views: The rendered views to score.
+        config: How to score.
+        weights: Checkpoints by the names of ``config.weights()``.
+        not_finite: By view's name, pixels of its rendering that were no numbers.
+        missing: By stem, why another view has no rendering; means say that they are without it.
+        no_views: Why there is nothing to score, where there is nothing.
+
+    Returns:
+        Means of :data:`IMAGE_METRICS` over the views that have a score (None where none has),
+        ``not_available`` (metric -> why), ``partial`` (metric -> over which views it is),
+        ``lpips_range``, ``lpips_about``, and ``views`` (stem -> scores, and ``not_available``).
+    """
+    lpips = Lpips(weights.get("lpips_vgg")) if config.lpips else None
+    about = (
+        lpips.describe() if lpips else {"available": False, "why": "switched off (lpips: false)"}
+    )
+    usable = lpips if about["available"] else None
+    per_view = {
+        view.stem: _score_view(colmap_dir, render_dir, view, config, usable, not_finite)
+        for view in views
+    }
+    result = summarise(per_view, missing, no_views)
+    for key in IMAGE_METRICS:
+        if key.startswith("lpips") and not about["available"] and no_views is None:
+            result[key] = None
+            result["not_available"][key] = about["why"]
+            result["partial"].pop(key, None)
+    for key in _HEADLINES:
+        if key != "lpips" and per_view and key in result["not_available"]:
+            logger.warning("%s is not available: %s", key.upper(), result["not_available"][key])
+    return {**result, "lpips_range": config.lpips_range, "lpips_about": about, "views": per_view}
+
+
+def no_images(why: str) -> dict[str, Any]:
+    """Return what :func:`score_images` does where nothing is rendered."""
+    about = {"available": False, "why": why}
+    return {**summarise({}, {}, why), "lpips_about": about, "views": {}}
+
+
+def summarise(
+    per_view: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str], no_views: str | None
+) -> dict[str, Any]:
+    """Return the means over views, ``not_available`` and ``partial``, as :func:`score_images`."""
+    means: dict[str, Any] = {}
+    not_available: dict[str, str] = {}
+    partial: dict[str, str] = {}
+    for key in IMAGE_METRICS:
+        values: dict[str, float | str] = {
+            stem: entry["not_available"].get(key, entry[key]) for stem, entry in per_view.items()
+        }
+        mean = mean_over(values | dict(missing), "test views", no_views or "")
+        if no_views is not None:
+            means[key], not_available[key] = None, no_views
+            continue
+        means[key] = mean.value
+        if mean.why is not None:
+            not_available[key] = mean.why
+        if mean.over is not None:
+            partial[key] = mean.over
+    return {**means, "not_available": not_available, "partial": partial}
+
+
+def _score_view(
+    colmap_dir: Path,
+    render_dir: Path,
+    view: View,
+    config: MetricsConfig,
+    lpips: Lpips | None,
+    not_finite: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return a view's scores; None where there is none, and ``not_available`` says why."""
+    rendered = read_image(render_dir / "color" / f"{view.stem}.png").astype(np.float32) / 255.0
+    size = (rendered.shape[1], rendered.shape[0])
+    photo = read_image(colmap_dir / "images" / view.name, size).astype(np.float32) / 255.0
+    why = unfit(photo, not_finite.get(view.name, 0))
+    scores: dict[str, float | None] = dict.fromkeys(IMAGE_METRICS)
+    reasons: dict[str, str] = {}
+    small = min(size)
+    for key in IMAGE_METRICS:
+        least = _SSIM_SIDE if key == "ssim" else _LPIPS_SIDE if key.startswith("lpips") else 1
+        if why is not None:
+            reasons[key] = why
+        elif small < least:
+            reasons[key] = f"{size[0]} x {size[1]} px, which is less than {least} px"
+        elif key == "psnr":
+            scores[key] = psnr(rendered, photo)
+        elif key == "ssim":
+            scores[key] = ssim(rendered, photo)
+        elif key != "lpips" and lpips is not None:
+            value_range: LpipsRange = "3dgs" if key == "lpips_3dgs" else "authors"
+            scores[key] = lpips(rendered, photo, value_range)
+    headline = f"lpips_{config.lpips_range}"
+    scores["lpips"] = scores[headline]
+    for key, value in scores.items():
+        if key not in reasons and (value is None or not math.isfinite(value)):
+            reasons[key] = _why_no_number(key, value)
+            scores[key] = None
+    return {**scores, "not_available": reasons}
+
+
+def unfit(photo: NDArray[np.floating], not_finite_px: int = 0) -> str | None:
+    """Return why a rendering cannot be scored against a photograph [H, W, 3] in 0..1, or None."""
+    if not_finite_px:
+        return f"{not_finite_px} pixels of the rendering are no numbers"
+    if of_one_colour(photo):
+        level = round(255.0 * float(photo.mean()))
+        return f"the photograph is of one colour (grey value {level} of 255)"
+    return None
+
+
+def _why_no_number(key: str, value: float | None) -> str:
+    if value is None:
+        return "LPIPS is not available"
+    if math.isinf(value):
+        return "the rendering equals the photograph in every pixel, so that it is infinite"
+    return "it is not a number"

@@ -1,0 +1,107 @@
+"""Argmax labels against exact object IDs, without prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.files.annotations import resize_nearest, true_ids
+from gradiseg_core.files.images import read_id_map, resize_ids
+from gradiseg_core.files.manifest import View
+from gradiseg_core.stages.metrics.availability import mean_over
+from gradiseg_core.stages.metrics.iou import boundary_iou, iou
+
+_MEANS = {"iou": "miou", "boundary_iou": "mbiou", "fine_boundary_iou": "fine_mbiou"}
+_SIZES = ("", "render_")
+
+
+def score_objects(
+    scene_dir: Path,
+    colmap_dir: Path,
+    ids_dir: Path,
+    views: list[View],
+    match: dict[str, Any],
+    config: MetricsConfig,
+    no_views: str | None,
+) -> dict[str, Any]:
+    """Score labels: mean over views per object, then over objects.
+
+    Scored at the truth's resolution (labels resized, as masks are) and, beside it, at the
+    rendering's (truth resized), which does not charge the model for the coarser pixels. An object
+    that no training view shows has no score, since nothing could have taught its ID.
+
+    Args:
+        scene_dir: Exact IDs.
+        colmap_dir: How photographs were undistorted.
+        ids_dir: ID maps of the test views.
+        views: Test views that have one.
+        match: ``gt_match.json``.
+        config: How to score.
+        no_views: Why there is no test view, where there is none.
+
+    Returns:
+        ``available`` and ``why`` not; ``miou``, ``mbiou``, ``fine_mbiou`` and the same with
+        ``render_`` (None where not available), ``over`` which objects where not over all, and
+        ``objects``.
+    """
+    why = no_views or (None if match["available"] else match["why"])
+    if why is not None:
+        return {"available": False, "why": why}
+    per_object: dict[str, list[dict[str, Any]]] = {}
+    with_truth = 0
+    for view in views:
+        truth = true_ids(scene_dir, colmap_dir, view)
+        if truth is None:
+            continue
+        with_truth += 1
+        labels = read_id_map(ids_dir / f"{view.stem}.png")
+        sizes = {
+            "": (resize_nearest(labels, truth.shape), truth),
+            "render_": (labels, resize_ids(truth, labels.shape[::-1])),
+        }
+        for gt_id in np.unique(truth[truth > 0]):
+            found = match["objects"].get(str(gt_id), {}).get("id")
+            entry: dict[str, Any] = {"view": view.stem}
+            for prefix, (predicted, true) in sizes.items():
+                mask = true == gt_id
+                guess = predicted == found if found is not None else np.zeros_like(mask)
+                entry[prefix + "iou"] = iou(guess, mask)
+                entry[prefix + "boundary_iou"] = boundary_iou(guess, mask, config.boundary_ratio)
+                entry[prefix + "fine_boundary_iou"] = boundary_iou(
+                    guess, mask, config.fine_boundary_ratio
+                )
+            per_object.setdefault(str(gt_id), []).append(entry)
+    if not per_object:
+        return {
+            "available": False,
+            "why": "the exact IDs of the test views show no object (all are 0)"
+            if with_truth
+            else "no rendered test view has exact IDs (gt_ids/)",
+        }
+    return {"available": True, **_means(per_object, match)}
+
+
+def _means(per_object: dict[str, list[dict[str, Any]]], match: dict[str, Any]) -> dict[str, Any]:
+    keys = [prefix + name for prefix in _SIZES for name in _MEANS]
+    objects: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, float | str]] = {key: {} for key in keys}
+    for gt_id, entries in per_object.items():
+        own: dict[str, Any] = {}
+        for key in keys:
+            # At the rendering's size an object may have no pixel in a view (0 / 0).
+            of_views = mean_over({entry["view"]: entry[key] for entry in entries}, "views")
+            own[key] = of_views.value
+            if gt_id not in match["objects"]:
+                score: float | str = "no training view shows it"
+            else:
+                score = str(of_views.why) if of_views.value is None else of_views.value
+            values[key][f"object {gt_id}"] = score
+        objects[gt_id] = {**match["objects"].get(gt_id, {"id": None}), **own, "views": entries}
+    means = {key: mean_over(values[key], "objects") for key in keys}
+    result: dict[str, Any] = {
+        prefix + _MEANS[name]: means[prefix + name].value for prefix in _SIZES for name in _MEANS
+    }
+    return {**result, "why": means["iou"].why, "over": means["iou"].over, "objects": objects}

@@ -1,0 +1,1 @@
+"""Rendering of a trained scene's views, and the pictures made of them."""

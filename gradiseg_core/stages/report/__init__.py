@@ -1,0 +1,1 @@
+"""Plots of the report: training curves, quality per variant, qualitative comparison."""

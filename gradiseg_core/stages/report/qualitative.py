@@ -1,0 +1,182 @@
+"""Variants side by side: labels over renderings, with crops where the boundaries are hardest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core import plot_style as style
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.annotations import resize_nearest, true_id_map
+from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.pictures import matched_palette, overlay_ids
+
+FRAME = "#ffffff"
+
+
+def plot_qualitative(
+    scene_dir: Path,
+    colmap_dir: Path,
+    render_dirs: list[Path],
+    out: Path,
+    *,
+    max_views: int = 3,
+    crop_share: float = 0.3,
+) -> None:
+    """Draw held-out views as rows and variants as columns, each view followed by a crop.
+
+    Without a held-out view the training views that were rendered instead, which are named so.
+
+    The first column is the photograph with the true masks where they exist. The crop lies where
+    the labels of all variants together disagree most with the truth (without a truth: with the
+    first variant's), so it shows the worst place, not a chosen one.
+
+    Args:
+        scene_dir: Scene folder.
+        colmap_dir: Undistorted photographs.
+        render_dirs: Renderings of one seed, one folder a variant.
+        out: PNG or SVG to write.
+        max_views: Most test views to show, evenly spread.
+        crop_share: Side of the crop as a share of the view's.
+
+    Raises:
+        InputError: If there are no renderings.
+    """
+    if not render_dirs:
+        raise InputError("no renderings were given, so there is nothing to compare")
+    about = [json.loads((folder / "render.json").read_text()) for folder in render_dirs]
+    ranks = {name: rank for rank, name in enumerate(style.order({a["variant"] for a in about}))}
+    pairs = sorted(zip(about, render_dirs, strict=True), key=lambda pair: ranks[pair[0]["variant"]])
+    manifest = SceneManifest.load(scene_dir)
+    rendered = {view["name"] for view in about[0]["views"]}
+    views = [view for view in manifest.test_views if view.name in rendered]
+    held_out = bool(views)
+    if not held_out:
+        views = [view for view in manifest.train_views if view.name in rendered]
+    chosen = np.unique(np.linspace(0, len(views) - 1, min(max_views, len(views))).round())
+    views = [views[int(index)] for index in chosen]
+
+    first = read_image(render_dirs[0] / "color" / f"{views[0].stem}.png")
+    aspect = first.shape[0] / first.shape[1]
+    columns = 1 + len(pairs)
+    with style.figure(
+        out,
+        nrows=2 * len(views),
+        ncols=columns,
+        figsize=(2.7 * columns, 2 * len(views) * 2.7 * aspect + 0.4),
+    ) as (figure, axes):
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+        for row, view in enumerate(views):
+            panels, box = _panels(manifest, view, scene_dir, colmap_dir, pairs, crop_share)
+            for column, (name, picture, edges) in enumerate(panels):
+                full, crop = axes[2 * row, column], axes[2 * row + 1, column]
+                _show(full, picture, edges, None)
+                _show(crop, picture, edges, box)
+                _outline(full, box)
+                if row == 0:
+                    full.set_title(name)
+            axes[2 * row, 0].set_ylabel(view.stem + ("" if held_out else "\n(training view)"))
+            axes[2 * row + 1, 0].set_ylabel("crop")
+
+
+Panel = tuple[str, NDArray[np.uint8], NDArray[np.float64] | None]
+Box = tuple[int, int, int, int]
+
+
+def _panels(
+    manifest: SceneManifest,
+    view: View,
+    scene_dir: Path,
+    colmap_dir: Path,
+    pairs: list[tuple[dict, Path]],
+    crop_share: float,
+) -> tuple[list[Panel], Box]:
+    labels = [read_id_map(folder / "ids" / f"{view.stem}.png") for _, folder in pairs]
+    shape = labels[0].shape
+    photo = read_image(colmap_dir / "images" / view.name, (shape[1], shape[0]))
+    truth = true_id_map(scene_dir, colmap_dir, manifest, view)
+    panels: list[Panel] = []
+    if truth is None:
+        panels.append(("photograph", photo, None))
+        wrong = sum((labels[0] != ids for ids in labels[1:]), np.zeros(shape, dtype=np.int64))
+        edges = None
+    else:
+        truth = resize_nearest(truth, shape)
+        palette = matched_palette(labels[0], truth)
+        panels.append(("truth", overlay_ids(photo, truth, 0.55, palette), None))
+        edges = _edges(truth)
+        wrong = np.zeros(shape, dtype=np.int64)
+        for ids in labels:
+            wrong += _disagreement(ids, truth)
+    for (about, folder), ids in zip(pairs, labels, strict=True):
+        color = read_image(folder / "color" / f"{view.stem}.png")
+        panels.append((style.label(about["variant"]), overlay_ids(color, ids, 0.55), edges))
+    return panels, _densest(wrong, crop_share)
+
+
+def _disagreement(ids: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return where labels leave the true object that they cover most."""
+    table = np.zeros((int(ids.max()) + 1, int(truth.max()) + 1), dtype=np.int64)
+    np.add.at(table, (ids.ravel(), truth.ravel()), 1)
+    return table.argmax(axis=1)[ids] != truth
+
+
+def _densest(wrong: NDArray[np.int64], share: float) -> Box:
+    """Return (top, left, height, width) of the window that holds most of ``wrong``."""
+    height, width = (max(8, round(share * size)) for size in wrong.shape)
+    height, width = min(height, wrong.shape[0]), min(width, wrong.shape[1])
+    sums = np.pad(wrong.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    totals = (
+        sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
+        + sums[:-height, :-width]
+    )  # fmt: skip
+    if not totals.any():
+        return (wrong.shape[0] - height) // 2, (wrong.shape[1] - width) // 2, height, width
+    top, left = np.unravel_index(int(totals.argmax()), totals.shape)
+    return int(top), int(left), height, width
+
+
+def _edges(ids: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the lines between pixels of different IDs, [S, 2 ends, (x, y)], px of the picture.
+
+    Drawn as lines they keep their width in a crop, where coloured pixels would hide the boundary.
+    """
+    rows, columns = np.nonzero(ids[:, 1:] != ids[:, :-1])
+    upright = np.stack([columns + 0.5, rows - 0.5, columns + 0.5, rows + 0.5], axis=-1)
+    rows, columns = np.nonzero(ids[1:] != ids[:-1])
+    level = np.stack([columns - 0.5, rows + 0.5, columns + 0.5, rows + 0.5], axis=-1)
+    return np.concatenate([upright, level]).reshape(-1, 2, 2)
+
+
+def _show(
+    axis: Any, picture: NDArray[np.uint8], edges: NDArray[np.float64] | None, box: Box | None
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    axis.imshow(picture, interpolation="nearest" if box else "antialiased")
+    if edges is not None:
+        width = 1.4 if box else 0.7
+        axis.add_collection(LineCollection(list(edges), colors="white", linewidths=width))
+    if box is not None:
+        top, left, height, wide = box
+        axis.set_xlim(left - 0.5, left + wide - 0.5)
+        axis.set_ylim(top + height - 0.5, top - 0.5)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _outline(axis: Any, box: Box) -> None:
+    from matplotlib.patches import Rectangle
+
+    top, left, height, width = box
+    for color, line in (("black", 2.2), (FRAME, 1.0)):
+        axis.add_patch(
+            Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=color, lw=line)
+        )

@@ -1,0 +1,147 @@
+"""Source ``lerf_mask``: a scene in the layout of the LERF-Mask dataset (Gaussian Grouping).
+
+    images/  images_train/  test_mask/<k>/<prompt>.png  [sparse/]  [object_mask/<stem>.png]
+
+The files of ``images/`` that are not in ``images_train/`` are the test views, and ``test_mask/<k>``
+belongs to the k-th of them by name. Three parts beyond the published layout are read where present:
+``gt_ids/<stem>.png`` (exact IDs of every view), ``ground_truth.json`` (prompts, exact cameras), and
+with it ``surface.npz`` (``points`` [S, 3] of the exact surfaces, in the cameras' frame, and the IDs
+that own them, ``owners`` [S]).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.images import IMAGE_SUFFIXES, id_map_file, read_id_map, write_id_map
+from gradiseg_core.files.manifest import (
+    SURFACE_FILE,
+    Available,
+    SceneManifest,
+    View,
+    every_nth,
+    split_views,
+)
+from gradiseg_core.ordering import in_order
+from gradiseg_core.prompts import read_ground_truth, wrong_prompts
+from gradiseg_core.stages.scene.annotated_masks import collect_masks, place_masks
+from gradiseg_core.stages.scene.photographs import (
+    Photograph,
+    inspect_folder,
+    link,
+    link_tree,
+    place_images,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int) -> SceneManifest:
+    """Link a LERF-Mask scene into ``out_dir`` and check its split and masks.
+
+    Args:
+        folder: Folder that holds ``images/``.
+        out_dir: An existing, empty scene folder.
+        name: The scene's name.
+        test_every: Split used when there is no ``images_train/``.
+
+    Raises:
+        InputError: If the images, the split, a prompt or a mask are unusable; the message names it.
+    """
+    if not (folder / "images").is_dir():
+        raise InputError(
+            f"{folder} has no images/ folder, so it is not in LERF-Mask's layout; for a plain "
+            "folder of photographs set source to 'folder'"
+        )
+    truth = read_ground_truth(folder / "ground_truth.json")  # first: it takes no time
+    photographs = inspect_folder(folder / "images", sparse=folder / "sparse")
+    names = [photo.name for photo in photographs]
+    views = split_views(names, photographs[0].size, _test_names(folder, photographs, test_every))
+    test_views = [view for view in views if view.split == "test"]
+
+    masks = collect_masks(folder / "test_mask", test_views)
+    prompts = _order_prompts({mask.prompt for mask in masks}, truth)
+
+    place_images(photographs, out_dir / "images")
+    place_masks(masks, out_dir / "test_mask")
+    if truth is not None:
+        link(folder / "ground_truth.json", out_dir / "ground_truth.json")
+    has_surface = truth is not None and (folder / SURFACE_FILE).is_file()
+    if has_surface:
+        link(folder / SURFACE_FILE, out_dir / SURFACE_FILE)
+    has_sparse = any((folder / "sparse").rglob("cameras.*"))
+    if has_sparse:
+        link_tree(folder / "sparse", out_dir / "sparse")
+    has = Available(
+        test_mask=bool(masks),
+        gt_ids=_link_id_maps(folder / "gt_ids", out_dir / "gt_ids", views),
+        ground_truth=truth is not None,
+        object_mask=_link_id_maps(
+            folder / "object_mask",
+            out_dir / "object_mask",
+            [view for view in views if view.split == "train"],
+        ),
+        sparse=has_sparse,
+        surface=has_surface,
+    )
+    logger.info(
+        "%d images from %s, %d of them test views; %d masks, %d prompts",
+        len(views), folder, len(test_views), len(masks), len(prompts),
+    )  # fmt: skip
+    return SceneManifest(name=name, source="lerf_mask", views=views, prompts=prompts, has=has)
+
+
+def _test_names(folder: Path, photographs: list[Photograph], test_every: int) -> set[str]:
+    """Return the names, in the scene, of the images that are not among the training images."""
+    in_scene = {photo.path.name: photo.name for photo in photographs}
+    train_dir = folder / "images_train"
+    if not train_dir.is_dir():
+        logger.info("no images_train/ in %s: every %d-th image is a test view", folder, test_every)
+        return every_nth(list(in_scene.values()), test_every)
+    train = {
+        path.name
+        for path in train_dir.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    }
+    strays = in_order(train - set(in_scene))
+    if strays:
+        raise InputError(
+            f"{train_dir} holds files that {folder / 'images'} lacks: {', '.join(strays[:5])}"
+            f"{' ...' if len(strays) > 5 else ''}; images/ must hold all views"
+        )
+    if not train:
+        raise InputError(f"{train_dir} holds no images; put the training views there")
+    return {name for given, name in in_scene.items() if given not in train}
+
+
+def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
+    listed = list(truth["prompts"]) if truth else []
+    prompts = listed + sorted(annotated - set(listed))
+    wrong = wrong_prompts(prompts)  # those of test_mask/ beside those of ground_truth.json
+    if wrong:
+        raise InputError(
+            "prompts of ground_truth.json and test_mask/ cannot be used together:\n  "
+            + "\n  ".join(wrong)
+            + "\nRename or remove one of each."
+        )
+    return prompts
+
+
+def _link_id_maps(source: Path, target: Path, views: list[View]) -> bool:
+    """Link the ID maps of ``views``; True if there are any. Views without one are logged."""
+    if not source.is_dir():
+        return False
+    missing = []
+    for view in views:
+        path = id_map_file(source, view.stem)
+        if path is None:
+            missing.append(view.stem)
+        elif path.suffix == ".png":
+            link(path, target / path.name)
+        else:
+            write_id_map(target / f"{view.stem}.png", read_id_map(path))
+    if missing:
+        logger.warning("%s lacks %d of %d views: %s", source, len(missing), len(views), missing[:5])
+    return len(missing) < len(views)

@@ -1,0 +1,286 @@
+"""Checking a folder of photographs and bringing it upright into a scene folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.image_files import (
+    UnreadableImageError,
+    exif_of_camera,
+    opened,
+    orientation_of,
+    turned,
+    turned_size,
+)
+from gradiseg_core.files.tones import Depth, depth_of, eight_bit_rgb, joint_white
+from gradiseg_core.stages.scene.camera_sizes import belongs_to_stored, camera_sizes
+from gradiseg_core.stages.scene.listing import list_photographs, some, too_few
+
+logger = logging.getLogger(__name__)
+
+MIN_IMAGES = 3
+_JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
+#: Ending -> formats of files that later stages, COLMAP among them, read under this ending.
+_FORMATS = {
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".png": ("PNG",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+}
+_BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A readable image file.
+
+    Attributes:
+        path: The user's file.
+        name: Its file name in the scene.
+        size: (width, height) in the scene, px.
+        turn: The EXIF orientation by which the stored pixels are turned for the scene; 1 for none.
+        as_is: Whether the file can be used unchanged (8-bit grey or RGB, of the format that its
+            ending says, without an orientation).
+        depth: Range of the values of a deep image; None for 8 bits.
+        white: Value that becomes white, of a deep image.
+        brightest: Brightest pixel in the scene, 0..255.
+    """
+
+    path: Path
+    name: str
+    size: tuple[int, int]
+    turn: int
+    as_is: bool
+    depth: Depth | None = None
+    white: float | None = None
+    brightest: float = 255.0
+
+
+def inspect_folder(
+    folder: Path, *, sparse: Path | None = None, factor: int = 1
+) -> list[Photograph]:
+    """Check every image of a folder; sub-folders and other files are left out, with a log line.
+
+    Photographs are turned upright by their EXIF orientation, unless the scene brings a COLMAP model
+    that was made from the pixels as stored (:mod:`gradiseg_core.stages.scene.camera_sizes`).
+
+    Args:
+        folder: The folder.
+        sparse: The folder of the scene's COLMAP models, where it brings any.
+        factor: How many times smaller the images are than those that the model was made from.
+
+    Returns:
+        The photographs in their order, all of one size.
+
+    Raises:
+        InputError: One error that lists all problems: no folder, fewer than 3 images, two names
+            that differ in the suffix only, unreadable files, files of another size than most.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no such folder of photographs: {folder}; set the scene's `path`")
+    files = list_photographs(folder)
+    if len(files) < MIN_IMAGES:
+        raise InputError(too_few(folder, len(files), MIN_IMAGES))
+    _refuse_duplicate_stems(folder, files)
+
+    photographs: list[Photograph] = []
+    unusable: list[str] = []
+    for path in files:
+        try:
+            photographs.append(_inspect(path))
+        except UnreadableImageError as error:
+            unusable.append(f"  {path.name}: unreadable ({error.reason})")
+    photographs = _in_frame(photographs, folder, sparse, factor)
+    photographs, ranges = _with_white(photographs)
+    majority = _majority_size(photographs)
+    odd = [
+        f"  {photo.path.name}: {photo.size[0]} x {photo.size[1]} px"
+        + (" upright" if photo.turn > 1 else "")
+        for photo in photographs
+        if photo.size != majority
+    ]
+    if unusable or ranges or odd:
+        most = f" (most are {majority[0]} x {majority[1]} px)" if odd and majority else ""
+        problems = unusable + ranges + odd
+        raise InputError(
+            f"{len(problems)} of {len(files)} images in {folder} cannot be used"
+            f"{most}:\n" + "\n".join(problems) + "\n"
+            "Re-export or remove these files: all images of a scene must be readable and of one "
+            "size and orientation."
+        )
+    _report(folder, photographs)
+    return photographs
+
+
+def place_image(photo: Photograph, target: Path) -> None:
+    """Bring a photograph to ``target``: linked where it can be used as it is.
+
+    Others are rewritten as the ending of ``target`` says, in 8-bit RGB and turned as
+    :func:`inspect_folder` found; EXIF data about the camera stay, because SfM reads the focal
+    length from them.
+    """
+    if photo.as_is:
+        link(photo.path, target)
+        return
+    with opened(photo.path) as file:
+        image = turned(eight_bit_rgb(file, photo.white), photo.turn)
+        exif = exif_of_camera(file)
+    jpeg = target.suffix.lower() in (".jpg", ".jpeg")
+    image.save(target, exif=exif, **(_JPEG_OPTIONS if jpeg else {}))
+
+
+def place_images(photographs: list[Photograph], out_dir: Path) -> int:
+    """Bring photographs into ``out_dir``; return how many had to be rewritten."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for photo in photographs:
+        place_image(photo, out_dir / photo.name)
+    return sum(not photo.as_is for photo in photographs)
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard link ``source`` to ``target``; else a symbolic link; else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()
+    for make in (os.link, os.symlink):
+        try:
+            make(source, target)
+            return
+        except FileExistsError:
+            raise
+        except OSError as error:
+            logger.debug("%s failed for %s: %s", make.__name__, target, error)
+    shutil.copyfile(source, target)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Link every file below ``source`` to the same place below ``target``."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            link(path, target / path.relative_to(source))
+
+
+def _refuse_duplicate_stems(folder: Path, files: list[Path]) -> None:
+    by_stem: dict[str, list[str]] = {}
+    for path in files:
+        by_stem.setdefault(path.stem, []).append(path.name)
+    duplicates = [" and ".join(names) for names in by_stem.values() if len(names) > 1]
+    if duplicates:
+        raise InputError(
+            f"images in {folder} whose names differ in the suffix only: {'; '.join(duplicates)}. "
+            "Masks and renderings are named after the image without its suffix: rename or remove "
+            "one of each."
+        )
+
+
+def _inspect(path: Path) -> Photograph:
+    """Read a file; size and turn are those of the stored pixels until the frame is chosen."""
+    with opened(path) as file:
+        orientation = orientation_of(file)
+        suffix = path.suffix.lower()
+        plain = (
+            file.mode in ("RGB", "L")
+            and file.format in _FORMATS.get(suffix, ())
+            and getattr(file, "n_frames", 1) == 1
+            and not _sixteen_bits(path)
+        )
+        depth = depth_of(file)
+        grey = file if file.mode == "L" or depth else eight_bit_rgb(file).convert("L")
+        brightest = 255.0 if depth else float(np.max(grey.getextrema()))
+        name = path.name if suffix in _FORMATS else f"{path.stem}.jpg"
+        return Photograph(
+            path,
+            name,
+            file.size,
+            orientation,
+            as_is=plain and orientation == 1,
+            depth=depth,
+            brightest=brightest,
+        )
+
+
+def _sixteen_bits(path: Path) -> bool:
+    """Whether the file has more than 8 bits a channel, of which the image library keeps the top."""
+    with Image.open(path) as file:
+        return any(";16" in str(tile[3]) for tile in file.tile)
+
+
+def _in_frame(
+    photographs: list[Photograph], folder: Path, sparse: Path | None, factor: int
+) -> list[Photograph]:
+    """Return the photographs with the turn and the size that they have in the scene."""
+    carrying = {photo.path.stem: photo for photo in photographs if photo.turn > 1}
+    if sparse is not None and carrying:
+        sizes = {
+            stem: (photo.size, turned_size(photo.size, photo.turn))
+            for stem, photo in carrying.items()
+        }
+        if belongs_to_stored(camera_sizes(sparse), sizes, factor):
+            logger.warning(
+                "%d of %d images in %s are to be turned by their EXIF data, and the COLMAP model "
+                "in %s was made from the pixels as stored (COLMAP ignores the orientation): they "
+                "are not turned, and annotations must fit the pixels as stored",
+                len(carrying), len(photographs), folder, sparse,
+            )  # fmt: skip
+            return [replace(photo, turn=1) for photo in photographs]
+    return [replace(photo, size=turned_size(photo.size, photo.turn)) for photo in photographs]
+
+
+def _with_white(photographs: list[Photograph]) -> tuple[list[Photograph], list[str]]:
+    """Return the photographs, deep ones with their joint white, and what is wrong with ranges."""
+    problems = []
+    white: dict[bool, float] = {}
+    for is_float in (False, True):
+        deep = [photo for photo in photographs if photo.depth and photo.depth.is_float == is_float]
+        try:
+            if deep:
+                white[is_float] = joint_white([photo.depth for photo in deep if photo.depth])
+                logger.info(
+                    "%d images with more than 8 bits: %g is white", len(deep), white[is_float]
+                )
+        except ValueError as error:
+            problems += [
+                f"  {photo.path.name}: {photo.depth.low:.6g} to {photo.depth.high:.6g}: the "
+                f"{len(deep)} images of this kind have {error}; save them in 8 or 16 bits"
+                for photo in deep
+                if photo.depth
+            ]
+    for index, photo in enumerate(photographs):
+        if photo.depth and photo.depth.is_float in white:
+            level = white[photo.depth.is_float]
+            brightest = 255.0 * photo.depth.high / level
+            photographs[index] = replace(photo, white=level, brightest=brightest)
+    return photographs, problems
+
+
+def _report(folder: Path, photographs: list[Photograph]) -> None:
+    """Log what was done with the content of the files that the user would not expect."""
+    black = [photo.path.name for photo in photographs if photo.brightest <= _BLACK]
+    if black:
+        logger.warning(
+            "%s: %d of %d images are black (no pixel above %d of 255): %s; is their content scaled "
+            "otherwise, such as 12 bits in a file of 16?",
+            folder, len(black), len(photographs), _BLACK, some(black),
+        )  # fmt: skip
+    renamed = [
+        f"{photo.path.name} ({photo.name})"
+        for photo in photographs
+        if photo.name != photo.path.name
+    ]
+    if renamed:
+        logger.info("%d images are kept under another ending: %s", len(renamed), some(renamed))
+
+
+def _majority_size(photographs: list[Photograph]) -> tuple[int, int] | None:
+    sizes = Counter(photo.size for photo in photographs)
+    return max(sizes, key=lambda size: (sizes[size], size)) if sizes else None

@@ -1,0 +1,181 @@
+"""Validation of a COLMAP model that comes with the scene."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.ordering import in_order
+
+logger = logging.getLogger(__name__)
+
+_STEMS = ("cameras", "images", "points3D")
+
+
+def find_models(scene_dir: Path) -> list[Path]:
+    """Return the folders of the scene's COLMAP models: `sparse/0`, `sparse/1`, ..., `sparse`."""
+    root = scene_dir / "sparse"
+    below = in_order(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [
+        folder
+        for folder in (*(root / name for name in below), root)
+        if any((folder / f"{stem}{end}").is_file() for stem in _STEMS for end in (".bin", ".txt"))
+    ]
+
+
+def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
+    """Return the model with most of the scene's images (then points), and say so.
+
+    Args:
+        folders: As `find_models` returns them, at least one.
+        names: File names of the scene's images.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    if len(folders) == 1:
+        return folders[0]
+    stems = {name.rpartition(".")[0] for name in names}
+    sizes: dict[Path, tuple[int, int]] = {}
+    for folder in folders:
+        try:
+            model = pycolmap.Reconstruction(folder)
+        except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
+            logger.warning("%s cannot be read and is passed over: %s", folder, str(error).strip())
+            continue
+        found = [model.image(i).name.rpartition(".")[0] for i in model.reg_image_ids()]
+        sizes[folder] = (sum(stem in stems for stem in found), model.num_points3D())
+    if not sizes:
+        return folders[0]
+    best = max(sizes, key=lambda folder: sizes[folder])
+    listed = ", ".join(f"{folder.name} with {size[0]}" for folder, size in sizes.items())
+    logger.warning(
+        "%d COLMAP models in %s (%s of the scene's images): %s is used. Each has a world of its "
+        "own; images of the others alone get no camera unless you merge the models in COLMAP",
+        len(sizes), folders[0].parent, listed, best,
+    )  # fmt: skip
+    return best
+
+
+def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampled: int = 1) -> Any:
+    """Read a model and check that it fits the scene's images.
+
+    Images of the model that the scene lacks are removed from it (with a warning); one that the
+    scene has with another suffix takes the scene's name.
+
+    Args:
+        folder: Folder of `cameras`, `images` and `points3D`, all `.bin` or all `.txt`.
+        sizes: Width and height (px) of the scene's images by name.
+        downsampled: How many times smaller the scene's images are than those that the model was
+            made from (up to rounding); its cameras and observations are scaled to them.
+
+    Returns:
+        A `pycolmap.Reconstruction` in the scene's pixels.
+
+    Raises:
+        InputError: If a file is missing or damaged, no name matches, an image's size differs from
+            its camera's, a pose or focal length is not finite, or there are no points.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
+    missing = [f"{stem}{suffix}" for stem in _STEMS if not (folder / f"{stem}{suffix}").is_file()]
+    if missing:
+        raise _invalid(folder, f"{', '.join(missing)} not found")
+    try:
+        model = pycolmap.Reconstruction(folder)
+    except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
+        raise _invalid(folder, f"it cannot be read ({str(error).strip()})") from error
+
+    _take_names(model, sizes)
+    if downsampled > 1:
+        _scale_to(model, sizes, downsampled)
+    poses = {i.name: i for i in model.images.values() if i.has_pose}
+    known = sorted(set(poses) & set(sizes))
+    if not known:
+        raise _invalid(
+            folder,
+            f"none of its {len(poses)} images is in the scene (model: {_some(poses)}; "
+            f"scene: {_some(sizes)})",
+        )
+    for name in known:
+        camera, pose = poses[name].camera, poses[name].cam_from_world().matrix()
+        if (camera.width, camera.height) != sizes[name]:
+            width, height = sizes[name]
+            raise _invalid(
+                folder,
+                f"{name} is {width} x {height} px but its camera is {camera.width} x "
+                f"{camera.height} px (give the images that the model was made from)",
+            )
+        if not (np.isfinite(pose).all() and np.isfinite(camera.params).all()):
+            raise _invalid(folder, f"the camera of {name} has values that are not finite")
+        if not camera.verify_params() or camera.mean_focal_length() <= 0:
+            raise _invalid(folder, f"the camera of {name} has invalid parameters {camera.params}")
+    extra = sorted(set(poses) - set(sizes))
+    if extra:
+        logger.warning("%s: %d images are not in the scene: %s", folder, len(extra), _some(extra))
+        for name in extra:
+            model.deregister_frame(poses[name].frame_id)
+    if model.num_points3D() == 0:
+        raise _invalid(folder, "it has no points, which training starts from")
+    xyz = np.array([point.xyz for point in model.points3D.values()])
+    if not np.isfinite(xyz).all():
+        raise _invalid(folder, "it has points that are not finite")
+    return model
+
+
+def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:
+    """Rename images of the model that the scene has under another suffix (`.JPG`, `.png`)."""
+    by_stem: dict[str, list[str]] = {}
+    for name in sizes:
+        by_stem.setdefault(name.rpartition(".")[0], []).append(name)
+    taken = {image.name for image in model.images.values()}
+    for image in model.images.values():
+        found = by_stem.get(image.name.rpartition(".")[0], [])
+        if image.name not in sizes and len(found) == 1 and found[0] not in taken:
+            logger.info("%s of the COLMAP model is %s of the scene", image.name, found[0])
+            taken.add(found[0])
+            image.name = found[0]
+
+
+def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> None:
+    """Scale cameras and observations to images that are `factor` times smaller.
+
+    A side of 5187 px becomes one of 648 or 649, not 648.375: both directions have a scale of their
+    own, that of the real sizes. A camera of another size is left to the check that refuses it.
+    """
+    scaled: dict[int, tuple[float, float]] = {}
+    for image in model.images.values():
+        if image.name not in sizes:
+            continue
+        camera, size = image.camera, sizes[image.name]
+        if image.camera_id not in scaled:
+            full = (camera.width, camera.height)
+            if full == size or any(
+                abs(side - factor * small) >= factor for side, small in zip(full, size, strict=True)
+            ):
+                continue
+            camera.rescale(*size)
+            scaled[image.camera_id] = (size[0] / full[0], size[1] / full[1])
+        scale = np.array(scaled[image.camera_id])
+        for point in image.points2D:
+            point.xy = point.xy * scale
+    if scaled:
+        model.update_point_3d_errors()
+        logger.info("the model's cameras are scaled to images %d times smaller", factor)
+
+
+def _some(names: Any) -> str:
+    names = sorted(names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _invalid(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"the COLMAP model in {folder} cannot be used: {why}; mend it, or set `colmap.existing: "
+        "ignore` to reconstruct from the photographs"
+    )

@@ -1,0 +1,321 @@
+"""Features and matches: from photographs to COLMAP's database.
+
+The database lives in a work folder and is kept: `inputs.json` beside it names what it was computed
+from, so that a later call with the same images and options continues where the last one ended, and
+one with only another matcher keeps the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.files.full_disk import is_full_disk
+from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
+from gradiseg_core.ordering import in_order
+from gradiseg_core.stages.sfm.colmap_log import progress_of_table
+from gradiseg_core.stages.sfm.standing import find_standing, write_mask
+
+logger = logging.getLogger(__name__)
+
+_MARK = "\x1f"  # between a number and an image's own name; no file name has it
+
+
+def build_database(
+    work_dir: Path,
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    *,
+    single_camera: bool,
+    seed: int,
+    threads: int,
+) -> Path:
+    """Extract SIFT features, match and verify them; return the database's path.
+
+    Args:
+        work_dir: Folder of the database; what it already holds for the same inputs is reused.
+        image_dir: Folder of the photographs.
+        names: File names in that folder, in their order.
+        config: Configuration of the stage.
+        single_camera: Whether all images share one camera.
+        seed: Seed of the geometric verification's RANSAC.
+        threads: CPU threads.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    database = work_dir / "database.db"
+    key_file = work_dir / "inputs.json"
+    mask = _mask_of_standing(work_dir, image_dir, names, config)
+    keys = _keys(image_dir, names, config, mask, single_camera=single_camera, seed=seed)
+    _set_aside_if_damaged(database)
+    old = read_json(key_file, "features and matches are made anew") if database.is_file() else None
+    old = old or {}
+    if old.get("features") != keys["features"]:
+        for path in work_dir.glob("database.db*"):
+            if not path.name.endswith(UNREADABLE):
+                path.unlink()
+        pycolmap.Database.open(database).close()
+    elif old.get("matches") != keys["matches"]:
+        logger.info("features: reused from %s", work_dir)
+        with_matches = pycolmap.Database.open(database)
+        with_matches.clear_two_view_geometries()
+        with_matches.clear_matches()
+        with_matches.close()
+    else:
+        logger.info("features and matches: continued from %s", work_dir)
+    _unnumber(database)
+    write_whole(key_file, json.dumps(keys, indent=1))
+
+    reader = pycolmap.ImageReaderOptions()
+    reader.camera_model = config.camera_model
+    if mask is not None:
+        reader.camera_mask_path = mask
+    _extract(database, image_dir, names, config, reader, single_camera, threads)
+    _match(database, names, config, seed, threads)
+    return database
+
+
+def _mask_of_standing(
+    work_dir: Path, image_dir: Path, names: list[str], config: ColmapConfig
+) -> Path | None:
+    """Write the mask of what stands in all photographs, and say so; None where nothing does."""
+    standing = find_standing(image_dir, names) if config.leave_out_standing else None
+    if standing is None:
+        return None
+    rows, columns = np.nonzero(standing)
+    height, width = standing.shape
+    logger.warning(
+        "%.1f%% of the picture stands at the same place in all photographs (within %.0f to %.0f%% "
+        "of its width, %.0f to %.0f%% of its height): features there are left out, since they "
+        "match without the scene; training still sees it. `colmap.leave_out_standing: false` "
+        "takes them all",
+        100 * standing.mean(),
+        100 * columns.min() / width,
+        100 * (columns.max() + 1) / width,
+        100 * rows.min() / height,
+        100 * (rows.max() + 1) / height,
+    )
+    path = work_dir / "standing.png"
+    with Image.open(image_dir / names[0]) as file:
+        write_mask(standing, file.size, path)
+    return path
+
+
+def matched_pairs(database: Path) -> dict[str, int]:
+    """Return, for every image name, how many other images it shares verified matches with."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        names = {image.image_id: image.name for image in db.read_all_images()}
+        counts = dict.fromkeys(in_order(names.values()), 0)
+        pair_ids, _ = db.read_two_view_geometry_num_inliers()
+        for pair_id in pair_ids:
+            for image_id in pycolmap.pair_id_to_image_pair(pair_id):
+                counts[names[image_id]] += 1
+    finally:
+        db.close()
+    return counts
+
+
+def _set_aside_if_damaged(database: Path) -> None:
+    """Rename a database that SQLite or COLMAP cannot read, with what belongs to it."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    if not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as db:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        pycolmap.Database.open(database).close()
+    except (sqlite3.DatabaseError, RuntimeError, ValueError) as error:
+        if is_full_disk(error, database):
+            raise
+        for path in (*database.parent.glob("database.db-*"), database):
+            if not path.name.endswith(UNREADABLE):
+                set_aside(path, error, "features and matches are made anew")
+
+
+def chosen_matcher(config: ColmapConfig, num_images: int) -> str:
+    """Return "exhaustive" or "sequential", resolving "auto" by the number of images."""
+    if config.matcher != "auto":
+        return config.matcher
+    return "exhaustive" if num_images <= config.exhaustive_limit else "sequential"
+
+
+def _extract(
+    database: Path,
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    reader: Any,
+    single_camera: bool,
+    threads: int,
+) -> None:
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    mode = pycolmap.CameraMode.SINGLE if single_camera else pycolmap.CameraMode.PER_IMAGE
+    db = pycolmap.Database.open(database)
+    known = db.num_images()
+    db.close()
+    if known == 0:
+        # Extraction in several threads would number the images in the order in which they finish,
+        # and the mapper's choices depend on the numbers; importing first fixes them.
+        pycolmap.import_images(
+            database, image_dir, camera_mode=mode, image_names=names, options=reader
+        )
+    options = pycolmap.FeatureExtractionOptions()
+    options.max_image_size = config.max_image_size
+    options.num_threads = threads
+    options.use_gpu = False
+    options.sift.max_num_features = config.max_features
+    done = "SELECT COUNT(*) FROM keypoints"
+    with progress_of_table(database, done, "features of images", len(names)):
+        pycolmap.extract_features(
+            database,
+            image_dir,
+            image_names=names,
+            camera_mode=mode,
+            reader_options=reader,
+            extraction_options=options,
+            device=pycolmap.Device.cpu,
+        )
+    db = pycolmap.Database.open(database)
+    total, empty = (
+        db.num_keypoints(),
+        [
+            image.name
+            for image in db.read_all_images()
+            if db.num_keypoints_for_image(image.image_id) == 0
+        ],
+    )
+    db.close()
+    logger.info("features: %d in %d images", total, len(names))
+    if total == 0:
+        raise ReconstructionError(
+            f"no features found in any of the {len(names)} images of {image_dir}: they are blank, "
+            "far out of focus or much too small; use sharp photographs of textured objects"
+        )
+    if empty:
+        logger.warning("no features in: %s", ", ".join(in_order(empty)))
+
+
+def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, threads: int) -> None:
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = threads
+    matching.use_gpu = False
+    matching.guided_matching = config.guided_matching
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    num_images = len(names)
+    matcher = chosen_matcher(config, num_images)
+    common: dict[str, Any] = {
+        "matching_options": matching,
+        "verification_options": verification,
+        "device": pycolmap.Device.cpu,
+    }
+    if matcher == "exhaustive":
+        pairs = num_images * (num_images - 1) // 2
+    else:
+        pairs = num_images * 2 * config.sequential_overlap  # an upper bound
+    logger.info("matching: %s, up to %d pairs", matcher, pairs)
+    done = "SELECT COUNT(*) FROM two_view_geometries"
+    with progress_of_table(database, done, "matched pairs", pairs):
+        if matcher == "exhaustive":
+            pycolmap.match_exhaustive(database, **common)
+        else:
+            pairing = pycolmap.SequentialPairingOptions()
+            pairing.overlap = config.sequential_overlap
+            with _numbered(database, names):
+                pycolmap.match_sequential(database, pairing_options=pairing, **common)
+
+
+@contextmanager
+def _numbered(database: Path, names: list[str]) -> Iterator[None]:
+    """Give the images names in the database that the matcher sorts as `names` are sorted.
+
+    COLMAP's sequential matcher goes by the characters, in which 10.jpg comes before 2.jpg.
+    """
+    if names == sorted(names):
+        yield
+        return
+    _rename(database, {name: f"{index:08d}{_MARK}{name}" for index, name in enumerate(names)})
+    try:
+        yield
+    finally:
+        _unnumber(database)
+
+
+def _unnumber(database: Path) -> None:
+    """Give the images their own names; a killed job left them numbered."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    names = [image.name for image in db.read_all_images()]
+    db.close()
+    _rename(database, {name: name.partition(_MARK)[2] for name in names if _MARK in name})
+
+
+def _rename(database: Path, new_names: dict[str, str]) -> None:
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    for image in db.read_all_images():
+        if image.name in new_names:
+            image.name = new_names[image.name]
+            db.update_image(image)
+    db.close()
+
+
+def _keys(
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    mask: Path | None,
+    *,
+    single_camera: bool,
+    seed: int,
+) -> dict[str, str]:
+    """Return digests of all that the features, and the matches, depend on."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0".encode())
+        with (image_dir / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    features = [
+        pycolmap.__version__,
+        config.camera_model,
+        single_camera,
+        config.max_image_size,
+        config.max_features,
+    ]
+    digest.update(json.dumps(features).encode())
+    if mask is not None:
+        digest.update(mask.read_bytes())
+    key = digest.hexdigest()
+    matches = [
+        chosen_matcher(config, len(names)),
+        config.sequential_overlap,
+        config.guided_matching,
+        seed,
+    ]
+    digest.update(json.dumps(matches).encode())
+    return {"features": key, "matches": digest.hexdigest()}

@@ -1,0 +1,317 @@
+"""Stage `colmap`: cameras, sparse points and undistorted images of a scene."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.errors import InputError, ReconstructionError
+from gradiseg_core.files.colmap import load_user_cameras, load_user_points
+from gradiseg_core.files.frame import FILE_NAME as FRAME_FILE
+from gradiseg_core.files.frame import training_frame
+from gradiseg_core.files.image_files import opened
+from gradiseg_core.files.undistort import write_undistorted
+from gradiseg_core.ordering import in_order
+from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
+from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
+from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.stages.sfm.mapping import map_images
+from gradiseg_core.stages.sfm.tracks import add_tracks
+
+logger = logging.getLogger(__name__)
+
+_MIN_IMAGES = 3
+
+
+def reconstruct(
+    scene_dir: Path,
+    out_dir: Path,
+    config: ColmapConfig,
+    *,
+    seed: int,
+    threads: int,
+    work_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Find the camera of every image of a scene, and a sparse point cloud.
+
+    Training and test views are registered together. With `config.deterministic`, the same images,
+    configuration, seed and library versions give the same model bit for bit on one machine;
+    another processor may differ in the last digits, from which the mapper can take other turns.
+
+    Args:
+        scene_dir: Output folder of stage `scene`.
+        out_dir: Folder for `images/`, `sparse/0/`, `sfm.json` and, where the lens distorts,
+            `distorted/`; all in the model's own world. `frame.json` says how training shifts and
+            scales it (see `sfm.frame`).
+        config: Configuration of the stage.
+        seed: Seed of all random choices, at least 0.
+        threads: CPU threads.
+        work_dir: Folder that keeps COLMAP's database, models and log; a later call with the same
+            images and options continues from it. None uses a temporary folder.
+
+    Returns:
+        The content of `sfm.json`.
+
+    Raises:
+        InputError: If an image is missing or unreadable, or an existing model does not fit.
+        ReconstructionError: If too few images are given, match or register.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    scene_dir, out_dir = Path(scene_dir), Path(out_dir)
+    image_dir = scene_dir / "images"
+    sizes = _image_sizes(scene_dir)
+    names = in_order(sizes)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    sparse = _existing_sparse(scene_dir, config, names)
+    with _work_folder(work_dir) as work, glog_to_folder(work):
+        if sparse is not None:
+            logger.info("using the scene's COLMAP model in %s", sparse)
+            models = [load_validated(sparse, sizes, downsampled=_downsampled(scene_dir))]
+            how: dict[str, Any] = {"source": "existing"}
+            if models[0].compute_num_observations() == 0:
+                how["tracks"] = "projected" if add_tracks(models[0], image_dir) else "none"
+        else:
+            single = len(set(sizes.values())) == 1
+            if config.single_camera is not None:
+                _check_single_camera(config.single_camera, sizes)
+                single = config.single_camera
+            models = _from_photographs(
+                work, image_dir, names, config, single_camera=single, seed=seed, threads=threads
+            )
+            how = {
+                "source": "pycolmap",
+                "matcher": chosen_matcher(config, len(names)),
+                "mapper": config.mapper,
+                "seed": seed,
+            }
+        model = models[0]
+        report = _report(model, models, names) | how
+        _check_registered(report, config, sparse, work if work_dir is not None else None)
+        _say_left_out(report["left_out"], _splits(scene_dir), out_dir)
+        report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
+        report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
+        report["pycolmap"] = pycolmap.__version__
+    _write_frame(out_dir)
+    (out_dir / "sfm.json").write_text(json.dumps(report, indent=2) + "\n")
+    logger.info(
+        "registered %d of %d images, %d points, mean reprojection error %.3f px",
+        report["registered"],
+        report["total"],
+        report["points"],
+        report["mean_reprojection_error_px"],
+    )
+    return report
+
+
+def _from_photographs(
+    work: Path,
+    image_dir: Path,
+    names: list[str],
+    config: ColmapConfig,
+    *,
+    single_camera: bool,
+    seed: int,
+    threads: int,
+) -> list[Any]:
+    if len(names) < _MIN_IMAGES:
+        raise ReconstructionError(
+            f"{image_dir} has {len(names)} image(s); structure from motion needs at least "
+            f"{_MIN_IMAGES}, and 20 or more around the scene for good results"
+        )
+    database = build_database(
+        work, image_dir, names, config, single_camera=single_camera, seed=seed, threads=threads
+    )
+    pairs = matched_pairs(database)
+    if not any(pairs.values()):
+        raise ReconstructionError(
+            f"no two of the {len(names)} images in {image_dir} match: take photographs that "
+            "overlap by two thirds or more, of a scene with texture, without blur; with "
+            "`colmap.matcher: sequential`, names must follow the path of the camera"
+        )
+    alone = [name for name, count in pairs.items() if count == 0]
+    if alone:
+        logger.warning("images that match no other: %s", ", ".join(alone))
+    models = map_images(
+        database, image_dir, work, config, num_images=len(names), seed=seed, threads=threads
+    )
+    if not models:
+        raise ReconstructionError(
+            f"COLMAP found no model: the {len(names)} images match "
+            f"({sum(pairs.values()) // 2} pairs), but no pair has enough matches and parallax to "
+            "start from; move the camera sideways between photographs instead of turning it on "
+            "the spot, add images, or raise `colmap.max_features`"
+        )
+    if len(models) > 1:
+        logger.warning(
+            "the photographs fall into %d groups without enough overlap between them (%s images): "
+            "only the largest is used. Photographs between the groups join them",
+            len(models),
+            ", ".join(str(model.num_reg_images()) for model in models),
+        )
+    left_out = _left_out(models[0], names)
+    for name in left_out:
+        logger.warning("not registered: %s (matches %d other images)", name, pairs[name])
+    return models
+
+
+def _report(model: Any, models: list[Any], names: list[str]) -> dict[str, Any]:
+    left_out = _left_out(model, names)
+    return {
+        "registered": len(names) - len(left_out),
+        "total": len(names),
+        "left_out": left_out,
+        "points": model.num_points3D(),
+        "observations": model.compute_num_observations(),
+        "mean_track_length": round(model.compute_mean_track_length(), 4),
+        "mean_reprojection_error_px": round(model.compute_mean_reprojection_error(), 4),
+        "models": [m.num_reg_images() for m in models],
+    }
+
+
+def _write_frame(out_dir: Path) -> None:
+    frame = training_frame(list(load_user_cameras(out_dir).values()), load_user_points(out_dir))
+    frame.save(out_dir)
+    if not frame.is_identity:
+        logger.info(
+            "the model is far from its origin or in unusual units: training works on "
+            "%g x (position - (%s)); %s holds this, and exports stay in the model's units",
+            frame.scale,
+            ", ".join(f"{value:.10g}" for value in frame.offset),
+            out_dir / FRAME_FILE,
+        )
+
+
+def _left_out(model: Any, names: list[str]) -> list[str]:
+    found = {model.image(image_id).name for image_id in model.reg_image_ids()}
+    return [name for name in names if name not in found]
+
+
+def _check_registered(
+    report: dict[str, Any], config: ColmapConfig, sparse: Path | None, work: Path | None
+) -> None:
+    share = report["registered"] / report["total"]
+    if share >= config.min_registered_share:
+        return
+    message = (
+        f"only {report['registered']} of {report['total']} images have a camera "
+        f"({share:.0%}; `colmap.min_registered_share` asks for "
+        f"{config.min_registered_share:.0%}). Left out: {_some(report['left_out'])}. "
+    )
+    if sparse is not None:
+        advice = (
+            f"They are not in {sparse}; set `colmap.existing: ignore` to reconstruct all, add them "
+            "to the model, or lower the share to go on without them"
+        )
+    else:
+        sizes = ", ".join(map(str, report["models"]))
+        advice = (
+            f"Models found, by images: {sizes}. Try: remove blurred images and images of other "
+            "places; add views between groups that do not overlap (several models mean such "
+            "groups, of which the largest is used); `colmap.matcher: exhaustive`; "
+            "`colmap.guided_matching: true`; more `colmap.max_features`; or lower the share to go "
+            "on without them"
+        )
+    if work is not None:
+        advice += f". Features and matches are kept in {work}, COLMAP's log too"
+    raise ReconstructionError(message + advice)
+
+
+def _say_left_out(left_out: list[str], splits: dict[str, str], out_dir: Path) -> None:
+    """Warn of training and test views without a camera, and what that means."""
+    for split, what in (
+        ("train", "training views have no camera and take no part in masks and training"),
+        ("test", "test views have no camera and are neither rendered nor scored"),
+    ):
+        views = [name for name, its in splits.items() if its == split]
+        missing = [name for name in views if name in left_out]
+        if split == "train" and len(missing) == len(views):
+            raise ReconstructionError(
+                f"none of the {len(views)} training views has a camera ({_some(views)}), so there "
+                "is nothing to train on: hold other views out, or add these to the model"
+            )
+        if missing:
+            logger.warning("%d of %d %s: %s", len(missing), len(views), what, _some(missing))
+        if split == "test" and len(missing) == len(views):
+            logger.warning(
+                "%s: training goes on, without scores. Hold out views that have a camera (see "
+                "`left_out` in %s), or set `colmap.existing: ignore` where a model lacks them",
+                "no held-out view has a camera" if views else "the scene has no held-out view",
+                out_dir / "sfm.json",
+            )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _existing_sparse(scene_dir: Path, config: ColmapConfig, names: list[str]) -> Path | None:
+    if config.existing == "ignore":
+        return None
+    folders = find_models(scene_dir)
+    if folders:
+        return largest_model(folders, names)
+    if config.existing == "require":
+        raise InputError(
+            "no COLMAP model comes with the scene, and `colmap.existing: require` asks for one: "
+            "put `cameras`, `images` and `points3D` (.bin or .txt) as sparse/0/ into the folder "
+            "that the scene's `path` names, beside images/ (where `path` is the folder of "
+            "photographs itself, name it images/ and put sparse/0/ beside it), or set `auto`"
+        )
+    return None
+
+
+def _downsampled(scene_dir: Path) -> int:
+    """Return how many times smaller the images are than those that `sparse/` was made from."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return int(manifest.get("downsampled", 1))
+
+
+def _splits(scene_dir: Path) -> dict[str, str]:
+    """Return "train" or "test" by name of the scene's images."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return {view["name"]: view["split"] for view in manifest["views"]}
+
+
+def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
+    """Return (width, height) by name of all the scene's images, read from the files."""
+    manifest = scene_dir / "scene.json"
+    try:
+        views = json.loads(manifest.read_text())["views"]
+    except FileNotFoundError as error:
+        raise InputError(f"{manifest} not found: run stage `scene` first") from error
+    sizes = {}
+    for view in views:
+        path = scene_dir / "images" / view["name"]
+        if not path.is_file():
+            raise InputError(f"{path} not found, but {manifest} lists it")
+        with opened(path) as file:  # whole: COLMAP takes one that is cut short without a word
+            sizes[view["name"]] = file.size
+    return sizes
+
+
+def _check_single_camera(single: bool, sizes: dict[str, tuple[int, int]]) -> None:
+    if single and len(set(sizes.values())) > 1:
+        by_size = {size: name for name, size in sizes.items()}
+        examples = ", ".join(f"{name} {w} x {h}" for (w, h), name in sorted(by_size.items()))
+        raise InputError(
+            f"`colmap.single_camera: true` needs images of one size, got {examples}; leave it "
+            "null, or bring the images to one size"
+        )
+
+
+@contextmanager
+def _work_folder(work_dir: Path | None) -> Iterator[Path]:
+    if work_dir is not None:
+        work_dir = Path(work_dir)
+        work_dir.mkdir(parents=True, exist_ok=True)
+        yield work_dir.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="gradiseg-sfm-") as folder:
+        yield Path(folder).resolve()

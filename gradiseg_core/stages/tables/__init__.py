@@ -1,0 +1,1 @@
+"""Tables of all runs, with published numbers beside ours."""

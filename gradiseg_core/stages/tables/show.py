@@ -1,0 +1,50 @@
+"""Print the tables of a results folder, and where its pictures are: ``make demo`` ends with it.
+
+Usage: ``python -m gradiseg_core.stages.tables.show [results]``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.stages.tables.stage import terminal
+
+
+def describe(results: Path) -> str:
+    """Return the tables of all runs below ``results`` and the paths worth opening.
+
+    Raises:
+        InputError: If there is no finished run.
+    """
+    metrics = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
+    if not metrics:
+        raise InputError(
+            f"no finished run below {results}: run `snakemake --cores all` first, or name the "
+            "folder that `results` in the configuration names"
+        )
+    lines = [terminal(metrics), "Where to look"]
+    for path in metrics:
+        run = json.loads(path.read_text())
+        pictures = path.parents[1] / "render" / "side_by_side"
+        lines.append(f"  {run['scene']}, {run['variant']}, seed {run['seed']}: {pictures}")
+    lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
+    lines.append("  all of it on one page: snakemake --report report.html")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Entry point."""
+    results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
+    try:
+        print(describe(results))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

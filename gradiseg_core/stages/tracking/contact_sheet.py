@@ -1,0 +1,108 @@
+"""The contact sheet: all views at a glance, every object in its colour, with a legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from gradiseg_core.files.images import id_colors, read_image
+from gradiseg_core.ordering import in_order
+
+THUMB_WIDTH = 240  # px
+GAP = 6  # px
+CAPTION = 16  # px, height of the line under a thumbnail
+SWATCH = 14  # px, side of a legend square
+ENTRY_WIDTH = 120  # px, of a legend entry
+MAX_ENTRIES = 96
+OPACITY = 0.6  # of the colour over the photograph
+
+
+def contact_sheet(
+    maps: dict[str, NDArray],
+    photographs: dict[str, Path],
+    areas: dict[int, int],
+    *,
+    max_views: int,
+) -> NDArray[np.uint8]:
+    """Draw the views in a grid, IDs over the photographs, and a legend of the IDs.
+
+    Args:
+        maps: [H, W] ID maps by stem; 0 is left as the photograph, darkened.
+        photographs: Image files by stem.
+        areas: Pixels of each ID over all views; the legend lists the largest first, as
+            "ID share of all pixels".
+        max_views: Most views shown; evenly spaced over the sorted stems.
+
+    Returns:
+        [H', W', 3] uint8.
+    """
+    stems = evenly(in_order(maps), max_views)
+    palette = id_colors(max(areas, default=0) + 1)
+    thumbs = [overlay(maps[stem], photographs[stem], palette) for stem in stems]
+    height = max(thumb.shape[0] for thumb in thumbs)
+    columns = min(len(stems), max(3, round(math.sqrt(len(stems) * 1.2))))
+    rows = math.ceil(len(stems) / columns)
+    cell_w, cell_h = THUMB_WIDTH + GAP, height + CAPTION + GAP
+    width = max(columns * cell_w + GAP, 3 * ENTRY_WIDTH + 2 * GAP)
+    per_row = (width - 2 * GAP) // ENTRY_WIDTH
+    shown = sorted(areas, key=lambda i: (-areas[i], i))[:MAX_ENTRIES]
+    legend_rows = math.ceil((len(shown) + 1) / per_row)
+    canvas = Image.new(
+        "RGB", (width, rows * cell_h + GAP + legend_rows * (SWATCH + GAP) + GAP), (255, 255, 255)
+    )
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=12)
+    for index, (stem, thumb) in enumerate(zip(stems, thumbs, strict=True)):
+        x = GAP + (index % columns) * cell_w
+        y = GAP + (index // columns) * cell_h
+        canvas.paste(Image.fromarray(thumb), (x, y))
+        draw.text((x, y + height + 1), _shorten(stem), fill=(40, 40, 40), font=font)
+    total = max(1, sum(ids.size for ids in maps.values()))
+    top = rows * cell_h + GAP
+    for index, label in enumerate(shown):
+        x = GAP + (index % per_row) * ENTRY_WIDTH
+        y = top + (index // per_row) * (SWATCH + GAP)
+        color = tuple(int(c) for c in palette[label])
+        draw.rectangle((x, y, x + SWATCH - 1, y + SWATCH - 1), fill=color, outline=(0, 0, 0))
+        text = f"{label}  {100 * areas[label] / total:.2g} %"
+        draw.text((x + SWATCH + 4, y - 1), text, fill=(0, 0, 0), font=font)
+    rest = len(areas) - len(shown)
+    if rest:
+        x = GAP + (len(shown) % per_row) * ENTRY_WIDTH
+        y = top + (len(shown) // per_row) * (SWATCH + GAP)
+        draw.text((x, y - 1), f"and {rest} smaller", fill=(0, 0, 0), font=font)
+    return np.asarray(canvas)
+
+
+def overlay(ids: NDArray, photograph: Path, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a thumbnail, [h, THUMB_WIDTH, 3]: colours over the photograph, white boundaries."""
+    height = max(1, round(ids.shape[0] * THUMB_WIDTH / ids.shape[1]))
+    photo = read_image(photograph, (THUMB_WIDTH, height)).astype(np.float32)
+    rows = ((np.arange(height) + 0.5) * ids.shape[0] / height).astype(np.int64)
+    columns = ((np.arange(THUMB_WIDTH) + 0.5) * ids.shape[1] / THUMB_WIDTH).astype(np.int64)
+    small = ids[rows[:, None], columns[None, :]]
+    # Brightness only under the colour: hues then mean IDs and nothing else.
+    grey = photo.mean(axis=2, keepdims=True)
+    mixed = OPACITY * palette[small].astype(np.float32) + (1.0 - OPACITY) * grey
+    mixed = np.where((small == 0)[:, :, None], 0.5 * photo, mixed)
+    edge = np.zeros(small.shape, dtype=bool)
+    edge[:, 1:] |= small[:, 1:] != small[:, :-1]
+    edge[1:] |= small[1:] != small[:-1]
+    mixed[edge] = 255.0
+    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+
+
+def evenly(stems: Sequence[str], count: int) -> list[str]:
+    """Return at most ``count`` of the stems, evenly spaced, the first and last included."""
+    if len(stems) <= count:
+        return list(stems)
+    picked = np.unique(np.round(np.linspace(0, len(stems) - 1, count)).astype(int))
+    return [stems[i] for i in picked]
+
+
+def _shorten(stem: str, limit: int = 34) -> str:
+    return stem if len(stem) <= limit else "…" + stem[-(limit - 1) :]

@@ -1,0 +1,297 @@
+"""Stage `tracking`: one ID per object over all views.
+
+A backend turns per-view masks (or another tracker's output) into consistent maps; everything after
+that is common: repair by SfM tracks where it is asked for, dense numbering, the limit of the
+classifier's classes, the measure of consistency, the files. A new backend is one adapter module
+with a function of `Backend`'s form and an entry in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from numpy.typing import NDArray
+
+from gradiseg_core.config.tracking import TrackingConfig
+from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.files.images import write_id_map, write_image
+from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.stages.tracking.backends.precomputed import read_maps
+from gradiseg_core.stages.tracking.consistency import track_consistency
+from gradiseg_core.stages.tracking.contact_sheet import contact_sheet
+from gradiseg_core.stages.tracking.overflow import IdMaps, areas, given_ids, limit_ids, views_of
+from gradiseg_core.stages.tracking.report import percent, report
+
+logger = logging.getLogger(__name__)
+
+#: Below this share of agreeing track observations the job's log warns.
+WARN_CONSISTENCY = 0.9
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend is given.
+
+    Attributes:
+        scene_dir: Output folder of stage `scene`.
+        colmap_dir: Output folder of stage `colmap`.
+        masks_dir: Output folder of stage `masks`; None where the backend needs no masks.
+        views: The views to track that have a camera, sorted by name: the training views, or all.
+        config: The stage's configuration.
+        seed: Seed for backends that draw random numbers.
+        threads: Threads that the backend may use.
+        weights: Checkpoints by the names of `config.weights()`.
+    """
+
+    scene_dir: Path
+    colmap_dir: Path
+    masks_dir: Path | None
+    views: list[View]
+    config: TrackingConfig
+    seed: int
+    threads: int
+    weights: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a backend returns.
+
+    Attributes:
+        maps: By stem, [H, W] int32 IDs in the undistorted view's frame, consistent over all views;
+            0 = no object. Every view of the request has one.
+        keep_ids: Whether the IDs' values must survive.
+        details: JSON-ready facts for objects.json.
+    """
+
+    maps: IdMaps
+    keep_ids: bool
+    details: dict
+
+
+Backend = Callable[[Request], Tracked]
+
+
+def _sfm(request: Request) -> Tracked:
+    from gradiseg_core.stages.tracking.sfm_tracks import load_views, solve
+
+    if request.masks_dir is None:
+        raise InputError("tracking.backend: sfm needs the output folder of stage `masks`")
+    stems = [view.stem for view in request.views]
+    views, xyz = load_views(request.colmap_dir, request.masks_dir, stems)
+    options = request.config.sfm
+    if options.join == "auto":
+        about = request.masks_dir / "masks.json"  # absent where a folder of masks was handed over
+        by_graph = about.is_file() and json.loads(about.read_text())["backend"] == "graph"
+        options = options.model_copy(update={"join": "always" if by_graph else "never"})
+    result = solve(views, xyz, options)
+    return Tracked(result.maps, False, result.details)
+
+
+def _precomputed(request: Request) -> Tracked:
+    options = request.config.precomputed
+    maps = read_maps(options.folder, request.scene_dir, request.colmap_dir, request.views)
+    return Tracked(maps, options.keep_ids, {"folder": str(options.folder or "object_mask")})
+
+
+def _deva(request: Request) -> Tracked:
+    from gradiseg_core.stages.tracking.deva.driver import track_views
+
+    maps, details = track_views(request)
+    return Tracked(maps, False, details)
+
+
+BACKENDS: dict[str, Backend] = {
+    "sfm": _sfm,
+    "precomputed": _precomputed,
+    "deva": _deva,
+    "deva+sfm": _deva,  # the repair follows for every backend alike
+}
+
+
+def get_backend(name: str) -> Backend:
+    """Return the backend of that name.
+
+    Raises:
+        BackendUnavailableError: If there is none.
+    """
+    if name not in BACKENDS:
+        raise BackendUnavailableError(
+            f"tracking.backend: {name!r} is not available; available: {', '.join(BACKENDS)}"
+        )
+    return BACKENDS[name]
+
+
+def associate(
+    scene_dir: Path,
+    colmap_dir: Path,
+    masks_dir: Path | None,
+    out_dir: Path,
+    config: TrackingConfig,
+    *,
+    max_ids: int,
+    seed: int,
+    threads: int,
+    weights: Mapping[str, Path] | None = None,
+    split: Literal["train", "all"] = "train",
+) -> dict:
+    """Give every object one ID over all training views.
+
+    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``contact_sheet.png`` and
+    ``report.md``, which says in words what is consistent and what is not.
+
+    Args:
+        scene_dir: Output folder of stage `scene`.
+        colmap_dir: Output folder of stage `colmap`; training views without a camera are left out.
+        masks_dir: Output folder of stage `masks`; None where `config.needs_masks` is false.
+        out_dir: Where to write.
+        config: Options of the stage.
+        max_ids: Number of classes of the identity classifier, 0 included: IDs lie in
+            0..max_ids-1.
+        seed: Seed for backends that draw random numbers (none of the present ones does).
+        threads: Threads that the backend may use.
+        weights: Checkpoints by the names of `config.weights()`.
+        split: `all` tracks the test views as well (their photographs, never their annotations):
+            for scoring the tracks themselves, not for training.
+
+    Returns:
+        The content of objects.json: ``backend``, ``num_ids`` (the largest ID; all of 1..num_ids
+        occur unless IDs were kept), ``objects`` (``id``, ``views``, ``area_px``, and from SfM
+        tracks ``tracks``, ``views_seen``, ``persistence``, ``switches``, and from given maps
+        ``given_ids``, what it is called there, see `overflow.given_ids`), ``id_consistency``,
+        ``consistency`` (by view, and pairs of IDs that look like one object; see
+        `consistency.track_consistency`), ``repair`` (None without), ``unlabelled_observations``,
+        ``unlabelled_share`` (pixels of ID 0), ``merged`` (see `overflow.limit_ids`), ``left_out``
+        (training views without a camera) and ``details``.
+
+    Raises:
+        InputError: If inputs are missing or contradict each other, or there are too many objects.
+        BackendUnavailableError: If the backend does not exist.
+    """
+    from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
+
+    backend = get_backend(config.backend)
+    registered = load_cameras(colmap_dir)
+    manifest = SceneManifest.load(scene_dir)
+    wanted = manifest.views if split == "all" else manifest.train_views
+    views = [view for view in wanted if view.name in registered]
+    if not views:
+        raise InputError(f"no training view of {scene_dir} has a camera in {colmap_dir}")
+    request = Request(
+        Path(scene_dir), Path(colmap_dir), masks_dir, views, config, seed, threads, weights or {}
+    )
+    tracked = backend(request)
+    given = tracked.maps if config.backend == "precomputed" else None
+    observed = load_observations(colmap_dir).views
+    observations = {view.stem: observed[view.name] for view in views}
+    num_points = len(load_points(colmap_dir)[0])
+    repaired = None
+    if config.repairs:
+        tracked, repaired = _repair(request, tracked, observations, num_points)
+    maps, merged = limit_ids(tracked.maps, max_ids, config.overflow, keep_ids=tracked.keep_ids)
+    size, seen_in = areas(maps), views_of(maps)
+    called = None if given is None else given_ids(maps, given)
+    consistency = track_consistency(maps, observations, num_points)
+    nothing = {"tracks": 0, "views_seen": 0, "persistence": None, "switches": 0}
+    pixels = sum(ids.size for ids in maps.values())
+    summary = {
+        "backend": config.backend,
+        "num_ids": max(size, default=0),
+        "objects": [
+            {"id": label, "views": seen_in[label], "area_px": size[label]}
+            | consistency["objects"].get(label, nothing)
+            | ({} if called is None else {"given_ids": called.get(label, [])})
+            for label in size
+        ],
+        "id_consistency": consistency["id_consistency"],
+        "consistency": {"views": consistency["views"], "alike": consistency["alike"]},
+        "repair": repaired,
+        "unlabelled_observations": consistency["unlabelled"],
+        "unlabelled_share": 1.0 - sum(size.values()) / pixels,
+        "merged": merged,
+        "left_out": [view.name for view in wanted if view.name not in registered],
+        "details": tracked.details,
+    }
+    _write(out_dir, maps, summary, colmap_dir, views, config.contact_sheet_views)
+    _report(summary, out_dir)
+    return summary
+
+
+def _repair(
+    request: Request,
+    tracked: Tracked,
+    observations: dict[str, tuple[NDArray, NDArray]],
+    num_points: int,
+) -> tuple[Tracked, dict]:
+    """Let SfM tracks repair the IDs; return them and what changed, for objects.json."""
+    from gradiseg_core.stages.tracking.repair import repair
+    from gradiseg_core.stages.tracking.sfm_tracks import views_with
+
+    before = track_consistency(tracked.maps, observations, num_points)["id_consistency"]
+    views, xyz = views_with(request.colmap_dir, tracked.maps)
+    maps, details = repair(views, xyz, request.config.sfm, request.config.repairing)
+    after = track_consistency(maps, observations, num_points)["id_consistency"]
+    logger.info(
+        "repair: %s of the track observations agreed with their track's ID before, %s after",
+        percent(before),
+        percent(after),
+    )
+    return (
+        Tracked(maps, tracked.keep_ids, tracked.details),
+        {"id_consistency_before": before, "id_consistency_after": after, **details},
+    )
+
+
+def _write(
+    out_dir: Path,
+    maps: IdMaps,
+    summary: dict,
+    colmap_dir: Path,
+    views: list[View],
+    sheet_views: int,
+) -> None:
+    """Write all outputs; ID maps of an earlier run do not survive."""
+    if (out_dir / "ids").is_dir():
+        shutil.rmtree(out_dir / "ids")
+    for stem, ids in maps.items():
+        write_id_map(out_dir / "ids" / f"{stem}.png", ids)
+    photographs = {view.stem: _photograph(colmap_dir, view.name) for view in views}
+    size = {entry["id"]: entry["area_px"] for entry in summary["objects"]}
+    sheet = contact_sheet(maps, photographs, size, max_views=sheet_views)
+    write_image(out_dir / "contact_sheet.png", sheet)
+    (out_dir / "report.md").write_text(report(summary, WARN_CONSISTENCY), encoding="utf-8")
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    (out_dir / "objects.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _photograph(colmap_dir: Path, name: str) -> Path:
+    path = colmap_dir / "images" / name
+    if not path.is_file():
+        raise InputError(f"{path} not found; rerun stage `colmap`")
+    return path
+
+
+def _report(summary: dict, out_dir: Path) -> None:
+    share = summary["id_consistency"]
+    logger.info(
+        "%d objects in %d views; %s of the track observations agree with their track's ID",
+        len(summary["objects"]),
+        len({stem for entry in summary["objects"] for stem in entry["views"]}),
+        percent(share),
+    )
+    switched = [entry for entry in summary["objects"] if entry["switches"]]
+    if share is not None and share < WARN_CONSISTENCY:
+        logger.warning(
+            "only %s of the track observations agree with their track's ID, and %d objects switch "
+            "theirs: look at %s and %s before training",
+            percent(share),
+            len(switched),
+            out_dir / "report.md",
+            out_dir / "contact_sheet.png",
+        )

@@ -1,0 +1,92 @@
+"""What a run writes while it goes: JSON lines, TensorBoard, progress bar."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gradiseg_core.files.work_files import write_whole
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Metrics of one run.
+
+    Lines of ``metrics.jsonl`` are flushed as they are written, to the working folder: a killed run
+    keeps them, and a resumed one first drops those after its checkpoint. TensorBoard can watch the
+    same folder while the run goes. :meth:`publish` moves both to the results.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int, iterations: int, label: str) -> None:
+        """Open the logs.
+
+        Args:
+            folder: Working folder.
+            first_step: Iterations done already (0, or the checkpoint's).
+            iterations: Length of the run.
+            label: Name on the progress bar.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.path = folder, folder / "metrics.jsonl"
+        kept = []
+        if first_step and self.path.is_file():
+            kept = _up_to(self.path, first_step)
+        write_whole(self.path, "".join(kept))
+        if not first_step:
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        self._file = self.path.open("a")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        self._bar = tqdm(
+            total=iterations, initial=first_step, desc=label, unit="it", mininterval=1.0
+        )
+
+    def advance(self) -> None:
+        """Count one iteration on the progress bar."""
+        self._bar.update()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Log one record; it must hold ``iteration``."""
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for key, value in record.items():
+            if key != "iteration" and value is not None:
+                self._board.add_scalar(key, value, record["iteration"])
+        self._bar.set_postfix(
+            loss=f"{record['loss']:.4f}", gaussians=str(record["num_gaussians"]), refresh=False
+        )
+
+    def close(self) -> None:
+        """Close files and the progress bar."""
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+    def publish(self, out_dir: Path) -> None:
+        """Close, and move the logs to ``out_dir``."""
+        self.close()
+        out_dir.mkdir(parents=True, exist_ok=True)
+        shutil.move(str(self.path), out_dir / "metrics.jsonl")
+        shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
+        shutil.move(str(self.folder / "tensorboard"), out_dir / "tensorboard")
+
+
+def _up_to(path: Path, last: int) -> list[str]:
+    """Return the lines of iterations up to ``last``; a line that a kill cut short is left out."""
+    kept, damaged = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            if json.loads(line)["iteration"] <= last:
+                kept.append(line if line.endswith("\n") else line + "\n")
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged:
+        logger.warning("%s: %d lines cannot be read and are left out", path, damaged)
+    return kept

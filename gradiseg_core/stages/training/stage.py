@@ -1,0 +1,207 @@
+"""One training job: load, resume, iterate, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from gradiseg_core import __version__
+from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
+from gradiseg_core.compute.gsplat_build import installed_version, training_device
+from gradiseg_core.compute.placement import memory_advice
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.files.trained import save_trained
+from gradiseg_core.splatting.trainer import Throughput, Trainer
+from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
+from gradiseg_core.stages.training.data import load_training_data
+from gradiseg_core.stages.training.journal import Journal
+from gradiseg_core.stages.training.memory import check_memory, limit_of, model_of, room_on
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    scene_dir: Path,
+    colmap_dir: Path,
+    tracking_dir: Path,
+    out_dir: Path,
+    config: TrainConfig,
+    *,
+    variant: str,
+    seed: int,
+    threads: int,
+    checkpoint_dir: Path,
+) -> None:
+    """Train one variant from one seed and write the scene.
+
+    Writes ``point_cloud.ply``, ``identities.safetensors``, ``identities.json``, ``config.json``,
+    ``versions.json``, ``metrics.jsonl`` and ``tensorboard/`` to ``out_dir``. A run that was killed
+    resumes from ``checkpoint_dir``, which is emptied at the end.
+
+    Args:
+        scene_dir: Output of stage 1.
+        colmap_dir: Output of stage 2.
+        tracking_dir: Output of stage 4.
+        out_dir: Folder of the results.
+        config: Training parameters.
+        variant: What the run is called; what it does is all in ``config``.
+        seed: Seed of all randomness.
+        threads: CPU threads.
+        checkpoint_dir: Working folder that survives a kill.
+
+    Raises:
+        InputError: If inputs are missing or inconsistent.
+        GradisegError: If training diverges.
+        BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
+    """
+    set_threads(threads)
+    device = training_device(config.device, "train.device")
+    data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
+    trainer = Trainer(data, config, seed, device=device)
+    fingerprint = _fingerprint(config, seed, data.fingerprint())
+    state = load_checkpoint(checkpoint_dir, fingerprint)
+    if state is not None:
+        trainer.load_state_dict(state["trainer"])
+        logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
+    logger.info(
+        "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
+        variant,
+        seed,
+        device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        len(data.train),
+        len(data.points),
+        data.num_classes,
+        trainer.extent,
+    )
+    if device.type == "cuda":
+        model = model_of(data, config, device)
+        check_memory(model, len(trainer.gaussians), limit_of(config), room_on(device))
+    journal = Journal(
+        checkpoint_dir,
+        first_step=trainer.step,
+        iterations=config.iterations,
+        label=f"{scene_dir.parent.name} {variant} seed {seed}",
+    )
+    advice = (
+        "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
+        "train.gpu_views_gb (docs/cuda_core.md has the memory model)"
+    )
+    try:
+        with memory_advice("training", advice):
+            _loop(trainer, journal, checkpoint_dir, fingerprint)
+    except BaseException:
+        journal.close()
+        raise
+    finally:
+        trainer.feed.close()
+    save_run(trainer, out_dir, variant)
+    resolved = {
+        "variant": variant,
+        "seed": seed,
+        "train": config.model_dump(mode="json"),
+    }
+    (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
+    (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
+    journal.publish(out_dir)
+    (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
+    """Write the trained scene: Gaussians, identities, classifier and their metadata.
+
+    Args:
+        trainer: At the end of its run.
+        out_dir: Folder to write.
+        name: What the run is called.
+    """
+    config, data = trainer.config, trainer.data
+    out_dir.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "format": 1,
+        "gradiseg": __version__,
+        "variant": name,
+        "seed": trainer.seed,
+        "iterations": config.iterations,
+        "num_gaussians": len(trainer.gaussians),
+        "num_classes": data.num_classes,
+        "identity_dim": config.identity_dim,
+        "sh_degree": trainer.sh_degree,
+        "background": config.background,
+        "labels": config.labels,
+        "longest_side": config.longest_side,
+        "downsample": config.downsample,
+        "scene_extent": trainer.extent,
+    }
+    values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
+    save_trained(out_dir, values, trainer.classifier.cpu(), metadata, data.frame)
+
+
+def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:
+    config, total = trainer.config, trainer.config.iterations
+    evaluate_at = {round(total * (i + 1) / config.evaluations) for i in range(config.evaluations)}
+    throughput = Throughput(trainer.step)
+    while trainer.step < total:
+        parts = trainer.iterate()
+        step = trainer.step
+        journal.advance()
+        if step % config.log_every == 0 or step in evaluate_at or step == total:
+            trainer.watch.check(step)
+            record: dict[str, float | int | None] = {"iteration": step}
+            # SSIM is not computed when its weight is 0, and NaN is not JSON.
+            values = {k: None if v is None else float(v) for k, v in parts.items()}
+            record |= {k: None if v is None or math.isnan(v) else v for k, v in values.items()}
+            record["num_gaussians"] = len(trainer.gaussians)
+            record["it_per_s"] = throughput.measure(step)
+            if step in evaluate_at:
+                record["eval_psnr"] = trainer.evaluate()
+                throughput.measure(step)
+            journal.write(record)
+        if step % config.checkpoint_every == 0 and step < total:
+            trainer.watch.check(step)  # what is not finite must not overwrite what is
+            save_checkpoint(
+                checkpoint_dir, {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
+            )
+
+
+def _fingerprint(config: TrainConfig, seed: int, data: str) -> str:
+    # How often a run logs, evaluates or saves does not change where it goes, nor does where its
+    # views lie or how its labels are read afterwards. The device does, in the last digits; a run
+    # that moves to another is still the same.
+    unimportant = {"log_every", "evaluations", "checkpoint_every"}
+    unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb", "labels"}
+    settings = config.model_dump(mode="json", exclude=unimportant)
+    text = json.dumps([settings, seed, data, __version__], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def library_versions(device: torch.device) -> dict[str, str | int | None]:
+    """Versions of everything that can change numbers, the machine, and the GPU's peak memory."""
+    names = ("torch", "numpy", "numba", "scipy", "pycolmap", "scikit-image", "safetensors")
+    found: dict[str, str | int | None] = {"gradiseg": __version__}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    if device.type == "cuda":
+        found |= {
+            "gsplat": installed_version(),
+            "cuda": torch.version.cuda,
+            "gpu": torch.cuda.get_device_name(device),
+            "gpu_peak_bytes": torch.cuda.max_memory_allocated(device),
+        }
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "threads": get_threads(),
+    }

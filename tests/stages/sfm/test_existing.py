@@ -1,0 +1,152 @@
+"""A COLMAP model that comes with the scene: used when it fits, refused with a reason when not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pycolmap
+import pytest
+
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.errors import InputError, ReconstructionError
+from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
+from gradiseg_core.files.images import read_image
+from gradiseg_core.stages.sfm.stage import reconstruct
+from tests.stages.sfm.scenes import lens, make_scene, write_manifest, write_sparse
+
+CONFIG = ColmapConfig()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    cameras, _ = make_scene(tmp_path / "scene", count=4)
+    return tmp_path / "scene", {name: c.cam_from_world for name, c in cameras.items()}
+
+
+def run(scene_dir, config=CONFIG):
+    return reconstruct(scene_dir, scene_dir / "out", config, seed=0, threads=1)
+
+
+@pytest.mark.parametrize("folder", ["sparse", "sparse/0"])
+def test_is_used(scene, folder):
+    scene_dir, views = scene
+    write_sparse(scene_dir / folder, lens(), views)
+    report = run(scene_dir)
+    assert (report["source"], report["registered"], report["points"]) == ("existing", 4, 60)
+    cameras = load_cameras(scene_dir / "out")
+    for name, pose in views.items():
+        np.testing.assert_allclose(cameras[name].cam_from_world, pose, atol=1e-12)
+        np.testing.assert_array_equal(
+            read_image(scene_dir / "out" / "images" / name),
+            read_image(scene_dir / "images" / name),
+        )
+    assert not (scene_dir / "out" / "distorted").exists()
+
+
+def test_reader_agrees_with_pycolmap(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    run(scene_dir)
+    model = pycolmap.Reconstruction(scene_dir / "out" / "sparse" / "0")
+    ids = sorted(model.points3D)
+    xyz, rgb = load_points(scene_dir / "out")
+    np.testing.assert_array_equal(xyz, [model.points3D[i].xyz for i in ids])
+    np.testing.assert_array_equal(rgb, [model.points3D[i].color for i in ids])
+    observations = load_observations(scene_dir / "out")
+    np.testing.assert_array_equal(observations.errors, [model.points3D[i].error for i in ids])
+    for image in model.images.values():
+        seen = [p for p in image.points2D if p.has_point3D()]
+        xy, index = observations.views[image.name]
+        np.testing.assert_array_equal(xy, [p.xy for p in seen])
+        assert [ids[i] for i in index] == [p.point3D_id for p in seen]
+
+
+def test_distorted_model_is_undistorted(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens("SIMPLE_RADIAL"), views)
+    report = run(scene_dir)
+    assert report["distortion"]
+    assert report["camera_models"] == ["SIMPLE_RADIAL"]
+    assert (scene_dir / "out" / "distorted" / "cameras.bin").is_file()
+    camera = load_cameras(scene_dir / "out")["view_0.png"]
+    assert read_image(scene_dir / "out" / "images" / "view_0.png").shape[:2] == (
+        camera.height,
+        camera.width,
+    )
+
+
+def test_simple_pinhole_becomes_pinhole(scene):
+    scene_dir, views = scene
+    camera = pycolmap.Camera(
+        model="SIMPLE_PINHOLE", width=240, height=180, params=[200, 119, 91], camera_id=1
+    )
+    write_sparse(scene_dir / "sparse", camera, views)
+    assert not run(scene_dir)["distortion"]
+    K = load_cameras(scene_dir / "out")["view_1.png"].K
+    np.testing.assert_array_equal(K, [[200, 0, 119], [0, 200, 91], [0, 0, 1]])
+
+
+def test_images_that_the_scene_lacks_are_removed(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    (scene_dir / "images" / "view_3.png").unlink()
+    write_manifest(scene_dir, ["view_0.png", "view_1.png", "view_2.png"])
+    assert run(scene_dir)["registered"] == 3
+    assert sorted(load_cameras(scene_dir / "out")) == ["view_0.png", "view_1.png", "view_2.png"]
+
+
+def test_too_few_images_in_it(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), dict(list(views.items())[:3]))
+    with pytest.raises(ReconstructionError, match=r"only 3 of 4.*view_3\.png.*existing: ignore"):
+        run(scene_dir)
+
+
+def test_names_do_not_match(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), {f"other_{n}": p for n, p in views.items()})
+    with pytest.raises(InputError, match=r"none of its 4 images.*other_view_0.*view_0"):
+        run(scene_dir)
+
+
+def test_other_image_size(scene):
+    scene_dir, views = scene
+    camera = lens()
+    camera.rescale(480, 360)
+    write_sparse(scene_dir / "sparse", camera, views)
+    with pytest.raises(InputError, match=r"240 x 180.*480 x 360"):
+        run(scene_dir)
+
+
+def test_missing_damaged_or_infinite(scene):
+    scene_dir, views = scene
+    sparse = scene_dir / "sparse"
+    write_sparse(sparse, lens(), views)
+    points = (sparse / "points3D.bin").read_bytes()
+    (sparse / "points3D.bin").unlink()
+    with pytest.raises(InputError, match=r"points3D\.bin not found"):
+        run(scene_dir)
+    (sparse / "points3D.bin").write_bytes(points[: len(points) // 2])
+    with pytest.raises(InputError, match="cannot be read"):
+        run(scene_dir)
+    broken = dict(views)
+    broken["view_2.png"] = np.array(views["view_2.png"])
+    broken["view_2.png"][0, 3] = np.nan
+    write_sparse(sparse, lens(), broken)
+    with pytest.raises(InputError, match=r"view_2\.png has values that are not finite"):
+        run(scene_dir)
+
+
+def test_no_points(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    model = pycolmap.Reconstruction(scene_dir / "sparse")
+    for point_id in list(model.points3D):
+        model.delete_point3D(point_id)
+    model.write_binary(scene_dir / "sparse")
+    with pytest.raises(InputError, match="no points"):
+        run(scene_dir)
+
+
+def test_required_but_absent(scene):
+    with pytest.raises(InputError, match="existing: require"):
+        run(scene[0], ColmapConfig(existing="require"))

@@ -1,0 +1,319 @@
+"""Training on a small scene: it learns, it resumes bit for bit, and it names what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gradiseg_core.config.root import load
+from gradiseg_core.config.train import Densification, Losses, TrainConfig
+from gradiseg_core.config.variants import with_variant
+from gradiseg_core.errors import GradisegError, InputError
+from gradiseg_core.files.images import read_image, write_id_map, write_image
+from gradiseg_core.files.trained import load_trained
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint
+from gradiseg_core.stages.training.data import load_training_data
+from gradiseg_core.stages.training.stage import train
+from tests.synthetic import write_scene
+
+CONFIG = TrainConfig(
+    iterations=120,
+    num_classes="auto",
+    losses=Losses(samples=100),
+    checkpoint_every=20,
+    log_every=10,
+    evaluations=2,
+    max_gaussians=1200,
+)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_scene(tmp_path_factory.mktemp("balls"))
+
+
+def run(scene: tuple[Path, Path, Path], out: Path, work: Path, **options: object) -> None:
+    arguments = {"config": CONFIG, "variant": "gradiseg", "seed": 3, "threads": 1} | options
+    train(*scene, out, checkpoint_dir=work, **arguments)  # type: ignore[arg-type]
+
+
+def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    run(scene, tmp_path / "out", tmp_path / "work")
+    trained = load_trained(tmp_path / "out")
+    assert trained.metadata["num_classes"] == 4
+    assert trained.metadata["num_gaussians"] == len(trained.means)
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [r["iteration"] for r in records] == list(range(10, 121, 10))
+    assert records[-1]["eval_psnr"] > 18.0
+    assert records[-1]["identity_loss"] < 0.75 * records[0]["identity_loss"]
+    assert records[-1]["spatial_loss"] is not None
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["train"]["iterations"] == 120
+    assert json.loads((tmp_path / "out" / "versions.json").read_text())["torch"]
+    assert list((tmp_path / "out" / "tensorboard").iterdir())
+    assert not (tmp_path / "work" / FILE_NAME).exists()
+
+
+def test_a_run_states_what_was_written_and_what_it_uses(
+    scene: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    written = {
+        "iterations": 2,
+        "num_classes": "auto",
+        "igd": {"quantile": 0.5, "until": 14_000},
+        "la_knn": {"candidates": 8},
+        "losses": {"beta": 1.5},
+    }
+    settings = load(
+        {
+            "scenes": {"balls": {"path": "photos"}},
+            "train": written,
+            "variants": ["baseline", "igd", "mine"],
+            "own_variants": {"mine": {"train": {"igd": None, "la_knn": {"direction": "last"}}}},
+        },
+        tmp_path,
+    )
+    stated = {}
+    for variant in settings.root.variants:
+        config = TrainConfig(**settings.resolve("balls", "train", variant))
+        run(scene, tmp_path / variant, tmp_path / "work", config=config, variant=variant)
+        found = json.loads((tmp_path / variant / "config.json").read_text())
+        assert found["variant"] == variant
+        stated[variant] = found["train"]
+        assert stated[variant]["losses"]["beta"] == 1.5
+    assert stated["baseline"]["igd"] is None
+    assert stated["baseline"]["la_knn"] is None
+    assert stated["mine"]["igd"] is None
+    assert stated["baseline"]["densification"]["until"] == 10_000
+    igd = stated["igd"]["igd"]
+    assert (igd["quantile"], igd["start"], igd["until"]) == (0.5, 12_000, 14_000)
+    assert stated["igd"]["la_knn"] is None
+    assert stated["igd"]["densification"]["until"] == 12_000
+    la_knn = stated["mine"]["la_knn"]
+    assert (la_knn["candidates"], la_knn["direction"]) == (8, "last")
+
+
+def test_variants_differ_in_what_they_run(scene: tuple[Path, Path, Path]) -> None:
+    data = load_training_data(*scene, CONFIG)
+    variants = ("baseline", "igd", "la_knn", "gradiseg")
+    trainers = {v: Trainer(data, with_variant(CONFIG, v), 0) for v in variants}
+    assert {v for v, t in trainers.items() if "igd" in t.strategies} == {"igd", "gradiseg"}
+    assert {v for v, t in trainers.items() if t.spatial.adaptive} == {"la_knn", "gradiseg"}
+    until = {v: t.strategies["densification"].config.until for v, t in trainers.items()}  # type: ignore[attr-defined]
+    assert until == {"baseline": 10_000, "igd": 12_000, "la_knn": 12_000, "gradiseg": 12_000}
+
+
+def test_black_test_views_have_no_psnr(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """A rendering of little is close to black, and 50 dB there are no quality."""
+    data = load_training_data(*scene, CONFIG)
+    stems = [view.camera.stem for view in data.test]
+    usual = Trainer(data, CONFIG, 0).evaluate()
+    assert usual is not None
+    colmap = tmp_path / "colmap"
+    shutil.copytree(scene[1], colmap)
+    for count, stem in enumerate(stems, start=1):
+        path = colmap / "images" / f"{stem}.png"
+        write_image(path, np.zeros_like(read_image(path)))
+        darker = load_training_data(scene[0], colmap, scene[2], CONFIG)
+        found = Trainer(darker, CONFIG, 0).evaluate()
+        if count == len(stems):
+            assert found is None
+        else:
+            assert found == pytest.approx(usual, abs=3.0)
+
+
+def test_resumed_in_process_is_bit_equal(scene: tuple[Path, Path, Path]) -> None:
+    data = load_training_data(*scene, CONFIG)
+    whole = Trainer(data, CONFIG, 1)
+    first = Trainer(data, CONFIG, 1)
+    for trainer, steps in ((whole, 120), (first, 57)):
+        for _ in range(steps):
+            trainer.iterate()
+    second = Trainer(data, CONFIG, 99)
+    second.load_state_dict(first.state_dict())
+    for _ in range(120 - 57):
+        second.iterate()
+    for name, value in whole.gaussians.params.items():
+        assert torch.equal(value, second.gaussians.params[name]), name
+    assert torch.equal(whole.classifier.weight, second.classifier.weight)
+
+
+def test_killed_run_ends_with_the_same_result(
+    scene: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    run(scene, tmp_path / "whole", tmp_path / "work_whole")
+    script = (
+        "import sys; from pathlib import Path; from tests.stages.training.test_training import run\n"
+        "a = [Path(p) for p in sys.argv[1:]]; run(tuple(a[:3]), a[3], a[4])"
+    )
+    out, work = tmp_path / "out", tmp_path / "work"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, (*scene, out, work))],
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not (work / FILE_NAME).exists():
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "point_cloud.ply").exists()
+    run(scene, out, work)
+    for name in ("identities.safetensors",):
+        expected, got = (load_file(str(folder / name)) for folder in (tmp_path / "whole", out))
+        assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert (out / "point_cloud.ply").read_bytes() == (
+        tmp_path / "whole" / "point_cloud.ply"
+    ).read_bytes()
+    iterations = [
+        json.loads(line)["iteration"] for line in (out / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert iterations == list(range(10, 121, 10))
+
+
+def test_checkpoint_of_other_settings_or_a_torn_one_is_not_resumed(tmp_path: Path) -> None:
+    from gradiseg_core.stages.training.checkpoint import save_checkpoint
+
+    save_checkpoint(tmp_path, {"fingerprint": "a", "trainer": {}})
+    assert load_checkpoint(tmp_path, "a") is not None
+    assert load_checkpoint(tmp_path, "b") is None
+    content = (tmp_path / FILE_NAME).read_bytes()
+    (tmp_path / FILE_NAME).write_bytes(content[: len(content) // 2])
+    assert load_checkpoint(tmp_path, "a") is None
+
+
+def test_schedule_changes_the_number_of_gaussians(scene: tuple[Path, Path, Path]) -> None:
+    config = CONFIG.model_copy(
+        update={"densification": Densification(grow_grad2d=1e-7, every=3000)}
+    )
+    data = load_training_data(*scene, config)
+    trainer = Trainer(data, with_variant(config, "baseline"), 0)
+    counts = []
+    for _ in range(60):
+        trainer.iterate()
+        counts.append(len(trainer.gaussians))
+    assert counts[1] == counts[0]  # densification starts after 500 / 30,000 of the run
+    assert max(counts) > counts[0]
+    assert counts[39] == counts[59]  # and ends at a third of it
+
+
+def test_id_beyond_the_classifier_is_an_error(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path, views=4)
+    with pytest.raises(InputError, match=r"ID 3, but the classifier has 3 classes"):
+        load_training_data(*scene, TrainConfig(num_classes=3))
+
+
+def test_mask_of_another_shape_is_named(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path, views=4)
+    write_id_map(scene[2] / "ids" / "view_002.png", np.zeros((48, 50), dtype=int))
+    with pytest.raises(InputError, match=r"view_002\.png is 50 x 48 px"):
+        load_training_data(*scene, CONFIG)
+
+
+def test_diverging_loss_says_where(scene: tuple[Path, Path, Path]) -> None:
+    trainer = Trainer(load_training_data(*scene, CONFIG), with_variant(CONFIG, "baseline"), 0)
+    with torch.no_grad():
+        trainer.classifier.weight.fill_(float("nan"))
+    with pytest.raises(GradisegError, match=r"nan at iteration 1 on view_\d+\.png"):
+        trainer.iterate()
+
+
+def test_robustness_begins_at_its_start(scene: tuple[Path, Path, Path]) -> None:
+    start = 15_000  # of 30,000: half of this run
+    losses = CONFIG.losses.model_copy(update={"robustness": 0.7, "robust_start": start})
+    robust = CONFIG.model_copy(update={"iterations": 20, "losses": losses})
+    plain = CONFIG.model_copy(update={"iterations": 20})
+    history = []
+    for config in (plain, robust):
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
+        history.append([float(trainer.iterate()["identity_loss"] or 0.0) for _ in range(12)])
+    assert history[0][:10] == history[1][:10]
+    assert history[1][10] < 0.9 * history[0][10]  # weighted by p^0.7 < 1
+
+
+def test_the_geometry_is_held_until_its_start(scene: tuple[Path, Path, Path]) -> None:
+    def run(**options: float) -> list[torch.Tensor]:
+        losses = CONFIG.losses.model_copy(update=options)
+        config = CONFIG.model_copy(update={"iterations": 20, "losses": losses})
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
+        means = []
+        for _ in range(12):
+            trainer.iterate()
+            means.append(trainer.gaussians.params["means"].detach().clone())
+        return means
+
+    held = run(identity_geometry=0.0)
+    begun = run(identity_geometry_start=15_000)  # after 10 of 20
+    moved = run()
+    assert all(torch.equal(a, b) for a, b in zip(held[:10], begun[:10], strict=True))
+    assert not torch.equal(held[10], begun[10])
+    assert not torch.equal(moved[0], begun[0])
+
+
+@pytest.mark.parametrize("blended", ["encodings", "probabilities"])
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_share_of_the_identity_gradient_reaches_the_geometry(
+    scene: tuple[Path, Path, Path], share: float, blended: str
+) -> None:
+    """Gradients of the geometry are linear in the share; those of the encodings do not change."""
+
+    def gradients(value: float, alpha: float = 1.0) -> tuple[dict[str, torch.Tensor], float]:
+        update = {
+            "identity_geometry": value, "beta": 0.0, "alpha": alpha, "blended": blended,
+        }  # fmt: skip
+        losses = CONFIG.losses.model_copy(update=update)
+        config = CONFIG.model_copy(update={"losses": losses})
+        trainer = Trainer(load_training_data(*scene, config), with_variant(config, "baseline"), 0)
+        kept: dict[str, torch.Tensor] = {}
+
+        def keep(*arguments: object, **options: object) -> None:
+            kept.update({n: p.grad.clone() for n, p in trainer.gaussians.params.items()})
+
+        trainer.gaussians.optimizer.register_step_pre_hook(keep)
+        return kept, float(trainer.iterate()["identity_loss"])
+
+    whole, part, colour = gradients(1.0), gradients(share), gradients(1.0, alpha=0.0)
+    assert part[1] == pytest.approx(whole[1], rel=1e-5)
+    torch.testing.assert_close(part[0]["identities"], whole[0]["identities"], rtol=1e-4, atol=1e-9)
+    for name in ("means", "scales", "opacities"):
+        wanted = share * whole[0][name] + (1.0 - share) * colour[0][name]
+        assert not torch.allclose(whole[0][name], colour[0][name], rtol=1e-2)
+        torch.testing.assert_close(part[0][name], wanted, rtol=2e-3, atol=1e-7)
+
+
+def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
+    scene: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = CONFIG.losses.model_copy(update={"blended": "probabilities"})
+    rates = CONFIG.learning_rates.model_copy(update={"identities": 0.05, "classifier": 0.01})
+    config = CONFIG.model_copy(
+        update={"iterations": 40, "losses": losses, "num_classes": 60, "learning_rates": rates}
+    )
+
+    def run(steps: int) -> tuple[list[float], Trainer]:
+        trainer = Trainer(load_training_data(*scene, config), config, 0)
+        return [float(trainer.iterate()["identity_loss"]) for _ in range(steps)], trainer
+
+    history, trainer = run(40)
+    assert sum(history[-5:]) < 0.5 * sum(history[:5])
+    view = trainer.feed.get(0)
+    assert view.ids is not None
+    assert view.ids.tolist() == sorted(set(view.labels.flatten().tolist()))
+    # The same with one ID a group.
+    monkeypatch.setattr("gradiseg_core.splatting.trainer.GROUP", 1)
+    assert run(5)[0] == pytest.approx(history[:5], rel=1e-4)
