@@ -28,7 +28,7 @@ from gradiseg_core.compute.cpu_runtime import set_threads  # noqa: E402
 from gradiseg_core.config.train import Igd, TrainConfig  # noqa: E402
 from gradiseg_core.config.variants import with_variant  # noqa: E402
 from gradiseg_core.splatting.trainer import Trainer  # noqa: E402
-from gradiseg_core.stages.training.data import TrainingData, Views  # noqa: E402
+from gradiseg_core.splatting.views import TrainingData, Views  # noqa: E402
 
 VARIANTS = ("baseline", "gradiseg", "gradiseg_plus")
 CLASSES, STEPS = 16, 10

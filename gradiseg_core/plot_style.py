@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradiseg_core.stages.tables.runs import VARIANT_LABELS
+from gradiseg_core.config.labels import VARIANT_LABELS
 
 # Okabe and Ito's palette; the baseline is grey so that what is added to it stands out.
 _COLORS = {"baseline": "#6b6b6b", "igd": "#0072b2", "la_knn": "#e69f00", "gradiseg": "#d55e00"}

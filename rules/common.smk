@@ -1,6 +1,7 @@
 # Helpers of the rules: the validated configuration, and the inputs that are not results.
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -9,9 +10,10 @@ from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import paper as config_paper
 from gradiseg_core.config import paths as config_paths
 from gradiseg_core.config import root as config_root
+from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config import datasets
-from gradiseg_core.config.checkpoints import CHECKPOINTS
+from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
@@ -27,7 +29,7 @@ for name, why in SETTINGS.absent.items():
     print(f"scene {name} is left out: {why}", file=sys.stderr)
 
 
-def core(script):
+def core(script, also=()):
     """The script of a rule and all core modules that it runs; a change of any reruns the job.
 
     Snakemake compares the content of such small files, so that a mere touch reruns nothing.
@@ -36,7 +38,14 @@ def core(script):
         ROOT / "workflow_scripts" / name
         for name in (script, "_stage.py", "_lifeline.py")
     ]
-    return [os.path.relpath(path) for path in [*scripts, *closure(scripts)]]
+    return [
+        os.path.relpath(path) for path in [*scripts, *closure([*scripts, *also]), *also]
+    ]
+
+
+def core_of(script, stage):
+    """Input function: likewise for a stage with backends; those not chosen do not count."""
+    return lambda w: core(script, SETTINGS.section(w.scene, stage).files)
 
 
 def settings_of(stage):
@@ -75,7 +84,7 @@ def weights_of(stage):
     def files(w):
         return [
             (
-                ancient(f"<downloads>/checkpoints/{CHECKPOINTS[name].file_name}")
+                ancient(f"<downloads>/checkpoints/{checkpoints()[name].file_name}")
                 if path is None
                 else os.path.relpath(path)
             )
@@ -110,17 +119,27 @@ def downloads_of_all():
     return [f"<downloads>/{path}" for path in dict.fromkeys(needed)]
 
 
-def by_backend(stage, *, default, **special):
-    """Function of the wildcards: the value of the scene's backend, such as its environment.
-
-    What follows a `+` (`deva+sfm`) is no backend of its own.
-    """
-    return lambda wildcards: special.get(
-        SETTINGS.section(wildcards.scene, stage).backend.partition("+")[0], default
-    )
+def required(stage):
+    """What the backend of the job's scene takes, as a function of the wildcards."""
+    return lambda w: SETTINGS.section(w.scene, stage).chosen.requires
 
 
-def wants_gpu(stage, backend=None):
+def environment_of(stage):
+    """Function of the wildcards: the environment of the backend."""
+    return lambda w: f"../envs/{required(stage)(w).environment}.yaml"
+
+
+def memory_of(stage):
+    """Function of the wildcards: the memory of the backend, MB."""
+    return lambda w: required(stage)(w).mem_mb
+
+
+def runtime_of(stage):
+    """Function of the wildcards: the time limit of the backend, minutes."""
+    return lambda w: required(stage)(w).runtime_min
+
+
+def wants_gpu(stage):
     """Function of the wildcards: GPUs that the job takes, 1 or 0; by `device` of the section.
 
     `--resources gpu=N` limits how many jobs run on GPUs at a time; each picks a free one.
@@ -128,10 +147,10 @@ def wants_gpu(stage, backend=None):
 
     def count(w):
         section = SETTINGS.section(w.scene, stage)
-        if backend is not None:
-            if section.backend.partition("+")[0] != backend:
+        if isinstance(section, BackendConfig):
+            if not section.chosen.requires.gpu:
                 return 0
-            section = getattr(section, backend)
+            section = section.options
         return int(uses_gpu(section.device))
 
     return count

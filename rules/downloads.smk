@@ -5,9 +5,12 @@
 # These rules name no core modules: Snakemake removes the outputs of a job before it runs again, and
 # a changed line of code must not cost gigabytes. Their settings reach the script past `params`.
 
-CHECKPOINT_FILES = [name for name, entry in CHECKPOINTS.items() if entry.kind == "file"]
+# For the script, whose environment holds no backend that it could ask.
+config["_checkpoints"] = {name: asdict(entry) for name, entry in checkpoints().items()}
+
+CHECKPOINT_FILES = [name for name, entry in checkpoints().items() if entry.kind == "file"]
 CHECKPOINT_FOLDERS = [
-    name for name, entry in CHECKPOINTS.items() if entry.kind == "folder"
+    name for name, entry in checkpoints().items() if entry.kind == "folder"
 ]
 
 

@@ -12,7 +12,7 @@ rule grounding:
         render=rules.render.output.render,
         given=given("grounding"),
         weights=weights_of("grounding"),
-        core=core("grounding.py"),
+        core=core_of("grounding.py", "grounding"),
     output:
         grounding=report(
             directory("<run>/grounding"),
@@ -27,16 +27,12 @@ rule grounding:
     benchmark:
         "<run>/benchmarks/grounding.tsv"
     conda:
-        by_backend(
-            "grounding",
-            default="../envs/evaluate.yaml",
-            groundingdino="../envs/groundingdino.yaml",
-        )
+        environment_of("grounding")
     threads: 1
     resources:
-        mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
+        mem_mb=memory_of("grounding"),
         runtime=60,
-        gpu=wants_gpu("grounding", "groundingdino"),
+        gpu=wants_gpu("grounding"),
     params:
         given_otherwise=given_otherwise("grounding"),
         config=settings_of("grounding"),

@@ -8,7 +8,7 @@ rule masks:
         colmap=rules.colmap.output.colmap,
         given=given("masks"),
         weights=weights_of("masks"),
-        core=core("masks.py"),
+        core=core_of("masks.py", "masks"),
     output:
         masks=directory("<results>/{scene}/masks"),
     log:
@@ -16,12 +16,12 @@ rule masks:
     benchmark:
         "<results>/{scene}/benchmarks/masks.tsv"
     conda:
-        by_backend("masks", default="../envs/masks.yaml", sam="../envs/sam.yaml")
+        environment_of("masks")
     threads: 4
     resources:
-        mem_mb=by_backend("masks", default=4000, sam=16000),
-        runtime=by_backend("masks", default=120, sam=1440),
-        gpu=wants_gpu("masks", "sam"),
+        mem_mb=memory_of("masks"),
+        runtime=runtime_of("masks"),
+        gpu=wants_gpu("masks"),
     params:
         given_otherwise=given_otherwise("masks"),
         config=settings_of("masks"),

@@ -13,7 +13,7 @@ use rule grounding as second_grounding with:
         render=rules.render.output.render,
         given=given("second_grounding"),
         weights=weights_of("second_grounding"),
-        core=core("grounding.py"),
+        core=core_of("grounding.py", "second_grounding"),
     output:
         grounding=report(
             directory("<run>/second_grounding"),
@@ -32,14 +32,10 @@ use rule grounding as second_grounding with:
     benchmark:
         "<run>/benchmarks/second_grounding.tsv"
     conda:
-        by_backend(
-            "second_grounding",
-            default="../envs/evaluate.yaml",
-            groundingdino="../envs/groundingdino.yaml",
-        )
+        environment_of("second_grounding")
     resources:
-        mem_mb=by_backend("second_grounding", default=4000, groundingdino=16000),
-        gpu=wants_gpu("second_grounding", "groundingdino"),
+        mem_mb=memory_of("second_grounding"),
+        gpu=wants_gpu("second_grounding"),
     params:
         given_otherwise=given_otherwise("second_grounding"),
         config=settings_of("second_grounding"),

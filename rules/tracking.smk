@@ -11,7 +11,7 @@ rule tracking:
         masks=masks_of,
         given=given("tracking"),
         weights=weights_of("tracking"),
-        core=core("tracking.py"),
+        core=core_of("tracking.py", "tracking"),
     output:
         tracking=report(
             directory("<results>/{scene}/tracking"),
@@ -25,12 +25,12 @@ rule tracking:
     benchmark:
         "<results>/{scene}/benchmarks/tracking.tsv"
     conda:
-        by_backend("tracking", default="../envs/masks.yaml", deva="../envs/deva.yaml")
+        environment_of("tracking")
     threads: 2
     resources:
-        mem_mb=by_backend("tracking", default=4000, deva=32000),
-        runtime=by_backend("tracking", default=120, deva=1440),
-        gpu=wants_gpu("tracking", "deva"),
+        mem_mb=memory_of("tracking"),
+        runtime=runtime_of("tracking"),
+        gpu=wants_gpu("tracking"),
     params:
         given_otherwise=given_otherwise("tracking"),
         config=settings_of("tracking"),

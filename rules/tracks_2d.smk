@@ -11,7 +11,7 @@ use rule masks as masks_2d with:
         given=given("masks"),
         weights=weights_of("masks"),
         first=masks_of,
-        core=core("masks.py"),
+        core=core_of("masks.py", "masks"),
     output:
         masks=directory("<results>/{scene}/tracks_2d/masks"),
     log:
@@ -34,7 +34,7 @@ use rule tracking as tracking_2d with:
         masks=masks_of_all_views,
         given=given("tracking_2d"),
         weights=weights_of("tracking_2d"),
-        core=core("tracking.py"),
+        core=core_of("tracking.py", "tracking_2d"),
     output:
         tracking=directory("<results>/{scene}/tracks_2d/tracking"),
     log:
@@ -42,13 +42,11 @@ use rule tracking as tracking_2d with:
     benchmark:
         "<results>/{scene}/tracks_2d/benchmarks/tracking.tsv"
     conda:
-        by_backend(
-            "tracking_2d", default="../envs/masks.yaml", deva="../envs/deva.yaml"
-        )
+        environment_of("tracking_2d")
     resources:
-        mem_mb=by_backend("tracking_2d", default=4000, deva=32000),
-        runtime=by_backend("tracking_2d", default=120, deva=1440),
-        gpu=wants_gpu("tracking_2d", "deva"),
+        mem_mb=memory_of("tracking_2d"),
+        runtime=runtime_of("tracking_2d"),
+        gpu=wants_gpu("tracking_2d"),
     params:
         given_otherwise=given_otherwise("tracking_2d"),
         config=settings_of("tracking_2d"),
@@ -65,7 +63,7 @@ rule grounding_2d:
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking_2d.output.tracking,
         weights=weights_of("grounding"),
-        core=core("grounding_2d.py"),
+        core=core_of("grounding_2d.py", "grounding"),
     output:
         grounding=report(
             directory("<results>/{scene}/tracks_2d/grounding"),
@@ -80,16 +78,12 @@ rule grounding_2d:
     benchmark:
         "<results>/{scene}/tracks_2d/benchmarks/grounding.tsv"
     conda:
-        by_backend(
-            "grounding",
-            default="../envs/evaluate.yaml",
-            groundingdino="../envs/groundingdino.yaml",
-        )
+        environment_of("grounding")
     threads: 1
     resources:
-        mem_mb=by_backend("grounding", default=4000, groundingdino=16000),
+        mem_mb=memory_of("grounding"),
         runtime=60,
-        gpu=wants_gpu("grounding", "groundingdino"),
+        gpu=wants_gpu("grounding"),
     params:
         config=settings_of("grounding"),
     message:

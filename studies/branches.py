@@ -19,7 +19,7 @@ import torch
 from gradiseg_core.config.train import Igd, LaKnn, NearPruning, TrainConfig
 from gradiseg_core.splatting.schedule import REFERENCE_ITERATIONS
 from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.stages.training.data import TrainingData
+from gradiseg_core.splatting.views import TrainingData
 
 logger = logging.getLogger(__name__)
 

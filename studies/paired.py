@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gradiseg_core.config.tables import TablesConfig
-from gradiseg_core.stages.tables.build import groups, modes, slug, variants_in_order
 from gradiseg_core.stages.tables.model import COLUMNS, Cell, Column, Row, Table
 from gradiseg_core.stages.tables.runs import read_runs, value
+from gradiseg_core.stages.tables.stage import groups, modes, slug, variants_in_order
 from gradiseg_core.stages.tables.writers import markdown
 
 Run = dict[str, Any]

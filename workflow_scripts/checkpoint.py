@@ -5,12 +5,12 @@ from pathlib import Path
 from _stage import stage
 
 with stage(snakemake):
-    from gradiseg_core.config.checkpoints import CHECKPOINTS
+    from gradiseg_core.config.checkpoints import Checkpoint
     from gradiseg_core.config.downloads import DownloadsConfig
     from gradiseg_core.models.downloads.fetch import fetch_checkpoint
 
     fetch_checkpoint(
-        CHECKPOINTS[snakemake.wildcards.name],
+        Checkpoint(**snakemake.config["_checkpoints"][snakemake.wildcards.name]),
         target=Path(snakemake.output[0]),
         # Not through `params`: nothing of this makes a checkpoint another one.
         config=DownloadsConfig(**snakemake.config.get("downloads", {})),

@@ -20,7 +20,7 @@ from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity
 from gradiseg_core.splatting.losses.photometric import photometric_loss
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer, Operations
 from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.stages.training.data import TrainingData, TrainingView, Views
+from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
 ITERATIONS = 5  # a call: one of them with L_3d
 VIEWS = 8

@@ -1,0 +1,1 @@
+"""What computes: threads, vector instructions, Triton, GPUs, gsplat's compiled code."""

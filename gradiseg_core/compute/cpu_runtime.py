@@ -88,7 +88,7 @@ def _tie_cache_to_package(compiled: Any) -> None:
     """Make cached code stale whenever any module of this package changes.
 
     numba compares the time and size of the kernel's own file only. Code inlined from another
-    module (:mod:`gradiseg_core.compute.simd`, the harmonics) would survive that module's next version.
+    module (:mod:`.simd`, the harmonics) would survive that module's next version.
     """
     cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if cache_file is not None and hasattr(cache_file, "_source_stamp"):

@@ -1,9 +1,9 @@
 """Check whether this machine can train on a GPU, and compile what that needs.
 
-    python -m gradiseg_core.compute.doctor              # report; compile gsplat where that is missing
+    python -m gradiseg_core.compute.doctor              # report; compile gsplat where it is missing
     python -m gradiseg_core.compute.doctor --no-compile
-    python -m gradiseg_core.compute.doctor --arch 9.0   # compile without a GPU, for one of that capability
-                                                # (several: 8.0,9.0)
+    python -m gradiseg_core.compute.doctor --arch 9.0   # compile without a GPU, for one of that
+                                                        # capability (several: 8.0,9.0)
 
 Driver, toolkit, compiler, PyTorch and gsplat have to fit together, and a clash shows late and far
 from its cause: every line here says which two versions clash, and what to do. The exit status is 1

@@ -19,8 +19,9 @@ Device = Literal["auto", "cuda", "cpu"]
 
 #: Unit of a number that counts the iterations of the run itself, however long it is.
 ITERATIONS = "iterations"
-#: Unit of a number that is scaled with the length of the run (:mod:`gradiseg_core.splatting.schedule`). Every
-#: such number, and no other, goes through the run's ``Schedule``.
+#: Unit of a number that is scaled with the length of the run
+#: (:mod:`gradiseg_core.splatting.schedule`). Every such number, and no other, goes through the
+#: run's ``Schedule``.
 OF_30_000 = "iterations of 30,000"
 
 #: Validation context of a part of a section, to be merged with others: keys and types only.

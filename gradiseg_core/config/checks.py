@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.datasets import dataset_path, images_folder
 from gradiseg_core.config.downloads import DownloadsConfig
@@ -139,7 +140,7 @@ def files(
     made = [folder / path for path in made]
     for stage, section in sections.items():
         for field, value in named_paths(section):
-            if stage.endswith("grounding") and field == "selection":
+            if stage.endswith("grounding") and field == "manual.selection":
                 continue  # a selection that does not exist yet falls back to the best overlap
             key = f"scenes.{name}.{field}" if stage == "scene" else f"scenes.{name}.{stage}.{field}"
             if made_folder(folder / value, made) is None and not (folder / value).exists():
@@ -149,13 +150,9 @@ def files(
     if problems:
         return problems
     scene: Any = sections["scene"]
-    if scene.path is not None and made_folder(folder / scene.path, made):
-        return _given_test_ids(name, sections)
-    return (
-        _layout(name, scene, folder)
-        + _given_ids(name, sections, folder)
-        + _given_test_ids(name, sections)
-    )
+    made_here = scene.path is not None and made_folder(folder / scene.path, made) is not None
+    layout = [] if made_here else _layout(name, scene, folder)
+    return layout + _of_backends(name, sections, folder, made_here)
 
 
 def _nearest_sibling(folder: Path, value: Path) -> str:
@@ -247,37 +244,21 @@ def second_way(name: str, sections: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _given_ids(name: str, sections: Mapping[str, Any], folder: Path) -> list[str]:
-    """Precomputed masks or IDs need a folder, or a scene that brings its own ``object_mask/``."""
-    scene, masks, tracking = sections["scene"], sections["masks"], sections["tracking"]
-    if scene.source == "lerf_mask" and scene.dataset is not None:
-        return []
-    if (
-        scene.source == "lerf_mask"
-        and scene.path is not None
-        and (folder / scene.path / "object_mask").is_dir()
-    ):
-        return []
-    wanted = {
-        "masks.folder": masks.backend == "precomputed" and masks.folder is None,
-        "tracking.precomputed.folder": tracking.backend == "precomputed"
-        and tracking.precomputed.folder is None,
-    }
-    return [
-        f"scenes.{name}.{key}: `backend: precomputed` needs the folder of the ID images here, "
-        "because the scene brings no object_mask/ of its own"
-        for key, missing in wanted.items()
-        if missing
-    ]
+def _of_backends(name: str, sections: Mapping[str, Any], folder: Path, made: bool) -> list[str]:
+    """Return what the chosen backends say against their options, scene by scene."""
+    problems = []
+    for stage, section in sections.items():
+        if isinstance(section, BackendConfig) and _runs(stage, sections):
+            found = section.options.problems(
+                sections["scene"], folder, "all" if stage == "tracking_2d" else "train", made=made
+            )
+            problems += [
+                f"scenes.{name}.{stage}.{section.backend}.{key}: {why}"
+                for key, why in found.items()
+            ]
+    return problems
 
 
-def _given_test_ids(name: str, sections: Mapping[str, Any]) -> list[str]:
-    """The method in 2D needs IDs of the test views, which a scene's own ``object_mask/`` lacks."""
-    tracking = sections.get("tracking_2d")
-    if tracking is None or tracking.backend != "precomputed" or tracking.precomputed.folder:
-        return []
-    return [
-        f"scenes.{name}.tracking_2d: `baseline_2d` needs IDs of the test views, and the scene's "
-        "own object_mask/ is black there; set `tracking_2d.backend` to a tracker, or "
-        "`tracking_2d.precomputed.folder` to maps of all views"
-    ]
+def _runs(stage: str, sections: Mapping[str, Any]) -> bool:
+    trackers = [sections[name] for name in ("tracking", "tracking_2d") if name in sections]
+    return stage != "masks" or any(tracker.needs_masks for tracker in trackers)

@@ -83,7 +83,7 @@ own_variants:
     train: {igd: null, la_knn: null}
 ```
 
-Those that ship stand in the same form in `gradiseg_core/config/variants.yaml`:
+Those that ship stand in the same form in `gradiseg_core/config/presets/variants.yaml`:
 
 ```yaml
 @PRESETS@```

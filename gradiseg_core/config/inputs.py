@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
-from gradiseg_core.config.checkpoints import CHECKPOINTS
+from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
@@ -39,6 +40,8 @@ def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
     A path is a field of type ``Path``, or a text field called ``path`` or ``folder``.
     """
     for field, value in section:
+        if isinstance(section, BackendConfig) and field == "options":
+            field = section.backend  # as the user writes it
         below = f"{key}.{field}" if key else field
         if isinstance(value, Section):
             yield from named_paths(value, below)
@@ -154,7 +157,7 @@ def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
             continue  # the stage does not run
         for name, own in section.weights().items():
             if own is None:
-                checkpoint = CHECKPOINTS[name]
+                checkpoint = checkpoints()[name]
                 found.append(Download(stage, name, checkpoint.page, checkpoint.path(Path())))
     return found
 

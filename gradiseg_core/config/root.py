@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from gradiseg_core.config import checks
+from gradiseg_core.config.backends import BackendConfig, chosen, section_of
 from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
@@ -45,16 +46,32 @@ from gradiseg_core.config.variants import (
 )
 from gradiseg_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    MasksSection = MasksConfig
+    TrackingSection = TrackingConfig
+    GroundingSection = GroundingConfig
+else:  # the sections of the file, with the options of all backends
+    MasksSection = section_of(MasksConfig)
+    TrackingSection = section_of(TrackingConfig)
+    GroundingSection = section_of(GroundingConfig)
+
+#: Models of the stages that have backends, by their sections.
+_WITH_BACKENDS: dict[type[Section], type[BackendConfig]] = {
+    MasksSection: MasksConfig,
+    TrackingSection: TrackingConfig,
+    GroundingSection: GroundingConfig,
+}
+
 #: Sections that hold for all scenes and that a scene may override, in the order of the stages.
 SCENE_STAGES: dict[str, type[Section]] = {
     "colmap": ColmapConfig,
-    "masks": MasksConfig,
-    "tracking": TrackingConfig,
-    "tracking_2d": TrackingConfig,
+    "masks": MasksSection,
+    "tracking": TrackingSection,
+    "tracking_2d": TrackingSection,
     "train": TrainConfig,
     "render": RenderConfig,
-    "grounding": GroundingConfig,
-    "second_grounding": GroundingConfig,
+    "grounding": GroundingSection,
+    "second_grounding": GroundingSection,
     "metrics": MetricsConfig,
 }
 
@@ -81,13 +98,13 @@ class SceneEntry(SceneConfig):
         None, "Whether this scene's tracked masks are scored; null: as for the whole file."
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
-    masks: MasksConfig | None = option(None, "Overrides of section `masks` for this scene.")
-    tracking: TrackingConfig | None = option(None, "Overrides of section `tracking`.")
-    tracking_2d: TrackingConfig | None = option(None, "Overrides of section `tracking_2d`.")
+    masks: MasksSection | None = option(None, "Overrides of section `masks` for this scene.")
+    tracking: TrackingSection | None = option(None, "Overrides of section `tracking`.")
+    tracking_2d: TrackingSection | None = option(None, "Overrides of section `tracking_2d`.")
     train: TrainConfig | None = option(None, "Overrides of section `train` for this scene.")
     render: RenderConfig | None = option(None, "Overrides of section `render` for this scene.")
-    grounding: GroundingConfig | None = option(None, "Overrides of section `grounding`.")
-    second_grounding: GroundingConfig | None = option(
+    grounding: GroundingSection | None = option(None, "Overrides of section `grounding`.")
+    second_grounding: GroundingSection | None = option(
         None, "Overrides of section `second_grounding`, or the section for this scene alone."
     )
     metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
@@ -144,17 +161,17 @@ class RootConfig(Section):
         DownloadsConfig(), "What is fetched from the network: weights and datasets."
     )
     colmap: ColmapConfig = option(ColmapConfig(), "Stage 2, structure from motion.")
-    masks: MasksConfig = option(MasksConfig(), "Stage 3, segments of each view.")
-    tracking: TrackingConfig = option(TrackingConfig(), "Stage 4, one ID per object.")
-    tracking_2d: TrackingConfig | None = option(
+    masks: MasksSection = option(MasksSection(), "Stage 3, segments of each view.")
+    tracking: TrackingSection = option(TrackingSection(), "Stage 4, one ID per object.")
+    tracking_2d: TrackingSection | None = option(
         None,
         "For `baseline_2d`: what its tracker has different from section `tracking`, such as "
         "another `backend`.",
     )
     train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
     render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
-    grounding: GroundingConfig = option(GroundingConfig(), "Stage 7, from prompts to IDs.")
-    second_grounding: GroundingConfig | None = option(
+    grounding: GroundingSection = option(GroundingSection(), "Stage 7, from prompts to IDs.")
+    second_grounding: GroundingSection | None = option(
         None,
         "A second way from prompts to IDs, scored beside the first on the same trainings: what it "
         "has different from section `grounding`, such as another `backend`.",
@@ -282,6 +299,7 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         for stage, section in _used(scenes[name], root, name).items():
             if stage not in ("scene", "train"):  # what is trained are variants
                 problems += conflicts(section, _layers(raw, name, stage))
+        scenes[name] = {stage: _chosen(section) for stage, section in scenes[name].items()}
         trainings[name] = {}
         for variant in root.scenes[name].variants or root.variants:
             layers = [*_layers(raw, name, "train"), layer_of(variant, known[variant])]
@@ -304,6 +322,12 @@ def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
         name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
     }
     return Settings(root, scenes, variants, trainings, absent)
+
+
+def _chosen(section: Section) -> Section:
+    """Return a stage's configuration without the backends that were not chosen."""
+    model = _WITH_BACKENDS.get(type(section))
+    return section if model is None else chosen(model, section)
 
 
 def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any]) -> list[str]:

@@ -56,6 +56,18 @@ class SceneConfig(Section):
         ge=2,
     )
 
+    def brings_object_masks(self, folder: Path) -> bool:
+        """Whether the scene comes with ID images of its training views, ``object_mask/``.
+
+        Args:
+            folder: What relative paths start from.
+        """
+        if self.source != "lerf_mask":
+            return False
+        if self.dataset is not None:
+            return True
+        return self.path is not None and (folder / self.path / "object_mask").is_dir()
+
     @model_validator(mode="after")
     def _path_fits_source(self) -> SceneConfig:
         if self.source == "demo" and self.path is not None:

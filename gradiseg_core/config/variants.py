@@ -1,18 +1,16 @@
 """Variants: the trainings that a configuration compares.
 
 A variant is what it has different in section ``train``, on top of the whole method. Those that ship
-stand in ``variants.yaml``, in the form in which users write their own.
+stand in ``presets/variants.yaml``, in the form in which users write their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.labels import PRESETS
 from gradiseg_core.config.layers import Layer, resolve, written_in
 from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.train import MODULES, TrainConfig
@@ -34,12 +32,6 @@ class OwnVariant(Section):
         "What it has different in section `train`; it goes before a scene's own overrides. "
         "`igd: null` and `la_knn: null` leave a module of the paper out.",
     )
-
-
-#: The variants that ship, as a user would write them under `own_variants`.
-PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
 
 
 def definitions(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

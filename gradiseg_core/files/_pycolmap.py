@@ -11,8 +11,9 @@ and `zlib` first binds them to their own. Whoever uses pycolmap beside this pack
     Image.init()
     from gradiseg_core.files._pycolmap import pycolmap
 
-All modules write `from gradiseg_core.files._pycolmap import pycolmap`, inside the function that needs
-it (it takes a second); tests/stages/sfm/test_import_order.py checks that none imports it otherwise.
+All modules write `from gradiseg_core.files._pycolmap import pycolmap`, inside the function that
+needs it (it takes a second); tests/stages/sfm/test_import_order.py checks that none imports it
+otherwise.
 """
 
 import zlib  # noqa: F401  (see above: before pycolmap)

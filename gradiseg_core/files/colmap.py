@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.frame import Frame
+from gradiseg_core.frame import Frame
 from gradiseg_core.ordering import by_name
 
 _PINHOLE = 1  # COLMAP's model ID; parameters fx, fy, cx, cy

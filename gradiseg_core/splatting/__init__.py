@@ -1,0 +1,1 @@
+"""Gaussians, and what draws and trains them; nothing here knows a file."""

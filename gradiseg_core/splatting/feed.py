@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradiseg_core.stages.training.data import TrainingView, Views
+from gradiseg_core.splatting.views import TrainingView, Views
 
 
 @dataclass

@@ -10,15 +10,10 @@ of the pixel believes can win.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 
 CHANNELS = 16  # classes blended in one pass: a size that all rasterizers are compiled for
@@ -68,51 +63,3 @@ def most_probable(
     assert best is not None
     assert classes is not None
     return classes, best
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """The most probable classes of a view's pixels.
-
-    Attributes:
-        classes: [H, W, K] integers, the most probable first.
-        values: [H, W, K] their probabilities.
-    """
-
-    classes: NDArray[np.integer]
-    values: NDArray[np.floating]
-
-    def save(self, path: Path) -> None:
-        """Write an archive of uint16 classes and float16 values."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path, classes=self.classes.astype(np.uint16), values=self.values.astype(np.float16)
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> Probabilities:
-        """Read :meth:`save`'s file.
-
-        Raises:
-            InputError: If it is missing.
-        """
-        if not path.is_file():
-            raise InputError(f"{path} not found; run the render stage again")
-        with np.load(path) as file:
-            return cls(file["classes"].astype(np.int64), file["values"].astype(np.float32))
-
-    def above(self, selected: list[int], threshold: float) -> NDArray[np.bool_]:
-        """Return where any selected class is more probable than a threshold, [H, W].
-
-        Raises:
-            InputError: If the threshold is so low that classes may exceed it that were not kept.
-        """
-        least = 1.0 / (KEPT + 1)
-        if threshold < least:
-            raise InputError(
-                f"grounding.probability_threshold: {threshold:g} is too low for labels from "
-                f"blended probabilities, of which {KEPT} a pixel are kept: take at least "
-                f"{least:g}, or set render.labels to 'encodings'"
-            )
-        chosen = np.isin(self.classes, selected) & (self.values > threshold)
-        return np.asarray(chosen.any(axis=-1))

@@ -33,8 +33,8 @@ from gradiseg_core.splatting.strategies.densification import DensificationStrate
 from gradiseg_core.splatting.strategies.igd import IgdStrategy
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
 from gradiseg_core.splatting.strategies.near import NearPruningStrategy
+from gradiseg_core.splatting.views import TrainingData, TrainingView
 from gradiseg_core.splatting.watch import LossWatch
-from gradiseg_core.stages.training.data import TrainingData, TrainingView
 
 logger = logging.getLogger(__name__)
 

@@ -200,7 +200,8 @@ def test_jobs_take_different_devices_and_give_them_back(tmp_path: Path, monkeypa
     tool(tmp_path, *listed(*UUIDS))
     monkeypatch.setenv(VISIBLE, "1,3")
     code = (
-        "import sys, time; from pathlib import Path; from gradiseg_core.compute.devices import claimed\n"
+        "import sys, time; from pathlib import Path\n"
+        "from gradiseg_core.compute.devices import claimed\n"
         "with claimed(1, Path(sys.argv[1])) as held:\n"
         "    print(held[0], flush=True); sys.stdin.read()"
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradiseg_core.imaging import read_id_map
 
 from gradiseg_core import modules
 from gradiseg_core.errors import ConfigError
-from gradiseg_core.imaging import read_id_map
 from studies.options import split_config, tabletops_of
 from tests.workflow.conftest import REPOSITORY
 

@@ -187,12 +187,12 @@ def test_a_download_from_a_hub_on_this_machine(
 
 MAKE_DEVA = """\
 import sys, torch
-from gradiseg_core.config.tracking import DevaTrackingConfig
-from gradiseg_core.stages.tracking.stage import deva_package
+from gradiseg_core.stages.tracking.backends.deva import Options
+from gradiseg_core.stages.tracking.deva import package as module
 torch.manual_seed(0)
-package = deva_package.load_package()
-with deva_package._without_downloads():
-    network = package.network(deva_package.core_config(DevaTrackingConfig(), frames=6, tokens=30))
+package = module.load_package()
+with module._without_downloads():
+    network = package.network(module.core_config(Options(), frames=6, tokens=30))
 torch.save(network.state_dict(), sys.argv[1])
 """
 

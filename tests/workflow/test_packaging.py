@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -14,22 +15,21 @@ from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from gradiseg_core import environments, modules
+from gradiseg_core.config import backends
 from tests.workflow.conftest import REPOSITORY
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
 DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
-# The modules of a backend that has an environment of its own, where they are not `<backend>.py`.
-MODULES = {"groundingdino": ("dino.py", "box_masks.py")}
 # What runs on a GPU alone, and so in envs/train_cuda.yaml and no other environment.
 ON_GPUS_ONLY = (
-    "rasterization/gsplat.py",
-    "gsplat_build.py",
-    "toolchain.py",
-    "neighbours/_stream_triton.py",
-    "losses/_identity_triton.py",
-    "losses/_identity_triton_kernels.py",
-    "losses/_photometric_triton.py",
+    "splatting/rasterization/gsplat.py",
+    "compute/gsplat_build.py",
+    "compute/toolchain.py",
+    "splatting/neighbours/_stream_triton.py",
+    "splatting/losses/_identity_triton.py",
+    "splatting/losses/_identity_triton_kernels.py",
+    "splatting/losses/_photometric_triton.py",
 )
 SCRIPTS = REPOSITORY / "workflow_scripts"
 STUDIES = REPOSITORY / "studies"
@@ -44,25 +44,36 @@ ENVIRONMENTS = {
 NAMES = sorted(ENVIRONMENTS)
 
 
-def rules() -> list[tuple[str, str, tuple[str, ...]]]:
-    """(environment, script, backends that do not run in it) of every rule and environment."""
-    found: list[tuple[str, str, tuple[str, ...]]] = []
+class Run(NamedTuple):
+    """A script in an environment: what runs there, and what does not.
+
+    Attributes:
+        environment: Name of the file in envs/.
+        script: Path below the repository.
+        without: Modules that do not run in it.
+        also: Modules that run beside the script: the backend.
+    """
+
+    environment: str
+    script: str
+    without: tuple[str, ...]
+    also: tuple[Path, ...] = ()
+
+
+def rules() -> list[Run]:
+    """Every rule in each of its environments."""
+    found: list[Run] = []
     for text in rule_texts().values():
         script = re.search(r'"\.\./((?:workflow_)?scripts/\w+\.py)"', text)
         if script is None:
             continue
-        folder = "" if script[1].startswith("workflow") else "studies/"
-        named = re.findall(r'(?:(\w+)=)?"(?:\.\./)+envs/(\w+)\.yaml"', text)
-        stage = re.search(r'by_backend\(\s*"(\w+)"', text)
-        special = tuple(
-            f"{stage[1]}/{module}"
-            for key, _ in named
-            if stage and key != "default"
-            for module in MODULES.get(key, (f"{key}.py",))
-        )
-        for key, name in named:
-            without = special * (key == "default") + ON_GPUS_ONLY * (key != "cuda")
-            found.append((name, folder + script[1], without))
+        path = ("" if script[1].startswith("workflow") else "studies/") + script[1]
+        for key, name in re.findall(r'(?:(\w+)=)?"(?:\.\./)+envs/(\w+)\.yaml"', text):
+            found.append(Run(name, path, ON_GPUS_ONLY * (key != "cuda")))
+        if stage := re.search(r'environment_of\("(\w+)"\)', text):
+            for name in backends.names(stage[1]):
+                backend = backends.load(stage[1], name)
+                found.append(Run(backend.requires.environment, path, ON_GPUS_ONLY, (backend.file,)))
     return found
 
 
@@ -90,9 +101,9 @@ def pip_section(name: str) -> list[str]:
     return next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
 
 
-def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
+def files_of(script: str, without: tuple[str, ...] = (), also: tuple[Path, ...] = ()) -> list[Path]:
     around = AROUND if script.startswith("studies") else AROUND[:2]
-    roots = [REPOSITORY / script, *around]
+    roots = [REPOSITORY / script, *around, *also]
     left_out = [modules.PACKAGE_DIR / name for name in without]
     assert all(path.is_file() for path in left_out)
     packages = [STUDIES] if script.startswith("studies") else []
@@ -101,29 +112,27 @@ def files_of(script: str, without: tuple[str, ...] = ()) -> list[Path]:
 
 def test_every_script_belongs_to_a_rule() -> None:
     scripts = {path for folder in (SCRIPTS, STUDIES / "scripts") for path in folder.glob("*.py")}
-    assert {REPOSITORY / script for _, script, _ in rules()} == scripts - set(AROUND)
+    assert {REPOSITORY / run.script for run in rules()} == scripts - set(AROUND)
 
 
-@pytest.mark.parametrize(("name", "script", "without"), rules())
-def test_an_environment_holds_what_its_scripts_import(
-    name: str, script: str, without: tuple[str, ...]
-) -> None:
-    tops = modules.third_party(files_of(script, without))
+@pytest.mark.parametrize("run", rules(), ids=lambda run: f"{run.environment}-{run.script}")
+def test_an_environment_holds_what_its_scripts_import(run: Run) -> None:
+    tops = modules.third_party(files_of(run.script, run.without, run.also))
     tops -= {"studies", *(path.stem for path in AROUND)}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
-    assert wanted <= set(environments.imported_packages(ENVIRONMENTS[name].read_text()))
+    assert wanted <= set(environments.imported_packages(ENVIRONMENTS[run.environment].read_text()))
 
 
 def test_what_takes_over_a_rule_asks_its_own_stage_for_the_environment() -> None:
     texts = rule_texts()
     for name, text in texts.items():
         base = re.match(r"use rule (\w+) as", text)
-        if base is None or "by_backend" not in texts[base[1]].partition("conda:")[2]:
+        if base is None or "environment_of" not in texts[base[1]]:
             continue
         # Its parameters are those of this section, and so must the environment be.
         section = re.search(r'config=settings_of\("(\w+)"\)', text)
         assert section is not None
-        own = re.search(r'conda:\s*by_backend\(\s*"(\w+)"', text)
+        own = re.search(r'environment_of\("(\w+)"\)', text)
         if section[1] != base[1]:
             assert own is not None, name
             assert own[1] == section[1], name
@@ -162,10 +171,7 @@ def test_a_match_spec_that_conda_would_refuse() -> None:
 
 
 def test_every_environment_is_used() -> None:
-    used = {
-        name for text in rule_texts().values() for name in re.findall(r"envs/(\w+)\.yaml", text)
-    }
-    assert used == set(NAMES)
+    assert {run.environment for run in rules()} == set(NAMES)
 
 
 def test_a_lock_gives_what_a_package_requires() -> None:

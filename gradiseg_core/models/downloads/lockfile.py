@@ -24,7 +24,7 @@ class Entry:
     Attributes:
         source: Address, or hub repository.
         revision: Commit of the hub repository; empty for an address.
-        sha256: Of the file, or of the folder (:func:`gradiseg_core.models.downloads.hashes.tree_sha256`).
+        sha256: Of the file, or of the folder (:func:`.hashes.tree_sha256`).
         bytes: Size of all of it.
     """
 

@@ -64,9 +64,9 @@ def blended_loss(
         num_classes: C.
         exponent: q; weighs every pixel by the q-th power of its own ID's probability, as
             :func:`gradiseg_core.splatting.losses.robust.robust_identity_loss` does.
-        width_px: Give the pixels of :func:`gradiseg_core.splatting.losses.robust.wide_disagreement` of that
-            half width no weight. A pixel disagrees where another ID of the mask, or all IDs that
-            the mask lacks together, are more probable than its own. 0 gives all theirs.
+        width_px: Give the pixels of :func:`.robust.wide_disagreement` of that half width no weight.
+            A pixel disagrees where another ID of the mask, or all IDs that the mask lacks together,
+            are more probable than its own. 0 gives all theirs.
 
     Returns:
         Scalar, the mean over all pixels; differentiable with respect to ``blended``.

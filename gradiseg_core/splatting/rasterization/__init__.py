@@ -1,0 +1,1 @@
+"""Rasterization of Gaussians behind one interface, :class:`.interface.Rasterizer`."""

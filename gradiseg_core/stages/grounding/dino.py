@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute.placement import memory_advice
-from gradiseg_core.config.grounding import GroundingDinoConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 
 if TYPE_CHECKING:
     import torch
+
+    from gradiseg_core.stages.grounding.backends.groundingdino import Options
 
 KEY = "grounding.groundingdino"
 
@@ -96,7 +97,7 @@ class GroundingDino:
         self,
         image: NDArray[np.uint8],
         prompt: str,
-        options: GroundingDinoConfig,
+        options: Options,
     ) -> Detections:
         """Find a prompt in a picture.
 
@@ -144,9 +145,7 @@ class GroundingDino:
             float(scores.max()),
         )
 
-    def _inputs(
-        self, image: NDArray[np.uint8], prompt: str, options: GroundingDinoConfig
-    ) -> dict[str, Any]:
+    def _inputs(self, image: NDArray[np.uint8], prompt: str, options: Options) -> dict[str, Any]:
         text = normalised_prompt(prompt)
         tokens = len(self.processor.tokenizer(text, truncation=False)["input_ids"])
         if tokens > self.max_tokens:

@@ -1,4 +1,7 @@
-"""What a grounding backend is given, and the comparison of exact IDs with tracked ones."""
+"""What a backend of stage `grounding` is given and returns, and exact IDs against tracked ones.
+
+``run(request)`` returns a :class:`.selection.Choice` for every prompt, in the order of the prompts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.files.annotations import resize_nearest, true_ids
 from gradiseg_core.files.images import read_id_map, read_image
 from gradiseg_core.files.manifest import SceneManifest, View
@@ -19,7 +21,7 @@ from gradiseg_core.stages.grounding.selection import best_id, count_table
 
 
 @dataclass(frozen=True)
-class GroundingInputs:
+class Request:
     """Folders and facts of one trained scene, or of one that was tracked in 2D only.
 
     Attributes:
@@ -33,8 +35,8 @@ class GroundingInputs:
         views: Rendered (or tracked) test views, by name; the first is Gaussian Grouping's grounding
             view. Rendered training views where there is no test view.
         num_classes: Classes of F; IDs are below it.
-        config: Options of the stage.
-        weights: Checkpoints by the names of ``config.weights()``.
+        options: The backend's ``Options``.
+        weights: Checkpoints by the names of ``options.weights()``.
     """
 
     manifest: SceneManifest
@@ -44,7 +46,7 @@ class GroundingInputs:
     render_dir: Path | None
     views: list[View]
     num_classes: int
-    config: GroundingConfig
+    options: Any
     weights: Mapping[str, Path] = field(default_factory=dict)
 
     def test_ids(self, view: View) -> NDArray[np.int32]:
@@ -84,7 +86,7 @@ class GroundingInputs:
         return np.stack([count_table(truth, ids, rows, columns) for truth, ids in pairs])
 
 
-def match_objects(inputs: GroundingInputs) -> dict[str, Any]:
+def match_objects(inputs: Request) -> dict[str, Any]:
     """Find, for every exact object, the tracked ID that overlaps it best in the training views.
 
     This is for the metrics' object scores only; prompts never see it (but ``manual`` uses the same

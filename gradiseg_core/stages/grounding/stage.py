@@ -14,48 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from gradiseg_core.config.grounding import GroundingConfig
-from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import write_image, write_mask
 from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.prompts import mask_file
-from gradiseg_core.splatting.labels import Probabilities
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, probabilities
-from gradiseg_core.stages.grounding.backends.colour_words import ground_colour_words
-from gradiseg_core.stages.grounding.backends.groundingdino import ground_text
-from gradiseg_core.stages.grounding.backends.manual import ground_manual
-from gradiseg_core.stages.grounding.interface import GroundingInputs, match_objects
+from gradiseg_core.stages.grounding.interface import Request, match_objects
 from gradiseg_core.stages.grounding.pictures import prompt_picture
 from gradiseg_core.stages.grounding.selection import Choice
-from gradiseg_core.stages.rendering.stage import load_features
 
 logger = logging.getLogger(__name__)
 
 #: Folder of the masks in training views, which nothing scores.
 TRAINING_MASKS = "training_view_masks"
-
-Backend = Callable[[GroundingInputs], dict[str, Choice]]
-
-BACKENDS: dict[str, Backend] = {
-    "manual": ground_manual,
-    "colour_words": ground_colour_words,
-    "groundingdino": ground_text,
-}
-"""Name -> backend. A new one is one module with one function of this type, entered here; another
-text model is a detector of :func:`text_masks.ground_with`."""
-
-
-def resolve_backend(name: str) -> Backend:
-    """Return a backend by name.
-
-    Raises:
-        BackendUnavailableError: If there is none of that name.
-    """
-    if name not in BACKENDS:
-        raise BackendUnavailableError(
-            f"there is no grounding backend {name!r}; set grounding.backend to one of "
-            f"{', '.join(sorted(BACKENDS))}"
-        )
-    return BACKENDS[name]
 
 
 def ground(
@@ -70,7 +42,7 @@ def ground(
 ) -> dict[str, Any]:
     """Select IDs for every prompt and write the predicted masks.
 
-    Writes ``selection.json`` (can be edited and given back as ``grounding.selection``),
+    Writes ``selection.json`` (can be edited and given back as ``grounding.manual.selection``),
     ``gt_match.json`` (exact objects and their tracked IDs, for the metrics),
     ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt, and
     ``pictures/<prompt>.png``, what was found. Where training views were rendered for want of test
@@ -94,12 +66,11 @@ def ground(
         BackendUnavailableError: If the backend, or what it needs, does not exist.
         InputError: If a selection file, a checkpoint or a stage's output is unusable.
     """
-    backend = resolve_backend(config.backend)
     manifest = SceneManifest.load(scene_dir)
     render = _read_render(render_dir)
     classifier = load_classifier(train_dir)
     rendered = {view["name"] for view in render["views"]}
-    inputs = GroundingInputs(
+    inputs = Request(
         manifest=manifest,
         scene_dir=scene_dir,
         colmap_dir=colmap_dir,
@@ -109,10 +80,10 @@ def ground(
         views=[view for view in manifest.test_views if view.name in rendered]
         or [view for view in manifest.train_views if view.name in rendered],
         num_classes=classifier.num_classes,
-        config=config,
+        options=config.options,
         weights=weights or {},
     )
-    choices = backend(inputs)
+    choices: dict[str, Choice] = config.chosen.run(inputs)
 
     labels, rule = render.get("labels", "encodings"), config.masks
     if rule == "auto":
@@ -121,18 +92,22 @@ def ground(
     for folder in ("masks", TRAINING_MASKS):
         shutil.rmtree(out_dir / folder, ignore_errors=True)
     for view in inputs.views:
-        predict = _predictor(inputs, view, classifier, labels, rule)
+        predict = _predictor(inputs, view, classifier, labels, rule, config.probability_threshold)
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, predict(choice.ids))
-    return write_choices(inputs, choices, out_dir, mask_rule=rule)
+    return write_choices(inputs, config, choices, out_dir, mask_rule=rule)
 
 
 def _predictor(
-    inputs: GroundingInputs, view: View, classifier: IdentityClassifier, labels: str, rule: str
+    inputs: Request,
+    view: View,
+    classifier: IdentityClassifier,
+    labels: str,
+    rule: str,
+    threshold: float,
 ) -> Callable[[list[int]], NDArray[np.bool_]]:
     """Return the function from a prompt's IDs to its mask in a view; files are read once."""
     assert inputs.render_dir is not None
-    threshold = inputs.config.probability_threshold
     if rule == "probability" and labels == "probabilities":
         kept = Probabilities.load(inputs.render_dir / "probabilities" / f"{view.stem}.npz")
         return lambda selected: kept.above(selected, threshold)
@@ -152,12 +127,18 @@ def write_prediction(out_dir: Path, view: View, prompt: str, mask: NDArray[np.bo
 
 
 def write_choices(
-    inputs: GroundingInputs, choices: dict[str, Choice], out_dir: Path, *, mask_rule: str
+    inputs: Request,
+    config: GroundingConfig,
+    choices: dict[str, Choice],
+    out_dir: Path,
+    *,
+    mask_rule: str,
 ) -> dict[str, Any]:
     """Write ``selection.json``, ``gt_match.json`` and the pictures.
 
     Args:
         inputs: What was grounded.
+        config: Options of the stage.
         choices: By prompt.
         out_dir: Folder of the stage.
         mask_rule: How IDs became masks.
@@ -165,7 +146,7 @@ def write_choices(
     Returns:
         The contents of ``selection.json``.
     """
-    name, config = inputs.manifest.name, inputs.config
+    name = inputs.manifest.name
     for prompt, choice in choices.items():
         logger.info("%s: %s: IDs %s, %s", name, prompt, choice.ids, choice.why)
     selection = {
@@ -174,7 +155,7 @@ def write_choices(
         "masks": mask_rule,
         "probability_threshold": config.probability_threshold,
         "to_edit": "copy this file, change the lists `ids`, set grounding.backend to manual and "
-        "grounding.selection to the copy, and run again",
+        "grounding.manual.selection to the copy, and run again",
         "prompts": {
             prompt: {"ids": choice.ids, "why": choice.why, **choice.details}
             for prompt, choice in choices.items()
@@ -188,7 +169,7 @@ def write_choices(
     return selection
 
 
-def _write_pictures(inputs: GroundingInputs, choices: dict[str, Choice], folder: Path) -> None:
+def _write_pictures(inputs: Request, choices: dict[str, Choice], folder: Path) -> None:
     by_stem = {view.stem: view for view in inputs.views}
     for prompt, choice in choices.items():
         stems = [entry.stem for entry in choice.evidence] or [inputs.views[0].stem]

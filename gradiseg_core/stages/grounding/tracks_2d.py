@@ -25,9 +25,9 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map
 from gradiseg_core.files.manifest import SceneManifest
-from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import Choice
-from gradiseg_core.stages.grounding.stage import resolve_backend, write_choices, write_prediction
+from gradiseg_core.stages.grounding.stage import write_choices, write_prediction
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ def ground_tracks(
         colmap_dir: Undistorted photographs.
         tracking_dir: ID maps of all views, the test views included.
         out_dir: Folder to write.
-        config: Options of the stage. ``selection`` is not read: its IDs are those of the trained
-            scene; nor are the rules that make masks of probabilities.
+        config: Options of the stage. Of ``manual``, ``selection`` is not read: its IDs are those of
+            the trained scene; nor are the rules that make masks of probabilities.
         weights: Checkpoints by the names of ``config.weights()``.
 
     Returns:
@@ -60,7 +60,6 @@ def ground_tracks(
         BackendUnavailableError: If the backend, or what it needs, does not exist.
         InputError: If the maps of the test views are empty, or a checkpoint is unusable.
     """
-    backend = resolve_backend(config.backend)
     manifest = SceneManifest.load(scene_dir)
     maps = {path.stem: path for path in (tracking_dir / "ids").glob("*.png")}
     views = [view for view in manifest.test_views if view.stem in maps]
@@ -75,9 +74,7 @@ def ground_tracks(
             f"{tracking_dir} has no IDs in any test view of scene {manifest.name}; set "
             "tracking_2d.backend to one that tracks all views"
         )
-    if config.selection is not None:
-        logger.info("grounding.selection holds IDs of the trained scene and is not used in 2D")
-    inputs = GroundingInputs(
+    inputs = Request(
         manifest=manifest,
         scene_dir=scene_dir,
         colmap_dir=colmap_dir,
@@ -85,23 +82,17 @@ def ground_tracks(
         render_dir=None,
         views=views,
         num_classes=1 + max(int(read_id_map(path).max(initial=0)) for path in maps.values()),
-        config=_for_photographs(config),
+        options=config.options.for_photographs(),
         weights=weights or {},
     )
-    choices = backend(inputs) if registered else _nothing(manifest.prompts)
+    choices = config.chosen.run(inputs) if registered else _nothing(manifest.prompts)
     shutil.rmtree(out_dir / "masks", ignore_errors=True)
     for view in views:
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, np.isin(ids[view.stem], choice.ids))
-    return write_choices(inputs, choices, out_dir, mask_rule="tracked")
+    return write_choices(inputs, config, choices, out_dir, mask_rule="tracked")
 
 
 def _nothing(prompts: Sequence[str]) -> dict[str, Choice]:
     why = "the scene has no registered test view, and nothing else is searched in 2D"
     return {prompt: Choice([], why) for prompt in prompts}
-
-
-def _for_photographs(config: GroundingConfig) -> GroundingConfig:
-    """Return the options as they are in force: the photograph is searched, no file is read."""
-    searched = config.groundingdino.model_copy(update={"image": "photograph"})
-    return config.model_copy(update={"selection": None, "groundingdino": searched})

@@ -22,8 +22,7 @@ from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.images import IMAGE_SUFFIXES
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.work_files import set_aside, write_whole
-from gradiseg_core.stages.masks.interface import Segmentation, Segmenter
-from gradiseg_core.stages.masks.registry import resolve
+from gradiseg_core.stages.masks.interface import Request, Segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -68,16 +67,15 @@ def generate(
         InputError: If an input is missing or of the wrong size.
         GradisegError: If a view has more than 65535 segments.
     """
-    factory = resolve(config.backend)
     names = _names(Path(scene_dir), Path(colmap_dir), split)
-    task = Segmentation(Path(scene_dir), Path(colmap_dir), names, config, dict(weights or {}))
-    segmenter = factory(task)
+    request = Request(Path(scene_dir), Path(colmap_dir), names, config.options, dict(weights or {}))
+    segmenter: Segmenter = config.chosen.run(request)
     out_dir.mkdir(parents=True, exist_ok=True)
     kept = out_dir if work_dir is None else Path(work_dir)
     kept.mkdir(parents=True, exist_ok=True)
 
-    counts = dict(_run(segmenter, task.names, kept, threads))
-    stems = {Path(name).stem for name in task.names}
+    counts = dict(_run(segmenter, names, kept, threads))
+    stems = {Path(name).stem for name in names}
     for stale in out_dir.glob("*.png"):
         if stale.stem not in stems:
             stale.unlink()
@@ -86,12 +84,12 @@ def generate(
             shutil.copyfile(kept / f"{stem}.png", out_dir / f"{stem}.png")
     result = {
         "backend": config.backend,
-        "views": {Path(name).stem: counts[name] for name in task.names},
+        "views": {Path(name).stem: counts[name] for name in names},
     }
     (out_dir / "masks.json").write_text(json.dumps(result, indent=2) + "\n")
     logger.info(
         "masks: %d views, %.0f segments each on average",
-        len(task.names),
+        len(names),
         np.mean(list(counts.values())),
     )
     return result

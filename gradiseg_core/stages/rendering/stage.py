@@ -35,7 +35,8 @@ from gradiseg_core.files.pictures import (
     overlay_ids,
     panel_row,
 )
-from gradiseg_core.splatting.labels import Probabilities, most_probable
+from gradiseg_core.files.renderings import Probabilities, load_features
+from gradiseg_core.splatting.labels import most_probable
 
 if TYPE_CHECKING:
     from gradiseg_core.files.manifest import SceneManifest, View
@@ -214,9 +215,9 @@ def render_views(
     """
     from gradiseg_core.compute.gsplat_build import training_device
     from gradiseg_core.files.colmap import load_cameras
-    from gradiseg_core.files.frame import Frame
     from gradiseg_core.files.manifest import SceneManifest
     from gradiseg_core.files.trained import load_trained
+    from gradiseg_core.frame import Frame
     from gradiseg_core.splatting.rasterization.registry import get_rasterizer
 
     set_threads(threads)
@@ -285,19 +286,6 @@ def render_views(
     }
     (out_dir / "render.json").write_text(json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def load_features(render_dir: Path, stem: str) -> NDArray[np.float32]:
-    """Read back a view's blended encodings, [H, W, D] float32.
-
-    Raises:
-        InputError: If the view was not rendered.
-    """
-    path = render_dir / "features" / f"{stem}.npz"
-    if not path.is_file():
-        raise InputError(f"{path} not found; run the render stage again")
-    with np.load(path) as file:
-        return file["features"].astype(np.float32)
 
 
 def _write_arrays(

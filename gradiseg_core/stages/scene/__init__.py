@@ -1,0 +1,1 @@
+"""Stage `scene`: photographs, their split and annotations, in one folder and one form."""

@@ -8,17 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from gradiseg_core.config.variants import PRESETS
+from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tables.model import Column
-
-VARIANT_LABELS = {
-    **{name: preset["label"] for name, preset in PRESETS.items()},
-    "deva_2d": "DEVA (2D tracks, no Gaussians)",
-    "deva+sfm_2d": "DEVA repaired by SfM (2D tracks, no Gaussians)",
-    "sfm_2d": "SfM association (2D tracks, no Gaussians)",
-    "precomputed_2d": "precomputed IDs (2D tracks, no Gaussians)",
-}
 
 Run = dict[str, Any]
 Mode = Literal["gg", "strict"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tables import writers
 from gradiseg_core.stages.tables.model import COLUMNS, Cell, Column, Row, Table
 from gradiseg_core.stages.tables.runs import (
-    VARIANT_LABELS,
     Mode,
     Run,
     dataset_of,

@@ -1,0 +1,1 @@
+"""Stage `tracking`: one ID per object over all views."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from gradiseg_core.config.tracking import SfmTrackingConfig
+from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import (
     NO_MASK,
     Links,
@@ -140,7 +140,7 @@ def refine(
     seen: Observations,
     xyz: NDArray[np.float64],
     cluster: NDArray[np.int64],
-    config: SfmTrackingConfig,
+    config: SfmOptions,
     boundary_px: float,
     links: Links | None = None,
 ) -> tuple[list[NDArray[np.int32]], dict]:

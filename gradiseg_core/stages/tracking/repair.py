@@ -19,15 +19,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.tracking import RepairConfig, SfmTrackingConfig
+from gradiseg_core.config.tracking import RepairConfig
 from gradiseg_core.ordering import by_name, in_order
+from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import Links, Masks, View
 from gradiseg_core.stages.tracking.overflow import IdMaps
-from gradiseg_core.stages.tracking.sfm_tracks import solve
+from gradiseg_core.stages.tracking.sfm_tracks import solve, views_with
+
+__all__ = ["repair", "views_with"]
 
 
 def repair(
-    views: list[View], xyz: NDArray[np.float64], config: SfmTrackingConfig, options: RepairConfig
+    views: list[View], xyz: NDArray[np.float64], config: SfmOptions, options: RepairConfig
 ) -> tuple[IdMaps, dict]:
     """Return the views' IDs, repaired.
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.tracking import SfmTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map
 from gradiseg_core.ordering import by_name, in_order
 from gradiseg_core.stages.tracking import evidence, joining, linkage, refine
+from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 
 #: Evidence against joining that every pair of masks starts with (see `linkage.link`).
 LINK_PRIOR = 1.0
@@ -102,7 +102,7 @@ def views_with(
 def solve(
     views: list[evidence.View],
     xyz: NDArray[np.float64],
-    config: SfmTrackingConfig,
+    config: SfmOptions,
     link: Callable[[list[evidence.View], evidence.Masks], evidence.Links] | None = None,
 ) -> Association:
     """Associate the masks of all views.

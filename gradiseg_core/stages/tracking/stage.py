@@ -2,8 +2,7 @@
 
 A backend turns per-view masks (or another tracker's output) into consistent maps; everything after
 that is common: repair by SfM tracks where it is asked for, dense numbering, the limit of the
-classifier's classes, the measure of consistency, the files. A new backend is one adapter module
-with a function of `Backend`'s form and an entry in `BACKENDS`.
+classifier's classes, the measure of consistency, the files.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import write_id_map, write_image
 from gradiseg_core.files.manifest import SceneManifest, View
-from gradiseg_core.stages.tracking.backends.precomputed import read_maps
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import contact_sheet
+from gradiseg_core.stages.tracking.interface import Request, Tracked
 from gradiseg_core.stages.tracking.overflow import IdMaps, areas, given_ids, limit_ids, views_of
 from gradiseg_core.stages.tracking.report import percent, report
 
@@ -32,100 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: Below this share of agreeing track observations the job's log warns.
 WARN_CONSISTENCY = 0.9
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a backend is given.
-
-    Attributes:
-        scene_dir: Output folder of stage `scene`.
-        colmap_dir: Output folder of stage `colmap`.
-        masks_dir: Output folder of stage `masks`; None where the backend needs no masks.
-        views: The views to track that have a camera, sorted by name: the training views, or all.
-        config: The stage's configuration.
-        seed: Seed for backends that draw random numbers.
-        threads: Threads that the backend may use.
-        weights: Checkpoints by the names of `config.weights()`.
-    """
-
-    scene_dir: Path
-    colmap_dir: Path
-    masks_dir: Path | None
-    views: list[View]
-    config: TrackingConfig
-    seed: int
-    threads: int
-    weights: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """What a backend returns.
-
-    Attributes:
-        maps: By stem, [H, W] int32 IDs in the undistorted view's frame, consistent over all views;
-            0 = no object. Every view of the request has one.
-        keep_ids: Whether the IDs' values must survive.
-        details: JSON-ready facts for objects.json.
-    """
-
-    maps: IdMaps
-    keep_ids: bool
-    details: dict
-
-
-Backend = Callable[[Request], Tracked]
-
-
-def _sfm(request: Request) -> Tracked:
-    from gradiseg_core.stages.tracking.sfm_tracks import load_views, solve
-
-    if request.masks_dir is None:
-        raise InputError("tracking.backend: sfm needs the output folder of stage `masks`")
-    stems = [view.stem for view in request.views]
-    views, xyz = load_views(request.colmap_dir, request.masks_dir, stems)
-    options = request.config.sfm
-    if options.join == "auto":
-        about = request.masks_dir / "masks.json"  # absent where a folder of masks was handed over
-        by_graph = about.is_file() and json.loads(about.read_text())["backend"] == "graph"
-        options = options.model_copy(update={"join": "always" if by_graph else "never"})
-    result = solve(views, xyz, options)
-    return Tracked(result.maps, False, result.details)
-
-
-def _precomputed(request: Request) -> Tracked:
-    options = request.config.precomputed
-    maps = read_maps(options.folder, request.scene_dir, request.colmap_dir, request.views)
-    return Tracked(maps, options.keep_ids, {"folder": str(options.folder or "object_mask")})
-
-
-def _deva(request: Request) -> Tracked:
-    from gradiseg_core.stages.tracking.deva.driver import track_views
-
-    maps, details = track_views(request)
-    return Tracked(maps, False, details)
-
-
-BACKENDS: dict[str, Backend] = {
-    "sfm": _sfm,
-    "precomputed": _precomputed,
-    "deva": _deva,
-    "deva+sfm": _deva,  # the repair follows for every backend alike
-}
-
-
-def get_backend(name: str) -> Backend:
-    """Return the backend of that name.
-
-    Raises:
-        BackendUnavailableError: If there is none.
-    """
-    if name not in BACKENDS:
-        raise BackendUnavailableError(
-            f"tracking.backend: {name!r} is not available; available: {', '.join(BACKENDS)}"
-        )
-    return BACKENDS[name]
 
 
 def associate(
@@ -154,7 +59,7 @@ def associate(
         config: Options of the stage.
         max_ids: Number of classes of the identity classifier, 0 included: IDs lie in
             0..max_ids-1.
-        seed: Seed for backends that draw random numbers (none of the present ones does).
+        seed: Seed for backends that draw random numbers.
         threads: Threads that the backend may use.
         weights: Checkpoints by the names of `config.weights()`.
         split: `all` tracks the test views as well (their photographs, never their annotations):
@@ -176,7 +81,6 @@ def associate(
     """
     from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
 
-    backend = get_backend(config.backend)
     registered = load_cameras(colmap_dir)
     manifest = SceneManifest.load(scene_dir)
     wanted = manifest.views if split == "all" else manifest.train_views
@@ -184,16 +88,23 @@ def associate(
     if not views:
         raise InputError(f"no training view of {scene_dir} has a camera in {colmap_dir}")
     request = Request(
-        Path(scene_dir), Path(colmap_dir), masks_dir, views, config, seed, threads, weights or {}
+        Path(scene_dir),
+        Path(colmap_dir),
+        masks_dir,
+        views,
+        config.options,
+        seed,
+        threads,
+        weights or {},
     )
-    tracked = backend(request)
-    given = tracked.maps if config.backend == "precomputed" else None
+    tracked: Tracked = config.chosen.run(request)
+    given = tracked.maps if config.chosen.given_ids else None
     observed = load_observations(colmap_dir).views
     observations = {view.stem: observed[view.name] for view in views}
     num_points = len(load_points(colmap_dir)[0])
     repaired = None
-    if config.repairs:
-        tracked, repaired = _repair(request, tracked, observations, num_points)
+    if config.repair == "sfm":
+        tracked, repaired = _repair(config, request, tracked, observations, num_points)
     maps, merged = limit_ids(tracked.maps, max_ids, config.overflow, keep_ids=tracked.keep_ids)
     size, seen_in = areas(maps), views_of(maps)
     called = None if given is None else given_ids(maps, given)
@@ -201,7 +112,7 @@ def associate(
     nothing = {"tracks": 0, "views_seen": 0, "persistence": None, "switches": 0}
     pixels = sum(ids.size for ids in maps.values())
     summary = {
-        "backend": config.backend,
+        "backend": config.name,
         "num_ids": max(size, default=0),
         "objects": [
             {"id": label, "views": seen_in[label], "area_px": size[label]}
@@ -224,18 +135,18 @@ def associate(
 
 
 def _repair(
+    config: TrackingConfig,
     request: Request,
     tracked: Tracked,
     observations: dict[str, tuple[NDArray, NDArray]],
     num_points: int,
 ) -> tuple[Tracked, dict]:
     """Let SfM tracks repair the IDs; return them and what changed, for objects.json."""
-    from gradiseg_core.stages.tracking.repair import repair
-    from gradiseg_core.stages.tracking.sfm_tracks import views_with
-
+    # By name, so that a job without repair does not count it among its modules (config.files).
+    by_tracks = import_module(f"{__package__}.repair")
     before = track_consistency(tracked.maps, observations, num_points)["id_consistency"]
-    views, xyz = views_with(request.colmap_dir, tracked.maps)
-    maps, details = repair(views, xyz, request.config.sfm, request.config.repairing)
+    views, xyz = by_tracks.views_with(request.colmap_dir, tracked.maps)
+    maps, details = by_tracks.repair(views, xyz, config.association, config.repairing)
     after = track_consistency(maps, observations, num_points)["id_consistency"]
     logger.info(
         "repair: %s of the track observations agreed with their track's ID before, %s after",

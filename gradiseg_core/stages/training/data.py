@@ -1,163 +1,24 @@
-"""Training views: photographs, ID maps and cameras at training resolution.
-
-Views stay in main memory as they are on disk, a byte a channel and two bytes a label, as far as a
-budget reaches; the others are read again whenever their turn comes.
-"""
+"""Reading what training starts from: photographs, ID maps, cameras and points."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from threading import Lock
-from typing import overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras, load_points
-from gradiseg_core.files.frame import Frame
 from gradiseg_core.files.images import read_id_map, read_image
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.frame import Frame
+from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingView:
-    """One view at training resolution.
-
-    Attributes:
-        camera: Its camera.
-        image: [H, W, 3] uint8; a byte a channel, as views stay in memory.
-        labels: [H, W] IDs, int16 where they fit, else int32; None for test views, whose masks must
-            never be trained on.
-        viewmat: [4, 4] float32.
-        K: [3, 3] float32.
-        ids: [I] int64, the IDs of ``labels``, ascending; None without labels.
-    """
-
-    camera: Camera
-    image: Tensor
-    labels: Tensor | None
-    viewmat: Tensor
-    K: Tensor
-    ids: Tensor | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it takes."""
-        tensors = (self.image, self.labels, self.viewmat, self.K, self.ids)
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
-
-    def to(self, device: torch.device, *, pinned: bool = False) -> TrainingView:
-        """Return it on a device; ``pinned`` copies without waiting, on the current stream."""
-
-        def move(tensor: Tensor) -> Tensor:
-            tensor = tensor.pin_memory() if pinned else tensor
-            return tensor.to(device, non_blocking=pinned)
-
-        labels, ids = (
-            None if tensor is None else move(tensor) for tensor in (self.labels, self.ids)
-        )
-        image, viewmat, K = (move(tensor) for tensor in (self.image, self.viewmat, self.K))
-        return TrainingView(self.camera, image, labels, viewmat, K, ids)
-
-
-class Views(Sequence[TrainingView]):
-    """Views that are read when they are asked for, and kept as far as a budget reaches.
-
-    What came first stays. Training goes through all views once an epoch, in a new order each time:
-    throwing out the longest unused would throw out what is about to be needed.
-    """
-
-    def __init__(
-        self,
-        cameras: list[Camera],
-        load: Callable[[int], TrainingView],
-        budget_bytes: int,
-    ) -> None:
-        """Set up; nothing is read yet.
-
-        Args:
-            cameras: Of each view, at training resolution.
-            load: Reads the view of an index.
-            budget_bytes: Views are kept up to this much memory.
-        """
-        self.cameras = cameras
-        self._load, self._room = load, budget_bytes
-        self._kept: dict[int, TrainingView] = {}
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self.cameras)
-
-    @overload
-    def __getitem__(self, index: int) -> TrainingView: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[TrainingView]: ...
-
-    def __getitem__(self, index: int | slice) -> TrainingView | list[TrainingView]:
-        """Return one view, from memory or from disk."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        view = self._kept.get(index)
-        if view is None:
-            view = self._load(index)
-            with self._lock:
-                if index not in self._kept and view.bytes <= self._room:
-                    self._kept[index] = view
-                    self._room -= view.bytes
-        return view
-
-    def kept(self, index: int) -> bool:
-        """Tell whether a view is in memory."""
-        return index in self._kept
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Everything that training reads.
-
-    Attributes:
-        train: Views with labels.
-        test: Registered test views, for PSNR during training only.
-        points: [P, 3] float64, SfM points.
-        colors: [P, 3] uint8.
-        num_classes: Classes of F, background included.
-        frame: From the user's world to that of cameras and points.
-    """
-
-    train: Views
-    test: Views
-    points: NDArray[np.float64]
-    colors: NDArray[np.uint8]
-    num_classes: int
-    frame: Frame = field(default_factory=Frame)
-
-    def fingerprint(self) -> str:
-        """Hash of all of it, so that a checkpoint of other inputs is not resumed."""
-        digest = hashlib.blake2b(digest_size=16)
-        for view in chain(self.train, self.test):
-            digest.update(view.camera.name.encode())
-            for tensor in (view.image, view.labels, view.viewmat, view.K):
-                if tensor is not None:
-                    digest.update(tensor.numpy().tobytes())
-        digest.update(self.points.tobytes())
-        digest.update(self.colors.tobytes())
-        digest.update(str(self.num_classes).encode())
-        return digest.hexdigest()
 
 
 def load_training_data(

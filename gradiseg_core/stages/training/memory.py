@@ -3,8 +3,8 @@
 An upper estimate, in bytes: a sum over Gaussians, a sum over pixels of one view, and what does not
 depend on either. Each number counts tensors that are alive together at the worst moment: of an
 iteration (sorting, blending padded channels, or the backward pass through the colours), or of a
-densification. ``tests/stages/training/test_memory.py`` compares with what PyTorch's allocator says on a
-CPU; what gsplat's kernels allocate is read from their source. docs/cuda_core.md has the table.
+densification. ``tests/stages/training/test_memory.py`` compares with what PyTorch's allocator says
+on a CPU; what gsplat's kernels allocate is read from their source. docs/cuda_core.md has the table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.splatting.backends import LossBackends, loss_backends
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED
 from gradiseg_core.splatting.strategies.mcmc import DEFAULT_BUDGET
-from gradiseg_core.stages.training.data import TrainingData
+from gradiseg_core.splatting.views import TrainingData
 
 logger = logging.getLogger(__name__)
 

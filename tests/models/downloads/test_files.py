@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gradiseg_core.config.checkpoints import CHECKPOINTS, Checkpoint
+from gradiseg_core.config.checkpoints import Checkpoint, checkpoints
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.errors import DownloadError
 from gradiseg_core.models.downloads import disk, http
@@ -292,7 +292,7 @@ def test_a_damaged_lock_file(url: str, config: DownloadsConfig, tmp_path: Path) 
 
 
 def test_the_registry_is_complete() -> None:
-    for name, entry in CHECKPOINTS.items():
+    for name, entry in checkpoints().items():
         assert entry.name == name
         assert entry.licence
         if entry.kind == "file":
@@ -305,13 +305,13 @@ def test_the_registry_is_complete() -> None:
         if entry.sha256:
             assert len(bytes.fromhex(entry.sha256)) == 32
     # torchvision's names carry the first digits of the hash
-    lpips = CHECKPOINTS["lpips_vgg"]
+    lpips = checkpoints()["lpips_vgg"]
     assert lpips.url.endswith(f"-{lpips.sha256_prefix}.pth")
 
 
 def test_every_checkpoint_is_documented() -> None:
     page = (REPOSITORY / "docs" / "downloads.md").read_text(encoding="utf-8")
-    for name, entry in CHECKPOINTS.items():
+    for name, entry in checkpoints().items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         size = f"{entry.size / 1e9:.1f} GB" if entry.size else "not noted"
         assert f"| {size} |" in row, name

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gradiseg_core.config.checkpoints import CHECKPOINTS, Checkpoint
+from gradiseg_core.config.checkpoints import Checkpoint, checkpoints
 from gradiseg_core.config.datasets import DATASETS, Dataset, dataset_path
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.errors import DownloadError
@@ -27,7 +27,8 @@ from tests.models.downloads.zips import hostile, zipped
 
 pytest.importorskip("huggingface_hub", reason="pip install -e '.[models]'")
 
-COMMIT = CHECKPOINTS["groundingdino_swint"].revision
+SWINT = checkpoints()["groundingdino_swint"]
+COMMIT = SWINT.revision
 DINO = "IDEA-Research/grounding-dino-tiny"
 LERF = "mqye/Gaussian-Grouping"
 Usage = namedtuple("Usage", "total used free")
@@ -85,9 +86,7 @@ def hub(server: Server) -> Server:
     return server
 
 
-def fetch(
-    hub: Server, config: DownloadsConfig, entry: Checkpoint = CHECKPOINTS["groundingdino_swint"]
-) -> Path:
+def fetch(hub: Server, config: DownloadsConfig, entry: Checkpoint = SWINT) -> Path:
     target = entry.path(Path(config.folder))
     fetch_checkpoint(entry, target, config, endpoint=hub.address, sleep=no_sleep)
     return target
@@ -95,7 +94,7 @@ def fetch(
 
 def refused(hub: Server, config: DownloadsConfig, **change: Any) -> str:
     with pytest.raises(DownloadError) as caught:
-        fetch(hub, config, replace(CHECKPOINTS["groundingdino_swint"], **change))
+        fetch(hub, config, replace(SWINT, **change))
     assert left_behind(Path(config.folder)) == []
     return str(caught.value)
 
@@ -114,7 +113,7 @@ def test_a_model_without_its_pickle(hub: Server, config: DownloadsConfig, tmp_pa
 
 
 def test_a_pickle_is_not_even_asked_for(hub: Server, config: DownloadsConfig) -> None:
-    patterns = (*CHECKPOINTS["groundingdino_swint"].patterns, "*.bin")
+    patterns = (*SWINT.patterns, "*.bin")
     assert "pytorch_model.bin is a pickle" in refused(hub, config, patterns=patterns)
     assert not any("pytorch_model.bin" in path for _, path, _ in hub.requests)
 
@@ -150,7 +149,7 @@ def test_a_web_page_in_place_of_the_weights(hub: Server, config: DownloadsConfig
     hub.faults[WEIGHTS] = Fault(html=True)
     with pytest.raises(DownloadError, match=r"model\.safetensors"):
         fetch(hub, config)
-    assert not CHECKPOINTS["groundingdino_swint"].path(Path(config.folder)).exists()
+    assert not SWINT.path(Path(config.folder)).exists()
 
 
 def test_a_repository_that_is_gone(server: Server, config: DownloadsConfig) -> None:
@@ -174,7 +173,7 @@ def test_a_hub_that_is_down(hub: Server, config: DownloadsConfig) -> None:
 
 
 def test_no_hub(server: Server, config: DownloadsConfig) -> None:
-    entry = CHECKPOINTS["groundingdino_swint"]
+    entry = SWINT
     with pytest.raises(DownloadError, match="no connection to the hub"):
         fetch_checkpoint(
             entry,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gradiseg_core.config.checkpoints import CHECKPOINTS
+from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.datasets import DATASETS
 from tests.models.downloads.server import Server
 from tests.models.downloads.test_archives import FILES, WANTED, contents
@@ -66,7 +66,7 @@ def test_results_do_not_depend_on_how_they_were_fetched(workflow: Workflow) -> N
 
 def test_the_rules_fetch(workflow: Workflow, server: Server) -> None:
     content = os.urandom(50_000)
-    sam, garden = CHECKPOINTS["sam_vit_b"], DATASETS["mipnerf360", "garden"]
+    sam, garden = checkpoints()["sam_vit_b"], DATASETS["mipnerf360", "garden"]
     assert sam.sha256 is not None
     registry = workflow.folder / "gradiseg_core" / "downloads"
     edited = registry / "checkpoints.py"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradiseg_core.config import backends
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
@@ -19,7 +20,6 @@ from gradiseg_core.stages.grounding.stage import (
     ground,
     load_classifier,
     predict_mask,
-    resolve_backend,
 )
 from gradiseg_core.stages.rendering.stage import render_views
 from tests import trained_scene
@@ -39,8 +39,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 def run(folders: Folders, out: Path, scene: Path | None = None, **options: object) -> dict:
     return ground(
         scene or folders.scene, folders.colmap, folders.tracking, folders.train, folders.render,
-        out, GroundingConfig(**options),
+        out, stage_config(**options),
     )  # fmt: skip
+
+
+def stage_config(**options: object) -> GroundingConfig:
+    """Return a configuration; what is no key of the stage is an option of the backend."""
+    backend = options.get("backend", "colour_words")
+    common = {key: options.pop(key) for key in list(options) if key in GroundingConfig.model_fields}
+    return GroundingConfig(**common, **{backend: options})
 
 
 def ids_of(selection: dict) -> dict[str, list[int]]:
@@ -214,7 +221,7 @@ def test_mask_rules_by_hand() -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(BackendUnavailableError, match="colour_words, groundingdino, manual"):
-        resolve_backend("clip")
+        backends.load("grounding", "clip")
 
 
 def test_missing_inputs(folders: Folders, tmp_path: Path) -> None:

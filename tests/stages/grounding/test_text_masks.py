@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradiseg_core.config.grounding import GroundingConfig, GroundingDinoConfig
+from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.images import read_id_map, read_image, read_mask
@@ -22,7 +22,7 @@ from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding import box_masks, dino
 from gradiseg_core.stages.grounding.backends import groundingdino as text_masks
 from gradiseg_core.stages.grounding.dino import Detections, GroundingDino, normalised_prompt
-from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.pictures import prompt_picture
 from gradiseg_core.stages.grounding.selection import Choice, Evidence, select_ids, vote_ids
 from gradiseg_core.stages.grounding.stage import ground
@@ -66,11 +66,11 @@ def config(**options: object) -> GroundingConfig:
     return GroundingConfig(backend="groundingdino", groundingdino={**SMALL, **options})
 
 
-def inputs_of(folders: Folders, config: GroundingConfig) -> GroundingInputs:
+def inputs_of(folders: Folders, config: GroundingConfig) -> Request:
     manifest = SceneManifest.load(folders.scene)
-    return GroundingInputs(
+    return Request(
         manifest, folders.scene, folders.colmap, folders.tracking, folders.render,
-        manifest.test_views, trained_scene.NUM_CLASSES, config,
+        manifest.test_views, trained_scene.NUM_CLASSES, config.options,
     )  # fmt: skip
 
 
@@ -79,9 +79,9 @@ class KnownBoxes:
     """Finds the boxes that it was given for a prompt, and remembers what it was asked."""
 
     boxes: dict[str, list[list[tuple[float, list[float]]]]]
-    asked: list[tuple[np.ndarray, str, GroundingDinoConfig]] = field(default_factory=list)
+    asked: list[tuple[np.ndarray, str, text_masks.Options]] = field(default_factory=list)
 
-    def detect(self, image: np.ndarray, prompt: str, options: GroundingDinoConfig) -> Detections:
+    def detect(self, image: np.ndarray, prompt: str, options: text_masks.Options) -> Detections:
         view = sum(text == prompt for _, text, _ in self.asked)
         self.asked.append((image, prompt, options))
         listed = self.boxes[prompt][view]
@@ -225,7 +225,7 @@ def test_configuration_names_its_checkpoints(tmp_path: Path) -> None:
 def detect(
     model: GroundingDino, image: np.ndarray, prompt: str, box_threshold: float = 0.0
 ) -> Detections:
-    options = config(text_threshold=0.2).groundingdino
+    options = config(text_threshold=0.2).options
     # Past the configuration's checks: the scores of random weights may round to 1.
     return model.detect(image, prompt, options.model_copy(update={"box_threshold": box_threshold}))
 
@@ -395,8 +395,13 @@ def test_the_whole_stage_with_tiny_models(
 ) -> None:
     options = GroundingConfig(
         backend="groundingdino",
-        text_overlap=0.3,
-        groundingdino={**SMALL, "box_threshold": 0.05, "text_threshold": 0.05, "views": 2},
+        groundingdino={
+            **SMALL,
+            "text_overlap": 0.3,
+            "box_threshold": 0.05,
+            "text_threshold": 0.05,
+            "views": 2,
+        },
     )
     out = tmp_path / "grounding"
     arguments = (folders.scene, folders.colmap, folders.tracking, folders.train, folders.render)
@@ -449,7 +454,7 @@ def test_id_zero_can_be_selected_and_is_drawn(tmp_path: Path) -> None:
 
 def test_colour_words_get_pictures_too(folders: Folders, tmp_path: Path) -> None:
     arguments = (folders.scene, folders.colmap, folders.tracking, folders.train, folders.render)
-    ground(*arguments, tmp_path, GroundingConfig(max_area_share=0.4))
+    ground(*arguments, tmp_path, GroundingConfig(colour_words={"max_area_share": 0.4}))
     assert len(list((tmp_path / "pictures").glob("*.png"))) == len(PROMPTS)
     ground(*arguments, tmp_path, GroundingConfig(pictures=False))
     assert not (tmp_path / "pictures").exists()

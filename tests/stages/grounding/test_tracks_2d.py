@@ -69,7 +69,9 @@ def test_tracking_sees_the_test_views_only_where_it_is_told_to(
 def test_predicted_masks_are_the_pixels_of_the_selected_ids(
     folders: Folders, tracks: Path, tmp_path: Path
 ) -> None:
-    selection = run(folders, tracks, tmp_path, GroundingConfig(max_area_share=0.4))
+    selection = run(
+        folders, tracks, tmp_path, GroundingConfig(colour_words={"max_area_share": 0.4})
+    )
     assert selection["masks"] == "tracked"
     for k, stem in enumerate(TEST_VIEWS):
         truth = read_id_map(folders.scene / "gt_ids" / f"{stem}.png")
@@ -127,13 +129,18 @@ def test_a_choice_by_hand_for_the_trained_scene_is_not_used(
 ) -> None:
     chosen = tmp_path / "chosen.json"
     chosen.write_text('{"red ball": [7]}')
-    options = GroundingConfig(backend="manual", selection=chosen)
+    options = GroundingConfig(backend="manual", manual={"selection": chosen})
     selection = run(folders, tracks, tmp_path / "out", options)
     assert selection["prompts"]["red ball"]["ids"] == [TRACKED[1]]
 
 
 def test_scores_and_the_row_of_the_table(folders: Folders, tracks: Path, tmp_path: Path) -> None:
-    run(folders, tracks, tmp_path / "grounding", GroundingConfig(max_area_share=0.4))
+    run(
+        folders,
+        tracks,
+        tmp_path / "grounding",
+        GroundingConfig(colour_words={"max_area_share": 0.4}),
+    )
 
     def score(tracks: Path) -> dict:
         arguments = (folders.scene, folders.colmap, tracks, tmp_path / "grounding")
@@ -204,10 +211,12 @@ def test_configuration_of_its_tracker(tmp_path: Path) -> None:
         "tracking": {"backend": "precomputed"},
     }
     settings = load(raw, tmp_path)  # the tracker of a method that does not run is not checked
-    with pytest.raises(ConfigError, match=r"scenes\.a\.tracking_2d: .*object_mask/ is black"):
+    with pytest.raises(
+        ConfigError, match=r"a\.tracking_2d\.precomputed\.folder: .*\s*object_mask/ is black"
+    ):
         load(raw | {"baseline_2d": True}, tmp_path)
     settings = load(raw | {"baseline_2d": True, "tracking_2d": {"backend": "sfm"}}, tmp_path)
     assert settings.resolve("a", "tracking")["backend"] == "precomputed"
     above = settings.resolve("a", "tracking_2d")
     assert above["backend"] == "sfm"
-    assert above["sfm"]["min_views"] == 3
+    assert above["options"]["min_views"] == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradiseg_core.config.masks import GraphMasksConfig, MasksConfig
+from gradiseg_core.stages.masks.backends.graph import Options as GraphMasksConfig
 from gradiseg_core.stages.masks.backends.graph import numbered, segment
 from gradiseg_core.stages.masks.quality import measure
 
@@ -85,8 +85,3 @@ def test_quality_best_union_against_all_unions():
         inside = truth == object_id
         best = max((u & inside).sum() / (u | inside).sum() for u in unions)
         assert value == pytest.approx(best)
-
-
-def test_folder_without_precomputed_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="backend: precomputed"):
-        MasksConfig(folder=tmp_path)

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from gradiseg_core.config.masks import MasksConfig, SamMasksConfig
+from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.images import read_id_map, read_image
-from gradiseg_core.stages.masks.backends.sam import _GENERATOR_FIELDS, SamSegmenter, make
-from gradiseg_core.stages.masks.interface import Segmentation
+from gradiseg_core.stages.masks.backends.sam import _GENERATOR_FIELDS, Options, SamSegmenter
+from gradiseg_core.stages.masks.backends.sam import run as make
+from gradiseg_core.stages.masks.interface import Request
 from gradiseg_core.stages.masks.stage import generate
 from tests import tiny_sam
 from tests.stages.masks.test_graph import drawing
@@ -161,10 +162,10 @@ def test_crops_and_the_progress_bar(scene, weights, tiny, monkeypatch):
             steps.append(1)
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    task = Segmentation(
+    task = Request(
         *scene,
         TRAIN,
-        config(crop_n_layers=1, crop_n_points_downscale_factor=2, points_per_batch=3),
+        config(crop_n_layers=1, crop_n_points_downscale_factor=2, points_per_batch=3).options,
         weights,
     )
     segmenter = make(task)
@@ -209,7 +210,7 @@ def test_the_checkpoint_is_read_once_for_all_fingerprints(scene, weights, tiny, 
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", noting)
-    segmenter = make(Segmentation(*scene, TRAIN, config(), weights))
+    segmenter = make(Request(*scene, TRAIN, config().options, weights))
     assert len({segmenter.fingerprint(name) for name in TRAIN}) == 3
     assert opened.count(weights["sam_vit_b"]) == 1
 
@@ -281,14 +282,14 @@ def test_every_parameter_of_the_generator_can_be_chosen():
     parameters = inspect.signature(segment_anything.SamAutomaticMaskGenerator).parameters
     assert set(_GENERATOR_FIELDS) == set(parameters) - {"model", "point_grids", "output_mode"}
     chosen = {"points_per_side": 64, "pred_iou_thresh": 0.7}  # Gaussian Grouping's
-    defaults = SamMasksConfig()
+    defaults = Options()
     for name in _GENERATOR_FIELDS:
         assert getattr(defaults, name) == chosen.get(name, parameters[name].default)
 
 
 def test_grids_without_points_are_refused():
     with pytest.raises(ValidationError, match=r"points_per_side: 4.*divided by 8"):
-        SamMasksConfig(points_per_side=4, crop_n_layers=3, crop_n_points_downscale_factor=2)
+        Options(points_per_side=4, crop_n_layers=3, crop_n_points_downscale_factor=2)
 
 
 def test_other_backends_need_none_of_it():
@@ -298,8 +299,8 @@ def test_other_backends_need_none_of_it():
         "sys.modules.update(torch=None, torchvision=None, segment_anything=None, tqdm=None)\n"
         "import numpy as np\n"
         "from gradiseg_core.config.masks import MasksConfig\n"
-        "from gradiseg_core.stages.masks import generate, graph\n"
-        "print(graph.segment(np.zeros((70, 80, 3), np.uint8), MasksConfig().graph).max())\n"
+        "from gradiseg_core.stages.masks.backends import graph\n"
+        "print(graph.segment(np.zeros((70, 80, 3), np.uint8), MasksConfig().options).max())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.config import backends
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.images import read_id_map, read_image
 from gradiseg_core.files.undistort import warp_map
-from gradiseg_core.stages.masks import registry
 from gradiseg_core.stages.masks.backends import graph
 from gradiseg_core.stages.masks.backends.graph import segment
 from gradiseg_core.stages.masks.stage import generate
@@ -62,7 +62,7 @@ def test_training_views_only_and_the_same_on_two_processes(scene, tmp_path):
     for stem, count in one["views"].items():
         ids = read_id_map(tmp_path / "one" / f"{stem}.png")
         image = read_image(colmap_dir / "images" / f"{stem}.png")
-        np.testing.assert_array_equal(ids, segment(image, MasksConfig().graph))
+        np.testing.assert_array_equal(ids, segment(image, MasksConfig().options))
         np.testing.assert_array_equal(ids, read_id_map(tmp_path / "two" / f"{stem}.png"))
         assert len(np.unique(ids[ids > 0])) == count
         with Image.open(tmp_path / "one" / f"{stem}.png") as file:
@@ -75,7 +75,7 @@ def test_processes_from_a_script_without_guard(scene, tmp_path):
     script.write_text(
         f"""
 from pathlib import Path
-from gradiseg_core.stages.masks import generate
+from gradiseg_core.stages.masks.stage import generate
 from gradiseg_core.config.masks import MasksConfig
 print("started")
 generate(Path({str(scene[0])!r}), Path({str(scene[1])!r}), Path({str(tmp_path / "out")!r}),
@@ -150,18 +150,18 @@ class _Fixed:
 
 def test_more_segments_than_16_bits(scene, tmp_path, monkeypatch):
     many = np.arange(180 * 400).reshape(180, 400)
-    monkeypatch.setitem(registry.BACKENDS, "graph", lambda task: _Fixed(many))
+    monkeypatch.setattr(graph, "run", lambda request: _Fixed(many))
     with pytest.raises(GradisegError, match=r"view_1\.png has 71999 segments.*65535"):
         generate(*scene, tmp_path / "out", MasksConfig(), threads=2)
     assert not list((tmp_path / "out").iterdir())
-    monkeypatch.setitem(registry.BACKENDS, "graph", lambda task: _Fixed(many % 65536))
+    monkeypatch.setattr(graph, "run", lambda request: _Fixed(many % 65536))
     generate(*scene, tmp_path / "out", MasksConfig(), threads=2)
     assert read_id_map(tmp_path / "out" / "view_1.png").max() == 65535
 
 
 def test_unknown_backend():
-    with pytest.raises(BackendUnavailableError, match=r"`snap`.*graph, precomputed, sam"):
-        registry.resolve("snap")
+    with pytest.raises(BackendUnavailableError, match=r"'snap'.*graph, precomputed, sam"):
+        backends.load("masks", "snap")
 
 
 def _write_ids(folder: Path, mode: str) -> dict[str, np.ndarray]:
@@ -184,7 +184,7 @@ def _write_ids(folder: Path, mode: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("mode", ["L", "P", "I;16"])
 def test_precomputed(scene, tmp_path, mode):
     maps = _write_ids(tmp_path / "given", mode)
-    config = MasksConfig(backend="precomputed", folder=tmp_path / "given")
+    config = MasksConfig(backend="precomputed", precomputed={"folder": tmp_path / "given"})
     result = generate(*scene, tmp_path / "out", config, threads=1)
     for stem, ids in maps.items():
         np.testing.assert_array_equal(read_id_map(tmp_path / "out" / f"{stem}.png"), ids)
@@ -193,7 +193,7 @@ def test_precomputed(scene, tmp_path, mode):
 
 def test_precomputed_defaults_to_the_scenes_own(scene, tmp_path):
     config = MasksConfig(backend="precomputed")
-    with pytest.raises(InputError, match=r"object_mask.*masks\.folder"):
+    with pytest.raises(InputError, match=r"object_mask.*masks\.precomputed\.folder"):
         generate(*scene, tmp_path / "out", config, threads=1)
     maps = _write_ids(scene[0] / "object_mask", "L")
     generate(*scene, tmp_path / "out", config, threads=1)
@@ -203,7 +203,7 @@ def test_precomputed_defaults_to_the_scenes_own(scene, tmp_path):
 def test_precomputed_is_undistorted(tmp_path):
     scene_dir, colmap_dir = _prepare(tmp_path, "SIMPLE_RADIAL")
     maps = _write_ids(tmp_path / "given", "I;16")
-    config = MasksConfig(backend="precomputed", folder=tmp_path / "given")
+    config = MasksConfig(backend="precomputed", precomputed={"folder": tmp_path / "given"})
     generate(scene_dir, colmap_dir, tmp_path / "out", config, threads=2)
     ids = read_id_map(tmp_path / "out" / "view_1.png")
     assert ids.shape == read_image(colmap_dir / "images" / "view_1.png").shape[:2]
@@ -213,8 +213,8 @@ def test_precomputed_is_undistorted(tmp_path):
 
 def test_precomputed_missing_wrong_size_or_coloured(scene, tmp_path):
     given = tmp_path / "given"
-    config = MasksConfig(backend="precomputed", folder=given)
-    with pytest.raises(InputError, match=r"correct `masks\.folder`"):
+    config = MasksConfig(backend="precomputed", precomputed={"folder": given})
+    with pytest.raises(InputError, match=r"correct `masks\.precomputed\.folder`"):
         generate(*scene, tmp_path / "out", config, threads=1)
     _write_ids(given, "L")
     (given / "view_2.png").unlink()

@@ -13,7 +13,8 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map, read_mask
-from gradiseg_core.splatting.labels import Probabilities, most_probable
+from gradiseg_core.files.renderings import Probabilities
+from gradiseg_core.splatting.labels import most_probable
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, label_map
 from gradiseg_core.stages.grounding.stage import ground
 from gradiseg_core.stages.rendering.stage import render_views

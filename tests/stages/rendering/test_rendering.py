@@ -13,7 +13,6 @@ import torch
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
-from gradiseg_core.files.frame import Frame
 from gradiseg_core.files.images import id_colors, read_id_map, read_image
 from gradiseg_core.files.pictures import (
     Moments,
@@ -22,9 +21,11 @@ from gradiseg_core.files.pictures import (
     overlay_ids,
     panel_row,
 )
+from gradiseg_core.files.renderings import load_features
 from gradiseg_core.files.trained import load_trained
+from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.rasterization.registry import get_rasterizer
-from gradiseg_core.stages.rendering.stage import load_features, render_view, render_views
+from gradiseg_core.stages.rendering.stage import render_view, render_views
 from tests import trained_scene
 from tests.trained_scene import TRACKED, Folders
 

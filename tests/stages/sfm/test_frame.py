@@ -17,8 +17,8 @@ from gradiseg_core.files.colmap import (
     load_user_cameras,
     load_user_points,
 )
-from gradiseg_core.files.frame import Frame
 from gradiseg_core.files.trained import load_trained, read_ply, save_trained
+from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.scenes import lens, make_scene, write_sparse

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.config.paper import FILES, PaperPlan, paper_plan
 from gradiseg_core.config.root import load
 from gradiseg_core.errors import ConfigError, InputError
@@ -21,7 +22,7 @@ from gradiseg_core.stages.tables.paper.__main__ import main
 from gradiseg_core.stages.tables.paper.build import make_paper_tables, write_paper_tables
 from gradiseg_core.stages.tables.paper.figure_6 import plot_igd_start
 from gradiseg_core.stages.tables.paper.theirs import entries_of, printed_value
-from gradiseg_core.stages.tables.runs import VARIANT_LABELS, published
+from gradiseg_core.stages.tables.runs import published
 from gradiseg_core.stages.tables.writers import markdown
 
 LERF = ("figurines", "ramen", "teatime")

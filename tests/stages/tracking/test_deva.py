@@ -12,6 +12,7 @@ import logging
 import pickle
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gradiseg_core.config.tracking import DevaTrackingConfig, TrackingConfig
+from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.images import read_id_map, write_id_map, write_image
+from gradiseg_core.stages.tracking.backends.deva import Options
 from gradiseg_core.stages.tracking.deva import driver as backend
 from gradiseg_core.stages.tracking.deva import package
 from gradiseg_core.stages.tracking.deva.detections import SamPoints, grid, uncovered
-from gradiseg_core.stages.tracking.stage import Request, associate
+from gradiseg_core.stages.tracking.interface import Request
+from gradiseg_core.stages.tracking.stage import associate
 from tests.stages.tracking import blobs as synthetic
 from tests.stages.tracking import fake_deva
 
@@ -78,7 +81,7 @@ def random_weights(tmp_path_factory):
 
 
 def options(frames: int = 12, **changed) -> dict:
-    config = DevaTrackingConfig(**changed)
+    config = Options(**changed)
     return package.core_config(config, frames=frames, tokens=12)
 
 
@@ -142,7 +145,7 @@ def frames_of(paths: list[Path]) -> list[backend.Frame]:
     return [backend.Frame(index, path.stem, path) for index, path in enumerate(paths)]
 
 
-CONFIG = DevaTrackingConfig(detections="masks", size=HEIGHT, device="cpu")
+CONFIG = Options(detections="masks", size=HEIGHT, device="cpu")
 
 
 def test_calls_come_in_order_and_the_last_frames_are_flushed(deva, random_weights, tmp_path):
@@ -331,7 +334,8 @@ def test_sfm_repairs_what_deva_confuses(monkeypatch, random_weights, scene, tmp_
     monkeypatch.setattr(fake_deva.DEVAInferenceCore, "_scores", confused)
     result = {}
     for name in ("deva", "deva+sfm"):
-        config = stage_config(random_weights("fake"), backend=name)
+        repair = "sfm" if name == "deva+sfm" else "none"
+        config = stage_config(random_weights("fake"), repair=repair)
         result[name] = associate(scene_dir, colmap_dir, masks_dir, tmp_path / name, config, **RUN)
     assert result["deva"]["id_consistency"] < 0.97
     assert result["deva"]["num_ids"] == 6
@@ -394,7 +398,7 @@ def test_photographs_become_inputs():
 
 
 def test_memory_is_linear_in_objects_and_bounded_in_time():
-    config = DevaTrackingConfig()
+    config = Options()
     size = {"height": 480, "width": 640}
     short, long, endless = (
         backend.memory_estimate(config, frames=n, **size) for n in (10, 45, 100_000)
@@ -410,13 +414,14 @@ def test_memory_is_linear_in_objects_and_bounded_in_time():
     assert endless["bytes_per_object"] == 4 * (512 * (11 * 1200 + 10_000) + 6 * 480 * 640)
 
 
-def test_memory_is_no_more_than_estimated(deva, random_weights, tmp_path):
+def test_memory_is_no_more_than_estimated(deva, random_weights, tmp_path, monkeypatch):
     if deva == "fake":
         pytest.skip("the stand-in has no memory to measure")
     paths = clip(tmp_path, 27)
-    config = CONFIG.model_copy(
-        update={"max_mid_term_frames": 4, "min_mid_term_frames": 2, "num_prototypes": 8}
-    )
+    memory = replace(package.MEMORY, max_mid_term_frames=4, min_mid_term_frames=2, num_prototypes=8)
+    monkeypatch.setattr(package, "MEMORY", memory)
+    monkeypatch.setattr(backend, "MEMORY", memory)
+    config = CONFIG
     run, _ = driver(deva, random_weights(deva), tmp_path, config, frames=27)
     with torch.inference_mode():
         list(run.run(frames_of(paths)))
@@ -436,7 +441,7 @@ def request_for(scene, config, weights=None) -> Request:
 
     _, scene_dir, colmap_dir, masks_dir = scene
     views = SceneManifest.load(scene_dir).train_views
-    return Request(scene_dir, colmap_dir, masks_dir, views, config, 0, 1, weights or {})
+    return Request(scene_dir, colmap_dir, masks_dir, views, config.options, 0, 1, weights or {})
 
 
 def test_sam_is_asked_where_nothing_is_tracked(monkeypatch, random_weights, scene, tmp_path):
@@ -555,11 +560,9 @@ def test_checkpoints_are_read_as_tensors_only(deva, random_weights, scene, tmp_p
 
 def test_options_that_do_not_fit_are_refused():
     with pytest.raises(ValidationError, match="do not fit between votes"):
-        DevaTrackingConfig(voting_frames=4, detection_every=3)
-    with pytest.raises(ValidationError, match="must be below"):
-        DevaTrackingConfig(min_mid_term_frames=10)
+        Options(voting_frames=4, detection_every=3)
     with pytest.raises(ValidationError, match="must be 0 here"):
-        DevaTrackingConfig(sam={"crop_n_layers": 1})
+        Options(sam={"crop_n_layers": 1})
 
 
 def test_defaults_are_those_of_gaussian_grouping():
@@ -572,7 +575,7 @@ def test_defaults_are_those_of_gaussian_grouping():
         "top_k": 12,  # 30, likewise
         "chunk_size": 4, "max_missed_detection_count": 5, "max_num_objects": 200,
     }  # fmt: skip
-    config = DevaTrackingConfig()
+    config = Options()
     full = package.core_config(config, frames=300, tokens=1200)
     assert (full["num_prototypes"], full["top_k"]) == (128, 30)
     assert package.core_config(config, frames=391, tokens=1200)["enable_long_term_count_usage"]

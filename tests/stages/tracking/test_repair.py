@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradiseg_core.config.tracking import RepairConfig, SfmTrackingConfig, TrackingConfig
+from gradiseg_core.config.tracking import RepairConfig, TrackingConfig
+from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import number_masks
 from gradiseg_core.stages.tracking.repair import keep_names, links_of, repair
 from tests.stages.tracking import blobs as synthetic
 
-SFM, REPAIR = SfmTrackingConfig(), RepairConfig()
+SFM, REPAIR = SfmOptions(), RepairConfig()
 
 
 def renamed(blobs, rename):
@@ -93,7 +94,7 @@ def test_the_tracker_decides_where_there_are_no_points():
         assert (maps[view.camera.stem][exact == 2] == 2).mean() > 0.9
 
 
-def replace_fill(config: SfmTrackingConfig) -> SfmTrackingConfig:
+def replace_fill(config: SfmOptions) -> SfmOptions:
     return config.model_copy(update={"reproject_angle_deg": 0.0})
 
 
@@ -131,6 +132,7 @@ def test_names_go_to_those_that_hold_most():
 def test_repair_needs_ids_to_repair():
     with pytest.raises(ValueError, match="`repair: sfm` repairs the IDs of"):
         TrackingConfig(repair="sfm")
-    assert TrackingConfig(backend="deva+sfm").repairs
-    assert not TrackingConfig(backend="deva").repairs
-    assert TrackingConfig(backend="precomputed", repair="sfm").repairs
+    assert TrackingConfig(backend="deva", repair="sfm").name == "deva+sfm"
+    own = TrackingConfig(backend="precomputed", repair="sfm", sfm={"fill": False})
+    assert own.association == SfmOptions(fill=False)
+    assert TrackingConfig(backend="deva").association is None

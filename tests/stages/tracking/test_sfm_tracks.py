@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradiseg_core.config.tracking import SfmTrackingConfig
 from gradiseg_core.errors import InputError
+from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import View
 from gradiseg_core.stages.tracking.quality import assess_maps
 from gradiseg_core.stages.tracking.sfm_tracks import solve
 from tests.stages.tracking import blobs as synthetic
 
-CONFIG = SfmTrackingConfig()
+CONFIG = SfmOptions()
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def scene() -> synthetic.Blobs:
     return synthetic.make()
 
 
-def judge(scene: synthetic.Blobs, views: list[View], config: SfmTrackingConfig = CONFIG) -> dict:
+def judge(scene: synthetic.Blobs, views: list[View], config: SfmOptions = CONFIG) -> dict:
     maps = solve(views, scene.xyz, config).maps
     names = [view.camera.stem for view in scene.views]
     return assess_maps([maps[name] for name in names], scene.exact, names=names)
@@ -87,7 +87,7 @@ def test_parts_never_seen_whole_are_joined_by_their_border():
         segments[i] = ids
     # Outlines cannot know: the halves' hulls overlap. Judge what points and borders say.
     halves = synthetic.with_segments(scene, segments)
-    config = SfmTrackingConfig(fill=False, split=False, join="never")
+    config = SfmOptions(fill=False, split=False, join="never")
     whole = [synthetic.trace(view.camera)[0] for view in scene.views]
     exact = [segments[i] for i in range(len(scene.views))]
     for options, truth in ((config, exact), (config.model_copy(update={"join": "always"}), whole)):
@@ -102,7 +102,7 @@ def test_missed_object_is_filled_only_when_asked(scene):
     missed[missed == 1] = 0
     views = synthetic.with_segments(scene, {4: missed})
     assert judge(scene, views)["accuracy"] > 0.998
-    kept = solve(views, scene.xyz, SfmTrackingConfig(fill=False)).maps["view_04"]
+    kept = solve(views, scene.xyz, SfmOptions(fill=False)).maps["view_04"]
     assert np.array_equal(kept == 0, missed == 0)
 
 
@@ -111,7 +111,7 @@ def test_mask_over_two_objects_is_divided(scene):
     merged = scene.views[6].segments.copy()
     merged[merged == 3] = 1
     views = synthetic.with_segments(scene, {6: merged})
-    whole = judge(scene, views, SfmTrackingConfig(split=False))
+    whole = judge(scene, views, SfmOptions(split=False))
     divided = judge(scene, views)
     assert whole["switches"] == 1
     assert divided["switches"] == 0
@@ -138,7 +138,7 @@ def test_object_without_points_in_some_views_is_found_by_outline(scene):
         for i, view in enumerate(scene.views)
         for keep in [np.flatnonzero((scene.owner[view.point_index] != 4) | (i % 3 == 0))]
     ]
-    quality = judge(scene, views, SfmTrackingConfig(reproject_angle_deg=0.0))
+    quality = judge(scene, views, SfmOptions(reproject_angle_deg=0.0))
     assert quality["accuracy"] == 1.0
 
 
@@ -163,7 +163,7 @@ def test_single_view_objects_are_dropped(scene):
     far = ~((blank.xy[:, 0] < 7) & (blank.xy[:, 1] < 7))
     views = synthetic.with_segments(scene, {1: segments})
     views[1] = View(blank.camera, segments, blank.xy[far], blank.point_index[far])
-    config = SfmTrackingConfig(reproject_angle_deg=0.0)
+    config = SfmOptions(reproject_angle_deg=0.0)
     assert not solve(views, scene.xyz, config).maps["view_01"][:6, :6].any()
     kept = solve(views, scene.xyz, config.model_copy(update={"min_views": 1})).maps["view_01"]
     assert (kept[:6, :6] == kept[0, 0]).all()

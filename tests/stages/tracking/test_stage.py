@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.config import backends
 from gradiseg_core.config.root import load
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
@@ -15,7 +16,7 @@ from gradiseg_core.files.images import id_colors, read_id_map, write_id_map
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import GAP, OPACITY, SWATCH, THUMB_WIDTH, evenly
 from gradiseg_core.stages.tracking.overflow import areas, limit_ids, renumber
-from gradiseg_core.stages.tracking.stage import associate, get_backend
+from gradiseg_core.stages.tracking.stage import associate
 from tests.stages.tracking import blobs as synthetic
 
 RUN = {"max_ids": 256, "seed": 0, "threads": 1}
@@ -153,8 +154,8 @@ def test_given_maps_are_checked(folders, tmp_path):
 
 
 def test_unknown_backend_names_the_known_ones():
-    with pytest.raises(BackendUnavailableError, match="sfm, precomputed, deva"):
-        get_backend("tracker")
+    with pytest.raises(BackendUnavailableError, match="deva, precomputed, sfm"):
+        backends.load("tracking", "tracker")
 
 
 def test_renumbering_is_dense_by_area():

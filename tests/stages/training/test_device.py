@@ -31,8 +31,9 @@ from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.spatial import SpatialLoss
 from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.splatting.views import Views
 from gradiseg_core.splatting.watch import EVERY, LossWatch
-from gradiseg_core.stages.training.data import Views, load_training_data
+from gradiseg_core.stages.training.data import load_training_data
 from tests.splatting.gaussians.test_model import make
 from tests.splatting.rasterization.scenes import relative_error
 from tests.synthetic import write_scene

@@ -22,7 +22,7 @@ from gradiseg_core.splatting.losses.photometric import photometric_loss
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer, Operations
 from gradiseg_core.splatting.strategies.surgery import clone, split_by_sampling
 from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.stages.training.data import TrainingData, Views
+from gradiseg_core.splatting.views import TrainingData, Views
 from gradiseg_core.stages.training.memory import (
     TILES,
     MemoryModel,

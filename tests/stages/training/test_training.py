@@ -156,7 +156,8 @@ def test_killed_run_ends_with_the_same_result(
 ) -> None:
     run(scene, tmp_path / "whole", tmp_path / "work_whole")
     script = (
-        "import sys; from pathlib import Path; from tests.stages.training.test_training import run\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.stages.training.test_training import run\n"
         "a = [Path(p) for p in sys.argv[1:]]; run(tuple(a[:3]), a[3], a[4])"
     )
     out, work = tmp_path / "out", tmp_path / "work"

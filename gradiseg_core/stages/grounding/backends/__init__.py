@@ -1,0 +1,1 @@
+"""Backends of stage `grounding`, found by their file."""

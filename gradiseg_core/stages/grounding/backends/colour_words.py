@@ -20,12 +20,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.config.backends import BackendOptions, Requires
+from gradiseg_core.config.base import option
 from gradiseg_core.stages.grounding.colours import COLOURS, NamedColour, colour_words, rgb_to_lab
-from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import Choice
+
+REQUIRES = Requires("evaluate", runtime_min=60)
 
 FRAGMENT_SCORE = 0.6
 """A fragment has the colour on at least this share of what the best ID has."""
+
+
+class Options(BackendOptions):
+    """The colours that a prompt names, against those of the rendered objects."""
+
+    max_area_share: float = option(
+        0.15,
+        "An ID that covers more than this share of a rendered view, averaged over "
+        "the views that show it, counts as background and is never selected.",
+        gt=0,
+        le=1,
+        source="measured on the embedded scene",
+    )
+    min_area_share: float = option(
+        0.0005,
+        "An ID that covers less than this share of every view is never selected.",
+        ge=0,
+        lt=1,
+    )
+    typical_area_share: float = option(
+        0.005,
+        "An ID's score is weighed with a / (a + this), a being its share of the "
+        "view: large enough and specks lose to objects, too large and small objects lose.",
+        gt=0,
+        lt=1,
+        source="measured on the embedded scene",
+    )
+    min_score: float = option(
+        0.25,
+        "The least share of an object's pixels that must have the named colour; "
+        "a prompt whose best object stays below it selects nothing.",
+        ge=0,
+        le=1,
+        source="measured on the embedded scene",
+    )
+    fragment_contact: float | None = option(
+        0.2,
+        "An ID of the same colour joins the best one where more than this share of "
+        "its outline touches it (an object that tracking split); none takes the best ID alone.",
+        gt=0,
+        le=1,
+        source="measured on tabletop_breakfast",
+    )
+    background_ids: tuple[int, ...] = option(
+        (0,), "IDs that are never selected; 0 is the unlabelled background."
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +179,7 @@ def choose(
 ) -> Choice:
     """Choose the ID whose colour fits a prompt best, and its fragments.
 
-    The numbers are the stage's options (:class:`gradiseg_core.config.grounding.GroundingConfig`).
+    The numbers are those of :class:`Options`.
     """
     words = colour_words(prompt)
     if not words:
@@ -193,22 +243,22 @@ def _with_fragments(
     return chosen
 
 
-def ground_colour_words(inputs: GroundingInputs) -> dict[str, Choice]:
+def run(request: Request) -> dict[str, Choice]:
     """Choose IDs for every prompt of the scene by its colour words."""
     regions = measure_regions(
-        [(inputs.picture(view), inputs.test_ids(view)) for view in inputs.views]
+        [(request.picture(view), request.test_ids(view)) for view in request.views]
     )
-    config = inputs.config
+    options: Options = request.options
     return {
         prompt: choose(
             prompt,
             regions,
-            max_area_share=config.max_area_share,
-            min_area_share=config.min_area_share,
-            min_score=config.min_score,
-            typical_area_share=config.typical_area_share,
-            fragment_contact=config.fragment_contact,
-            background_ids=config.background_ids,
+            max_area_share=options.max_area_share,
+            min_area_share=options.min_area_share,
+            min_score=options.min_score,
+            typical_area_share=options.typical_area_share,
+            fragment_contact=options.fragment_contact,
+            background_ids=options.background_ids,
         )
-        for prompt in inputs.manifest.prompts
+        for prompt in request.manifest.prompts
     }

@@ -14,19 +14,25 @@ may differ by one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
 
-from gradiseg_core.config.grounding import GroundingConfig, GroundingDinoConfig
+from gradiseg_core.config.backends import BackendOptions, Requires
+from gradiseg_core.config.base import Conflict, Device, device_option, option
+from gradiseg_core.config.checkpoints import Checkpoint
+from gradiseg_core.config.paths import InputPath
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import View
+from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS
+from gradiseg_core.models.sam_options import SamBoxes
 from gradiseg_core.stages.grounding.box_masks import BoxMasks
 from gradiseg_core.stages.grounding.dino import KEY, Detections, GroundingDino, normalised_prompt
-from gradiseg_core.stages.grounding.interface import GroundingInputs
+from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import (
     Choice,
     Evidence,
@@ -36,6 +42,130 @@ from gradiseg_core.stages.grounding.selection import (
 )
 
 logger = logging.getLogger(__name__)
+
+REQUIRES = Requires("groundingdino", mem_mb=16000, runtime_min=60, gpu=True)
+_GG = "Gaussian Grouping (ext/grounded_sam.py)"
+
+_TRANSFORMERS_FILES = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+CHECKPOINTS = (
+    Checkpoint(
+        "groundingdino_swinb",
+        "Grounding DINO, Swin-B (cogcoor): the paper's grounding model",
+        "Apache-2.0",
+        None,
+        kind="folder",
+        repo="IDEA-Research/grounding-dino-base",
+        revision="12bdfa3120f3e7ec7b434d90674b3396eccf88eb",
+        patterns=_TRANSFORMERS_FILES,
+    ),
+    Checkpoint(
+        "groundingdino_swint",
+        "Grounding DINO, Swin-T: smaller and faster",
+        "Apache-2.0",
+        689_359_096,
+        kind="folder",
+        repo="IDEA-Research/grounding-dino-tiny",
+        revision="a2bb814dd30d776dcf7e30523b00659f4f141c71",
+        patterns=_TRANSFORMERS_FILES,
+    ),
+    *SAM_CHECKPOINTS,
+)
+
+
+class Options(BackendOptions):
+    """The text model: Grounding DINO finds boxes, SAM turns them into masks."""
+
+    model: Literal["swinb", "swint"] = option(
+        "swinb",
+        "Grounding DINO's image encoder; `swint` is smaller and faster.",
+        source="Gaussian Grouping (render_lerf_mask.py): SwinB-cogcoor",
+    )
+    checkpoint: InputPath | None = option(
+        None,
+        "Folder of your own with the model in transformers' format (safetensors); null downloads "
+        "the published one.",
+    )
+    sam: SamBoxes = option(SamBoxes(), "SAM that turns boxes into masks.")
+    box_threshold: float = option(
+        0.3, "Boxes whose best token scores above this are kept.", ge=0, lt=1, source=_GG
+    )
+    text_threshold: float = option(
+        0.45,
+        "Tokens that score above this for a box form its phrase; phrases are only recorded.",
+        ge=0,
+        lt=1,
+        source=_GG,
+    )
+    shorter_side: int = option(
+        800, "Shorter side of the picture that is searched.", unit="px", ge=32, source=_GG
+    )
+    longer_side: int = option(
+        1333, "Most that its longer side may have.", unit="px", ge=32, source=_GG
+    )
+    boxes: Literal["all", "top1"] = option(
+        "all", "Which boxes become masks: all that are kept, or the best one.", source=_GG
+    )
+    image: Literal["rendered", "photograph"] = option(
+        "rendered",
+        "Picture that is searched; `photograph` sees the test photographs, which a method for new "
+        "views does not have.",
+        source=_GG,
+    )
+    views: (
+        Annotated[int, Field(ge=1)] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    ) = option(
+        1,
+        "Test views that are searched: the first n, or a list of their numbers from 0. Of several "
+        "the IDs are chosen by a vote.",
+        source="Gaussian Grouping (render_lerf_mask.py): the first",
+    )
+    vote: float = option(
+        0.5,
+        "With several views: an ID is selected where more than this share of the views that show "
+        "it and in which a box was found select it.",
+        ge=0,
+        lt=1,
+    )
+    device: Device = device_option("the models run")
+    half: bool = option(
+        False,
+        "Half precision on CUDA; ignored on the CPU. Scores near a threshold may change.",
+        source="Gaussian Grouping runs in single precision",
+    )
+
+    text_overlap: float = option(
+        0.7,
+        "An ID is selected where more than this share of its pixels in the view "
+        "that was searched lies inside the text mask.",
+        ge=0,
+        lt=1,
+        source=_GG,
+    )
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints: text model, then SAM."""
+        return {f"groundingdino_{self.model}": self.checkpoint} | self.sam.weights()
+
+    def for_photographs(self) -> Options:
+        """Return the options that search the photograph."""
+        return self.model_copy(update={"image": "photograph"})
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The longer side is not the shorter one."""
+        if self.longer_side < self.shorter_side:
+            yield Conflict(
+                ("longer_side", "shorter_side"),
+                f"longer_side ({self.longer_side}) is below shorter_side ({self.shorter_side})",
+            )
+
 
 #: IDs that overlap the text mask, and boxes, that selection.json lists at most for a view.
 LISTED = 20
@@ -48,7 +178,7 @@ class Detector(Protocol):
         self,
         image: NDArray[np.uint8],
         prompt: str,
-        options: GroundingDinoConfig,
+        options: Options,
     ) -> Detections:
         """Find a prompt in a picture."""
         ...
@@ -66,25 +196,23 @@ class Masker(Protocol):
         ...
 
 
-def ground_text(inputs: GroundingInputs) -> dict[str, Choice]:
+def run(request: Request) -> dict[str, Choice]:
     """Choose IDs for every prompt of the scene by its text.
 
     Raises:
         BackendUnavailableError: If a package or a GPU is missing or memory does not suffice.
         InputError: If a checkpoint, a prompt or the list of views cannot be used.
     """
-    detector, masker = load_models(inputs.config, inputs.weights)
-    return ground_with(inputs, detector, masker)
+    detector, masker = load_models(request.options, request.weights)
+    return ground_with(request, detector, masker)
 
 
-def load_models(
-    config: GroundingConfig, weights: Mapping[str, Path]
-) -> tuple[GroundingDino, BoxMasks]:
+def load_models(options: Options, weights: Mapping[str, Path]) -> tuple[GroundingDino, BoxMasks]:
     """Load Grounding DINO and SAM.
 
     Args:
-        config: Options of the stage.
-        weights: Checkpoints by the names of ``config.weights()``.
+        options: Options of the backend.
+        weights: Checkpoints by the names of ``options.weights()``.
 
     Raises:
         BackendUnavailableError: If a package or a GPU is missing.
@@ -92,8 +220,7 @@ def load_models(
     """
     from gradiseg_core.compute.placement import choose_device
 
-    options = config.groundingdino
-    missing = sorted(set(config.weights()) - set(weights))
+    missing = sorted(set(options.weights()) - set(weights))
     if missing:
         raise InputError(
             f"grounding.backend: groundingdino was given no checkpoint {', '.join(missing)}; the "
@@ -101,7 +228,7 @@ def load_models(
         )
     device = choose_device(options.device, f"{KEY}.device")
     half = options.half and device.type == "cuda"
-    dino, sam = (weights[name] for name in config.weights())
+    dino, sam = (weights[name] for name in options.weights())
     logger.info("Grounding DINO %s and SAM %s on %s", options.model, options.sam.model, device)
     return (
         GroundingDino(dino, device, half=half),
@@ -109,15 +236,15 @@ def load_models(
     )
 
 
-def ground_with(inputs: GroundingInputs, detector: Detector, masker: Masker) -> dict[str, Choice]:
+def ground_with(request: Request, detector: Detector, masker: Masker) -> dict[str, Choice]:
     """Choose IDs for every prompt with models that are loaded."""
-    options = inputs.config.groundingdino
+    options = request.options
     photograph = options.image == "photograph"
     found: dict[str, list[tuple[View, NDArray[np.int32], Detections, Evidence]]] = {
-        prompt: [] for prompt in inputs.manifest.prompts
+        prompt: [] for prompt in request.manifest.prompts
     }
-    for view in searched_views(inputs):
-        image, ids = inputs.picture(view, photograph=photograph), inputs.test_ids(view)
+    for view in searched_views(request):
+        image, ids = request.picture(view, photograph=photograph), request.test_ids(view)
         masker.set_image(image)
         for prompt, entries in found.items():
             boxes = detector.detect(image, prompt, options)
@@ -125,28 +252,28 @@ def ground_with(inputs: GroundingInputs, detector: Detector, masker: Masker) -> 
             mask = masker.union(boxes.boxes[:used])
             evidence = Evidence(view.stem, image, boxes.boxes, boxes.scores, used, mask)
             entries.append((view, ids, boxes, evidence))
-    return {prompt: _choose(prompt, entries, inputs.config) for prompt, entries in found.items()}
+    return {prompt: _choose(prompt, entries, options) for prompt, entries in found.items()}
 
 
-def searched_views(inputs: GroundingInputs) -> list[View]:
+def searched_views(request: Request) -> list[View]:
     """Return the test views that ``grounding.groundingdino.views`` names.
 
     Raises:
         InputError: If there is no test view, or a number that no rendered view has.
     """
-    wanted = inputs.config.groundingdino.views
-    if not inputs.views:
-        raise InputError(f"scene {inputs.manifest.name} has no view to search a prompt in")
+    wanted = request.options.views
+    if not request.views:
+        raise InputError(f"scene {request.manifest.name} has no view to search a prompt in")
     if isinstance(wanted, int):
-        return inputs.views[:wanted]
-    if inputs.views[0].test_index is None:
+        return request.views[:wanted]
+    if request.views[0].test_index is None:
         # Training views stand in for test views: those that are named are not there.
-        return inputs.views[: len(set(wanted))]
-    by_index = {view.test_index: view for view in inputs.views}
+        return request.views[: len(set(wanted))]
+    by_index = {view.test_index: view for view in request.views}
     unknown = [number for number in wanted if number not in by_index]
     if unknown:
         raise InputError(
-            f"{KEY}.views names test views {unknown}; scene {inputs.manifest.name} has "
+            f"{KEY}.views names test views {unknown}; scene {request.manifest.name} has "
             f"{sorted(index for index in by_index if index is not None)}"
         )
     return [by_index[number] for number in dict.fromkeys(wanted)]
@@ -155,13 +282,12 @@ def searched_views(inputs: GroundingInputs) -> list[View]:
 def _choose(
     prompt: str,
     entries: list[tuple[View, NDArray[np.int32], Detections, Evidence]],
-    config: GroundingConfig,
+    options: Options,
 ) -> Choice:
     """Select the IDs of one prompt from what was found in each view."""
-    options = config.groundingdino
     ballots, records = [], []
     for view, ids, boxes, evidence in entries:
-        chosen = select_ids(ids, evidence.text_mask, config.text_overlap)
+        chosen = select_ids(ids, evidence.text_mask, options.text_overlap)
         if evidence.used:
             ballots.append((np.unique(ids).tolist(), chosen))
         records.append(_record(view, ids, boxes, evidence, chosen))
@@ -174,7 +300,7 @@ def _choose(
         "image": options.image,
         "views": records,
     }
-    why = _why(selected, records, len(ballots), config)
+    why = _why(selected, records, len(ballots), options)
     return Choice(selected, why, details, tuple(evidence for *_, evidence in entries))
 
 
@@ -211,11 +337,8 @@ def _record(
     }
 
 
-def _why(
-    selected: list[int], records: list[dict[str, Any]], voters: int, config: GroundingConfig
-) -> str:
+def _why(selected: list[int], records: list[dict[str, Any]], voters: int, options: Options) -> str:
     """Say in one sentence how the choice came about, or why there is none."""
-    options = config.groundingdino
     where = records[0]["view"] if len(records) == 1 else f"any of {len(records)} views"
     if not voters:
         best = max(record["best_score"] for record in records)
@@ -223,7 +346,7 @@ def _why(
             f"Grounding DINO found no box above {options.box_threshold} in {where} (best score "
             f"{best:.2f})"
         )
-    percent = f"{100 * config.text_overlap:.0f} %"
+    percent = f"{100 * options.text_overlap:.0f} %"
     if len(records) > 1:
         views = f"{voters} of {len(records)} views"
         if selected:

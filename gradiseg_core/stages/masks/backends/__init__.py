@@ -1,0 +1,1 @@
+"""Backends of stage `masks`, found by their file."""

@@ -1,4 +1,4 @@
-"""The weights-free segmenter: segments of one image by colour and borders.
+"""Backend `graph`, free of weights: segments of one image by colour and borders.
 
 First Felzenszwalb and Huttenlocher's graph-based segmentation ("Efficient graph-based image
 segmentation", IJCV 2004; scikit-image's implementation) in CIELAB cuts the image into thousands of
@@ -10,18 +10,18 @@ can repair. The defaults therefore lean to over-segmentation.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.masks import GraphMasksConfig
-from gradiseg_core.files.images import read_image
+from gradiseg_core.config.backends import BackendOptions, Requires
+from gradiseg_core.config.base import option
 from gradiseg_core.files.resizing import area_scale, enlarged, reduced
 from gradiseg_core.stages.masks.absorbing import absorb_enclosed
-from gradiseg_core.stages.masks.interface import Segmentation
+from gradiseg_core.stages.masks.interface import OfPhotographs, Request
 from gradiseg_core.stages.masks.merging import merge_regions
+
+REQUIRES = Requires("masks")
+_MEASURED = "measured on two scenes with known objects, see docs/masks.md"
 
 VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
@@ -31,43 +31,133 @@ _COARSE_SMALL_AREA = 3000.0  # px at 640 px
 _COARSE_REACH = 4  # px at 640 px
 
 
+class Options(BackendOptions):
+    """The weights-free segmenter: a graph of pixels, then a graph of regions.
+
+    Areas are meant for an image whose longest side is 640 px and are scaled to the image's size.
+    """
+
+    longest_side: int = option(
+        640,
+        "Longest side at which images are segmented; larger ones are reduced, and their segments "
+        "enlarged again.",
+        unit="px",
+        source=_MEASURED,
+        ge=64,
+    )
+    blur: float = option(
+        0.5,
+        "Standard deviation of the blur before segmentation; removes sensor noise.",
+        unit="px",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    scale: float = option(
+        30.0,
+        "Felzenszwalb's scale of observation for the first, fine segmentation.",
+        source=_MEASURED,
+        gt=0.0,
+    )
+    merge_threshold: float = option(
+        5.0,
+        "Neighbouring regions merge while they differ by less: smaller gives more fragments, "
+        "larger lets objects leak into each other.",
+        unit="CIELAB units",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    boundary_weight: float = option(
+        0.3,
+        "Share of the contrast along the common border in that difference; the rest is the "
+        "difference of the mean colours.",
+        source=_MEASURED,
+        ge=0.0,
+        le=1.0,
+    )
+    lightness_weight: float = option(
+        0.5,
+        "Weight of lightness against the two colour axes; below 1 shading and shadows count less.",
+        source=_MEASURED,
+        gt=0.0,
+    )
+    small_area: float = option(
+        1000.0,
+        "Regions below this area merge more readily, with the square root of their area.",
+        unit="px at 640 px",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    absorb_area: float = option(
+        2000.0,
+        "Segments and groups of segments below this area that one larger segment encloses are "
+        "absorbed by it: print, speckles, highlights. 0 absorbs none.",
+        unit="px at 640 px",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    enclosure: float = option(
+        0.6,
+        "Share of its border that a segment has on the one that absorbs it.",
+        source=_MEASURED,
+        ge=0.5,
+        le=1.0,
+    )
+    coarse_threshold: float = option(
+        6.0,
+        "Limit of a second merging after absorption, which goes mainly by the contrast between the "
+        "four pixels on each side of a border, so that shading is joined; 0 leaves it out.",
+        unit="CIELAB units",
+        source=_MEASURED,
+        ge=0.0,
+    )
+    min_area: float = option(
+        100.0,
+        "Segments below this area are dropped (ID 0, no mask).",
+        unit="px at 640 px",
+        source=_MEASURED,
+        ge=0.0,
+    )
+
+
 def segment(
     image: NDArray[np.uint8],  # [H, W, 3]
-    config: GraphMasksConfig,
+    options: Options,
 ) -> NDArray[np.int32]:  # [H, W]
     """Return the segments of an image: 1..n in reading order, 0 where a segment was too small."""
     from skimage.color import rgb2lab
     from skimage.filters import gaussian
     from skimage.segmentation import felzenszwalb
 
-    small = reduced(image, config.longest_side)
+    small = reduced(image, options.longest_side)
     colors = sharp = rgb2lab(small)
-    if config.blur > 0:
-        colors = gaussian(sharp, config.blur, channel_axis=-1)
+    if options.blur > 0:
+        colors = gaussian(sharp, options.blur, channel_axis=-1)
     # Its own blur is off: blurring twice moved 1 % more of the pixels across object borders.
-    fine = felzenszwalb(colors, scale=config.scale, sigma=0.0, min_size=_FINE_AREA, channel_axis=-1)
+    fine = felzenszwalb(
+        colors, scale=options.scale, sigma=0.0, min_size=_FINE_AREA, channel_axis=-1
+    )
     per_area = area_scale(small.shape[:2])
-    weights = np.array([config.lightness_weight, 1.0, 1.0])
+    weights = np.array([options.lightness_weight, 1.0, 1.0])
     merged = merge_regions(
         fine,
         colors * weights,
-        threshold=config.merge_threshold,
-        boundary_weight=config.boundary_weight,
-        small_area=config.small_area * per_area,
+        threshold=options.merge_threshold,
+        boundary_weight=options.boundary_weight,
+        small_area=options.small_area * per_area,
     )
-    absorb_area = config.absorb_area * per_area
-    merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=config.enclosure)
-    if config.coarse_threshold > 0:
+    absorb_area = options.absorb_area * per_area
+    merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=options.enclosure)
+    if options.coarse_threshold > 0:
         merged = merge_regions(
             np.unique(merged, return_inverse=True)[1].reshape(merged.shape),
             sharp * weights,  # the blur would lower the contrast of borders
-            threshold=config.coarse_threshold,
+            threshold=options.coarse_threshold,
             boundary_weight=_COARSE_BOUNDARY_WEIGHT,
             small_area=_COARSE_SMALL_AREA * per_area,
             reach=max(1, round(_COARSE_REACH * per_area**0.5)),
         )
-        merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=config.enclosure)
-    ids = numbered(merged, min_area=config.min_area * per_area)
+        merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=options.enclosure)
+    ids = numbered(merged, min_area=options.min_area * per_area)
     return enlarged(ids, image.shape[:2])
 
 
@@ -88,22 +178,8 @@ def numbered(labels: NDArray[np.int64], *, min_area: float) -> NDArray[np.int32]
     return number[inverse].reshape(labels.shape)
 
 
-@dataclass
-class GraphSegmenter:
-    """The segmenter as a backend of the stage."""
+def run(request: Request) -> OfPhotographs:
+    """Return the segmenter of a scene."""
+    from importlib.metadata import version
 
-    task: Segmentation
-    max_processes: int | None = None
-
-    def segments(self, name: str) -> NDArray[np.int32]:
-        """Return the segments of the view's undistorted photograph."""
-        return segment(read_image(self.task.image_path(name)), self.task.config.graph)
-
-    def fingerprint(self, name: str) -> str:
-        """Return a digest of the photograph, the parameters and the code's version."""
-        from importlib.metadata import version
-
-        digest = hashlib.sha256(self.task.image_path(name).read_bytes())
-        digest.update(self.task.config.graph.model_dump_json().encode())
-        digest.update(f"{VERSION} {version('scikit-image')}".encode())
-        return digest.hexdigest()
+    return OfPhotographs(request, segment, f"{VERSION} {version('scikit-image')}")

@@ -5,13 +5,40 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.config.backends import NO_ID_IMAGES, BackendOptions, Requires, Split
+from gradiseg_core.config.base import option
+from gradiseg_core.config.paths import UserPath
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import id_map_file, read_id_map
-from gradiseg_core.stages.masks.interface import Segmentation
+from gradiseg_core.stages.masks.interface import Request
+
+if TYPE_CHECKING:
+    from gradiseg_core.config.scene import SceneConfig
+
+REQUIRES = Requires("masks")
+
+
+class Options(BackendOptions):
+    """ID images of any other program."""
+
+    folder: UserPath | None = option(
+        None,
+        "Folder of ID images, one `<image name without suffix>.png` for each training view, in the "
+        "photographs' size; null takes the scene's own `object_mask/`.",
+    )
+
+    def problems(
+        self, scene: SceneConfig, folder: Path, split: Split, *, made: bool
+    ) -> dict[str, str]:
+        """Ask for the folder where the scene brings no ID images of its own."""
+        if self.folder is None and not made and not scene.brings_object_masks(folder):
+            return {"folder": NO_ID_IMAGES}
+        return {}
 
 
 @dataclass
@@ -51,27 +78,27 @@ class PrecomputedSegmenter:
         return id_map_file(self.folder, stem) or self.folder / f"{stem}.png"
 
 
-def make(task: Segmentation) -> PrecomputedSegmenter:
+def run(request: Request) -> PrecomputedSegmenter:
     """Return the backend for a scene.
 
     Raises:
         InputError: If the folder, or the ID image of a training view, is missing.
     """
-    folder = task.config.folder or task.scene_dir / "object_mask"
+    folder = request.options.folder or request.scene_dir / "object_mask"
     if not folder.is_dir():
         hint = (
-            "give the folder of your ID images as `masks.folder`"
-            if task.config.folder is None
-            else "correct `masks.folder`"
+            "give the folder of your ID images as `masks.precomputed.folder`"
+            if request.options.folder is None
+            else "correct `masks.precomputed.folder`"
         )
         raise InputError(f"no folder of ID images at {folder}: {hint}")
-    segmenter = PrecomputedSegmenter(task.colmap_dir, folder)
-    missing = [name for name in task.names if not segmenter._path(name).is_file()]
+    segmenter = PrecomputedSegmenter(request.colmap_dir, folder)
+    missing = [name for name in request.names if not segmenter._path(name).is_file()]
     if missing:
         shown = ", ".join(segmenter._path(name).name for name in missing[:10])
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise InputError(
-            f"{folder} lacks the ID images of {len(missing)} of {len(task.names)} training views: "
-            f"{shown}{more}; each training view needs one PNG of its name"
+            f"{folder} lacks the ID images of {len(missing)} of {len(request.names)} training "
+            f"views: {shown}{more}; each training view needs one PNG of its name"
         )
     return segmenter

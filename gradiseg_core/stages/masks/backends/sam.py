@@ -24,15 +24,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute.placement import choose_device, memory_advice
-from gradiseg_core.config.masks import SamMasksConfig
+from gradiseg_core.config.backends import Requires
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.resizing import area_scale, enlarged, reduced
 from gradiseg_core.models.overlap import flatten
 from gradiseg_core.models.sam import load_sam, require_segment_anything
-from gradiseg_core.stages.masks.interface import Segmentation
+from gradiseg_core.models.sam_options import CHECKPOINTS, SamMasks
+from gradiseg_core.stages.masks.interface import Request
+
+__all__ = ["CHECKPOINTS", "REQUIRES", "Options", "run"]
 
 logger = logging.getLogger(__name__)
+
+REQUIRES = Requires("sam", mem_mb=16000, runtime_min=1440, gpu=True)
+
+
+class Options(SamMasks):
+    """Segment Anything's automatic masks, laid over one another to one ID image.
+
+    Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
+    what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
+    """
+
 
 VERSION = 1  # counts up when the same image and parameters come out differently
 _KEY = "masks.sam"
@@ -63,15 +77,15 @@ _MEMORY_ADVICE = (
 class SamSegmenter:
     """SAM as a backend of the stage; the model is loaded when the first view needs it."""
 
-    task: Segmentation
+    request: Request
     checkpoint: Path
     device: Any  # torch.device
     max_processes: int | None = field(default=1, init=False)
 
     @property
-    def config(self) -> SamMasksConfig:
+    def options(self) -> Options:
         """The backend's part of the configuration."""
-        return self.task.config.sam
+        return self.request.options
 
     def segments(self, name: str) -> NDArray[np.int32]:
         """Return the segments of the view's undistorted photograph.
@@ -81,11 +95,11 @@ class SamSegmenter:
             InputError: If the checkpoint cannot be used.
         """
         started = time.perf_counter()
-        image = read_image(self.task.image_path(name))
-        small = reduced(image, self.config.longest_side)
-        with memory_advice(f"SAM ({self.config.model}) on {name}", _MEMORY_ADVICE):
+        image = read_image(self.request.image_path(name))
+        small = reduced(image, self.options.longest_side)
+        with memory_advice(f"SAM ({self.options.model}) on {name}", _MEMORY_ADVICE):
             masks = self._generate(small, name)
-        ids = _flattened(masks, small.shape[:2], self.config)
+        ids = _flattened(masks, small.shape[:2], self.options)
         logger.info(
             "sam: %s: %d segments of %d masks, %.1f s",
             name,
@@ -104,7 +118,7 @@ class SamSegmenter:
 
     def fingerprint(self, name: str) -> str:
         """Return a digest of the photograph, the parameters, the checkpoint and the code."""
-        digest = hashlib.sha256(self.task.image_path(name).read_bytes())
+        digest = hashlib.sha256(self.request.image_path(name).read_bytes())
         digest.update(self._parameters.encode())
         return digest.hexdigest()
 
@@ -115,20 +129,20 @@ class SamSegmenter:
 
         with self.checkpoint.open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        chosen = self.config.model_dump_json(exclude=_WITHOUT_EFFECT)
+        chosen = self.options.model_dump_json(exclude=_WITHOUT_EFFECT)
         return f"{VERSION} {version('segment-anything')} {self._half} {weights} {chosen}"
 
     @property
     def _half(self) -> bool:
-        return self.config.half and self.device.type == "cuda"
+        return self.options.half and self.device.type == "cuda"
 
     @cached_property
     def _generator(self) -> Any:
         """The mask generator around the loaded model."""
         from segment_anything import SamAutomaticMaskGenerator
 
-        model = load_sam(self.config.model, self.checkpoint, self.device, key=_KEY)
-        options = {name: getattr(self.config, name) for name in _GENERATOR_FIELDS}
+        model = load_sam(self.options.model, self.checkpoint, self.device, key=_KEY)
+        options = {name: getattr(self.options, name) for name in _GENERATOR_FIELDS}
         # As run lengths, since hundreds of masks as images would take a gigabyte.
         return SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", **options)
 
@@ -156,7 +170,7 @@ class SamSegmenter:
             4**layer * math.ceil(len(grid) / batch)
             for layer, grid in enumerate(generator.point_grids)
         )
-        title = f"{name} ({self.task.names.index(name) + 1} of {len(self.task.names)})"
+        title = f"{name} ({self.request.names.index(name) + 1} of {len(self.request.names)})"
         with tqdm(total=total, desc=title, unit="batch", leave=False, disable=None) as bar:
             hook = generator.predictor.model.mask_decoder.register_forward_hook(
                 lambda *_: bar.update()
@@ -167,32 +181,32 @@ class SamSegmenter:
                 hook.remove()
 
 
-def make(task: Segmentation) -> SamSegmenter:
+def run(request: Request) -> SamSegmenter:
     """Return the backend for a scene.
 
     Raises:
         BackendUnavailableError: If a package or the device is missing.
         InputError: If the checkpoint is missing.
     """
-    config = task.config.sam
+    options = request.options
     require_segment_anything(_KEY)
-    if config.min_mask_region_area > 0 and importlib.util.find_spec("cv2") is None:
+    if options.min_mask_region_area > 0 and importlib.util.find_spec("cv2") is None:
         raise BackendUnavailableError(
             f"{_KEY}.min_mask_region_area needs OpenCV, which is not installed; run `pip install "
             "opencv-python-headless`, or set it to 0 and use `min_area`"
         )
-    (name,) = task.config.weights()
-    checkpoint = task.weights.get(name) or config.checkpoint
+    (name,) = options.weights()
+    checkpoint = request.weights.get(name) or options.checkpoint
     if checkpoint is None or not Path(checkpoint).is_file():
         raise InputError(
             f"{_KEY}: no checkpoint {name}{'' if checkpoint is None else f' at {checkpoint}'}; "
             f"run the workflow, which downloads it, or name your file in `{_KEY}.checkpoint`"
         )
-    return SamSegmenter(task, Path(checkpoint), choose_device(config.device, f"{_KEY}.device"))
+    return SamSegmenter(request, Path(checkpoint), choose_device(options.device, f"{_KEY}.device"))
 
 
 def _flattened(
-    masks: list[dict[str, Any]], shape: tuple[int, int], config: SamMasksConfig
+    masks: list[dict[str, Any]], shape: tuple[int, int], options: Options
 ) -> NDArray[np.int32]:
     from segment_anything.utils.amg import rle_to_mask
 
@@ -201,7 +215,7 @@ def _flattened(
         [mask["area"] for mask in masks],
         [mask["predicted_iou"] for mask in masks],
         shape,
-        rule=config.overlap,
-        min_visible=config.min_visible,
-        min_area=config.min_area * area_scale(shape),
+        rule=options.overlap,
+        min_visible=options.min_visible,
+        min_area=options.min_area * area_scale(shape),
     )

@@ -1,6 +1,6 @@
 """Print the paper's tables of what has run so far, while the rest still runs or will never run.
 
-Usage: ``python -m gradiseg_core.stages.tables.paper config/paper.yaml [more.yaml ...] [--out FOLDER]``
+Usage: ``python -m gradiseg_core.stages.tables.paper config/paper.yaml [...] [--out FOLDER]``
 """
 
 from __future__ import annotations

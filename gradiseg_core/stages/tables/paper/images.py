@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.config.paper import PaperPlan
 from gradiseg_core.stages.tables.model import Column, Row, Table
 from gradiseg_core.stages.tables.paper.ours import Runs, facts, image_number, own_variants
 from gradiseg_core.stages.tables.paper.theirs import Notes, published_rows
-from gradiseg_core.stages.tables.runs import VARIANT_LABELS, published
+from gradiseg_core.stages.tables.runs import published
 
 LISTED = ("baseline", "gradiseg")
 #: The reduction of the images in the paper's Table 3.

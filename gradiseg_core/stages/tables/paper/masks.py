@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.stages.tables.model import Column, Row, Table
 from gradiseg_core.stages.tables.paper.ours import Runs, facts, mask_number, own_variants
 from gradiseg_core.stages.tables.paper.theirs import Notes, published_rows
-from gradiseg_core.stages.tables.runs import VARIANT_LABELS, Mode, Run, dataset_of, published
+from gradiseg_core.stages.tables.runs import Mode, Run, dataset_of, published
 
 DATASET = "lerf_mask"
 METRICS = (("miou", "mIoU"), ("mbiou", "mBIoU"))

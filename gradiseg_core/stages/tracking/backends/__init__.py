@@ -1,0 +1,1 @@
+"""Backends of stage `tracking`, found by their file."""

@@ -3,13 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.config.backends import NO_ID_IMAGES, BackendOptions, Requires, Split
+from gradiseg_core.config.base import option
+from gradiseg_core.config.paths import UserPath
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import id_map_file, read_id_map
 from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.stages.tracking.interface import Request, Tracked
+
+if TYPE_CHECKING:
+    from gradiseg_core.config.scene import SceneConfig
+
+REQUIRES = Requires("masks")
+#: The maps' own IDs mean something to the user; objects.json says what became of them.
+GIVEN_IDS = True
+
+
+class Options(BackendOptions):
+    """Consistent ID maps made elsewhere."""
+
+    folder: UserPath | None = option(
+        None,
+        "Folder of `<view>.png` ID maps (8 or 16 bits, one channel, the photographs' size); null "
+        "takes the scene's own `object_mask/`.",
+    )
+    keep_ids: bool = option(
+        False,
+        "Keep the given ID values, so that IDs chosen by hand stay valid; false numbers them "
+        "1..n by area, and `objects.json` keeps the given ones (`given_ids`).",
+    )
+
+    def problems(
+        self, scene: SceneConfig, folder: Path, split: Split, *, made: bool
+    ) -> dict[str, str]:
+        """Ask for the folder where the scene brings no ID maps, or none of the test views."""
+        if self.folder is not None:
+            return {}
+        if not made and not scene.brings_object_masks(folder):
+            return {"folder": NO_ID_IMAGES}
+        if split == "all":
+            return {
+                "folder": "IDs of the test views are needed as well, and the scene's own "
+                "object_mask/ is black there; name a folder with maps of all views, or take "
+                "another backend, a tracker"
+            }
+        return {}
+
+
+def run(request: Request) -> Tracked:
+    """Read the maps of all views.
+
+    Raises:
+        InputError: If a map is missing or does not fit its view.
+    """
+    options: Options = request.options
+    maps = read_maps(options.folder, request.scene_dir, request.colmap_dir, request.views)
+    return Tracked(maps, options.keep_ids, {"folder": str(options.folder or "object_mask")})
 
 
 def read_maps(

@@ -1,0 +1,1 @@
+"""DEVA's driver, its package and its detections (backend `deva`)."""

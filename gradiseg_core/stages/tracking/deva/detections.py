@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.tracking import DevaTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map
 from gradiseg_core.files.resizing import enlarged
+from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
 from gradiseg_core.stages.tracking.deva.driver import Detector, Frame
 
 if TYPE_CHECKING:
-    from gradiseg_core.stages.tracking.stage import Request
+    from gradiseg_core.stages.tracking.interface import Request
 
 _SAM_KEY = "tracking.deva.sam"
 #: Side of the squares, px of DEVA's frame, over which coverage is averaged, and the share of
@@ -66,7 +66,7 @@ class GivenMasks:
 class SamPoints:
     """SAM, asked at the points of a grid where nothing is tracked yet."""
 
-    config: DevaTrackingConfig
+    config: DevaOptions
     checkpoint: Path
     device: Any  # torch.device
     incremental: bool = True
@@ -180,7 +180,7 @@ def make_detector(request: Request, device: Any) -> Detector:
     """
     from gradiseg_core.models.sam import require_segment_anything
 
-    config = request.config.deva
+    config = request.options
     if config.detections == "masks":
         if request.masks_dir is None:
             raise InputError("tracking.deva.detections: masks needs the output of stage `masks`")

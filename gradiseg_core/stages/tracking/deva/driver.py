@@ -1,4 +1,4 @@
-"""Backend `deva`: the video tracker that the paper and Gaussian Grouping take their IDs from.
+"""The driver of DEVA, the video tracker that the paper and Gaussian Grouping take their IDs from.
 
 The photographs, in order of their names, are a clip. Every `detection_every` frames, the detections
 of `voting_frames` successive frames vote on what is there (semi-online); the vote is merged with
@@ -26,17 +26,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.config.tracking import DevaTrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.ordering import by_name
-from gradiseg_core.stages.tracking.deva.package import VALUE_DIM, Package, core_config
+from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
+from gradiseg_core.stages.tracking.deva.package import MEMORY, VALUE_DIM, Package, core_config
 from gradiseg_core.stages.tracking.overflow import IdMaps
 
 if TYPE_CHECKING:
     import torch
 
-    from gradiseg_core.stages.tracking.stage import Request
+    from gradiseg_core.stages.tracking.interface import Request
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of col
 _DENIED = "Number of objects exceeded"  # how DEVA's own warning starts
 #: Channels that are enlarged at a time.
 _UPSAMPLED_AT_ONCE = 16
-_ADVICE = (
-    "lower `tracking.deva.max_objects` (memory is linear in it), `tracking.deva.size` or "
-    "`tracking.deva.chunk_size`"
-)
+_ADVICE = "lower `tracking.deva.max_objects` (memory is linear in it) or `tracking.deva.size`"
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Driver:
     package: Package
     core: Any
     detector: Detector
-    config: DevaTrackingConfig
+    config: DevaOptions
     device: Any
     number: dict[int, int] = field(default_factory=dict)
     denied: int = 0
@@ -271,9 +268,7 @@ def decide(scores: torch.Tensor, shape: tuple[int, int], upsample: str) -> NDArr
     return channel.cpu().numpy()
 
 
-def memory_estimate(
-    config: DevaTrackingConfig, *, frames: int, height: int, width: int
-) -> dict[str, int]:
+def memory_estimate(config: DevaOptions, *, frames: int, height: int, width: int) -> dict[str, int]:
     """Estimate DEVA's memory for its objects, bytes.
 
     An object has values (512 numbers at every 16 x 16 px of each frame in memory, and of condensed
@@ -291,13 +286,13 @@ def memory_estimate(
     """
     tokens = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
     # One vote memorises one frame; between votes, every `mem_every`-th.
-    memorised = math.ceil(frames / min(config.detection_every, config.mem_every))
+    memorised = math.ceil(frames / min(config.detection_every, MEMORY.mem_every))
     condensed = 0
-    if config.long_term and memorised >= config.max_mid_term_frames:
-        span = config.max_mid_term_frames - config.min_mid_term_frames
-        rounds = (memorised - config.max_mid_term_frames) // span + 1
-        condensed = min(rounds * config.num_prototypes, config.max_long_term_elements)
-        memorised = config.max_mid_term_frames
+    if memorised >= MEMORY.max_mid_term_frames:
+        span = MEMORY.max_mid_term_frames - MEMORY.min_mid_term_frames
+        rounds = (memorised - MEMORY.max_mid_term_frames) // span + 1
+        condensed = min(rounds * MEMORY.num_prototypes, MEMORY.max_long_term_elements)
+        memorised = MEMORY.max_mid_term_frames
     values = VALUE_DIM * (memorised * tokens + condensed + tokens)
     maps = 6 * tokens * STRIDE**2
     each = 4 * (values + maps)
@@ -326,7 +321,7 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     from gradiseg_core.stages.tracking.deva.detections import make_detector
     from gradiseg_core.stages.tracking.deva.package import COMMIT, load_network, load_package
 
-    config = request.config.deva
+    config = request.options
     package = load_package()
     device = choose_device(config.device, "tracking.deva.device")
     views = sorted(request.views, key=lambda view: by_name(view.name))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradiseg_core.config.tracking import DevaTrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.models.weights import load_checkpoint
+from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
 
 COMMIT = "404a112df77f9644d5c7211811329ccd8174b8c3"
 INSTALL = (
@@ -32,6 +32,32 @@ _HELP = (
 )
 #: Widths of the published network (keys, values, features of an image).
 KEY_DIM, VALUE_DIM, PIX_FEAT_DIM = 64, 512, 512
+
+
+@dataclass(frozen=True)
+class Memory:
+    """DEVA's memory, as its demo_automatic.py and Gaussian Grouping have it.
+
+    Attributes:
+        chunk_size: Objects that are computed at once: a matter of speed and memory alone.
+        mem_every: Frames after which a frame without a vote is memorised.
+        max_mid_term_frames: Frames in memory before old ones are condensed.
+        min_mid_term_frames: Frames that are left as they are then.
+        max_long_term_elements: Most condensed elements of an object.
+        num_prototypes: Elements that old frames are condensed to at a time.
+        top_k: Elements of memory that a place of a frame reads.
+    """
+
+    chunk_size: int = 4
+    mem_every: int = 5
+    max_mid_term_frames: int = 10
+    min_mid_term_frames: int = 5
+    max_long_term_elements: int = 10_000
+    num_prototypes: int = 128
+    top_k: int = 30
+
+
+MEMORY = Memory()
 
 
 @dataclass(frozen=True)
@@ -96,7 +122,7 @@ def _check_origin() -> None:
     )
 
 
-def core_config(config: DevaTrackingConfig, *, frames: int, tokens: int) -> dict[str, Any]:
+def core_config(config: DevaOptions, *, frames: int, tokens: int) -> dict[str, Any]:
     """Return the dictionary of options that DEVA's classes read.
 
     Args:
@@ -104,24 +130,23 @@ def core_config(config: DevaTrackingConfig, *, frames: int, tokens: int) -> dict
         frames: Length of the clip.
         tokens: Places of a frame in DEVA's features: 1 in 16 x 16 px.
     """
-    span = config.max_mid_term_frames - config.min_mid_term_frames
+    span = MEMORY.max_mid_term_frames - MEMORY.min_mid_term_frames
     # A tiny frame has fewer elements than DEVA's selections ask for, on which they fail.
-    prototypes = min(config.num_prototypes, tokens * span)
+    prototypes = min(MEMORY.num_prototypes, tokens * span)
     return {
         "key_dim": KEY_DIM,
         "value_dim": VALUE_DIM,
         "pix_feat_dim": PIX_FEAT_DIM,
-        "mem_every": config.mem_every,
-        "enable_long_term": config.long_term,
+        "mem_every": MEMORY.mem_every,
+        "enable_long_term": True,
         # As DEVA's own programs: usage is counted only where the clip can fill the memory.
-        "enable_long_term_count_usage": config.long_term
-        and frames / span * prototypes >= config.max_long_term_elements,
-        "max_mid_term_frames": config.max_mid_term_frames,
-        "min_mid_term_frames": config.min_mid_term_frames,
-        "max_long_term_elements": config.max_long_term_elements,
+        "enable_long_term_count_usage": frames / span * prototypes >= MEMORY.max_long_term_elements,
+        "max_mid_term_frames": MEMORY.max_mid_term_frames,
+        "min_mid_term_frames": MEMORY.min_mid_term_frames,
+        "max_long_term_elements": MEMORY.max_long_term_elements,
         "num_prototypes": prototypes,
-        "top_k": min(config.top_k, tokens),
-        "chunk_size": config.chunk_size,
+        "top_k": min(MEMORY.top_k, tokens),
+        "chunk_size": MEMORY.chunk_size,
         "max_missed_detection_count": config.max_missed_detections,
         "max_num_objects": config.max_objects,
     }

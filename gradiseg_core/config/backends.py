@@ -1,0 +1,262 @@
+"""Backends of a stage: found by their file, described by it, listed nowhere else.
+
+A backend is one file, ``gradiseg_core/stages/<stage>/backends/<name>.py``, and its name is what the
+configuration calls it. The file holds
+
+- ``Options``: a :class:`BackendOptions`, its part of the configuration, ``<stage>.<name>``;
+- ``REQUIRES``: a :class:`Requires`, the environment and the machine that it takes;
+- ``CHECKPOINTS``, where it has weights: a tuple of :class:`.checkpoints.Checkpoint`;
+- ``run(request)``: the work, from the stage's request to its result
+  (``stages/<stage>/interface.py``).
+
+Importing the file must be quick and need nothing that is not always there: heavy imports go into
+functions, and what is missing on the machine is an error of ``run``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
+
+from pydantic import SerializeAsAny, create_model, model_validator
+
+from gradiseg_core.config.base import AS_LAYER, Section, option
+from gradiseg_core.config.messages import nearest
+from gradiseg_core.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from gradiseg_core.config.checkpoints import Checkpoint
+    from gradiseg_core.config.scene import SceneConfig
+
+Split = Literal["train", "all"]
+
+#: What a backend that reads ID images says where it has none.
+NO_ID_IMAGES = (
+    "`backend: precomputed` needs the folder of the ID images here, because the scene brings no "
+    "object_mask/ of its own"
+)
+
+#: Stages that have backends.
+STAGES = ("masks", "tracking", "grounding")
+_PACKAGE = __package__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Requires:
+    """What a backend takes.
+
+    Attributes:
+        environment: Name of its file in ``envs/``.
+        mem_mb: Memory, MB.
+        runtime_min: Time limit of the job, minutes.
+        gpu: Whether it can use a GPU; its options then have a field ``device``.
+    """
+
+    environment: str
+    mem_mb: int = 4000
+    runtime_min: int = 120
+    gpu: bool = False
+
+
+class BackendOptions(Section):
+    """A backend's part of the configuration."""
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a backend of ``tracking`` reads the segments of stage ``masks``."""
+        return False
+
+    def problems(
+        self, scene: SceneConfig, folder: Path, split: Split, *, made: bool
+    ) -> dict[str, str]:
+        """Return what is wrong with the options for a scene, before any job starts.
+
+        Args:
+            scene: Where the scene's photographs come from.
+            folder: What relative paths start from.
+            split: ``all`` where test views are asked for as well.
+            made: Whether another rule makes the scene's folder, so that it is not known yet what
+                it brings.
+
+        Returns:
+            By key of the options, why it cannot work.
+        """
+        return {}
+
+    def for_photographs(self) -> Self:
+        """Return the options of a backend of ``grounding`` as they hold where nothing is trained.
+
+        There are photographs then and no renderings, and IDs of the tracked views.
+        """
+        return self
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend's file.
+
+    Attributes:
+        stage: Its stage.
+        name: Its name in the configuration.
+        module: The file, imported.
+    """
+
+    stage: str
+    name: str
+    module: ModuleType
+
+    @property
+    def file(self) -> Path:
+        """Where the file lies."""
+        return folder_of(self.stage) / f"{self.name}.py"
+
+    @property
+    def options(self) -> type[BackendOptions]:
+        """The model of its options."""
+        return self.module.Options
+
+    @property
+    def requires(self) -> Requires:
+        """What it takes."""
+        return self.module.REQUIRES
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The weights that it may need."""
+        return tuple(getattr(self.module, "CHECKPOINTS", ()))
+
+    @property
+    def given_ids(self) -> bool:
+        """Whether the IDs of a backend of ``tracking`` are the user's own (``GIVEN_IDS``)."""
+        return getattr(self.module, "GIVEN_IDS", False)
+
+    def run(self, request: Any) -> Any:
+        """Do the work: from the stage's request to its result."""
+        return self.module.run(request)
+
+
+def folder_of(stage: str) -> Path:
+    """Return the folder of a stage's backends."""
+    return Path(__file__).resolve().parents[1] / "stages" / stage / "backends"
+
+
+@cache
+def names(stage: str) -> tuple[str, ...]:
+    """Return the backends of a stage, sorted."""
+    files = folder_of(stage).glob("*.py")
+    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+
+
+@cache
+def load(stage: str, name: str) -> Backend:
+    """Return a backend by its name.
+
+    Raises:
+        BackendUnavailableError: If there is none of that name, or its file lacks a part.
+    """
+    if name not in names(stage):
+        raise BackendUnavailableError(
+            f"{stage}.backend: there is no {name!r}{nearest(name, names(stage))}"
+        )
+    module = importlib.import_module(f"{_PACKAGE}.stages.{stage}.backends.{name}")
+    missing = [part for part in ("Options", "REQUIRES", "run") if not hasattr(module, part)]
+    if missing:
+        raise BackendUnavailableError(
+            f"{module.__file__} lacks {', '.join(missing)}; what the file of a backend holds is "
+            f"said in {Path(__file__).name}"
+        )
+    return Backend(stage, name, module)
+
+
+class BackendConfig(Section):
+    """Configuration of a stage that has backends: the chosen one, and its options.
+
+    The options of the others are not part of it, so that they rerun nothing. In Python, as in the
+    configuration file, options are given under the backend's name:
+    ``MasksConfig(backend="graph", graph={"blur": 1.0})``.
+    """
+
+    stage: ClassVar[str]
+    #: Fields that follow from the chosen backend and are no keys of the configuration file.
+    internal: ClassVar[tuple[str, ...]] = ("options",)
+
+    backend: str
+    options: SerializeAsAny[BackendOptions] = option(
+        None, "Options of the chosen backend.", validate_default=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        name = values.get("backend", cls.model_fields["backend"].default)
+        sections = {key: values.pop(key) for key in names(cls.stage) if key in values}
+        given = values.get("options", sections.get(name))
+        backend = load(cls.stage, name)
+        if not isinstance(given, BackendOptions):
+            given = backend.options.model_validate(given or {})
+        return {**cls.with_shared(values, sections), "backend": name, "options": given}
+
+    @classmethod
+    def with_shared(cls, values: dict[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values with what the stage takes of backends that are not chosen: nothing."""
+        return values
+
+    @property
+    def chosen(self) -> Backend:
+        """The backend."""
+        return load(self.stage, self.backend)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the code that runs for this choice and not for others."""
+        return [self.chosen.file]
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints that the backend needs."""
+        return self.options.weights()
+
+
+Config = TypeVar("Config", bound=BackendConfig)
+
+
+@cache
+def section_of(model: type[BackendConfig]) -> type[Section]:
+    """Return the model of a stage's section of the configuration file: all backends' options.
+
+    Args:
+        model: The stage's own model.
+    """
+    fields: dict[str, Any] = {}
+    for key, field in model.model_fields.items():
+        if key == "backend":
+            fields[key] = (Literal[names(model.stage)], field)
+        elif key not in model.internal:
+            fields[key] = (field.annotation, field)
+    for name in names(model.stage):
+        options = load(model.stage, name).options
+        if options.model_fields:
+            fields[name] = (options, option(options(), f"Options of backend `{name}`."))
+    base = type(
+        model.__name__, (Section,), {"conflicts": model.conflicts, "__doc__": model.__doc__}
+    )
+    return cast("type[Section]", create_model(model.__name__, __base__=base, **fields))
+
+
+def chosen(model: type[Config], section: Section) -> Config:
+    """Return the stage's configuration from its section of the file.
+
+    Args:
+        model: The stage's own model.
+        section: An instance of :func:`section_of`.
+    """
+    keys = (*model.model_fields, *names(model.stage))
+    values = {key: getattr(section, key) for key in keys if hasattr(section, key)}
+    return model.model_validate(values, context=AS_LAYER)

@@ -1,0 +1,208 @@
+"""Options and checkpoints of Segment Anything, which several backends ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from gradiseg_core.config.backends import BackendOptions
+from gradiseg_core.config.base import (
+    Conflict,
+    Device,
+    Section,
+    autocast_option,
+    device_option,
+    option,
+)
+from gradiseg_core.config.checkpoints import Checkpoint
+from gradiseg_core.config.paths import InputPath
+
+_GG = "Gaussian Grouping's run of DEVA's demo"
+_SAM = "segment-anything's default, which DEVA's demo keeps"
+
+_PUBLISHED = "https://dl.fbaipublicfiles.com/segment_anything/"
+CHECKPOINTS = (
+    Checkpoint(
+        "sam_vit_h",
+        "Segment Anything, ViT-H: the paper's segmenter",
+        "Apache-2.0",
+        2_564_550_879,
+        url=_PUBLISHED + "sam_vit_h_4b8939.pth",
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    Checkpoint(
+        "sam_vit_l",
+        "Segment Anything, ViT-L",
+        "Apache-2.0",
+        1_249_524_607,
+        url=_PUBLISHED + "sam_vit_l_0b3195.pth",
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    Checkpoint(
+        "sam_vit_b",
+        "Segment Anything, ViT-B: the smallest",
+        "Apache-2.0",
+        375_042_383,
+        url=_PUBLISHED + "sam_vit_b_01ec64.pth",
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+)
+
+
+class SamMasks(BackendOptions):
+    """Segment Anything's automatic masks, laid over one another to one ID image.
+
+    Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
+    what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
+    """
+
+    model: Literal["vit_h", "vit_l", "vit_b"] = option(
+        "vit_h",
+        "SAM's image encoder: huge, large or base; the smaller ones are faster and coarser.",
+        source=_GG,
+    )
+    checkpoint: InputPath | None = option(
+        None,
+        "Checkpoint file of this model; null has it downloaded.",
+    )
+    longest_side: int = option(
+        1024,
+        "Longest side of the photograph that is handed to SAM; larger ones are reduced, and their "
+        "segments enlarged again. SAM's encoder sees 1024 px whatever it is handed; more is of use "
+        "with `crop_n_layers` only, and costs memory with the square of the side.",
+        unit="px",
+        source="the side that SAM itself resizes to",
+        ge=64,
+    )
+    points_per_side: int = option(
+        64,
+        "Points along each side of the grid that SAM is asked at: more find smaller objects, time "
+        "grows with the square.",
+        source=f"{_GG}; SAM's own default is 32",
+        ge=1,
+    )
+    points_per_batch: int = option(
+        64,
+        "Points that are asked at once: a matter of speed and memory, not of the result.",
+        source=_SAM,
+        ge=1,
+    )
+    pred_iou_thresh: float = option(
+        0.7,
+        "Masks whose IoU SAM itself predicts below this are dropped; 0 keeps all.",
+        source=f"{_GG}; SAM's own default is 0.88",
+        ge=0.0,
+        le=1.0,
+    )
+    stability_score_thresh: float = option(
+        0.95,
+        "A mask is dropped if its shapes at a raised and at a lowered threshold of the logits "
+        "overlap by less, as an IoU; 0 keeps all.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    stability_score_offset: float = option(
+        1.0,
+        "How far that threshold is raised and lowered.",
+        unit="logits",
+        source=_SAM,
+        gt=0.0,
+    )
+    box_nms_thresh: float = option(
+        0.7,
+        "Of two masks whose boxes overlap by more, as an IoU, the less confident is a duplicate.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    crop_n_layers: int = option(
+        0,
+        "Layers of crops that are segmented as well: layer i cuts the image into 4^i; finds small "
+        "objects at several times the cost.",
+        source=_SAM,
+        ge=0,
+        le=4,
+    )
+    crop_nms_thresh: float = option(
+        0.7,
+        "As `box_nms_thresh`, between masks of different crops.",
+        source=_SAM,
+        ge=0.0,
+        le=1.0,
+    )
+    crop_overlap_ratio: float = option(
+        512 / 1500,
+        "Overlap of neighbouring crops as a share of the image's shorter side.",
+        source=_SAM,
+        ge=0.0,
+        lt=1.0,
+    )
+    crop_n_points_downscale_factor: int = option(
+        1,
+        "The grid of layer i has its points per side divided by this, i times.",
+        source=_SAM,
+        ge=1,
+    )
+    min_mask_region_area: int = option(
+        0,
+        "Holes and islands below this area are removed from every mask; 0 leaves them. Needs "
+        "OpenCV, which no environment here holds.",
+        unit="px of the image that SAM is handed",
+        source=_SAM,
+        ge=0,
+    )
+    overlap: Literal["largest", "smallest", "confident"] = option(
+        "largest",
+        "Which mask a pixel takes of those that overlap: the largest (whole objects), the smallest "
+        "(parts), or the one of the highest predicted IoU.",
+        source=f"{_GG}: `--suppress_small_objects`",
+    )
+    min_visible: float = option(
+        0.8,
+        "A mask of which the masks above leave less than this share is dropped, and what is left "
+        "of it is without a segment; of no effect with `overlap: smallest`.",
+        source="DEVA's demo",
+        ge=0.0,
+        le=1.0,
+    )
+    min_area: float = option(
+        0.0,
+        "Segments below this area are dropped (ID 0, no mask).",
+        unit="px at 640 px",
+        source="DEVA's demo: none",
+        ge=0.0,
+    )
+    device: Device = device_option("SAM runs")
+    half: bool = autocast_option(f"{_GG}: `--amp`")
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return SAM's checkpoint."""
+        return {f"sam_{self.model}": self.checkpoint}
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The grid of points in the smallest crops must not be empty."""
+        factor = self.crop_n_points_downscale_factor**self.crop_n_layers
+        if self.points_per_side < factor:
+            yield Conflict(
+                ("points_per_side", "crop_n_layers", "crop_n_points_downscale_factor"),
+                f"`points_per_side: {self.points_per_side}` leaves no point in the last of "
+                f"{self.crop_n_layers} layers of crops, where it is divided by {factor}; lower "
+                "`crop_n_layers` or `crop_n_points_downscale_factor`",
+            )
+
+
+class SamBoxes(Section):
+    """SAM that turns boxes into masks."""
+
+    model: Literal["vit_h", "vit_l", "vit_b"] = option(
+        "vit_h", "SAM's image encoder.", source="Gaussian Grouping (render_lerf_mask.py)"
+    )
+    checkpoint: InputPath | None = option(
+        None, "Checkpoint file of your own; null downloads the published one."
+    )
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return SAM's checkpoint."""
+        return {f"sam_{self.model}": self.checkpoint}

@@ -1,0 +1,135 @@
+"""Backend `deva`: the video tracker that the paper and Gaussian Grouping take their IDs from.
+
+Its driver is :mod:`gradiseg_core.stages.tracking.deva.driver`; docs/association.md says how it is
+installed, and that its licence allows non-commercial use only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from gradiseg_core.config.backends import BackendOptions, Requires
+from gradiseg_core.config.base import Conflict, Device, autocast_option, device_option, option
+from gradiseg_core.config.checkpoints import Checkpoint
+from gradiseg_core.config.paths import InputPath
+from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS
+from gradiseg_core.models.sam_options import SamMasks
+from gradiseg_core.stages.tracking.interface import Request, Tracked
+
+REQUIRES = Requires("deva", mem_mb=32000, runtime_min=1440, gpu=True)
+_GG = "Gaussian Grouping (script/prepare_pseudo_label.sh)"
+_GG_DEMO = "Gaussian Grouping (its DEVA's demo_automatic.py, default)"
+
+CHECKPOINTS = (
+    Checkpoint(
+        "deva",
+        "DEVA's propagation network, which tracks masks over the views",
+        "CC BY-NC-SA 4.0 (the repository's; not for commercial use)",
+        None,
+        url="https://github.com/hkchengrex/Tracking-Anything-with-DEVA/releases/download/v1.0/"
+        "DEVA-propagation.pth",
+    ),
+    *SAM_CHECKPOINTS,
+)
+
+
+class Options(BackendOptions):
+    """Tracking Anything with Decoupled Video Segmentation (ICCV 2023).
+
+    Optional and for non-commercial use only (docs/association.md).
+    """
+
+    checkpoint: InputPath | None = option(
+        None, "Checkpoint file DEVA-propagation.pth; null has it downloaded."
+    )
+    detections: Literal["sam_points", "masks"] = option(
+        "sam_points",
+        "What DEVA tracks: `sam_points` asks SAM in every frame of a vote, at points where nothing "
+        "is tracked yet; `masks` takes the segments of stage `masks`.",
+        source=_GG_DEMO,
+    )
+    size: int = option(
+        480,
+        "Shorter side that the photographs are resized to, larger or smaller.",
+        unit="px",
+        source=_GG,
+        ge=16,
+    )
+    detection_every: int = option(
+        5, "Frames from one vote to the next.", unit="frames", source=_GG_DEMO, ge=1
+    )
+    voting_frames: int = option(
+        3,
+        "Successive frames whose detections vote; shorter clips are refused. A segment needs the "
+        "support of another frame, so that one alone finds nothing.",
+        unit="frames",
+        source=_GG_DEMO,
+        ge=2,
+    )
+    max_missed_detections: int = option(
+        5,
+        "Votes in which an object may be missing before it is forgotten.",
+        unit="votes",
+        source=_GG_DEMO,
+        ge=0,
+    )
+    max_objects: int = option(
+        200,
+        "Most objects; a vote that would exceed them adds none. Memory is linear in it.",
+        unit="objects",
+        source=_GG_DEMO,
+        ge=1,
+    )
+    max_objects_counts: Literal["ever", "now"] = option(
+        "ever",
+        "Whether `max_objects` counts all objects so far or those not yet forgotten.",
+        source="Gaussian Grouping's DEVA; DEVA itself counts `now` since 2024",
+    )
+    upsample: Literal["bilinear", "nearest"] = option(
+        "bilinear",
+        "How IDs get from DEVA's size to the photograph's: `bilinear` enlarges each object's "
+        "probability and then decides, `nearest` enlarges the decided IDs.",
+        source=_GG_DEMO,
+    )
+    half: bool = autocast_option(f"{_GG}: `--amp`")
+    device: Device = device_option("DEVA and SAM run")
+    sam: SamMasks = option(
+        SamMasks(), "SAM of `detections: sam_points`; `device` and `half` are those above."
+    )
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether it tracks the segments of stage `masks`."""
+        return self.detections == "masks"
+
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints of DEVA, and of SAM where DEVA asks it."""
+        return {"deva": self.checkpoint} | (
+            self.sam.weights() if self.detections == "sam_points" else {}
+        )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Votes must fit between one another, and SAM is asked at points."""
+        if self.voting_frames > self.detection_every:
+            yield Conflict(
+                ("voting_frames", "detection_every"),
+                f"`voting_frames: {self.voting_frames}` frames do not fit between votes every "
+                f"`detection_every: {self.detection_every}` frames",
+            )
+        for name in ("crop_n_layers", "min_mask_region_area"):
+            if getattr(self.sam, name):
+                yield Conflict(
+                    (f"sam.{name}",),
+                    f"`sam.{name}` must be 0 here: SAM is asked at single points of the whole "
+                    "photograph",
+                )
+
+
+def run(request: Request) -> Tracked:
+    """Track the segments of all views; see :func:`.driver.track_views` for the errors."""
+    from gradiseg_core.stages.tracking.deva.driver import track_views
+
+    maps, details = track_views(request)
+    return Tracked(maps, False, details)

@@ -1,0 +1,109 @@
+"""Backend `sfm`: masks that see the same 3D points are the same object (`sfm_tracks`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from gradiseg_core.config.backends import BackendOptions, Requires
+from gradiseg_core.config.base import option
+from gradiseg_core.errors import InputError
+from gradiseg_core.stages.tracking.interface import Request, Tracked
+
+REQUIRES = Requires("masks")
+_MEASURED = "measured (docs/association.md)"
+
+
+class Options(BackendOptions):
+    """Masks that see the same 3D points are the same object."""
+
+    boundary_share: float = option(
+        0.005,
+        "Distance from a mask's boundary, as a share of the image diagonal, from which on a point "
+        "counts fully; nearer points count less, in proportion.",
+        source=_MEASURED,
+        ge=0.0,
+        le=0.1,
+    )
+    reproject_angle_deg: float = option(
+        60.0,
+        "A point is also taken as seen in views that did not detect it, where their viewing "
+        "direction lies within this angle of one that did; 0 uses detections only.",
+        unit="deg",
+        source=_MEASURED,
+        ge=0.0,
+        lt=90.0,
+    )
+    depth_tolerance: float = option(
+        0.05,
+        "Share of its depth by which a reprojected point may lie behind the detected points of the "
+        "mask it falls into and still count as visible.",
+        source=_MEASURED,
+        ge=0.0,
+        le=1.0,
+    )
+    link_threshold: float = option(
+        0.4,
+        "Masks are joined while their points share a mask in at least this share of the evidence.",
+        source=_MEASURED,
+        gt=0.0,
+        le=1.0,
+    )
+    join: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether clusters that are always side by side are joined after linking: stripes, print "
+        "and faces that are segments of their own in every view. `auto` joins masks of backend "
+        "`graph`, which knows colours and not objects; segmenters of whole objects do not need "
+        "it, and a fruit that never leaves its bowl would be lost.",
+    )
+    join_threshold: float = option(
+        0.3,
+        "Clusters are joined while, over the views that see both, at least this share of the "
+        "shorter one's border is their common border.",
+        source=_MEASURED,
+        gt=0.0,
+        le=1.0,
+    )
+    min_views: int = option(
+        2,
+        "Objects found in fewer views become 0 (no object) before pixels are filled.",
+        unit="views",
+        ge=1,
+    )
+    fill: bool = option(
+        True,
+        "Give pixels without a mask the ID of the object whose points and outlines they show, "
+        "where that is clear.",
+        source=_MEASURED,
+    )
+    split: bool = option(
+        True,
+        "Divide a mask that covers several objects in one view among them.",
+        source=_MEASURED,
+    )
+
+    @property
+    def needs_masks(self) -> bool:
+        """It joins the segments of stage `masks`."""
+        return True
+
+
+def run(request: Request) -> Tracked:
+    """Associate the segments of all views.
+
+    Raises:
+        InputError: If segments are missing or do not fit their views.
+    """
+    from gradiseg_core.stages.tracking.sfm_tracks import load_views, solve
+
+    if request.masks_dir is None:
+        raise InputError("tracking.backend: sfm needs the output folder of stage `masks`")
+    stems = [view.stem for view in request.views]
+    views, xyz = load_views(request.colmap_dir, request.masks_dir, stems)
+    options: Options = request.options
+    if options.join == "auto":
+        about = request.masks_dir / "masks.json"  # absent where a folder of masks was handed over
+        by_graph = about.is_file() and json.loads(about.read_text())["backend"] == "graph"
+        options = options.model_copy(update={"join": "always" if by_graph else "never"})
+    result = solve(views, xyz, options)
+    return Tracked(result.maps, False, result.details)
