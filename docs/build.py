@@ -1,6 +1,6 @@
 """Fill the marked parts of the pages from the result files: ``make docs``.
 
-Every number of the README and of the result pages comes from a file of ``docs/results/``, which
+Every number of the README and of the pages of docs/ and studies/ comes from a file of ``docs/results/``, which
 says with which command, when, on which machine and at which commit it was measured. A page marks
 where it goes::
 
@@ -15,6 +15,7 @@ of them differ. The core knows nothing of this module.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tomllib
@@ -26,7 +27,11 @@ from typing import Any
 import numpy as np
 
 DOCS = Path(__file__).resolve().parent
-PAGES = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (
+    DOCS.parent / "README.md",
+    *sorted(DOCS.glob("*.md")),
+    *sorted((DOCS.parent / "studies").glob("*.md")),
+)
 #: Name of a score, its heading, its decimals and what it is multiplied with.
 SCORES = {
     "miou": ("prompts mIoU", 1, 100.0),
@@ -82,7 +87,7 @@ def table(name: str, page: Path) -> str:
         about = source["about"]
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    folder = "docs/results" if page.parent == DOCS.parent else "results"
+    folder = Path(os.path.relpath(DOCS / "results", page.parent)).as_posix()
     return "\n".join([*lines, "", provenance(spec["file"], about, folder)]) + "\n"
 
 

@@ -36,6 +36,47 @@ def test_every_result_file_says_where_it_is_from() -> None:
         assert about.get("commit") or about.get("note"), path.name
 
 
+PLACES = (build.DOCS.parent, build.DOCS, build.DOCS.parent / "studies")
+WRITTEN = sorted(page for folder in PLACES for page in folder.glob("*.md"))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", plain, flags=re.MULTILINE)
+    titles = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title) for title in titles]
+    found = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return found | set(re.findall(r'<a id="([^"]+)"', text))
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return the relative links of a page that lead nowhere."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if re.match(r"\w+:", link):
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_links_lead_somewhere(page: Path) -> None:
+    assert dead_links(page) == []
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    (tmp_path / "other.md").write_text("# One\n## `two`: three\n```\n# no heading\n```\n")
+    page.write_text(
+        "# Here\n[a](other.md#two-three) [b](#here) [c](https://x.org/y) [d](gone.md) [e](#there) "
+        "[f](other.md#no-heading)\n"
+    )
+    assert dead_links(page) == ["gone.md", "#there", "other.md#no-heading"]
+
+
 def run(scene: str, variant: str, seed: int, score: float | None) -> dict:
     return {"scene": scene, "variant": variant, "seed": seed, "psnr": score, "num_gaussians": 10}
 

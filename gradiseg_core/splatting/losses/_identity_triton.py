@@ -40,7 +40,7 @@ from gradiseg_core.splatting.losses._identity_triton_kernels import (
 
 # Fixed, not tuned at first use: tuning compiles and times every candidate, seconds each in every
 # process, and the winner may change between runs, and with it the last bits. Chosen by registers
-# and instructions per logit that the compiler reports (docs/cuda_core.md).
+# and instructions per logit that the compiler reports (studies/cuda_core.md).
 PIXELS_TILE = (64, 64)  # pixels and classes of a tile in the kernels that take blocks of pixels
 CLASSES_TILE = (32, 128)  # pixels and classes in the one that takes blocks of classes
 WARPS = 4

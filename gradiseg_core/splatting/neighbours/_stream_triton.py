@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     """How much one program holds.
 
     With one warp nothing waits at a barrier, and few samples make an insertion cheap. Chosen by
-    counting the instructions that were compiled for sm_90 (docs/cuda_core.md), not by time.
+    counting the instructions that were compiled for sm_90 (studies/cuda_core.md), not by time.
 
     Attributes:
         samples: Samples of a program, a power of two.

@@ -19,7 +19,7 @@ from tests.splatting.rasterization.scenes import (
     weighted_sum,
 )
 
-FORWARD = 6e-5  # absolute; docs/cpu_core.md
+FORWARD = 6e-5  # absolute; studies/cpu_core.md
 GRADIENT = 3e-5  # relative L2; 4e-6 on larger scenes, small ones are less averaged
 FLIPS = 2e-3  # share of pixels on the other side of a jump
 

@@ -1,6 +1,6 @@
 """Backend `sfm` on the shared scene with exact IDs; thresholds lie slightly under what it reaches.
 
-Measured (docs/association.md): 0.987 of all pixels, 0.973 of the labelled foreground, 0.974 of the
+Measured (studies/association.md): 0.987 of all pixels, 0.973 of the labelled foreground, 0.974 of the
 foreground, 2 switches; assigning each mask to its true object without filling reaches 0.969, 0.973,
 0.910 and none.
 """
