@@ -123,7 +123,7 @@ def page() -> str:
 
 def _presets() -> str:
     """Return the file of the variants that ship, without the comment at its head."""
-    text = Path(__file__).with_name("variants.yaml").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "presets" / "variants.yaml").read_text(encoding="utf-8")
     return text.partition("\n\n")[2]
 
 

@@ -210,7 +210,8 @@ def test_deva_with_random_weights(runner: Runner, weights: Path, tmp_path: Path)
     beside(tmp_path, weights)
     tiny_tabletop.make(tmp_path / "tiny", **FEW_VIEWS)
     config = (
-        SCENE + "tracking:\n  backend: deva+sfm\n  deva: {checkpoint: deva.pth, size: 96, sam: "
+        SCENE + "tracking:\n  backend: deva\n  repair: sfm\n"
+        "  deva: {checkpoint: deva.pth, size: 96, sam: "
         "{model: vit_b, checkpoint: sam.pth, points_per_side: 4, pred_iou_thresh: 0.0, "
         "stability_score_thresh: 0.0}}\n"
     )

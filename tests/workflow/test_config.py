@@ -104,7 +104,7 @@ def photos(tmp_path: Path) -> Path:
         ),
         ({"scenes": {"a": {"source": "demo", "seeds": [3, 3]}}}, "scenes.a.seeds: listed more"),
         (
-            {"second_grounding": {"overlap": "best_view"}},
+            {"second_grounding": {"manual": {"overlap": "best_view"}}},
             "scenes.demo.second_grounding.backend: 'colour_words' is the first way already",
         ),
         (
@@ -137,7 +137,7 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"masks": {"backend": "precomputed"}},
-            "scenes.demo.masks.folder: `backend: precomputed` needs the folder",
+            "scenes.demo.masks.precomputed.folder: `backend: precomputed` needs the folder",
         ),
         (
             {"tracking": {"backend": "precomputed"}},
@@ -212,21 +212,28 @@ IN_PARTS = [
     ("train", {"gsplat": {"channels": "padded"}}, {"densification": {"absgrad": True}}),
     ("train", {"gsplat": {"packed": True}}, {"gsplat": {"sparse_grad": True}}),
     ("train", {"longest_side": 320}, {"longest_side": None, "downsample": 2}),
-    ("masks", {"backend": "precomputed"}, {"folder": "ids"}),
-    ("masks", {"sam": {"crop_n_layers": 4}}, {"sam": {"points_per_side": 64}}),
+    ("masks", {"backend": "precomputed"}, {"precomputed": {"folder": "ids"}}),
+    ("masks", {"backend": "sam", "sam": {"crop_n_layers": 4}}, {"sam": {"points_per_side": 64}}),
     (
         "masks",
         {"sam": {"crop_n_layers": 3, "crop_n_points_downscale_factor": 2}},
-        {"sam": {"points_per_side": 8}},
+        {"backend": "sam", "sam": {"points_per_side": 8}},
     ),
     ("tracking", {"backend": "deva"}, {"repair": "sfm"}),
-    ("tracking", {"deva": {"detection_every": 12}}, {"deva": {"voting_frames": 9}}),
-    ("tracking", {"deva": {"max_mid_term_frames": 3}}, {"deva": {"min_mid_term_frames": 2}}),
-    ("tracking_2d", {"deva": {"detection_every": 12}}, {"deva": {"voting_frames": 9}}),
-    ("tracking_2d", {"backend": "deva+sfm"}, {"repair": "sfm"}),
+    (
+        "tracking",
+        {"backend": "deva", "deva": {"detection_every": 12}},
+        {"deva": {"voting_frames": 9}},
+    ),
+    (
+        "tracking_2d",
+        {"deva": {"detection_every": 12}},
+        {"backend": "deva", "deva": {"voting_frames": 9}},
+    ),
+    ("tracking_2d", {"backend": "deva"}, {"repair": "sfm"}),
     (
         "grounding",
-        {"groundingdino": {"longer_side": 400}},
+        {"groundingdino": {"longer_side": 400}, "backend": "groundingdino"},
         {"groundingdino": {"shorter_side": 300}},
     ),
     (
@@ -254,6 +261,8 @@ def test_a_part_makes_sense_with_the_others_only(
     found: Any = settings.resolve("a", stage, "mine" if "variant" in order else None)
     if stage == "train" and "variant" not in order:
         found = settings.resolve("a", "train", "gradiseg")
+    if "options" in found:
+        found |= {found["backend"]: found["options"]}
 
     def same(part: dict, whole: dict) -> bool:
         return all(
@@ -278,7 +287,12 @@ CONFLICTS = [
         {"gsplat": {"sparse_grad": True}},
         ("gsplat.packed", "gsplat.sparse_grad"),
     ),
-    ("masks", {"folder": "ids"}, {"backend": "sam"}, ("folder", "backend")),
+    (
+        "masks",
+        {"sam": {"crop_n_layers": 4}},
+        {"sam": {"crop_n_points_downscale_factor": 4}},
+        ("sam.crop_n_layers", "sam.crop_n_points_downscale_factor"),
+    ),
     ("tracking", {"repair": "sfm"}, {"backend": "sfm"}, ("repair", "backend")),
     (
         "tracking_2d",
@@ -444,11 +458,12 @@ def test_overrides_are_merged_key_by_key() -> None:
 
 def test_resolved_sections_are_plain_and_complete() -> None:
     settings = load(DEMO)
-    for stage, model in {**SCENE_STAGES, "scene": SceneConfig}.items():
+    for stage in (*SCENE_STAGES, "scene"):
         values = settings.resolve("demo", stage)
         assert json.loads(json.dumps(values)) == values
-        assert set(values) == set(model.model_fields)
-        assert model(**values) == settings.section("demo", stage)
+        section = settings.section("demo", stage)
+        assert set(values) == set(type(section).model_fields)
+        assert type(section)(**values) == section
 
 
 @pytest.mark.parametrize(
@@ -565,7 +580,9 @@ def test_given_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     raw = {"folder": {"path": "photos"}, "lerf": {"source": "lerf_mask", "path": "lerf"}}
     raw["lerf"]["tracking"] = {"backend": "precomputed", "precomputed": {"folder": "ids"}}  # type: ignore[assignment]
-    settings = load({"scenes": raw, "grounding": {"selection": "not_yet.json"}})
+    settings = load(
+        {"scenes": raw, "grounding": {"backend": "manual", "manual": {"selection": "not_yet.json"}}}
+    )
     assert names(settings, "folder", "scene") == ["photos/a.png"]
     assert names(settings, "lerf", "scene") == [
         "lerf/images/a.png",

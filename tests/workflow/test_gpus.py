@@ -51,7 +51,7 @@ def test_models_take_a_gpu_where_they_run(workflow: Workflow, monkeypatch) -> No
     workflow.append(
         "config.yaml",
         "masks: {backend: sam, sam: {checkpoint: sam.pth}}\n"
-        "tracking: {backend: deva+sfm, deva: {checkpoint: deva.pth, device: cpu,"
+        "tracking: {backend: deva, repair: sfm, deva: {checkpoint: deva.pth, device: cpu,"
         " detections: masks}}\n"
         "grounding: {backend: groundingdino, groundingdino: {sam: {checkpoint: sam.pth}}}\n",
     )

@@ -147,7 +147,7 @@ OWN: dict[str, Any] = {
             "path": "figurines",
             "variants": ["gradiseg", "igd_from_3000"],
             "tracking_2d": {"precomputed": {"folder": "figurines_ids"}},
-            "grounding": {"backend": "colour_words", "max_area_share": 0.4},
+            "grounding": {"backend": "colour_words", "colour_words": {"max_area_share": 0.4}},
         },
         "teatime": {
             "dataset": None,

@@ -63,13 +63,13 @@ def test_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "scenes": {"kitchen": {"path": "~/photos/"}},
             "results": "~/out",
             "downloads": {"folder": "~/fetched", "lock": "~/lock.json"},
-            "masks": {"backend": "precomputed", "folder": "~/ids"},
+            "masks": {"backend": "precomputed", "precomputed": {"folder": "~/ids"}},
             "metrics": {"lpips_weights": "~/vgg.pth"},
         }
     )
     scene = settings.scenes["kitchen"]
     assert scene["scene"].path == tmp_path / "photos"
-    assert scene["masks"].folder == tmp_path / "ids"
+    assert scene["masks"].options.folder == tmp_path / "ids"
     assert scene["metrics"].weights() == {"lpips_vgg": tmp_path / "vgg.pth"}
     assert settings.root.results == str(tmp_path / "out")
     assert settings.root.downloads.folder == str(tmp_path / "fetched")

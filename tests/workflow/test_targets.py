@@ -71,7 +71,9 @@ def test_given_ids_need_no_segmentation(workflow: Workflow) -> None:
 def test_deva_takes_what_it_needs(workflow: Workflow) -> None:
     for name in ("deva.pth", "sam.pth"):
         (workflow.folder / name).touch()
-    chosen = "{backend: deva+sfm, deva: {checkpoint: deva.pth, sam: {checkpoint: sam.pth}%s}}\n"
+    chosen = (
+        "{backend: deva, repair: sfm, deva: {checkpoint: deva.pth, sam: {checkpoint: sam.pth}%s}}\n"
+    )
     workflow.append("config.yaml", "tracking: " + chosen % "")
     shutil.rmtree(workflow.folder / "results")
     planned = workflow.planned("beta-2")
