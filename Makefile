@@ -74,7 +74,7 @@ LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes 
 lock: install-dev
 	$(BIN)/uv $(LOCK) --extra build --output-file requirements.lock $(LOCKFLAGS)
 	$(BIN)/uv $(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock $(LOCKFLAGS)
-	$(BIN)/python -m gradiseg_core.environments
+	$(BIN)/python -m envs.lock
 
 clean:
 	rm -rf results/*/ .snakemake

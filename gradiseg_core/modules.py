@@ -9,21 +9,11 @@ reruns exactly the stages that use it.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE_DIR = Path(__file__).resolve().parent
-PACKAGE = PACKAGE_DIR.name
-
-#: Modules that import a package which their own package does not require.
-_ALSO_NEEDS = (
-    ("torch.utils.tensorboard", "tensorboard"),
-    ("lpips", "torchvision"),
-    ("segment_anything", "torchvision"),
-    ("transformers", "torchvision"),  # the image processor of Grounding DINO
-)
 
 
 def closure(
@@ -54,15 +44,6 @@ def closure(
                     waiting.append(step)
     files = {path for path, _ in seen}
     return sorted(files | {data for folder in {f.parent for f in files} for data in _data(folder)})
-
-
-def third_party(files: Iterable[Path]) -> set[str]:
-    """Return the top-level names that the files import from outside this package and Python."""
-    python = (Path(file) for file in files if Path(file).suffix == ".py")
-    names = {name for file in python for name in imported_names(file)}
-    tops = {name.partition(".")[0] for name in names}
-    tops |= {top for module, top in _ALSO_NEEDS for name in names if name.startswith(module)}
-    return tops - {PACKAGE, *sys.stdlib_module_names}
 
 
 @cache

@@ -20,7 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 from uv import find_uv_bin
 
-from gradiseg_core import environments
+from envs import lock as environments
 from gradiseg_core.compute.devices import VISIBLE
 from tests import tiny_grounding_dino, tiny_tabletop
 from tests.models.downloads.server import serving

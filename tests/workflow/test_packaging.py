@@ -14,9 +14,11 @@ from packaging.version import Version
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
-from gradiseg_core import environments, modules
+from envs import lock as environments
+from gradiseg_core import modules
 from gradiseg_core.config import backends
 from tests.workflow.conftest import REPOSITORY
+from tests.workflow.imports import third_party
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
@@ -117,7 +119,7 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 @pytest.mark.parametrize("run", rules(), ids=lambda run: f"{run.environment}-{run.script}")
 def test_an_environment_holds_what_its_scripts_import(run: Run) -> None:
-    tops = modules.third_party(files_of(run.script, run.without, run.also))
+    tops = third_party(files_of(run.script, run.without, run.also))
     tops -= {"studies", *(path.stem for path in AROUND)}
     wanted = {DISTRIBUTIONS.get(top, top) for top in tops}
     assert wanted <= set(environments.imported_packages(ENVIRONMENTS[run.environment].read_text()))
@@ -238,7 +240,7 @@ def test_what_the_package_imports_is_declared() -> None:
     declared = (REPOSITORY / "pyproject.toml").read_text()
     dependencies = set(re.findall(r'^    "([a-z0-9-]+)[><=]', declared, flags=re.MULTILINE))
     files = list((REPOSITORY / "gradiseg_core").rglob("*.py"))
-    tops = {DISTRIBUTIONS.get(top, top) for top in modules.third_party(files)}
+    tops = {DISTRIBUTIONS.get(top, top) for top in third_party(files)}
     assert tops <= dependencies
 
 
@@ -270,7 +272,6 @@ def test_closure_follows_lazy_relative_and_registered_imports(
         "def f():\n    import pack.lazy\n"
         "BACKENDS = {'a': 'pack.backend:make', 'b': 'pack is a package', 'c': 'pack.missing'}\n"
     )
-    monkeypatch.setattr(modules, "PACKAGE", "pack")
     monkeypatch.setattr(modules, "PACKAGE_DIR", package)
     modules._cached_module_file.cache_clear()
     try:
@@ -288,7 +289,7 @@ def test_closure_follows_lazy_relative_and_registered_imports(
         modules.imported_names.cache_clear()
         found = {path.relative_to(package).as_posix() for path in modules.closure([script])}
         assert "late.py" in found
-        assert modules.third_party([package / "lazy.py"]) == {"numpy"}
+        assert third_party([package / "lazy.py"]) == {"numpy"}
     finally:
         modules._cached_module_file.cache_clear()
         modules.imported_names.cache_clear()

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from gradiseg_core import modules
 from gradiseg_core.config.checks import RULE_NAMES
 from tests.workflow.conftest import REPOSITORY, Workflow
+from tests.workflow.imports import third_party
 
 
 def test_a_scene_is_a_target(workflow: Workflow) -> None:
@@ -168,7 +168,7 @@ def test_the_core_knows_nothing_of_what_uses_it() -> None:
     files = list((REPOSITORY / "gradiseg_core").rglob("*.py"))
     assert len(files) > 100
     users = {"snakemake", "studies", "benchmarks", "tests", "workflow_scripts"}
-    guilty = {path: modules.third_party([path]) & users for path in files}
+    guilty = {path: third_party([path]) & users for path in files}
     assert not {path: names for path, names in guilty.items() if names}
 
 

@@ -1,8 +1,8 @@
-"""The environments in ``envs/``, completed from the lock: ``python -m gradiseg_core.environments``.
+"""Completes the environments in ``envs/`` from the lock: ``python -m envs.lock``, in `make lock`.
 
-Each names the packages that its scripts import. This module writes their versions, and below a
-marker everything that these packages require in turn, all as ``requirements-dev.lock`` has them, so
-that an environment made next year is the one that was tested. `make lock` runs it.
+Each environment names the packages that its scripts import. This module writes their versions and,
+below a marker, everything that these packages require in turn, all as ``requirements-dev.lock`` has
+them, so that an environment made next year is the one that was tested.
 
 What a package requires stands in the lock as a comment (``# via``) of each package that is
 required: nothing is resolved again, and no network is needed.
