@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 
 demo: install
 	$(BIN)/snakemake --cores $(CORES)
-	@$(BIN)/python -m gradiseg_core.stages.tables.show results
+	@$(BIN)/gradiseg show results
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -66,7 +66,7 @@ docs-demo: install-dev
 	$(MAKE) docs
 
 doctor: install-dev
-	$(BIN)/python -m gradiseg_core.compute.doctor
+	$(BIN)/gradiseg doctor
 
 # Keeps the pinned versions where pyproject.toml still allows them; add `--upgrade` to renew all.
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

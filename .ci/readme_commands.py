@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXCEPTIONS = {
     "make test": "another step of .ci/run: it installs the developers' packages",
     "pytest -m slow tests/workflow/test_conda.py": "for developers; minutes, and the index",
+    "gradiseg doctor": "says no on a machine without a GPU, by its exit status",
     "pip install -e '.[models]'": "adds packages to what is tested here; weights follow",
     "snakemake --cores all --use-conda --configfile config/paper.yaml": "conda, data, a GPU",
 }
@@ -38,7 +39,10 @@ variants: [baseline, gradiseg]
 train: {iterations: 60, longest_side: 100, num_classes: auto, densification: {max_gaussians: 4000}}
 """
 
-_PROGRAMS = ("snakemake", "make", "pip", "git", "python", "pytest", "tensorboard", "conda", "uv")
+_PROGRAMS = (
+    *("snakemake", "gradiseg", "make", "pip", "git", "python", "pytest", "tensorboard"),
+    *("conda", "uv"),
+)
 
 
 def commands(text: str) -> list[str]:

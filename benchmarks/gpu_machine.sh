@@ -93,7 +93,7 @@ if missing:
 
 compile() { # the doctor; what it made is kept for machines to come
     mkdir -p "$OUT"
-    with_packages -m gradiseg_core.compute.doctor 2>&1 | tee "$OUT/doctor.txt"
+    with_packages -m gradiseg_core doctor 2>&1 | tee "$OUT/doctor.txt"
     if compgen -G "$TORCH_EXTENSIONS_DIR/gradiseg/*/*.so" >/dev/null; then
         tar czf "$OUT/kernels.tgz" "$(basename "$TORCH_EXTENSIONS_DIR")"
     fi
@@ -105,7 +105,7 @@ run_tests() {
     # comes first, as time may run out.
     local files=()
     mapfile -t files < <(
-        for folder in tests/rasterization tests/training tests; do
+        for folder in tests/splatting/rasterization tests/stages/training tests; do
             grep -rlE 'mark\.gpu|triton_device' "$folder" --include='test_*.py' | sort
         done | awk '!seen[$0]++'
     )

@@ -41,8 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not wanting:
         return
     if not torch.cuda.is_available():
-        reason = (
-            "needs a CUDA device; `python -m gradiseg_core.compute.doctor` says what is missing"
-        )
+        reason = "needs a CUDA device; `gradiseg doctor` says what is missing"
         for item in wanting:
             item.add_marker(pytest.mark.skip(reason=reason))

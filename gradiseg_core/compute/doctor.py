@@ -1,23 +1,15 @@
-"""Check whether this machine can train on a GPU, and compile what that needs.
-
-    python -m gradiseg_core.compute.doctor              # report; compile gsplat where it is missing
-    python -m gradiseg_core.compute.doctor --no-compile
-    python -m gradiseg_core.compute.doctor --arch 9.0   # compile without a GPU, for one of that
-                                                        # capability (several: 8.0,9.0)
+"""Checks whether this machine can train on a GPU, and compiles what that needs: `gradiseg doctor`.
 
 Driver, toolkit, compiler, PyTorch and gsplat have to fit together, and a clash shows late and far
-from its cause: every line here says which two versions clash, and what to do. The exit status is 1
-where training on a GPU would fail.
+from its cause: every line here says which two versions clash, and what to do.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -362,22 +354,24 @@ def report(findings: Iterable[Finding]) -> str:
     return "\n".join(f"{f.level:5} {f.subject:8} {f.text}" for f in findings)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the check; return the exit status."""
-    parser = argparse.ArgumentParser(prog="doctor", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--no-compile", action="store_true", help="report only")
-    parser.add_argument("--arch", help="compile for this compute capability, without a GPU: 9.0")
-    options = parser.parse_args(arguments)
-    if options.arch and not all(len(one) == 2 for one in _architectures(options.arch)):
-        parser.error(f"--arch {options.arch}: compute capabilities such as 9.0 or 8.0,9.0")
-    facts = probe(options.arch)
-    findings = diagnose(facts, options.arch)
+def examine(arch: str | None = None, *, compiles: bool = True) -> int:
+    """Print what is found; compile gsplat where it is missing, and load it as training will.
+
+    Args:
+        arch: Compute capabilities to compile for where there is no GPU: ``"9.0"``, ``"8.0,9.0"``.
+        compiles: Whether to compile at all.
+
+    Returns:
+        The exit status: 1 where training on a GPU would fail.
+    """
+    facts = probe(arch)
+    findings = diagnose(facts, arch)
     print(report(findings), flush=True)
     if any(finding.level == "FAIL" for finding in findings):
         return 1
-    if options.no_compile:
+    if not compiles:
         return 0
-    errors = _make_and_load(facts, options.arch)
+    errors = _make_and_load(facts, arch)
     if errors:
         print(report([Finding("FAIL", "kernels", errors)]))
         return 1
@@ -406,7 +400,3 @@ def _make_and_load(facts: Facts, arch: str | None) -> str | None:
         return str(error)
     print(report([Finding("ok", "kernels", f"compiled, {path}")]), flush=True)
     return gsplat_build.check_loads(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

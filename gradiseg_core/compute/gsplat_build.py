@@ -48,7 +48,7 @@ OLDEST_CAPABILITY = (7, 0)  # its kernels reduce over warps with cooperative gro
 NAME = "gsplat_cuda"  # of the extension, in gsplat/cuda/_backend.py
 MODULE = "gsplat.csrc"  # what gsplat imports where its wheel was built ahead
 _FLAGS = ("NO_FAST_MATH", "FAST_COMPILE")  # environment variables that gsplat compiles by
-_DOCTOR = "`python -m gradiseg_core.compute.doctor` says what is missing, and compiles"
+_DOCTOR = "`gradiseg doctor` says what is missing, and compiles"
 
 Capability = tuple[int, ...]
 
@@ -321,7 +321,7 @@ def load_kernels() -> None:
         )
     logger.warning(
         "gsplat's CUDA code is compiled now, once for this machine: 2 to 15 minutes; "
-        "`python -m gradiseg_core.compute.doctor` does it ahead"
+        "`gradiseg doctor` does it ahead"
     )
     load_file(build(architectures([capability]), logger.info))
 

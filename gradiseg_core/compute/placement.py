@@ -77,7 +77,7 @@ def check_cuda() -> None:
         found = "cannot use the GPU" if available else "finds no CUDA device"
         raise BackendUnavailableError(
             f"PyTorch {torch.__version__} {found} here ({reason}); check the driver with "
-            "`nvidia-smi`, all else with `python -m gradiseg_core.compute.doctor`"
+            "`nvidia-smi`, all else with `gradiseg doctor`"
         ) from error
 
 

@@ -1,12 +1,8 @@
-"""Print the tables of a results folder, and where its pictures are: ``make demo`` ends with it.
-
-Usage: ``python -m gradiseg_core.stages.tables.show [results]``
-"""
+"""What `gradiseg show` prints: the tables of a results folder, and where its pictures are."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from gradiseg_core.errors import InputError
@@ -33,18 +29,3 @@ def describe(results: Path) -> str:
     lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
     lines.append("  all of it on one page: snakemake --report report.html")
     return "\n".join(lines)
-
-
-def main() -> int:
-    """Entry point."""
-    results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
-    try:
-        print(describe(results))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.cli import main
 from gradiseg_core.config.labels import VARIANT_LABELS
 from gradiseg_core.config.paper import FILES, PaperPlan, paper_plan
 from gradiseg_core.config.root import load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.stages.tables.model import NOT_AVAILABLE, Cell, Table
-from gradiseg_core.stages.tables.paper.__main__ import main
 from gradiseg_core.stages.tables.paper.build import make_paper_tables, write_paper_tables
 from gradiseg_core.stages.tables.paper.figure_6 import plot_igd_start
 from gradiseg_core.stages.tables.paper.theirs import entries_of, printed_value
@@ -513,11 +513,11 @@ def test_the_command_prints_what_has_run_so_far(
     ):
         (run_dir / name).mkdir(parents=True)
         (run_dir / name / "metrics.json").write_text(json.dumps(entry))
-    assert main(["a.yaml", "b.yaml"]) == 0
+    assert main(["paper-tables", "a.yaml", "b.yaml"]) == 0
     printed = capsys.readouterr().out
     assert "61.0" in printed
     assert "87.0" in printed
-    assert main(["a.yaml", "b.yaml", "--out", "so_far"]) == 0
+    assert main(["paper-tables", "a.yaml", "b.yaml", "--out", "so_far"]) == 0
     assert (tmp_path / "so_far" / "table_2.csv").is_file()
-    assert main(["a.yaml"]) == 1
+    assert main(["paper-tables", "a.yaml"]) == 1
     assert "scenes.ramen.path: no such folder" in capsys.readouterr().err

@@ -1,0 +1,141 @@
+"""The command `gradiseg`: what is not a stage of the workflow.
+
+    gradiseg doctor         whether training can run on a GPU here
+    gradiseg show           the tables of a results folder
+    gradiseg paper-tables   the paper's tables of what has run so far
+
+`python -m gradiseg_core` is the same where the package is not installed. One more command is one
+function here, and its entry in :data:`COMMANDS`: it declares its arguments and returns what runs
+them. Its name and docstring are the command's name and help; what it needs is imported when it
+runs, so that `gradiseg --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gradiseg_core import __version__
+from gradiseg_core.errors import GradisegError
+
+Run = Callable[[argparse.Namespace], int]
+Command = Callable[[argparse.ArgumentParser], Run]
+
+
+def doctor(parser: argparse.ArgumentParser) -> Run:
+    """Check whether this machine can train on a GPU, and compile what that needs.
+
+    Driver, toolkit, compiler, PyTorch and gsplat have to fit together. Every line says what was
+    found; one that begins with FAIL also says what to do. The exit status is 1 where training on a
+    GPU would fail.
+    """
+    parser.add_argument("--no-compile", action="store_true", help="report only")
+    parser.add_argument(
+        "--arch",
+        type=_capabilities,
+        metavar="X.Y",
+        help="compile for this compute capability, without a GPU: 9.0 (several: 8.0,9.0)",
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.compute.doctor import examine
+
+        return examine(options.arch, compiles=not options.no_compile)
+
+    return run
+
+
+def show(parser: argparse.ArgumentParser) -> Run:
+    """Print the tables of all finished runs, and where their pictures are."""
+    parser.add_argument(
+        "results", nargs="?", default=Path("results"), type=Path, help="folder; default: results"
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.stages.tables.show import describe
+
+        print(describe(options.results))
+        return 0
+
+    return run
+
+
+def paper_tables(parser: argparse.ArgumentParser) -> Run:
+    """Print the paper's tables of what has run so far.
+
+    They take the runs that a configuration names and that are finished, whether the others are
+    still running, failed, or will never run.
+    """
+    parser.add_argument(
+        "configfile", nargs="+", type=Path, help="as for snakemake --configfile: config/paper.yaml"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write the files there instead of printing"
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.stages.tables.paper.so_far import tables_so_far
+
+        text = tables_so_far(options.configfile, options.out)
+        print(text if options.out is None else f"written to {options.out}")
+        return 0
+
+    return run
+
+
+#: Every command, in the order of `gradiseg --help`.
+COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables)
+
+
+def _capabilities(text: str) -> str:
+    """Check the compute capabilities of `--arch`."""
+    if not re.fullmatch(r"\d+\.\d+([;,\s]+\d+\.\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text}: compute capabilities such as 9.0 or 8.0,9.0")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradiseg",
+        description="What is not a stage of the workflow; `snakemake --cores all` runs the stages.",
+    )
+    parser.add_argument("--version", action="version", version=f"gradiseg {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for command in COMMANDS:
+        text = (command.__doc__ or "").strip()
+        title = text.partition("\n")[0].rstrip(".")
+        below = commands.add_parser(
+            command.__name__.replace("_", "-"),
+            help=title[0].lower() + title[1:],
+            description=re.sub(r"\n +", "\n", text),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        below.set_defaults(run=command(below))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status.
+
+    Errors that the user can act on are a message without a traceback.
+
+    Args:
+        arguments: Those of the command line by default.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except GradisegError as error:
+        print(f"gradiseg: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # as in `gradiseg show | head`; Python flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130  # as shells report it
+    return status
