@@ -163,7 +163,7 @@ def test_the_benchmark_ends_before_its_time(checkout: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["gpu_run", "gpu_run_tabletop"])
 def test_real_runs_are_the_papers_length_on_a_gpu(name: str) -> None:
-    content = yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text())
+    content = yaml.safe_load((REPOSITORY / "studies" / "config" / f"{name}.yaml").read_text())
     train = TrainConfig.model_validate(content["train"])
     assert train.device == content["render"]["device"] == "cuda"
     assert (train.iterations, train.longest_side, train.downsample) == (30_000, None, None)
