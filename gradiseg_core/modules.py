@@ -21,13 +21,14 @@ def closure(
 ) -> list[Path]:
     """Return every file of this package that the scripts import, directly or not, sorted.
 
-    Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included,
-    with what they import at their top level (their functions are not called). Data files that lie
-    beside an included module belong to it. Strings that spell a module of the package (as the
-    values of a backend registry do) count as imports; imports under ``if TYPE_CHECKING:`` do not.
+    Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included
+    where they hold more than a docstring, with what they import at their top level (their functions
+    are not called). A data file belongs to the modules that name it (:func:`_data`). Imports under
+    ``if TYPE_CHECKING:`` do not run.
 
     Args:
-        scripts: Python files inside or outside the package; they are not part of the result.
+        scripts: Python files inside or outside the package; they are not part of the result, unless
+            they import one another.
         without: Modules that do not run, such as a backend that is not chosen, and whose imports
             are not followed.
         packages: Folders of further packages whose modules are followed and named as well.
@@ -39,11 +40,25 @@ def closure(
     while waiting:
         for name in imported_names(*waiting.pop(), roots):
             for step in _files_of(name, roots):
-                if step not in seen and step[0] not in left_out:
+                if step not in seen and step[0] not in left_out and not runs_nothing(step[0]):
                     seen.add(step)
                     waiting.append(step)
     files = {path for path, _ in seen}
-    return sorted(files | {data for folder in {f.parent for f in files} for data in _data(folder)})
+    return sorted(files | {data for file in files for data in _data(file)})
+
+
+@cache
+def runs_nothing(file: Path) -> bool:
+    """Tell whether a file is an ``__init__.py`` that holds a docstring at most."""
+    if file.name != "__init__.py":
+        return False
+    body = _parsed(file).body
+    return not body or (
+        len(body) == 1
+        and isinstance(body[0], ast.Expr)
+        and isinstance(body[0].value, ast.Constant)
+        and isinstance(body[0].value.value, str)
+    )
 
 
 @cache
@@ -57,24 +72,22 @@ def imported_names(
     Args:
         file: A Python file.
         lazy: Whether imports inside functions count.
-        packages: Folders of the packages whose modules may be spelled as strings, and in which
-            relative imports are resolved; this package by default.
+        packages: Folders of the packages in which relative imports are resolved; this package by
+            default.
     """
     roots = packages or (PACKAGE_DIR,)
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     names: set[str] = set()
-    for node in _running_nodes(tree, lazy):
+    for node in _running_nodes(_parsed(file), lazy):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute_base(node, file, roots)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            dotted = node.value.partition(":")[0]
-            root = _root_of(dotted, roots)
-            if root is not None and "." in dotted and _module_file(dotted.split("."), root):
-                names.add(dotted)
     return frozenset(names)
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
 def _running_nodes(node: ast.AST, lazy: bool) -> Iterator[ast.AST]:
@@ -126,12 +139,23 @@ def _files_of(name: str, roots: tuple[Path, ...]) -> list[tuple[Path, bool]]:
     return [(file, file is files[-1]) for file in files]
 
 
-def _data(folder: Path) -> Iterator[Path]:
-    """Yield the files of a package folder that its code may read: no pages, no Snakefile."""
-    others = (".py", ".pyc", ".md", "")
-    for path in folder.iterdir():
-        if path.is_file() and path.suffix not in others and not path.name.startswith("."):
-            yield path
+@cache
+def _data(file: Path) -> frozenset[Path]:
+    """Return the data files that a module names: those at or below its folder, by their names."""
+    texts = {
+        node.value
+        for node in ast.walk(_parsed(file))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    names = {text.rpartition("/")[2] for text in texts if "." in text[1:] and "\n" not in text}
+    found = (path for name in names if _is_data(name) for path in file.parent.rglob(name))
+    return frozenset(path for path in found if path.is_file())
+
+
+def _is_data(name: str) -> bool:
+    """Tell whether a text can be the name of a data file: no code, no page, no pattern."""
+    plain = name.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    return plain and Path(name).suffix not in (".py", ".pyc", ".md", "")
 
 
 @cache

@@ -244,19 +244,24 @@ def test_what_the_package_imports_is_declared() -> None:
     assert tops <= dependencies
 
 
-def test_closure_follows_lazy_relative_and_registered_imports(
+def test_closure_follows_lazy_and_relative_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "pack"
     (package / "sub").mkdir(parents=True)
+    (package / "empty" / "tables").mkdir(parents=True)
     sources = {
-        "__init__.py": "",
+        "__init__.py": "VERSION = 1\n",
         "sub/__init__.py": "def use():\n    from pack import late\n",
         "sub/one.py": "from ..base import x\n",
         "base.py": "x = 1\n",
         "late.py": "",
         "lazy.py": "import numpy\n",
         "backend.py": "",
+        "empty/__init__.py": '"""Only a docstring."""\n',
+        "empty/two.py": "TABLE = 'tables/named.json'\n",
+        "empty/tables/named.json": "{}",
+        "empty/tables/other.json": "{}",
         "typing_only.py": "",
         "unused.py": "",
         "sub/table.json": "{}",
@@ -268,9 +273,10 @@ def test_closure_follows_lazy_relative_and_registered_imports(
         "from typing import TYPE_CHECKING\n"
         "import yaml\n"
         "from pack.sub.one import x\n"
+        "from pack.empty import two\n"
         "if TYPE_CHECKING:\n    from pack import typing_only\n"
         "def f():\n    import pack.lazy\n"
-        "BACKENDS = {'a': 'pack.backend:make', 'b': 'pack is a package', 'c': 'pack.missing'}\n"
+        "BACKENDS = {'a': 'pack.backend:make', 'b': 'pack.backend'}\n"
     )
     monkeypatch.setattr(modules, "PACKAGE_DIR", package)
     modules._cached_module_file.cache_clear()
@@ -280,15 +286,17 @@ def test_closure_follows_lazy_relative_and_registered_imports(
             "__init__.py",
             "sub/__init__.py",  # runs when sub.one is imported, but its functions do not
             "sub/one.py",
-            "sub/table.json",
+            "empty/two.py",  # but not empty/__init__.py, which does nothing
+            "empty/tables/named.json",
             "base.py",
             "lazy.py",
-            "backend.py",
         }
+        left_out = modules.closure([script], without=[package / "sub" / "one.py"])
+        assert {package / "sub" / "one.py", package / "base.py"}.isdisjoint(left_out)
         script.write_text("from pack.sub import use\n")
         modules.imported_names.cache_clear()
         found = {path.relative_to(package).as_posix() for path in modules.closure([script])}
-        assert "late.py" in found
+        assert found == {"__init__.py", "sub/__init__.py", "late.py"}
         assert third_party([package / "lazy.py"]) == {"numpy"}
     finally:
         modules._cached_module_file.cache_clear()
@@ -300,7 +308,7 @@ def test_closure_names_what_really_runs() -> None:
     import subprocess
 
     code = (
-        "import sys; import gradiseg_core.stages.masks; "
+        "import sys; import gradiseg_core.stages.masks.stage; "
         "print('\\n'.join(m.__file__ for n, m in sys.modules.items() "
         "if n.split('.')[0] == 'gradiseg_core'))"
     )
@@ -308,4 +316,6 @@ def test_closure_names_what_really_runs() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     loaded = {Path(line).resolve() for line in done.stdout.split()}
+    loaded = {path for path in loaded if not modules.runs_nothing(path)}
+    assert loaded
     assert loaded <= set(files_of("workflow_scripts/masks.py"))
