@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from benchmarks.timing import Floor, Part
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.splatting.losses.photometric import C1, C2, photometric_loss, window
+from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.losses.window import C1, C2, window
 
 HEIGHT, WIDTH, DIM = 240, 320, 16
 

@@ -84,9 +84,11 @@ class TrackingConfig(BackendConfig):
 
     @property
     def files(self) -> list[Path]:
-        """The chosen backend's file, and the repair's where it runs."""
-        repair = [folder_of(self.stage).parent / "repair.py"] if self.repair == "sfm" else []
-        return [*super().files, *repair]
+        """The chosen backend's file, and where the repair runs, its own and that of its options."""
+        if self.repair != "sfm":
+            return super().files
+        repair = folder_of(self.stage).parent / "repair.py"
+        return [*super().files, repair, load(self.stage, "sfm").file]
 
     @property
     def name(self) -> str:

@@ -42,16 +42,6 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
     return np.asarray(image)
 
 
-def of_one_colour(image: NDArray) -> bool:
-    """Return whether a picture [H, W, 3], uint8 or in 0..1, shows nothing to be rendered.
-
-    That is where no channel deviates by a grey level from its mean, as in a black frame. Renderings
-    of nothing equal such a picture, so that scores against it mean nothing.
-    """
-    level = 1.0 if image.dtype == np.uint8 else 1.0 / 255.0
-    return float(image.std(axis=(0, 1), dtype=np.float64).max()) < level
-
-
 def write_image(path: Path, image: NDArray) -> None:
     """Write [H, W, 3] or [H, W] uint8, or floats in 0..1 (rounded), as the suffix says."""
     if image.dtype != np.uint8:

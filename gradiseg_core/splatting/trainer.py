@@ -16,7 +16,6 @@ from torch.nn.functional import pad
 from gradiseg_core.cameras import scene_extent
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError
-from gradiseg_core.files.images import of_one_colour
 from gradiseg_core.splatting.backends import loss_backends, make_rasterizer
 from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.gaussians import Gaussians
@@ -33,7 +32,7 @@ from gradiseg_core.splatting.strategies.densification import DensificationStrate
 from gradiseg_core.splatting.strategies.igd import IgdStrategy
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
 from gradiseg_core.splatting.strategies.near import NearPruningStrategy
-from gradiseg_core.splatting.views import TrainingData, TrainingView
+from gradiseg_core.splatting.views import TrainingData, TrainingView, of_one_colour
 from gradiseg_core.splatting.watch import LossWatch
 
 logger = logging.getLogger(__name__)

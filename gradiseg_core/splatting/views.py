@@ -148,3 +148,13 @@ class TrainingData:
         digest.update(self.colors.tobytes())
         digest.update(str(self.num_classes).encode())
         return digest.hexdigest()
+
+
+def of_one_colour(image: NDArray) -> bool:
+    """Return whether a picture [H, W, 3], uint8 or in 0..1, shows nothing to be rendered.
+
+    That is where no channel deviates by a grey level from its mean, as in a black frame. Renderings
+    of nothing equal such a picture, so that scores against it mean nothing.
+    """
+    level = 1.0 if image.dtype == np.uint8 else 1.0 / 255.0
+    return float(image.std(axis=(0, 1), dtype=np.float64).max()) < level

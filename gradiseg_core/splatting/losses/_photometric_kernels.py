@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.compute import simd as v
 from gradiseg_core.compute.cpu_runtime import kernel, run_bands
-from gradiseg_core.splatting.losses.photometric import C1, C2, WINDOW_RADIUS, window
+from gradiseg_core.splatting.losses.window import C1, C2, WINDOW_RADIUS, window
 
 TAPS = 2 * WINDOW_RADIUS + 1
 PAD = 3 * WINDOW_RADIUS  # floats in front of a padded row: the window's reach, 3 floats a pixel

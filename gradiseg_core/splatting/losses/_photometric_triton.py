@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gradiseg_core.compute.triton_runtime import on_device
-from gradiseg_core.splatting.losses import photometric
+from gradiseg_core.splatting.losses import window as ssim
 
 # A tile of a pass: (rows, numbers of a row). Down the columns a tile reads 10 more rows than it
 # writes, so it is tall; along the rows 30 more numbers, so it is wide.
@@ -33,10 +33,10 @@ ALONG = (1, 512)
 WARPS = 4
 
 PAD = tl.constexpr(16)  # numbers in front of a padded row; at least 15 follow it
-RADIUS = tl.constexpr(photometric.WINDOW_RADIUS)
-C1 = tl.constexpr(photometric.C1)
-C2 = tl.constexpr(photometric.C2)
-_WINDOW = photometric.window()
+RADIUS = tl.constexpr(ssim.WINDOW_RADIUS)
+C1 = tl.constexpr(ssim.C1)
+C2 = tl.constexpr(ssim.C2)
+_WINDOW = ssim.window()
 
 
 @triton.constexpr_function
@@ -209,7 +209,7 @@ class _Photometric(torch.autograd.Function):
         rendered, target = rendered.detach().contiguous(), target.detach().contiguous()
         height, width, channels = rendered.shape
         row = width * channels
-        reach = channels * photometric.WINDOW_RADIUS
+        reach = channels * ssim.WINDOW_RADIUS
         stride = 16 * triton.cdiv(PAD.value + row + reach, 16)  # aligned, as vectors want it
         size = (height, row, stride)
         with_gradient = ctx.needs_input_grad[0]

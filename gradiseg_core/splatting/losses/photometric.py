@@ -24,11 +24,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from gradiseg_core.compute.triton_runtime import runs_on
-
-WINDOW_RADIUS = 5  # px
-WINDOW_SIGMA = 1.5  # px
-C1 = 0.01**2
-C2 = 0.03**2
+from gradiseg_core.splatting.losses.window import C1, C2, WINDOW_RADIUS, window
 
 BACKENDS = ("cpu", "torch", "triton")
 
@@ -46,13 +42,6 @@ class PhotometricLoss:
     total: Tensor
     l1: Tensor
     ssim: Tensor
-
-
-def window() -> list[float]:
-    """Return the 11 weights of the one-dimensional window, summing to 1 (float64)."""
-    offsets = range(-WINDOW_RADIUS, WINDOW_RADIUS + 1)
-    weights = [math.exp(-0.5 * (offset / WINDOW_SIGMA) ** 2) for offset in offsets]
-    return [weight / math.fsum(weights) for weight in weights]
 
 
 def photometric_loss(

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.metrics import MetricsConfig
-from gradiseg_core.files.images import of_one_colour, read_image
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import View
-from gradiseg_core.splatting.losses.photometric import WINDOW_RADIUS
+from gradiseg_core.splatting.losses.window import WINDOW_RADIUS
+from gradiseg_core.splatting.views import of_one_colour
 from gradiseg_core.stages.metrics.availability import mean_over
 from gradiseg_core.stages.metrics.photometric import Lpips, LpipsRange, psnr, ssim
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import (
     NO_MASK,
     Links,
@@ -25,6 +25,9 @@ from gradiseg_core.stages.tracking.outlines import (
     known_depth,
     outlines,
 )
+
+if TYPE_CHECKING:
+    from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 
 #: Rounds of votes, each with outlines drawn from the result of the one before.
 ROUNDS = 2

@@ -15,16 +15,19 @@ that nobody segmented): only then can an object that the tracker missed be cut o
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import RepairConfig
 from gradiseg_core.ordering import by_name, in_order
-from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import Links, Masks, View
 from gradiseg_core.stages.tracking.overflow import IdMaps
 from gradiseg_core.stages.tracking.sfm_tracks import solve, views_with
+
+if TYPE_CHECKING:
+    from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 
 __all__ = ["repair", "views_with"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map
 from gradiseg_core.ordering import by_name, in_order
 from gradiseg_core.stages.tracking import evidence, joining, linkage, refine
-from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
+
+if TYPE_CHECKING:
+    from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 
 #: Evidence against joining that every pair of masks starts with (see `linkage.link`).
 LINK_PRIOR = 1.0

@@ -10,7 +10,8 @@ from skimage.metrics import structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
-from gradiseg_core.splatting.losses.photometric import photometric_loss, ssim, ssim_map, window
+from gradiseg_core.splatting.losses.photometric import photometric_loss, ssim, ssim_map
+from gradiseg_core.splatting.losses.window import window
 
 
 def _pair(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_id_map
 from gradiseg_core.files.resizing import enlarged
-from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
-from gradiseg_core.stages.tracking.deva.driver import Detector, Frame
 
 if TYPE_CHECKING:
+    from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
+    from gradiseg_core.stages.tracking.deva.driver import Detector, Frame
     from gradiseg_core.stages.tracking.interface import Request
 
 _SAM_KEY = "tracking.deva.sam"

@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.ordering import by_name
-from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
 from gradiseg_core.stages.tracking.deva.package import MEMORY, VALUE_DIM, Package, core_config
 from gradiseg_core.stages.tracking.overflow import IdMaps
 
 if TYPE_CHECKING:
     import torch
 
+    from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
     from gradiseg_core.stages.tracking.interface import Request
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.models.weights import load_checkpoint
-from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
+
+if TYPE_CHECKING:
+    from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
 
 COMMIT = "404a112df77f9644d5c7211811329ccd8174b8c3"
 INSTALL = (
