@@ -3,7 +3,8 @@
 A backend is one file, ``gradiseg_core/stages/<stage>/backends/<name>.py``, and its name is what the
 configuration calls it. The file holds
 
-- ``Options``: a :class:`BackendOptions`, its part of the configuration, ``<stage>.<name>``;
+- ``Options``: a :class:`BackendOptions`, its part of the configuration, ``<stage>.<name>``; the
+  first line of its docstring says in the reference what the backend is;
 - ``REQUIRES``: a :class:`Requires`, the environment and the machine that it takes;
 - ``CHECKPOINTS``, where it has weights: a tuple of :class:`.checkpoints.Checkpoint`;
 - ``run(request)``: the work, from the stage's request to its result
@@ -16,7 +17,8 @@ functions, and what is missing on the machine is an error of ``run``.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import SerializeAsAny, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.messages import nearest
@@ -140,6 +143,17 @@ class Backend:
         return self.module.run(request)
 
 
+#: What the file of a backend must hold: in words, and how it is told.
+_PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "Options": (
+        "a BackendOptions",
+        lambda part: isinstance(part, type) and issubclass(part, BackendOptions),
+    ),
+    "REQUIRES": ("a Requires", lambda part: isinstance(part, Requires)),
+    "run": ("a function", callable),
+}
+
+
 def folder_of(stage: str) -> Path:
     """Return the folder of a stage's backends."""
     return Path(__file__).resolve().parents[1] / "stages" / stage / "backends"
@@ -164,11 +178,14 @@ def load(stage: str, name: str) -> Backend:
             f"{stage}.backend: there is no {name!r}{nearest(name, names(stage))}"
         )
     module = importlib.import_module(f"{_PACKAGE}.stages.{stage}.backends.{name}")
-    missing = [part for part in ("Options", "REQUIRES", "run") if not hasattr(module, part)]
+    missing = [
+        part for part, (_, there) in _PARTS.items() if not there(getattr(module, part, None))
+    ]
     if missing:
+        parts = ", ".join(f"`{part}`, {_PARTS[part][0]}" for part in missing)
         raise BackendUnavailableError(
-            f"{module.__file__} lacks {', '.join(missing)}; what the file of a backend holds is "
-            f"said in {Path(__file__).name}"
+            f"{module.__file__} lacks {parts}; {Path(__file__).name} says what the file of a "
+            "backend holds"
         )
     return Backend(stage, name, module)
 
@@ -224,6 +241,16 @@ class BackendConfig(Section):
         return self.options.weights()
 
 
+def _with_backends(field: FieldInfo, stage: str) -> FieldInfo:
+    """Return a field `backend` whose description says what each backend of the stage is."""
+    described = copy(field)
+    lines = [field.description or ""]
+    for name in names(stage):
+        lines.append(f"`{name}`: {(load(stage, name).options.__doc__ or '').partition(chr(10))[0]}")
+    described.description = " ".join(lines)
+    return described
+
+
 Config = TypeVar("Config", bound=BackendConfig)
 
 
@@ -237,7 +264,7 @@ def section_of(model: type[BackendConfig]) -> type[Section]:
     fields: dict[str, Any] = {}
     for key, field in model.model_fields.items():
         if key == "backend":
-            fields[key] = (Literal[names(model.stage)], field)
+            fields[key] = (Literal[names(model.stage)], _with_backends(field, model.stage))
         elif key not in model.internal:
             fields[key] = (field.annotation, field)
     for name in names(model.stage):

@@ -15,9 +15,7 @@ class GroundingConfig(BackendConfig):
 
     backend: str = option(
         "colour_words",
-        "`colour_words` matches the colours named in a prompt with the rendered objects; `manual` "
-        "reads the choice from a file or takes the ID that overlaps the annotation best; "
-        "`groundingdino` finds the prompt in a picture with Grounding DINO and SAM.",
+        "What finds a prompt's IDs.",
     )
     masks: Literal["auto", "probability", "argmax"] = option(
         "auto",

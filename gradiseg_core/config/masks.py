@@ -15,6 +15,5 @@ class MasksConfig(BackendConfig):
 
     backend: str = option(
         "graph",
-        "graph segments by colour and needs no weights; precomputed reads ID images; sam asks "
-        "Segment Anything, as the paper does.",
+        "What makes the segments.",
     )

@@ -50,8 +50,7 @@ class TrackingConfig(BackendConfig):
 
     backend: str = option(
         "sfm",
-        "`sfm` associates the masks by shared SfM points; `precomputed` reads ID maps of another "
-        "tracker; `deva` runs the video tracker that the paper takes.",
+        "What gives every object one ID.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",

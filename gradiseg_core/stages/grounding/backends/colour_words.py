@@ -33,7 +33,7 @@ FRAGMENT_SCORE = 0.6
 
 
 class Options(BackendOptions):
-    """The colours that a prompt names, against those of the rendered objects."""
+    """The colours that a prompt names, compared with those of the rendered objects."""
 
     max_area_share: float = option(
         0.15,

@@ -81,7 +81,7 @@ CHECKPOINTS = (
 
 
 class Options(BackendOptions):
-    """The text model: Grounding DINO finds boxes, SAM turns them into masks."""
+    """Grounding DINO finds boxes for the prompt, SAM turns them into masks."""
 
     model: Literal["swinb", "swint"] = option(
         "swinb",

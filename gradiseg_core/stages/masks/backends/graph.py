@@ -32,7 +32,7 @@ _COARSE_REACH = 4  # px at 640 px
 
 
 class Options(BackendOptions):
-    """The weights-free segmenter: a graph of pixels, then a graph of regions.
+    """Segments by colour and borders, without weights.
 
     Areas are meant for an image whose longest side is 640 px and are scaled to the image's size.
     """

@@ -24,7 +24,7 @@ REQUIRES = Requires("masks")
 
 
 class Options(BackendOptions):
-    """ID images of any other program."""
+    """ID images that another program made."""
 
     folder: UserPath | None = option(
         None,

@@ -41,7 +41,7 @@ REQUIRES = Requires("sam", mem_mb=16000, runtime_min=1440, gpu=True)
 
 
 class Options(SamMasks):
-    """Segment Anything's automatic masks, laid over one another to one ID image.
+    """Segment Anything's automatic masks, laid over one another; the paper's.
 
     Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
     what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.

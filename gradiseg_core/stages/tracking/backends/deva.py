@@ -36,7 +36,7 @@ CHECKPOINTS = (
 
 
 class Options(BackendOptions):
-    """Tracking Anything with Decoupled Video Segmentation (ICCV 2023).
+    """DEVA, the paper's video tracker (Decoupled Video Segmentation, ICCV 2023).
 
     Optional and for non-commercial use only (docs/association.md).
     """

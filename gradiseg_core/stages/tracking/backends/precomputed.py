@@ -25,7 +25,7 @@ GIVEN_IDS = True
 
 
 class Options(BackendOptions):
-    """Consistent ID maps made elsewhere."""
+    """ID maps of another tracker, consistent over the views."""
 
     folder: UserPath | None = option(
         None,

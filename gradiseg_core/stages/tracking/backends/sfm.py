@@ -15,7 +15,7 @@ _MEASURED = "measured (docs/association.md)"
 
 
 class Options(BackendOptions):
-    """Masks that see the same 3D points are the same object."""
+    """Masks that see the same SfM points are one object."""
 
     boundary_share: float = option(
         0.005,
