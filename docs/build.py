@@ -1,8 +1,8 @@
 """Fill the marked parts of the pages from the result files: ``make docs``.
 
-Every number of the README and of the pages of docs/ and studies/ comes from a file of ``docs/results/``, which
-says with which command, when, on which machine and at which commit it was measured. A page marks
-where it goes::
+Every number of the README and of the pages of docs/ and studies/ comes from a file of
+``docs/results/``, which says with which command, when, on which machine and at which commit it was
+measured. A page marks where it goes::
 
     <!-- table: name -->        a table that tables.toml defines, with its source below
     <!-- end -->
