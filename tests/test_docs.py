@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -75,6 +77,35 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
         "[f](other.md#no-heading)\n"
     )
     assert dead_links(page) == ["gone.md", "#there", "other.md#no-heading"]
+
+
+EXAMPLE = re.compile(r"^[^\n]*`(\S+\.py)`:\n\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = dict(EXAMPLE.findall((build.DOCS / "architecture.md").read_text()))
+SHOWN_TESTS = [path for path in EXAMPLES if path.startswith("tests/")]
+
+
+@pytest.mark.parametrize("path", SHOWN_TESTS)
+def test_the_examples_of_the_architecture_work(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example lies in its package for as long as the test that is shown beside it runs."""
+    for written, code in EXAMPLES.items():
+        folder = tmp_path / Path(written).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / Path(written).name).write_text(code)
+        if not written.startswith("tests/"):
+            package = importlib.import_module(".".join(Path(written).parent.parts))
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    shown = runpy.run_path(str(tmp_path / path))
+    tests = [value for name, value in shown.items() if name.startswith("test_")]
+    assert tests
+    for shown_test in tests:
+        shown_test()
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    folders = {str(Path(path).parent) for path in EXAMPLES}
+    assert "gradiseg_core/stages/masks/backends" in folders
 
 
 def run(scene: str, variant: str, seed: int, score: float | None) -> dict:
