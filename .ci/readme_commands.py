@@ -49,9 +49,11 @@ def commands(text: str) -> list[str]:
     """Return the shell commands of a Markdown page in order, each once.
 
     Lines of code blocks that name no other language, and code inside the text that begins with a
-    program and has an argument; comments at their end are left out.
+    program and has an argument; comments at their end are left out. So are generated tables: the
+    command below one says how it was measured, which may have taken days.
     """
     found = []
+    text = re.sub(r"^<!-- table: .*?^<!-- end -->$", "", text, flags=re.MULTILINE | re.DOTALL)
     for block, language, body, inline in re.findall(
         r"^(```)(\w*)\n(.*?)^```$|`([^`]+)`", text, flags=re.MULTILINE | re.DOTALL
     ):

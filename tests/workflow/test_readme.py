@@ -31,6 +31,7 @@ def test_commands_are_found_in_blocks_and_in_the_text(runner: ModuleType) -> Non
         "Run `make\ndemo` with `snakemake` or `make demo`.\n\n```\nsnakemake --cores 1   # all\n"
         "# a comment\n```\n\n```yaml\nmake: no command\n```\n| x | `snakemake -n` |\n"
         "```sh\nother program && more\n```\n`results/x` and `masks: {backend: sam}`\n"
+        "<!-- table: x -->\n| 1 |\n\n*[x.json](x.json): `make study`.*\n<!-- end -->\n"
     )
     found = ["make demo", "snakemake --cores 1", "snakemake -n", "other program && more"]
     assert runner.commands(page) == found
