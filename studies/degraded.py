@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from gradiseg_core.files.images import read_id_map, write_id_map
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from studies.options import DegradedConfig
 
 logger = logging.getLogger(__name__)

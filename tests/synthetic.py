@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.files.images import write_id_map, write_image
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import write_image
 from gradiseg_core.splatting.rasterization.registry import get_rasterizer
 
 COLORS = np.array([[0.5, 0.5, 0.45], [0.85, 0.15, 0.1], [0.1, 0.6, 0.2], [0.15, 0.25, 0.85]])

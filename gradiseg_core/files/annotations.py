@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from gradiseg_core.files.images import read_id_map, read_mask
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_mask
 
 if TYPE_CHECKING:
     from gradiseg_core.files.manifest import SceneManifest, View
@@ -65,23 +65,11 @@ def true_id_map(
     return merged
 
 
-def resize_nearest(array: NDArray, shape: tuple[int, int]) -> NDArray:
-    """Resample [h, w] booleans or integers to ``shape`` (H, W) by nearest neighbour.
-
-    Pillow's rule, as in Gaussian Grouping: target pixel centres fall into source pixels.
-    """
-    if array.shape == shape:
-        return array
-    values = array.astype(np.uint8) if array.dtype == np.bool_ else array.astype(np.int32)
-    resized = Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
-    return np.asarray(resized).astype(array.dtype)
-
-
 def _undistorted(colmap_dir: Path, view: View, values: NDArray) -> NDArray:
     from gradiseg_core.files.undistort import warp_map
 
     if not (colmap_dir / "distorted").is_dir():
         return values
     if values.shape != (view.height, view.width):
-        values = resize_nearest(values, (view.height, view.width))
+        values = resize_by_centres(values, (view.height, view.width))
     return warp_map(colmap_dir, view.name, values, nearest=True)

@@ -1,4 +1,4 @@
-"""The size at which an image is segmented, and back."""
+"""The size at which an image is segmented."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ def reduced(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-
-
-def enlarged(ids: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return an ID map in (H, W) px; every pixel takes the ID at its place, none is mixed."""
-    if ids.shape == tuple(shape):
-        return ids
-    height, width = shape
-    rows = (np.arange(height) * ids.shape[0]) // height
-    columns = (np.arange(width) * ids.shape[1]) // width
-    return ids[np.ix_(rows, columns)]
 
 
 def area_scale(shape: tuple[int, ...]) -> float:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.files.images import read_image, write_id_map, write_mask
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import read_image, write_mask
 from gradiseg_core.files.manifest import SURFACE_FILE, split_views
 from studies.options import TabletopConfig
 from studies.tabletop.denoise import denoise

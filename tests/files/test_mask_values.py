@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import id_map_file, read_id_map, read_mask, write_mask
+from gradiseg_core.files.id_maps import id_map_file, read_id_map
+from gradiseg_core.files.images import read_mask, write_mask
 
 MASK = np.zeros((60, 80), dtype=bool)
 MASK[12:40, 20:61] = True

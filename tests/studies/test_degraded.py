@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradiseg_core.files.images import read_id_map, write_id_map
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from studies.degraded import degrade, degrade_tabletop
 from studies.options import DegradedConfig
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from gradiseg_core.config.scene import DEMO_FOLDER
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.images import read_image
 from studies.options import TabletopConfig
 from studies.tabletop.dataset import make_renderer, render_view
 from studies.tabletop.viewpoints import viewpoints

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gradiseg_core.errors import BackendUnavailableError, ConfigError
-from gradiseg_core.files.images import read_id_map, read_image, read_mask
+from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.images import read_image, read_mask
 from gradiseg_core.files.manifest import Available, SceneManifest
 from studies.options import TabletopConfig
 from studies.tabletop import dataset

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradiseg_core.imaging import read_id_map
 
 from gradiseg_core import modules
 from gradiseg_core.errors import ConfigError
+from gradiseg_core.files.id_maps import read_id_map
 from studies.options import split_config, tabletops_of
 from tests.workflow.conftest import REPOSITORY
 
@@ -92,7 +92,7 @@ def test_a_jobs_code_is_what_it_runs() -> None:
     script = STUDIES / "scripts" / "degraded.py"
     files = {path.relative_to(REPOSITORY) for path in modules.closure([script], packages=[STUDIES])}
     names = {path.as_posix() for path in files}
-    assert {"studies/degraded.py", "studies/options.py", "gradiseg_core/files/images.py"} <= names
+    assert {"studies/degraded.py", "studies/options.py", "gradiseg_core/files/id_maps.py"} <= names
     assert not {name for name in names if name.startswith("studies/tabletop/")}
     assert {path.suffix for path in files if path.parts[0] == "studies"} == {".py"}
 

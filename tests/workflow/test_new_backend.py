@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradiseg_core.files.images import read_id_map
+from gradiseg_core.files.id_maps import read_id_map
 from tests.stages.sfm.scenes import write_manifest
 from tests.workflow.conftest import Workflow
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.files.annotations import resize_nearest, true_ids
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.annotations import true_ids
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest, View
 from gradiseg_core.stages.grounding.selection import best_id, count_table
 
@@ -78,7 +79,7 @@ class Request:
                 continue
             truth = true_ids(self.scene_dir, self.colmap_dir, view)
             if truth is not None:
-                pairs.append((truth, resize_nearest(read_id_map(path), truth.shape)))
+                pairs.append((truth, resize_by_centres(read_id_map(path), truth.shape)))
         if not pairs:
             return None
         rows = max(int(truth.max()) for truth, _ in pairs)

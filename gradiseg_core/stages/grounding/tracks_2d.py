@@ -23,7 +23,7 @@ import numpy as np
 
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import read_id_map
+from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import Choice

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradiseg_core.config.metrics import MetricsConfig
-from gradiseg_core.files.annotations import resize_nearest, true_ids
-from gradiseg_core.files.images import read_id_map, resize_ids
+from gradiseg_core.files.annotations import true_ids
+from gradiseg_core.files.id_maps import read_id_map, resize_by_area, resize_by_centres
 from gradiseg_core.files.manifest import View
 from gradiseg_core.stages.metrics.availability import mean_over
 from gradiseg_core.stages.metrics.iou import boundary_iou, iou
@@ -59,8 +59,8 @@ def score_objects(
         with_truth += 1
         labels = read_id_map(ids_dir / f"{view.stem}.png")
         sizes = {
-            "": (resize_nearest(labels, truth.shape), truth),
-            "render_": (labels, resize_ids(truth, labels.shape[::-1])),
+            "": (resize_by_centres(labels, truth.shape), truth),
+            "render_": (labels, resize_by_area(truth, labels.shape)),
         }
         for gt_id in np.unique(truth[truth > 0]):
             found = match["objects"].get(str(gt_id), {}).get("id")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.annotations import annotation_files, resize_nearest, true_mask
-from gradiseg_core.files.images import read_id_map, read_mask
+from gradiseg_core.files.annotations import annotation_files, true_mask
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_mask
 from gradiseg_core.files.manifest import SceneManifest, View
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.stages.metrics.aggregation import MaskScore, aggregate
@@ -290,7 +291,7 @@ def _score_masks(
                 continue
             # A view without a camera cannot be warped, and has no prediction either.
             truth = true_mask(colmap_dir, view, path) if view.name in rendered else read_mask(path)
-            prediction = resize_nearest(prediction, truth.shape)
+            prediction = resize_by_centres(prediction, truth.shape)
             scores.append(
                 MaskScore(
                     view.stem,

@@ -20,14 +20,9 @@ from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.annotations import resize_nearest, true_id_map
-from gradiseg_core.files.images import (
-    colorize_ids,
-    read_id_map,
-    read_image,
-    write_id_map,
-    write_image,
-)
+from gradiseg_core.files.annotations import true_id_map
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres, write_id_map
+from gradiseg_core.files.images import colorize_ids, read_image, write_image
 from gradiseg_core.files.pictures import (
     Moments,
     depth_picture,
@@ -360,7 +355,7 @@ def _side_by_side(
     ]
     truth = true_id_map(scene_dir, colmap_dir, manifest, view)
     if truth is not None:
-        truth = resize_nearest(truth, ids.shape)
+        truth = resize_by_centres(truth, ids.shape)
         palette = matched_palette(ids, truth)
         panels.append(("true masks", overlay_ids(photo, truth, config.overlay_opacity, palette)))
     else:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gradiseg_core import plot_style as style
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.annotations import resize_nearest, true_id_map
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.annotations import true_id_map
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest, View
 from gradiseg_core.files.pictures import matched_palette, overlay_ids
 
@@ -106,7 +107,7 @@ def _panels(
         wrong = sum((labels[0] != ids for ids in labels[1:]), np.zeros(shape, dtype=np.int64))
         edges = None
     else:
-        truth = resize_nearest(truth, shape)
+        truth = resize_by_centres(truth, shape)
         palette = matched_palette(labels[0], truth)
         panels.append(("truth", overlay_ids(photo, truth, 0.55, palette), None))
         edges = _edges(truth)

@@ -15,7 +15,8 @@ import logging
 from pathlib import Path
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import IMAGE_SUFFIXES, id_map_file, read_id_map, write_id_map
+from gradiseg_core.files.id_maps import id_map_file, read_id_map, write_id_map
+from gradiseg_core.files.images import IMAGE_SUFFIXES
 from gradiseg_core.files.manifest import (
     SURFACE_FILE,
     Available,

@@ -10,7 +10,7 @@ from typing import Any
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import true_ids
-from gradiseg_core.files.images import read_id_map
+from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.tracking.quality import assess_maps
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 from scipy.spatial import cKDTree
 
+from gradiseg_core.files.id_maps import sample_cells
 from gradiseg_core.stages.tracking.evidence import Masks, Observations, View, pixels_at, project
 
 #: Voxels along each side of an object's cube.
@@ -54,18 +55,13 @@ def coarse_stride(views: list[View]) -> int:
     return max(1, round(min(views[0].segments.shape) / CELLS))
 
 
-def coarse(array: NDArray, stride: int) -> NDArray:
-    """Sample a map at the centres of cells of ``stride`` x ``stride`` px."""
-    return array[stride // 2 :: stride, stride // 2 :: stride]
-
-
 def known_depth(
     views: list[View], masks: Masks, seen: Observations, xyz: NDArray[np.float64], stride: int
 ) -> list[NDArray[np.float64]]:
     """Give each cell the depth of the nearest point seen in the same mask; inf without any."""
     maps = []
     for index, view in enumerate(views):
-        mask = coarse(masks.maps[index], stride)
+        mask = sample_cells(masks.maps[index], stride)
         rows, columns = np.nonzero(mask >= 0)
         here = np.flatnonzero((seen.view == index) & (seen.mask >= 0))
         _, depth = project(view.camera, xyz[seen.point[here]])
@@ -109,7 +105,7 @@ def outlines(
         depth_tolerance: Relative depth by which something in the way must be nearer.
     """
     stride = coarse_stride(views)
-    mask_maps = [coarse(ids, stride) for ids in masks.maps]
+    mask_maps = [sample_cells(ids, stride) for ids in masks.maps]
     label_maps = [np.append(cluster, -1)[ids] for ids in mask_maps]  # -1 picks the last
     bounded = np.zeros(num_labels, dtype=bool)
     shape = mask_maps[0].shape

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import read_id_map
+from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.ordering import in_order
 
 #: An ID counts as a fragment of an object, or an object as part of an ID, from this share on.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from gradiseg_core.files.id_maps import sample_cells, spread_cells
 from gradiseg_core.stages.tracking.evidence import (
     NO_MASK,
     Links,
@@ -20,7 +21,6 @@ from gradiseg_core.stages.tracking.evidence import (
 )
 from gradiseg_core.stages.tracking.outlines import (
     Outlines,
-    coarse,
     coarse_stride,
     known_depth,
     outlines,
@@ -179,7 +179,7 @@ def refine(
             depth_tolerance=config.depth_tolerance,
         )
         cover = region_cover(
-            [coarse(ids, drawn.stride) for ids in masks.maps], drawn, len(masks), count
+            [sample_cells(ids, drawn.stride) for ids in masks.maps], drawn, len(masks), count
         )
         hidden = behind_outlines(views, masks, seen, xyz, label, drawn, cover)
         voting = replace(seen, weight=np.where(hidden, 0.0, seen.weight))
@@ -278,7 +278,7 @@ def divide(maps: list[NDArray[np.int32]], votes: Votes) -> int:
     for v, ids in enumerate(maps):
         mask_map = masks.maps[v]
         front = drawn.label[v]
-        small = coarse(mask_map, drawn.stride)
+        small = sample_cells(mask_map, drawn.stride)
         present = set(cluster[np.unique(mask_map[mask_map >= 0])].tolist())
         here = np.flatnonzero(seen.view == v)
         for c in np.flatnonzero(votes.known & drawn.bounded):
@@ -290,7 +290,7 @@ def divide(maps: list[NDArray[np.int32]], votes: Votes) -> int:
             if held[m] == 0 or held[m] < SPLIT_SHARE * visible.sum():
                 continue
             d = int(cluster[m])
-            full = _enlarge_map(visible, ids.shape, drawn.stride) & (mask_map == m)
+            full = spread_cells(visible, ids.shape, drawn.stride) & (mask_map == m)
             inside = here[full[_nearest_pixels(seen.xy[here], ids.shape)]]
             for_c = seen.weight[inside][label[seen.point[inside]] == c].sum()
             for_d = seen.weight[inside][label[seen.point[inside]] == d].sum()
@@ -309,7 +309,7 @@ def _divide_unbounded(ids: NDArray[np.int32], v: int, votes: Votes) -> int:
     """
     masks, seen, label = votes.masks, votes.seen, votes.label
     drawn, known = votes.drawn, votes.known
-    front = _enlarge_map(drawn.label[v], ids.shape, drawn.stride)
+    front = spread_cells(drawn.label[v], ids.shape, drawn.stride)
     divided = 0
     here = np.flatnonzero((seen.view == v) & (seen.mask >= 0) & (label[seen.point] >= 0))
     for m in np.unique(seen.mask[here]):
@@ -364,7 +364,7 @@ def fill(maps: list[NDArray[np.int32]], votes: Votes, boundary_px: float) -> int
         )
         view_only = Outlines(drawn.stride, [drawn.label[v]], [drawn.depth[v]], drawn.bounded)
         evidence += OUTLINE_POINTS * region_cover(
-            [coarse(region, drawn.stride)], view_only, count, len(known)
+            [sample_cells(region, drawn.stride)], view_only, count, len(known)
         )
         evidence[:, ~known] = 0.0
         best = evidence.argmax(axis=1)
@@ -396,10 +396,3 @@ def _nearest_pixels(
     rows = np.clip(xy[:, 1].astype(np.int64), 0, shape[0] - 1)
     columns = np.clip(xy[:, 0].astype(np.int64), 0, shape[1] - 1)
     return rows, columns
-
-
-def _enlarge_map(cells: NDArray, shape: tuple[int, ...], stride: int) -> NDArray:
-    """Return a map of coarse cells at full size, [H, W]."""
-    rows = np.minimum(np.arange(shape[0]) // stride, cells.shape[0] - 1)
-    columns = np.minimum(np.arange(shape[1]) // stride, cells.shape[1] - 1)
-    return cells[rows[:, None], columns[None, :]]

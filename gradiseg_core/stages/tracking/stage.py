@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import write_id_map, write_image
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, View
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import contact_sheet

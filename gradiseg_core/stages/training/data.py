@@ -13,7 +13,8 @@ from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras, load_points
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.id_maps import read_id_map, resize_by_area
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
@@ -101,13 +102,13 @@ def _load(
     labels = present = None
     if tracking_dir is not None:
         path = tracking_dir / "ids" / f"{camera.stem}.png"
-        full = read_id_map(path)
-        if full.shape[0] * camera.width != full.shape[1] * camera.height:
+        ids = read_id_map(path)
+        if ids.shape[0] * camera.width != ids.shape[1] * camera.height:
             raise InputError(
-                f"{path} is {full.shape[1]} x {full.shape[0]} px, its image {camera.width} x "
+                f"{path} is {ids.shape[1]} x {ids.shape[0]} px, its image {camera.width} x "
                 f"{camera.height}; ID maps must have their image's aspect ratio"
             )
-        ids = read_id_map(path, size)
+        ids = resize_by_area(ids, image.shape[:2])
         small = int(ids.max(initial=0)) <= np.iinfo(np.int16).max
         labels = torch.from_numpy(ids.astype(np.int16 if small else np.int32))
         present = torch.from_numpy(np.unique(ids).astype(np.int64))

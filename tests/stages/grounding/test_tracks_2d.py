@@ -14,7 +14,8 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.files.images import read_id_map, read_image, read_mask, write_id_map
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.images import read_image, read_mask
 from gradiseg_core.stages.grounding.backends import groundingdino as text_masks
 from gradiseg_core.stages.grounding.tracks_2d import ground_tracks
 from gradiseg_core.stages.metrics.stage import evaluate_tracks

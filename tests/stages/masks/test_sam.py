@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.images import read_image
 from gradiseg_core.stages.masks.backends.sam import _GENERATOR_FIELDS, Options, SamSegmenter
 from gradiseg_core.stages.masks.backends.sam import run as make
 from gradiseg_core.stages.masks.interface import Request

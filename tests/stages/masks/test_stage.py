@@ -18,7 +18,8 @@ from gradiseg_core.config import backends
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
-from gradiseg_core.files.images import read_id_map, read_image
+from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.undistort import warp_map
 from gradiseg_core.stages.masks.backends import graph
 from gradiseg_core.stages.masks.backends.graph import segment

@@ -14,14 +14,8 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import (
-    read_id_map,
-    read_image,
-    read_mask,
-    write_id_map,
-    write_image,
-    write_mask,
-)
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.images import read_image, read_mask, write_image, write_mask
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding.stage import ground
 from gradiseg_core.stages.metrics.photometric import psnr

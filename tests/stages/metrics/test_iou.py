@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import binary_erosion
 from torchmetrics.functional.classification import binary_jaccard_index
 
-from gradiseg_core.files.annotations import resize_nearest
+from gradiseg_core.files.id_maps import resize_by_centres
 from gradiseg_core.stages.metrics.iou import boundary, boundary_iou, boundary_width, iou
 
 
@@ -112,8 +112,8 @@ def test_against_third_parties(seed: int) -> None:
 def test_resize_takes_the_pixel_under_the_centre() -> None:
     small = np.array([[1, 2], [3, 4]], dtype=np.int32)
     np.testing.assert_array_equal(
-        resize_nearest(small, (4, 4)), np.repeat(np.repeat(small, 2, 0), 2, 1)
+        resize_by_centres(small, (4, 4)), np.repeat(np.repeat(small, 2, 0), 2, 1)
     )
-    np.testing.assert_array_equal(resize_nearest(np.arange(12).reshape(3, 4), (1, 2)), [[5, 7]])
-    assert resize_nearest(small > 1, (4, 4)).dtype == np.bool_
-    assert resize_nearest(np.full((2, 2), 70000, np.int32), (3, 3)).max() == 70000
+    np.testing.assert_array_equal(resize_by_centres(np.arange(12).reshape(3, 4), (1, 2)), [[5, 7]])
+    assert resize_by_centres(small > 1, (4, 4)).dtype == np.bool_
+    assert resize_by_centres(np.full((2, 2), 70000, np.int32), (3, 3)).max() == 70000

@@ -13,7 +13,7 @@ from PIL import Image
 from gradiseg_core import plot_style as style
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import read_id_map, write_id_map
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.stages.rendering.stage import render_views
 from gradiseg_core.stages.report.curves import plot_curves, read_log, running_median
 from gradiseg_core.stages.report.qualitative import (

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradiseg_core.config.inputs import given_files
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
-from gradiseg_core.files.images import read_id_map
+from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.stages.scene.stage import prepare
 
 

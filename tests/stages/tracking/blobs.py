@@ -10,7 +10,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.files.images import write_id_map, write_image
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, split_views
 from gradiseg_core.stages.tracking.evidence import View
 

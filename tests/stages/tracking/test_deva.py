@@ -22,7 +22,8 @@ from pydantic import ValidationError
 
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
-from gradiseg_core.files.images import read_id_map, write_id_map, write_image
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.images import write_image
 from gradiseg_core.stages.tracking.backends.deva import Options
 from gradiseg_core.stages.tracking.deva import driver as backend
 from gradiseg_core.stages.tracking.deva import package

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import write_id_map
+from gradiseg_core.files.id_maps import write_id_map
 from gradiseg_core.stages.tracking.quality import assess, assess_maps
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL.PngImagePlugin import PngImageFile
 from safetensors.torch import load_file
 
 from gradiseg_core.config.root import load
 from gradiseg_core.config.train import Densification, Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
-from gradiseg_core.files.images import read_image, write_id_map, write_image
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.trained import load_trained
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint
@@ -224,6 +226,23 @@ def test_mask_of_another_shape_is_named(tmp_path: Path) -> None:
     write_id_map(scene[2] / "ids" / "view_002.png", np.zeros((48, 50), dtype=int))
     with pytest.raises(InputError, match=r"view_002\.png is 50 x 48 px"):
         load_training_data(*scene, CONFIG)
+
+
+def test_every_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_scene(tmp_path, views=4)
+    decoded: list[Path] = []
+    load = PngImageFile.load
+
+    def counted(file: PngImageFile) -> object:
+        if file.fp is not None:  # not decoded yet
+            decoded.append(Path(file.filename))
+        return load(file)
+
+    monkeypatch.setattr(PngImageFile, "load", counted)
+    data = load_training_data(*scene, CONFIG.model_copy(update={"longest_side": 20}))
+    assert len(data.train) + len(data.test) == 4
+    assert sorted(decoded) == sorted(set(decoded))
+    assert len([path for path in decoded if path.parent.name == "ids"]) == len(data.train)
 
 
 def test_diverging_loss_says_where(scene: tuple[Path, Path, Path]) -> None:

@@ -27,7 +27,8 @@ from gradiseg_core.config.backends import BackendOptions, Requires
 from gradiseg_core.config.base import option
 from gradiseg_core.config.paths import UserPath
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.annotations import annotation_files, resize_nearest, true_mask
+from gradiseg_core.files.annotations import annotation_files, true_mask
+from gradiseg_core.files.id_maps import resize_by_centres
 from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import Choice, best_id, count_table
 
@@ -152,7 +153,7 @@ def _from_test(request: Request, prompt: str) -> Choice:
         mask = true_mask(request.colmap_dir, view, path)
         if not mask.any():
             continue  # An empty annotation overlaps nothing.
-        ids = resize_nearest(request.test_ids(view), mask.shape)
+        ids = resize_by_centres(request.test_ids(view), mask.shape)
         table = count_table(mask.astype(np.int32), ids, 1, int(ids.max()))[None]
         best, overlap = best_id(
             table, 1, pooled=True, fragment_share=request.options.fragment_share

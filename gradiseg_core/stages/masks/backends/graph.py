@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.backends import BackendOptions, Requires
 from gradiseg_core.config.base import option
-from gradiseg_core.files.resizing import area_scale, enlarged, reduced
+from gradiseg_core.files.id_maps import resize_by_corners
+from gradiseg_core.files.resizing import area_scale, reduced
 from gradiseg_core.stages.masks.absorbing import absorb_enclosed
 from gradiseg_core.stages.masks.interface import OfPhotographs, Request
 from gradiseg_core.stages.masks.merging import merge_regions
@@ -158,7 +159,7 @@ def segment(
         )
         merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=options.enclosure)
     ids = numbered(merged, min_area=options.min_area * per_area)
-    return enlarged(ids, image.shape[:2])
+    return resize_by_corners(ids, image.shape[:2])
 
 
 def numbered(labels: NDArray[np.int64], *, min_area: float) -> NDArray[np.int32]:

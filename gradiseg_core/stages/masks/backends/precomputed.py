@@ -14,7 +14,7 @@ from gradiseg_core.config.backends import NO_ID_IMAGES, BackendOptions, Requires
 from gradiseg_core.config.base import option
 from gradiseg_core.config.paths import UserPath
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import id_map_file, read_id_map
+from gradiseg_core.files.id_maps import id_map_file, read_id_map
 from gradiseg_core.stages.masks.interface import Request
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from gradiseg_core.compute.placement import choose_device, memory_advice
 from gradiseg_core.config.backends import Requires
 from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.files.id_maps import resize_by_corners
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.resizing import area_scale, enlarged, reduced
+from gradiseg_core.files.resizing import area_scale, reduced
 from gradiseg_core.models.overlap import flatten
 from gradiseg_core.models.sam import load_sam, require_segment_anything
 from gradiseg_core.models.sam_options import CHECKPOINTS, SamMasks
@@ -114,7 +115,7 @@ class SamSegmenter:
                 _KEY,
                 _KEY,
             )
-        return enlarged(ids, image.shape[:2])
+        return resize_by_corners(ids, image.shape[:2])
 
     def fingerprint(self, name: str) -> str:
         """Return a digest of the photograph, the parameters, the checkpoint and the code."""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import read_id_map
-from gradiseg_core.files.resizing import enlarged
+from gradiseg_core.files.id_maps import read_id_map, resize_by_corners
 
 if TYPE_CHECKING:
     from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
@@ -55,7 +54,7 @@ class GivenMasks:
                 f"{path} is {ids.shape[1]} x {ids.shape[0]} px, its view is "
                 f"{photograph.shape[1]} x {photograph.shape[0]} px; rerun stage `masks`"
             )
-        small = enlarged(ids.astype(np.int32), size)  # nearest, in either direction
+        small = resize_by_corners(ids.astype(np.int32), size)
         values, dense = np.unique(small, return_inverse=True)
         number = np.zeros(len(values), np.int32)
         number[values > 0] = np.arange(1, (values > 0).sum() + 1)
@@ -114,7 +113,7 @@ class SamPoints:
             min_area=options.min_area * area_scale(small.shape[:2]),
         )
         # `flatten` numbers the masks that it keeps, some of which may vanish at DEVA's size.
-        resized = enlarged(ids, size)
+        resized = resize_by_corners(ids, size)
         values, dense = np.unique(resized, return_inverse=True)
         number = np.cumsum(values > 0) * (values > 0)
         return number[dense].reshape(size).astype(np.int32), [None] * int((values > 0).sum())

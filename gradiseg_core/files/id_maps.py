@@ -1,0 +1,171 @@
+"""ID maps: how they are read, written and resampled.
+
+An ID map is [H, W] integers: the ID of the object that each pixel shows, 0 where it shows none. On
+disk it is a 16-bit grey PNG file.
+
+IDs cannot be averaged, so every way of resampling takes whole IDs. They differ in which:
+
+* :func:`resize_by_area`: the ID that covers most of the target pixel. For maps that are compared
+  with photographs or trained on; outlines stay where an averaged photograph shows them.
+* :func:`resize_by_centres`: the pixel in which the target pixel's centre lies, as in Gaussian
+  Grouping's scripts. For predictions and annotations that are scored against each other.
+* :func:`resize_by_corners`: the pixel in which the target pixel's upper left corner lies. For
+  segments between the size at which an image is segmented and its own.
+* :func:`sample_cells` and :func:`spread_cells`: to a coarse grid of square cells and back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.image_files import is_lossy, opened
+from gradiseg_core.files.mask_values import ids_of
+
+_ENDINGS = (".png", ".PNG", ".Png", ".tif", ".tiff", ".TIF", ".TIFF")
+
+_TIE = 1e-4  # share of a pixel: breaks ties of areas and decides nothing else
+
+
+def read_id_map(path: Path) -> NDArray[np.int32]:
+    """Read an ID map.
+
+    Args:
+        path: A grey or palette PNG or TIFF file, or one with equal channels.
+
+    Returns:
+        [H, W] int32.
+
+    Raises:
+        InputError: If the file is missing, unreadable or lossy, or has colours or values that are
+            no IDs.
+    """
+    with opened(path, "an ID map") as file:
+        if is_lossy(file):
+            raise InputError(
+                f"{path} is a {file.format} file, which changes the IDs; save ID maps as png"
+            )
+        try:
+            return ids_of(file)
+        except ValueError as error:
+            raise InputError(f"{path} has {error}") from error
+
+
+def id_map_file(folder: Path, stem: str) -> Path | None:
+    """Return the file of a view's ID map, `<stem>.png` or `.tif` in any case; None without one."""
+    for ending in _ENDINGS:
+        path = folder / f"{stem}{ending}"
+        if path.is_file():
+            return path
+    return None
+
+
+def write_id_map(path: Path, ids: NDArray) -> None:
+    """Write [H, W] integer IDs as a 16-bit grey PNG.
+
+    Raises:
+        ValueError: If an ID lies outside 0..65535 (it would wrap).
+    """
+    low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+    if low < 0 or high > 65535:
+        raise ValueError(f"IDs {low}..{high} do not fit 16 bits: {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(ids.astype(np.uint16)).save(path)
+
+
+def resize_by_area(ids: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Resample an ID map so that every target pixel gets the ID that covers most of it.
+
+    The nearest source pixel alone would move outlines against the photograph, whose pixels are
+    averages: at half size by half a source pixel, right and down. Where two IDs cover equal parts,
+    as along straight outlines at half size, the source pixels just before and just after the middle
+    decide in turn, like the fields of a chessboard, so that outlines stay where they are.
+
+    Args:
+        ids: [h, w] IDs.
+        shape: (H, W), px; enlarging repeats the nearest pixels.
+
+    Returns:
+        [H, W] int32.
+    """
+    values = ids.astype(np.int32)
+    if values.shape == tuple(shape):
+        return values
+    (height, width), (out_height, out_width) = values.shape, shape
+    rows, columns = _middle_pixels(height, out_height), _middle_pixels(width, out_width)
+    black = np.add.outer(np.arange(out_height), np.arange(out_width)) % 2 == 0
+    middle = np.where(
+        black, values[np.ix_(rows[0], columns[0])], values[np.ix_(rows[1], columns[1])]
+    )
+    if out_width > width or out_height > height:
+        return middle
+    best, covered = middle, np.full(middle.shape, -1.0, np.float32)
+    for label in np.unique(values):
+        mask = Image.fromarray((values == label).astype(np.float32))
+        share = np.asarray(mask.resize((out_width, out_height), Image.Resampling.BOX)) + _TIE * (
+            middle == label
+        )
+        best = np.where(share > covered, label, best)
+        covered = np.maximum(covered, share)
+    return best
+
+
+def resize_by_centres(values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Resample IDs or a mask by the source pixels in which the centres of target pixels lie.
+
+    Args:
+        values: [h, w] booleans or integers.
+        shape: (H, W), px.
+
+    Returns:
+        [H, W] of the same type.
+    """
+    if values.shape == tuple(shape):
+        return values
+    plain = values.astype(np.uint8) if values.dtype == np.bool_ else values.astype(np.int32)
+    resized = Image.fromarray(plain).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized).astype(values.dtype)
+
+
+def resize_by_corners(ids: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Resample an ID map by the source pixels in which the corners of target pixels lie.
+
+    Args:
+        ids: [h, w] IDs.
+        shape: (H, W), px, larger or smaller.
+    """
+    if ids.shape == tuple(shape):
+        return ids
+    height, width = shape
+    rows = (np.arange(height) * ids.shape[0]) // height
+    columns = (np.arange(width) * ids.shape[1]) // width
+    return ids[np.ix_(rows, columns)]
+
+
+def sample_cells(values: NDArray, stride: int) -> NDArray:
+    """Return what a map [H, W] holds at the centres of cells of ``stride`` x ``stride`` px."""
+    return values[stride // 2 :: stride, stride // 2 :: stride]
+
+
+def spread_cells(cells: NDArray, shape: tuple[int, ...], stride: int) -> NDArray:
+    """Return a map [H, W] in which each pixel has the value of its cell.
+
+    Args:
+        cells: From :func:`sample_cells`; pixels beyond the last cell take its value.
+        shape: (H, W), px.
+        stride: Side of a cell, px.
+    """
+    rows = np.minimum(np.arange(shape[0]) // stride, cells.shape[0] - 1)
+    columns = np.minimum(np.arange(shape[1]) // stride, cells.shape[1] - 1)
+    return cells[rows[:, None], columns[None, :]]
+
+
+def _middle_pixels(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, for every target pixel, the source pixels just before and just after its middle."""
+    doubled = (2 * np.arange(target) + 1) * source  # the middle, times 2 * target
+    before = -(-doubled // (2 * target)) - 1
+    return before, np.minimum(doubled // (2 * target), source - 1)
