@@ -1,5 +1,6 @@
 # Helpers of the rules: the validated configuration, and the inputs that are not results.
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +21,15 @@ from gradiseg_core.modules import closure
 # Not `workflow.basedir`, which is another workflow's folder where that one includes this as a module.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
+# A scene's name is a rule too, so that it can be a target: no scene may have the name of another.
+RULE_NAMES = [
+    name
+    for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]
+    for name in re.findall(r"^(?:use rule \w+ as|rule) (\w+)", file.read_text(), re.M)
+]
+
 try:
-    SETTINGS = config_root.load(config)
+    SETTINGS = config_root.load(config, reserved=RULE_NAMES)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 PAPER = config_paper.paper_plan(SETTINGS)

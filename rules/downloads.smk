@@ -8,7 +8,9 @@
 # For the script, whose environment holds no backend that it could ask.
 config["_checkpoints"] = {name: asdict(entry) for name, entry in checkpoints().items()}
 
-CHECKPOINT_FILES = [name for name, entry in checkpoints().items() if entry.kind == "file"]
+CHECKPOINT_FILES = [
+    name for name, entry in checkpoints().items() if entry.kind == "file"
+]
 CHECKPOINT_FOLDERS = [
     name for name, entry in checkpoints().items() if entry.kind == "folder"
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +18,15 @@ from gradiseg_core.config.scene import DEMO_FOLDER
 from gradiseg_core.errors import InputError
 from gradiseg_core.prompts import read_ground_truth
 
-#: Names of the workflow's rules; a scene's name is a rule too, so that it can be a target.
-RULE_NAMES = (
-    "all",
-    "checkpoint",
-    "checkpoint_folder",
-    "dataset",
-    "downloads",
-    "scene",
-    "colmap",
-    "masks",
-    "tracking",
-    "association",
-    "train",
-    "render",
-    "grounding",
-    "metrics",
-    "masks_2d",
-    "tracking_2d",
-    "grounding_2d",
-    "second_grounding",
-    "second_metrics",
-    "metrics_2d",
-    "tables",
-    "paper_tables",
-    "curves",
-    "comparison",
-    "quality",
-)
-
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def scene_names(scenes: Any, reserved: Iterable[str] = ()) -> list[str]:
-    """Return what is wrong with the names of the scenes.
+def scene_names(scenes: Any, reserved: Collection[str] = ()) -> list[str]:
+    """Return what is wrong with the names of the scenes, which become folders and targets.
 
-    A name becomes a folder and a Snakemake target.
+    Args:
+        scenes: What the file says under ``scenes``.
+        reserved: Names that mean something else already.
     """
     if not isinstance(scenes, Mapping):
         return []
@@ -65,7 +38,7 @@ def scene_names(scenes: Any, reserved: Iterable[str] = ()) -> list[str]:
                 "starts with a letter or digit"
                 + ("" if isinstance(name, str) else "; quote it: YAML reads it as another type")
             )
-        elif name in {*RULE_NAMES, *reserved}:
+        elif name in reserved:
             problems.append(
                 f"scenes.{name}: this name is taken by the workflow; call the scene something "
                 f"else, such as '{name}_scene'"

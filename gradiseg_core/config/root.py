@@ -13,7 +13,7 @@ The overriding keys are merged, key by key, over the section.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -259,19 +259,23 @@ class Settings:
         return self.section(scene, stage).model_dump(mode="json")
 
 
-def load(raw: Mapping[str, Any], folder: Path | None = None) -> Settings:
+def load(
+    raw: Mapping[str, Any], folder: Path | None = None, reserved: Iterable[str] = ()
+) -> Settings:
     """Validate a configuration and resolve it per scene.
 
     Args:
         raw: The parsed file.
         folder: What relative paths in it start from; the working directory by default.
+        reserved: Names that no scene may have, beside those of the sections.
 
     Raises:
         ConfigError: With one line for every problem found, each naming the full key.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError("the configuration must be a mapping (key: value)")
-    problems = checks.scene_names(raw.get("scenes"), reserved={*RootConfig.model_fields, "scene"})
+    taken = {*RootConfig.model_fields, "scene", *reserved}
+    problems = checks.scene_names(raw.get("scenes"), taken)
     problems += _wrong_keys(raw)
     _refuse(problems)
 

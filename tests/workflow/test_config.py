@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from gradiseg_core.config import docs, inputs
-from gradiseg_core.config.checks import RULE_NAMES
 from gradiseg_core.config.layers import merge
 from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load
 from gradiseg_core.config.scene import SceneConfig
@@ -618,7 +617,15 @@ def test_the_entry_of_a_scene_repeats_the_sections() -> None:
     assert overrides == set(SCENE_STAGES) | {"variants", "seeds", "baseline_2d"}
     annotation = SceneConfig.model_fields["source"].annotation
     assert SceneEntry.model_fields["source"].annotation == annotation
-    assert not set(RULE_NAMES) - {name for name in RULE_NAMES if name.isidentifier()}
+
+
+def test_names_that_mean_something_else_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("train", "scene", "curves"):
+        raw = {"scenes": {name: {"path": "photos"}}}
+        with pytest.raises(ConfigError, match=rf"scenes\.{name}: this name is taken.*{name}_scene"):
+            load(raw, tmp_path, reserved=["curves"])
+    assert "curves" in load(raw, tmp_path).scenes
 
 
 def test_the_shipped_configuration_is_valid() -> None:

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 
-from gradiseg_core.config.checks import RULE_NAMES
 from tests.workflow.conftest import REPOSITORY, Workflow
 from tests.workflow.imports import third_party
 
@@ -149,9 +148,14 @@ def test_a_failed_job_loses_no_finished_one(workflow: Workflow) -> None:
     assert workflow.planned("alpha") == {"metrics": 1, "alpha": 1}
 
 
-def test_the_names_of_the_rules_are_taken(workflow: Workflow) -> None:
-    listed = workflow.snakemake("--list-rules").stdout.split()
-    assert sorted(set(listed) - {"alpha", "beta-2"}) == sorted(RULE_NAMES)
+def test_the_names_of_all_rules_are_taken(workflow: Workflow) -> None:
+    listed = set(workflow.snakemake("--list-rules").stdout.split()) - {"alpha", "beta-2"}
+    assert {"all", "scene", "second_metrics", "quality"} <= listed
+    scenes = "".join(f"  {name}: {{path: photos}}\n" for name in listed)
+    (workflow.folder / "mine.yaml").write_text("scenes:\n" + scenes)
+    done = workflow.snakemake("--dry-run", "--configfile", "mine.yaml")
+    refused = re.findall(r"scenes\.(\w+): this name is taken", done.stdout + done.stderr)
+    assert set(refused) == listed
 
 
 def test_every_script_is_short_and_calls_the_core() -> None:
