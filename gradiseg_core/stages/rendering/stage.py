@@ -208,43 +208,25 @@ def render_views(
         InputError: If no view is registered.
         BackendUnavailableError: If a GPU is asked for and there is none.
     """
-    from gradiseg_core.compute.gsplat_build import training_device
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.manifest import SceneManifest
-    from gradiseg_core.files.trained import load_trained
     from gradiseg_core.frame import Frame
-    from gradiseg_core.splatting.rasterization.registry import get_rasterizer
 
     set_threads(threads)
     manifest = SceneManifest.load(scene_dir)
     cameras = load_cameras(colmap_dir)
-    fast = config.rasterizer == "fast"
-    device = training_device(config.device if fast else "cpu", "render.device")
-    scene = load_trained(train_dir).to(device)
-    rasterizer = get_rasterizer(device.type if fast else "reference")
-
-    views, lost = shown_views(manifest, cameras, train_views=config.train_views)
-    absent = [view.name for view in lost]
-    if not any(view.split == "test" for view in views):
-        logger.warning(
-            "scene %s has no registered test view: %d training views are rendered instead, and "
-            "nothing is scored (see %s)",
-            manifest.name, len(views), colmap_dir / "sfm.json",
-        )  # fmt: skip
-    if absent:
-        logger.warning("not registered, so not rendered: %s", ", ".join(absent))
+    scene, rasterizer = _loaded(train_dir, config)
+    views, absent = shown_views(manifest, cameras, train_views=config.train_views)
+    _warn_of_absent(manifest, views, absent, colmap_dir)
 
     rule = label_rule(config, scene.metadata)
     unit = 1.0 / Frame.load(colmap_dir).scale
     moments = Moments(scene.identities.shape[1])
-    sized: dict[str, Camera] = {}
-    not_finite: dict[str, int] = {}
+    facts = []
     for view in views:
         camera = cameras[view.name]
         camera = camera.resized(*render_size(camera, config, scene.metadata))
-        sized[view.name] = camera
         rendered = render_view(scene, camera, rasterizer, rule)
-        not_finite[view.name] = rendered.not_finite_px
         if rendered.not_finite_px:
             logger.warning(
                 "%s: %d pixels are no numbers; the view is not scored",
@@ -252,6 +234,7 @@ def render_views(
             )  # fmt: skip
         moments.add(rendered.features)
         _write_arrays(out_dir, view.stem, rendered, config, unit)
+        facts.append(_facts(view, camera, rendered))
         logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
     _write_pictures(out_dir, views, manifest, scene_dir, colmap_dir, moments, config)
 
@@ -265,22 +248,52 @@ def render_views(
         "num_classes": int(scene.classifier.weight.shape[0]),
         "rasterizer": config.rasterizer,
         "labels": rule,
-        "device": device.type,
-        "views": [
-            {
-                "name": view.name,
-                "split": view.split,
-                "test_index": view.test_index,
-                "width": sized[view.name].width,
-                "height": sized[view.name].height,
-                "not_finite_px": not_finite[view.name],
-            }
-            for view in views
-        ],
-        "not_registered": absent,
+        "device": scene.means.device.type,
+        "views": facts,
+        "not_registered": [view.name for view in absent],
     }
     (out_dir / "render.json").write_text(json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _loaded(train_dir: Path, config: RenderConfig) -> tuple[TrainedScene, Rasterizer]:
+    """Return the trained scene on the device that renders it, and the rasterizer."""
+    from gradiseg_core.compute.gsplat_build import training_device
+    from gradiseg_core.files.trained import load_trained
+    from gradiseg_core.splatting.rasterization.registry import get_rasterizer
+
+    fast = config.rasterizer == "fast"
+    device = training_device(config.device if fast else "cpu", "render.device")
+    rasterizer = get_rasterizer(device.type if fast else "reference")
+    return load_trained(train_dir).to(device), rasterizer
+
+
+def _warn_of_absent(
+    manifest: SceneManifest, views: list[View], absent: list[View], colmap_dir: Path
+) -> None:
+    """Warn of views that have no camera, and where training views stand in for test views."""
+    if not any(view.split == "test" for view in views):
+        logger.warning(
+            "scene %s has no registered test view: %d training views are rendered instead, and "
+            "nothing is scored (see %s)",
+            manifest.name, len(views), colmap_dir / "sfm.json",
+        )  # fmt: skip
+    if absent:
+        logger.warning(
+            "not registered, so not rendered: %s", ", ".join(view.name for view in absent)
+        )
+
+
+def _facts(view: View, camera: Camera, rendered: RenderedView) -> dict[str, Any]:
+    """Return a view's entry in ``render.json``."""
+    return {
+        "name": view.name,
+        "split": view.split,
+        "test_index": view.test_index,
+        "width": camera.width,
+        "height": camera.height,
+        "not_finite_px": rendered.not_finite_px,
+    }
 
 
 def _write_arrays(

@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -80,7 +81,7 @@ def associate(
         InputError: If inputs are missing or contradict each other, or there are too many objects.
         BackendUnavailableError: If the backend does not exist.
     """
-    from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
+    from gradiseg_core.files.colmap import load_cameras
 
     registered = load_cameras(colmap_dir)
     manifest = SceneManifest.load(scene_dir)
@@ -89,43 +90,33 @@ def associate(
     if not views:
         raise InputError(f"no training view of {scene_dir} has a camera in {colmap_dir}")
     request = Request(
-        Path(scene_dir),
-        Path(colmap_dir),
-        masks_dir,
-        views,
-        config.options,
-        seed,
-        threads,
-        weights or {},
+        scene_dir=Path(scene_dir),
+        colmap_dir=Path(colmap_dir),
+        masks_dir=masks_dir,
+        views=views,
+        options=config.options,
+        seed=seed,
+        threads=threads,
+        weights=weights or {},
     )
     tracked: Tracked = config.chosen.run(request)
     given = tracked.maps if config.chosen.given_ids else None
-    observed = load_observations(colmap_dir).views
-    observations = {view.stem: observed[view.name] for view in views}
-    num_points = len(load_points(colmap_dir)[0])
+    evidence = _SfmTracks.load(colmap_dir, views)
     repaired = None
     if config.repair == "sfm":
-        tracked, repaired = _repair(config, request, tracked, observations, num_points)
+        tracked, repaired = _repair(config, request, tracked, evidence)
     maps, merged = limit_ids(tracked.maps, max_ids, config.overflow, keep_ids=tracked.keep_ids)
-    size, seen_in = areas(maps), views_of(maps)
-    called = None if given is None else given_ids(maps, given)
-    consistency = track_consistency(maps, observations, num_points)
-    nothing = {"tracks": 0, "views_seen": 0, "persistence": None, "switches": 0}
-    pixels = sum(ids.size for ids in maps.values())
+    consistency = evidence.consistency(maps)
+    size = areas(maps)
     summary = {
         "backend": config.name,
         "num_ids": max(size, default=0),
-        "objects": [
-            {"id": label, "views": seen_in[label], "area_px": size[label]}
-            | consistency["objects"].get(label, nothing)
-            | ({} if called is None else {"given_ids": called.get(label, [])})
-            for label in size
-        ],
+        "objects": _objects(maps, size, consistency, given),
         "id_consistency": consistency["id_consistency"],
         "consistency": {"views": consistency["views"], "alike": consistency["alike"]},
         "repair": repaired,
         "unlabelled_observations": consistency["unlabelled"],
-        "unlabelled_share": 1.0 - sum(size.values()) / pixels,
+        "unlabelled_share": 1.0 - sum(size.values()) / sum(ids.size for ids in maps.values()),
         "merged": merged,
         "left_out": [view.name for view in wanted if view.name not in registered],
         "details": tracked.details,
@@ -135,20 +126,67 @@ def associate(
     return summary
 
 
+@dataclass(frozen=True)
+class _SfmTracks:
+    """The SfM points that the views observe, which IDs are compared with.
+
+    Attributes:
+        observations: By stem: the points' positions [n, 2], px, and their indices [n].
+        num_points: Points of the model.
+    """
+
+    observations: dict[str, tuple[NDArray, NDArray]]
+    num_points: int
+
+    @classmethod
+    def load(cls, colmap_dir: Path, views: list[View]) -> _SfmTracks:
+        from gradiseg_core.files.colmap import load_observations, load_points
+
+        observed = load_observations(colmap_dir).views
+        points = load_points(colmap_dir)[0]
+        return cls({view.stem: observed[view.name] for view in views}, len(points))
+
+    def consistency(self, maps: IdMaps) -> dict:
+        """Measure how well IDs agree along the tracks; see `consistency.track_consistency`."""
+        return track_consistency(maps, self.observations, self.num_points)
+
+
+def _objects(
+    maps: IdMaps, size: Mapping[int, int], consistency: dict, given: IdMaps | None
+) -> list[dict]:
+    """Return the objects' entries of objects.json.
+
+    Args:
+        maps: The final IDs.
+        size: Pixels of each ID.
+        consistency: Result of `track_consistency`.
+        given: The IDs before they were numbered anew, where they were the user's own.
+    """
+    untracked = {"tracks": 0, "views_seen": 0, "persistence": None, "switches": 0}
+    seen_in = views_of(maps)
+    called = None if given is None else given_ids(maps, given)
+    return [
+        {"id": label, "views": seen_in[label], "area_px": size[label]}
+        | consistency["objects"].get(label, untracked)
+        | ({} if called is None else {"given_ids": called.get(label, [])})
+        for label in size
+    ]
+
+
 def _repair(
     config: TrackingConfig,
     request: Request,
     tracked: Tracked,
-    observations: dict[str, tuple[NDArray, NDArray]],
-    num_points: int,
+    evidence: _SfmTracks,
 ) -> tuple[Tracked, dict]:
-    """Let SfM tracks repair the IDs; return them and what changed, for objects.json."""
-    # By name, so that a job without repair does not count it among its modules (config.files).
-    by_tracks = import_module(f"{__package__}.repair")
-    before = track_consistency(tracked.maps, observations, num_points)["id_consistency"]
-    views, xyz = by_tracks.views_with(request.colmap_dir, tracked.maps)
-    maps, details = by_tracks.repair(views, xyz, config.association, config.repairing)
-    after = track_consistency(maps, observations, num_points)["id_consistency"]
+    """Repair the IDs by SfM tracks; return them and what changed, for objects.json."""
+    # Not an import statement: those are inputs of every job of this stage, and most do not repair.
+    # `TrackingConfig.files` names the module for the jobs that do.
+    repair = import_module(f"{__package__}.repair")
+    before = evidence.consistency(tracked.maps)["id_consistency"]
+    views, xyz = repair.views_with(request.colmap_dir, tracked.maps)
+    maps, details = repair.repair(views, xyz, config.association, config.repairing)
+    after = evidence.consistency(maps)["id_consistency"]
     logger.info(
         "repair: %s of the track observations agreed with their track's ID before, %s after",
         percent(before),

@@ -4,7 +4,7 @@ An upper estimate, in bytes: a sum over Gaussians, a sum over pixels of one view
 depend on either. Each number counts tensors that are alive together at the worst moment: of an
 iteration (sorting, blending padded channels, or the backward pass through the colours), or of a
 densification. ``tests/stages/training/test_memory.py`` compares with what PyTorch's allocator says
-on a CPU; what gsplat's kernels allocate is read from their source. studies/cuda_core.md has the table.
+on a CPU; what gsplat's kernels allocate is read from their source (table: studies/cuda_core.md).
 """
 
 from __future__ import annotations

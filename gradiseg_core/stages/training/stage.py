@@ -27,6 +27,11 @@ from gradiseg_core.stages.training.memory import check_memory, limit_of, model_o
 
 logger = logging.getLogger(__name__)
 
+_ADVICE = (
+    "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
+    "train.gpu_views_gb (docs/cuda_core.md has the memory model)"
+)
+
 
 def train(
     scene_dir: Path,
@@ -67,20 +72,8 @@ def train(
     data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
     trainer = Trainer(data, config, seed, device=device)
     fingerprint = _fingerprint(config, seed, data.fingerprint())
-    state = load_checkpoint(checkpoint_dir, fingerprint)
-    if state is not None:
-        trainer.load_state_dict(state["trainer"])
-        logger.info("resuming at iteration %d of %d", trainer.step, config.iterations)
-    logger.info(
-        "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
-        variant,
-        seed,
-        device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
-        len(data.train),
-        len(data.points),
-        data.num_classes,
-        trainer.extent,
-    )
+    _resume(trainer, checkpoint_dir, fingerprint)
+    _announce(trainer, variant, device)
     if device.type == "cuda":
         model = model_of(data, config, device)
         check_memory(model, len(trainer.gaussians), limit_of(config), room_on(device))
@@ -90,12 +83,8 @@ def train(
         iterations=config.iterations,
         label=f"{scene_dir.parent.name} {variant} seed {seed}",
     )
-    advice = (
-        "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
-        "train.gpu_views_gb (docs/cuda_core.md has the memory model)"
-    )
     try:
-        with memory_advice("training", advice):
+        with memory_advice("training", _ADVICE):
             _loop(trainer, journal, checkpoint_dir, fingerprint)
     except BaseException:
         journal.close()
@@ -103,15 +92,34 @@ def train(
     finally:
         trainer.feed.close()
     save_run(trainer, out_dir, variant)
-    resolved = {
-        "variant": variant,
-        "seed": seed,
-        "train": config.model_dump(mode="json"),
-    }
+    resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
     (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)
     (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+def _resume(trainer: Trainer, checkpoint_dir: Path, fingerprint: str) -> None:
+    """Go on from the checkpoint of a killed run, if it left one."""
+    state = load_checkpoint(checkpoint_dir, fingerprint)
+    if state is not None:
+        trainer.load_state_dict(state["trainer"])
+        logger.info("resuming at iteration %d of %d", trainer.step, trainer.config.iterations)
+
+
+def _announce(trainer: Trainer, variant: str, device: torch.device) -> None:
+    """Log what is trained, and where."""
+    data = trainer.data
+    logger.info(
+        "%s, seed %d, %s: %d training views, %d points, %d classes, scene extent %.3g",
+        variant,
+        trainer.seed,
+        device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
+        len(data.train),
+        len(data.points),
+        data.num_classes,
+        trainer.extent,
+    )
 
 
 def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:

@@ -324,6 +324,57 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     config = request.options
     package = load_package()
     device = choose_device(config.device, "tracking.deva.device")
+    frames = _frames(request)
+    height, width = input_shape(read_image(frames[0].path).shape[:2], config.size)
+    estimate = memory_estimate(config, frames=len(frames), height=height, width=width)
+    _announce(estimate, device)
+    tokens = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
+    options = core_config(config, frames=len(frames), tokens=tokens)
+    checkpoint = _checkpoint(request)
+    torch.set_num_threads(max(1, request.threads))
+    half = config.half and device.type == "cuda"
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype=torch.float16, enabled=half),
+        memory_advice("DEVA", _ADVICE),
+    ):
+        network = load_network(package, checkpoint, options, device)
+        core = package.core(network, options)
+        core.enabled_long_id()
+        driver = Driver(package, core, make_detector(request, device), config, device)
+        tracked = tqdm(driver.run(frames), total=len(frames), unit="view", disable=None)
+        maps: IdMaps = {frame.stem: ids for frame, ids in tracked}
+    _check_tracked(driver, config)
+    used = driver.most * estimate["bytes_per_object"]
+    logger.info(
+        "deva: %d objects, at most %d at once (about %.1f GB of memory)",
+        len(driver.number),
+        driver.most,
+        used / 1e9,
+    )
+    peak = int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return maps, {
+        "detections": config.detections,
+        "package_commit_expected": COMMIT,
+        "frames": len(frames),
+        "frame_px": [width, height],
+        "objects": len(driver.number),
+        "most_objects_at_once": driver.most,
+        "votes_denied": driver.denied,
+        "memory": {
+            **estimate,
+            "bytes_at_most_objects": used,
+            "measured_peak_bytes": peak,
+        },
+    }
+
+
+def _frames(request: Request) -> list[Frame]:
+    """Return the views as frames of a clip, in the order of their names.
+
+    Raises:
+        InputError: If a photograph is missing.
+    """
     views = sorted(request.views, key=lambda view: by_name(view.name))
     frames = [
         Frame(index, view.stem, request.colmap_dir / "images" / view.name)
@@ -332,35 +383,31 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     missing = [str(frame.path) for frame in frames if not frame.path.is_file()]
     if missing:
         raise InputError(f"{missing[0]} not found; rerun stage `colmap`")
-    height, width = input_shape(read_image(frames[0].path).shape[:2], config.size)
-    estimate = memory_estimate(config, frames=len(frames), height=height, width=width)
-    _announce(estimate, device)
-    tokens = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
-    options = core_config(config, frames=len(frames), tokens=tokens)
-    weights = dict(request.weights)
-    checkpoint = weights.get("deva") or config.checkpoint
+    return frames
+
+
+def _checkpoint(request: Request) -> Path:
+    """Return DEVA's weights.
+
+    Raises:
+        InputError: If none were given.
+    """
+    checkpoint = request.weights.get("deva") or request.options.checkpoint
     if checkpoint is None:
         raise InputError(
             "tracking.backend: deva has no checkpoint; run the workflow, which downloads it, or "
             "name your file in `tracking.deva.checkpoint`"
         )
-    torch.set_num_threads(max(1, request.threads))
-    maps: IdMaps = {}
-    with (
-        torch.inference_mode(),
-        torch.autocast(
-            device.type, dtype=torch.float16, enabled=config.half and device.type == "cuda"
-        ),
-        memory_advice("DEVA", _ADVICE),
-    ):
-        network = load_network(package, checkpoint, options, device)
-        core = package.core(network, options)
-        core.enabled_long_id()
-        driver = Driver(package, core, make_detector(request, device), config, device)
-        for frame, ids in tqdm(driver.run(frames), total=len(frames), unit="view", disable=None):
-            maps[frame.stem] = ids
-    objects = len(driver.number)
-    if objects == 0:
+    return checkpoint
+
+
+def _check_tracked(driver: Driver, config: DevaOptions) -> None:
+    """Refuse a run that tracked nothing; warn where detections were dropped.
+
+    Raises:
+        InputError: If there is no object.
+    """
+    if not driver.number:
         raise InputError(
             "deva tracked nothing: no segment was confirmed by a vote; check its detections "
             f"(tracking.deva.detections: {config.detections}) and the checkpoint"
@@ -372,27 +419,6 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
             driver.denied,
             config.max_objects,
         )
-    peak = int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
-    logger.info(
-        "deva: %d objects, at most %d at once (about %.1f GB of memory)",
-        objects,
-        driver.most,
-        driver.most * estimate["bytes_per_object"] / 1e9,
-    )
-    return maps, {
-        "detections": config.detections,
-        "package_commit_expected": COMMIT,
-        "frames": len(frames),
-        "frame_px": [width, height],
-        "objects": objects,
-        "most_objects_at_once": driver.most,
-        "votes_denied": driver.denied,
-        "memory": {
-            **estimate,
-            "bytes_at_most_objects": driver.most * estimate["bytes_per_object"],
-            "measured_peak_bytes": peak,
-        },
-    }
 
 
 def _announce(estimate: dict[str, int], device: torch.device) -> None:
