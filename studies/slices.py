@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.splatting.views import TrainingData
 from gradiseg_core.stages.grounding.stage import ground
 from gradiseg_core.stages.metrics.stage import evaluate
 from gradiseg_core.stages.rendering.stage import render_views
@@ -28,89 +30,101 @@ from studies.runs import headline
 logger = logging.getLogger(__name__)
 
 
-def run_branches(
-    scene_dir: Path,
-    colmap_dir: Path,
-    tracking_dir: Path,
-    out: Path,
-    branches: list[Branch],
-    *,
-    seed: int,
-    render: RenderConfig,
-    grounding: GroundingConfig,
-    metrics: MetricsConfig,
-    finished: Path,
-    stamp: str,
-    threads: int,
-) -> None:
-    """Train and score variants; keep their headline scores, and nothing else of them.
+@dataclass(frozen=True)
+class Slice:
+    """What all variants of a slice have in common.
 
-    Args:
+    Attributes:
         scene_dir: Output of stage 1.
         colmap_dir: Output of stage 2.
         tracking_dir: Output of stage 4.
-        out: JSON file to write, a list of runs as in ``runs.json``.
-        branches: The variants.
         seed: Of all randomness.
         render: How test views are rendered.
         grounding: How prompts become masks; backends without weights.
         metrics: How to score.
-        finished: JSON lines of what is scored already; a killed job goes on from it. It survives
-            the job, so that a variant more trains that one alone.
-        stamp: What, beside the scene and the settings, a score in ``finished`` must have been made
-            with: the code.
+        stamp: Digest of the code that trains and scores.
+    """
+
+    scene_dir: Path
+    colmap_dir: Path
+    tracking_dir: Path
+    seed: int
+    render: RenderConfig
+    grounding: GroundingConfig
+    metrics: MetricsConfig
+    stamp: str
+
+    def refuse_weights(self) -> None:
+        """Refuse a configuration whose scores need checkpoints.
+
+        Raises:
+            InputError: If grounding or metrics need any.
+        """
+        wanted = {**self.grounding.weights(), **self.metrics.weights()}
+        if wanted:
+            raise InputError(
+                f"studies by branches score without checkpoints, and {', '.join(wanted)} would be "
+                "needed: set grounding.backend to manual or colour_words and metrics.lpips to "
+                "false, or run the variants one by one (target `tables`)"
+            )
+
+    def load(self, config: TrainConfig) -> TrainingData:
+        """Read the scene for a configuration."""
+        return load_training_data(self.scene_dir, self.colmap_dir, self.tracking_dir, config)
+
+    def keys(self, branches: list[Branch]) -> dict[str, str]:
+        """Return by variant a digest of everything that its scores depend on."""
+        shared = [
+            self.load(branches[0].config).fingerprint(),
+            *(s.model_dump(mode="json") for s in (self.render, self.grounding, self.metrics)),
+            self.seed,
+            self.stamp,
+        ]
+        return {branch.name: _digest([*shared, fingerprint(branch)]) for branch in branches}
+
+    def score(self, branch: Branch, trainer: Trainer, threads: int) -> dict[str, Any]:
+        """Render, ground and score a trained variant; return its headline scores."""
+        dirs = (self.scene_dir, self.colmap_dir)
+        with tempfile.TemporaryDirectory() as name:
+            train, render, masks, metrics = (
+                Path(name, part) for part in ("train", "render", "masks", "metrics")
+            )
+            save_run(trainer, train, branch.name)
+            render_views(*dirs, train, render, self.render, threads=threads)
+            ground(*dirs, self.tracking_dir, train, render, masks, self.grounding)
+            return headline(evaluate(*dirs, train, render, masks, metrics, self.metrics))
+
+
+def run_branches(
+    task: Slice, branches: list[Branch], out: Path, *, finished: Path, threads: int
+) -> None:
+    """Train and score variants; keep their headline scores, and nothing else of them.
+
+    Args:
+        task: What the variants have in common.
+        branches: The variants.
+        out: JSON file to write, a list of runs as in ``runs.json``.
+        finished: JSON lines of what is scored already. It survives a killed job, which goes on
+            from it; a variant that is added later trains alone.
         threads: CPU threads.
 
     Raises:
         InputError: If grounding or metrics need checkpoints.
         GradisegError: As the stages do.
     """
-    wanted = {**grounding.weights(), **metrics.weights()}
-    if wanted:
-        raise InputError(
-            f"studies by branches score without checkpoints, and {', '.join(wanted)} would be "
-            "needed: set grounding.backend to manual or colour_words and metrics.lpips to false, "
-            "or run the variants one by one (target `tables`)"
-        )
+    task.refuse_weights()
     set_threads(threads)
     device = training_device(branches[0].config.device, "train.device")
-    rows = _read(finished)
-    shared = [
-        load_training_data(scene_dir, colmap_dir, tracking_dir, branches[0].config).fingerprint(),
-        *(section.model_dump(mode="json") for section in (render, grounding, metrics)),
-        seed,
-        stamp,
-    ]
-    keys = {branch.name: _digest([*shared, fingerprint(branch)]) for branch in branches}
+    rows, keys = _read(finished), task.keys(branches)
     missing = [branch for branch in branches if keys[branch.name] not in rows]
-
-    def load(config: TrainConfig) -> Any:
-        return load_training_data(scene_dir, colmap_dir, tracking_dir, config)
-
-    def score(branch: Branch, trainer: Trainer) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            save_run(trainer, folder / "train", branch.name)
-            dirs = (scene_dir, colmap_dir)
-            render_views(*dirs, folder / "train", folder / "render", render, threads=threads)
-            ground(
-                *dirs, tracking_dir, folder / "train", folder / "render", folder / "masks",
-                grounding,
-            )  # fmt: skip
-            scores = evaluate(
-                *dirs, folder / "train", folder / "render", folder / "masks", folder / "metrics",
-                metrics,
-            )  # fmt: skip
-        return headline(scores)
-
-    for branch, trainer in train_branches(load, missing, seed, device):
-        row = score(branch, trainer)
+    for branch, trainer in train_branches(task.load, missing, task.seed, device):
+        row = task.score(branch, trainer, threads)
         # A scene without exact IDs has no score of objects.
         logger.info("%s: object mIoU %s, PSNR %s", branch.name, row["object_miou"], row["psnr"])
         rows[keys[branch.name]] = row
         finished.parent.mkdir(parents=True, exist_ok=True)
         with finished.open("a") as file:
-            # A line of its own, also after one that a kill has cut.
+            # The line break comes first: a kill may have cut the last line.
             file.write("\n" + json.dumps([keys[branch.name], row]))
     lines = [json.dumps(rows[keys[branch.name]] | {"variant": branch.name}) for branch in branches]
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,25 +11,28 @@ with stage(snakemake):
     from gradiseg_core.config.render import RenderConfig
     from gradiseg_core.config.train import TrainConfig
     from studies.branches import Branch
-    from studies.slices import run_branches
+    from studies.slices import Slice, run_branches
 
     code = hashlib.sha256()
     for path in snakemake.input.core:
         code.update(Path(path).read_bytes())
-    run_branches(
+    task = Slice(
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
         tracking_dir=Path(snakemake.input.tracking),
-        out=Path(snakemake.output.runs),
-        branches=[
-            Branch(name, TrainConfig(**config))
-            for name, config in snakemake.params.branches.items()
-        ],
         seed=int(snakemake.wildcards.seed),
         render=RenderConfig(**snakemake.params.render),
         grounding=GroundingConfig(**snakemake.params.grounding),
         metrics=MetricsConfig(**snakemake.params.metrics),
-        finished=Path(snakemake.params.finished),
         stamp=code.hexdigest(),
+    )
+    run_branches(
+        task,
+        branches=[
+            Branch(name, TrainConfig(**config))
+            for name, config in snakemake.params.branches.items()
+        ],
+        out=Path(snakemake.output.runs),
+        finished=Path(snakemake.params.finished),
         threads=snakemake.threads,
     )

@@ -93,18 +93,11 @@ def test_a_slice_is_scored_and_goes_on_after_a_kill(
     scene: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(members: list[Branch], stamp: str = "code") -> list[dict]:
-        study.run_branches(
-            *scene,
-            tmp_path / "out.json",
-            members,
-            seed=1,
-            render=RenderConfig(),
-            grounding=GroundingConfig(backend="manual", pictures=False),
-            metrics=MetricsConfig(lpips=False),
-            finished=tmp_path / "finished.jsonl",
-            stamp=stamp,
-            threads=1,
-        )
+        grounding = GroundingConfig(backend="manual", pictures=False)
+        metrics = MetricsConfig(lpips=False)
+        task = study.Slice(*scene, 1, RenderConfig(), grounding, metrics, stamp)
+        finished = tmp_path / "finished.jsonl"
+        study.run_branches(task, members, tmp_path / "out.json", finished=finished, threads=1)
         return json.loads((tmp_path / "out.json").read_text())
 
     trained: list[str] = []
@@ -127,18 +120,9 @@ def test_a_slice_is_scored_and_goes_on_after_a_kill(
 
 
 def test_a_study_that_needs_checkpoints_is_refused(tmp_path: Path) -> None:
+    grounding = GroundingConfig(backend="groundingdino")
+    metrics = MetricsConfig(lpips=False)
+    scene = (tmp_path, tmp_path, tmp_path)
+    task = study.Slice(*scene, 1, RenderConfig(), grounding, metrics, "code")
     with pytest.raises(InputError, match=r"grounding\.backend to manual or colour_words"):
-        study.run_branches(
-            tmp_path,
-            tmp_path,
-            tmp_path,
-            tmp_path / "out.json",
-            BRANCHES,
-            seed=1,
-            render=RenderConfig(),
-            grounding=GroundingConfig(backend="groundingdino"),
-            metrics=MetricsConfig(lpips=False),
-            finished=tmp_path / "finished.jsonl",
-            stamp="code",
-            threads=1,
-        )
+        study.run_branches(task, BRANCHES, tmp_path / "out.json", finished=tmp_path, threads=1)
