@@ -195,7 +195,7 @@ class BackendConfig(Section):
 
     The options of the others are not part of it, so that they rerun nothing. In Python, as in the
     configuration file, options are given under the backend's name:
-    ``MasksConfig(backend="graph", graph={"blur": 1.0})``.
+    ``MasksConfig(backend="graph", graph={"min_area": 50})``.
     """
 
     stage: ClassVar[str]
@@ -271,9 +271,8 @@ def section_of(model: type[BackendConfig]) -> type[Section]:
         options = load(model.stage, name).options
         if options.model_fields:
             fields[name] = (options, option(options(), f"Options of backend `{name}`."))
-    base = type(
-        model.__name__, (Section,), {"conflicts": model.conflicts, "__doc__": model.__doc__}
-    )
+    shared = {name: getattr(model, name) for name in ("conflicts", "removed", "__doc__")}
+    base = type(model.__name__, (Section,), shared)
     return cast("type[Section]", create_model(model.__name__, __base__=base, **fields))
 
 

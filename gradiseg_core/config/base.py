@@ -45,7 +45,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    #: Keys that there were once, and what to write instead.
+    #: Keys that there were once, and what to write instead; ``"key: value"`` is a value of a key.
     removed: ClassVar[dict[str, str]] = {}
 
     def conflicts(self) -> Iterable[Conflict]:
@@ -71,6 +71,21 @@ class Section(BaseModel):
         user's own file or folder, or None for the downloaded one.
         """
         return {}
+
+
+def constant(name: str, file: str) -> str:
+    """Return what :attr:`Section.removed` says of a key whose value has become a constant.
+
+    Args:
+        name: The constant's name.
+        file: Where it stands, below ``gradiseg_core/``.
+    """
+    return f"is no key any more; the value is the constant {name} in gradiseg_core/{file}"
+
+
+def renamed(key: str) -> str:
+    """Return what :attr:`Section.removed` says of a key that has moved: its full new name."""
+    return f"is called `{key}` now"
 
 
 def option(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Section, constant, option
 
 CameraModel = Literal["SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"]
 
 
 class ColmapConfig(Section):
     """How the cameras are found."""
+
+    removed: ClassVar[dict[str, str]] = {
+        key: constant(key.upper(), "stages/sfm/features.py")
+        for key in ("exhaustive_limit", "sequential_overlap")
+    }
 
     camera_model: CameraModel = option(
         "SIMPLE_RADIAL",
@@ -43,19 +48,8 @@ class ColmapConfig(Section):
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Which image pairs are matched: all, or neighbours in the order of names; auto takes all "
-        "up to `exhaustive_limit` images and neighbours beyond.",
-    )
-    exhaustive_limit: int = option(
-        200, "Most images that `auto` matches exhaustively.", unit="images", ge=2
-    )
-    sequential_overlap: int = option(
-        10,
-        "How many following images the sequential matcher pairs each image with (and as many more "
-        "at doubling distances).",
-        unit="images",
-        source="COLMAP",
-        ge=1,
+        "Which image pairs are matched: all, or each image with the next ten by name and as many "
+        "more at doubling distances; `auto` takes all pairs of up to 200 images.",
     )
     guided_matching: bool = option(
         False,

@@ -5,13 +5,25 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendConfig
-from gradiseg_core.config.base import option
+from gradiseg_core.config.base import constant, option, renamed
 
 
 class GroundingConfig(BackendConfig):
     """How a prompt becomes object IDs, and how IDs become masks."""
 
     stage: ClassVar[str] = "grounding"
+    removed: ClassVar[dict[str, str]] = {
+        key: renamed(f"grounding.{backend}.{key}")
+        for backend, keys in (
+            ("manual", ("selection", "overlap", "fragment_share")),
+            ("colour_words", ("max_area_share", "min_score")),
+            ("groundingdino", ("text_overlap",)),
+        )
+        for key in keys
+    } | {
+        key: constant(key.upper(), "stages/grounding/backends/colour_words.py")
+        for key in ("min_area_share", "typical_area_share", "fragment_contact", "background_ids")
+    }
 
     backend: str = option(
         "colour_words",

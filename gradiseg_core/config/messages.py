@@ -71,6 +71,9 @@ def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) 
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "literal_error":
+        instead = getattr(holder, "removed", {}).get(f"{keys[-1]}: {given}" if keys else "")
+        if instead:
+            return instead
         valid = [
             text.strip("' ") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")
         ]

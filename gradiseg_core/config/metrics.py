@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Section, constant, option
 from gradiseg_core.config.paths import InputPath
 
 
 class MetricsConfig(Section):
     """How cached predictions are scored."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "fine_boundary_ratio": constant("FINE_BOUNDARY_RATIO", "stages/metrics/objects.py"),
+    }
 
     aggregation: Literal["gg", "strict"] = option(
         "strict",
@@ -23,12 +27,6 @@ class MetricsConfig(Section):
         gt=0,
         lt=0.5,
         source="Gaussian Grouping (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
-    )
-    fine_boundary_ratio: float = option(
-        0.005,
-        "Width of the boundary for a second, stricter boundary IoU of labels against exact IDs.",
-        gt=0,
-        lt=0.5,
     )
     lpips: bool = option(
         True, "Compute LPIPS (VGG) in both input ranges where its weights are available."

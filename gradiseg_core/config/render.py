@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from gradiseg_core.config.base import Device, Section, option
+from gradiseg_core.config.base import Device, Section, constant, option
 from gradiseg_core.config.train import LabelRule
 
 
 class RenderConfig(Section):
     """What is rendered from a trained scene, and with which rasterizer."""
+
+    removed: ClassVar[dict[str, str]] = {
+        key: constant(key.upper(), "stages/rendering/stage.py")
+        for key in ("depth_percentile", "alpha_threshold", "overlay_opacity")
+    }
 
     device: Device = option(
         "auto",
@@ -34,23 +39,4 @@ class RenderConfig(Section):
     )
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."
-    )
-    depth_percentile: float = option(
-        1.0,
-        "Share of the nearest and of the farthest depths that saturate in the depth picture.",
-        unit="percent",
-        ge=0,
-        lt=50,
-    )
-    alpha_threshold: float = option(
-        0.5,
-        "Pixels whose accumulated opacity is below it are drawn black in the depth picture.",
-        ge=0,
-        le=1,
-    )
-    overlay_opacity: float = option(
-        0.55,
-        "Opacity of the object colours over the photograph in side-by-side pictures.",
-        ge=0,
-        le=1,
     )

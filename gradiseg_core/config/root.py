@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
@@ -81,6 +81,12 @@ _DIFFER_FROM = {"tracking_2d": "tracking", "second_grounding": "grounding"}
 
 class SceneEntry(SceneConfig):
     """One scene: where its photographs come from, and what differs from the sections above."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "demo": "is no key any more: the embedded scene lies in resources/demo, and other tables "
+        "belong to the studies: write `studies: {tabletops: ...}`, as studies/config/made.yaml "
+        "does, and name their folder in `path`",
+    }
 
     source: Source = option(
         "folder",

@@ -9,13 +9,21 @@ from typing import Any, ClassVar, Literal
 from pydantic import SerializeAsAny
 
 from gradiseg_core.config.backends import BackendConfig, BackendOptions, folder_of, load
-from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.base import Conflict, Section, constant, option
 
-_MEASURED = "measured (docs/association.md)"
+_MEASURED = "measured (studies/association.md)"
+_DEGRADED = (
+    "IDs with made errors belong to the studies: write `studies: {degraded: ...}`, as "
+    "studies/config/made.yaml does, and name their folder in `tracking.precomputed.folder`"
+)
 
 
 class RepairConfig(Section):
     """Repair of a tracker's IDs by SfM tracks; the options of `sfm` hold as well."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "background_share": constant("BACKGROUND_SHARE", "stages/tracking/repair.py"),
+    }
 
     link_points: float = option(
         5.0,
@@ -32,14 +40,6 @@ class RepairConfig(Section):
         source=_MEASURED,
         ge=0,
     )
-    background_share: float = option(
-        0.25,
-        "Where the tracker left at least this share of all pixels without an ID, they take part "
-        "as a segment (and end as ID 0), so that missed objects can be found in them.",
-        source=_MEASURED,
-        ge=0.0,
-        le=1.0,
-    )
 
 
 class TrackingConfig(BackendConfig):
@@ -47,6 +47,12 @@ class TrackingConfig(BackendConfig):
 
     stage: ClassVar[str] = "tracking"
     internal: ClassVar[tuple[str, ...]] = ("options", "association")
+    removed: ClassVar[dict[str, str]] = {
+        "contact_sheet_views": constant("SHEET_VIEWS", "stages/tracking/stage.py"),
+        "backend: deva+sfm": "write `backend: deva` and `repair: sfm`",
+        "backend: degraded": _DEGRADED,
+        "degraded": _DEGRADED,
+    }
 
     backend: str = option(
         "sfm",
@@ -61,9 +67,6 @@ class TrackingConfig(BackendConfig):
         "merge_smallest",
         "What happens to more objects than the classifier has classes: the smallest are merged "
         "into the object that they border most (recorded in objects.json), or the job fails.",
-    )
-    contact_sheet_views: int = option(
-        40, "Most views shown in the contact sheet, evenly spaced.", unit="views", ge=1, le=400
     )
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 

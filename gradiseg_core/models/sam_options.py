@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendOptions
-from gradiseg_core.config.base import (
-    Conflict,
-    Device,
-    Section,
-    autocast_option,
-    device_option,
-    option,
-)
+from gradiseg_core.config.base import Section, constant, option
 from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.paths import InputPath
 
 _GG = "Gaussian Grouping's run of DEVA's demo"
 _SAM = "segment-anything's default, which DEVA's demo keeps"
 
+#: How far the threshold of SAM's logits is raised and lowered to see how stable a mask is, logits.
+STABILITY_SCORE_OFFSET = 1.0  # segment-anything's default, which DEVA's demo keeps
+#: Of two masks whose boxes overlap by more, as an IoU, the less confident is a duplicate.
+BOX_NMS_THRESH = 0.7  # segment-anything's default, which DEVA's demo keeps
+#: A mask of which the masks above leave less than this share is dropped, and what is left of it is
+#: without a segment; of no effect with `overlap: smallest`.
+MIN_VISIBLE = 0.8  # DEVA's demo
+
+_NO_CROPS = (
+    "is no key any more: SAM sees the whole photograph, without crops, as in DEVA's demo; for "
+    "smaller objects raise `points_per_side`"
+)
 _PUBLISHED = "https://dl.fbaipublicfiles.com/segment_anything/"
 CHECKPOINTS = (
     Checkpoint(
@@ -57,6 +61,17 @@ class SamMasks(BackendOptions):
     what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
     """
 
+    removed: ClassVar[dict[str, str]] = {
+        "stability_score_offset": constant("STABILITY_SCORE_OFFSET", "models/sam_options.py"),
+        "box_nms_thresh": constant("BOX_NMS_THRESH", "models/sam_options.py"),
+        "min_visible": constant("MIN_VISIBLE", "models/sam_options.py"),
+        "crop_n_layers": _NO_CROPS,
+        "crop_nms_thresh": _NO_CROPS,
+        "crop_overlap_ratio": _NO_CROPS,
+        "crop_n_points_downscale_factor": _NO_CROPS,
+        "min_mask_region_area": "is no key any more; `min_area` drops small segments",
+    }
+
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
         "vit_h",
         "SAM's image encoder: huge, large or base; the smaller ones are faster and coarser.",
@@ -69,8 +84,8 @@ class SamMasks(BackendOptions):
     longest_side: int = option(
         1024,
         "Longest side of the photograph that is handed to SAM; larger ones are reduced, and their "
-        "segments enlarged again. SAM's encoder sees 1024 px whatever it is handed; more is of use "
-        "with `crop_n_layers` only, and costs memory with the square of the side.",
+        "segments enlarged again. SAM's encoder sees 1024 px whatever it is handed; memory grows "
+        "with the square of the side.",
         unit="px",
         source="the side that SAM itself resizes to",
         ge=64,
@@ -103,69 +118,11 @@ class SamMasks(BackendOptions):
         ge=0.0,
         le=1.0,
     )
-    stability_score_offset: float = option(
-        1.0,
-        "How far that threshold is raised and lowered.",
-        unit="logits",
-        source=_SAM,
-        gt=0.0,
-    )
-    box_nms_thresh: float = option(
-        0.7,
-        "Of two masks whose boxes overlap by more, as an IoU, the less confident is a duplicate.",
-        source=_SAM,
-        ge=0.0,
-        le=1.0,
-    )
-    crop_n_layers: int = option(
-        0,
-        "Layers of crops that are segmented as well: layer i cuts the image into 4^i; finds small "
-        "objects at several times the cost.",
-        source=_SAM,
-        ge=0,
-        le=4,
-    )
-    crop_nms_thresh: float = option(
-        0.7,
-        "As `box_nms_thresh`, between masks of different crops.",
-        source=_SAM,
-        ge=0.0,
-        le=1.0,
-    )
-    crop_overlap_ratio: float = option(
-        512 / 1500,
-        "Overlap of neighbouring crops as a share of the image's shorter side.",
-        source=_SAM,
-        ge=0.0,
-        lt=1.0,
-    )
-    crop_n_points_downscale_factor: int = option(
-        1,
-        "The grid of layer i has its points per side divided by this, i times.",
-        source=_SAM,
-        ge=1,
-    )
-    min_mask_region_area: int = option(
-        0,
-        "Holes and islands below this area are removed from every mask; 0 leaves them. Needs "
-        "OpenCV, which no environment here holds.",
-        unit="px of the image that SAM is handed",
-        source=_SAM,
-        ge=0,
-    )
     overlap: Literal["largest", "smallest", "confident"] = option(
         "largest",
         "Which mask a pixel takes of those that overlap: the largest (whole objects), the smallest "
         "(parts), or the one of the highest predicted IoU.",
         source=f"{_GG}: `--suppress_small_objects`",
-    )
-    min_visible: float = option(
-        0.8,
-        "A mask of which the masks above leave less than this share is dropped, and what is left "
-        "of it is without a segment; of no effect with `overlap: smallest`.",
-        source="DEVA's demo",
-        ge=0.0,
-        le=1.0,
     )
     min_area: float = option(
         0.0,
@@ -174,23 +131,10 @@ class SamMasks(BackendOptions):
         source="DEVA's demo: none",
         ge=0.0,
     )
-    device: Device = device_option("SAM runs")
-    half: bool = autocast_option(f"{_GG}: `--amp`")
 
     def weights(self) -> dict[str, Path | None]:
         """Return SAM's checkpoint."""
         return {f"sam_{self.model}": self.checkpoint}
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """The grid of points in the smallest crops must not be empty."""
-        factor = self.crop_n_points_downscale_factor**self.crop_n_layers
-        if self.points_per_side < factor:
-            yield Conflict(
-                ("points_per_side", "crop_n_layers", "crop_n_points_downscale_factor"),
-                f"`points_per_side: {self.points_per_side}` leaves no point in the last of "
-                f"{self.crop_n_layers} layers of crops, where it is divided by {factor}; lower "
-                "`crop_n_layers` or `crop_n_points_downscale_factor`",
-            )
 
 
 class SamBoxes(Section):

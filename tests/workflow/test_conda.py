@@ -42,7 +42,7 @@ SAM = """\
 masks:
   backend: sam
   sam: {model: vit_b, checkpoint: sam.pth, points_per_side: 4, pred_iou_thresh: 0.0,
-        stability_score_thresh: 0.0, min_visible: 0.1}
+        stability_score_thresh: 0.0, overlap: smallest}
 """
 GROUNDING = """\
   backend: groundingdino

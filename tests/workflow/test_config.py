@@ -50,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"scenes": {"a": {"source": "demo", "demo": {"seed": 5}}}},
-            "scenes.a.demo: unknown key",
+            "scenes.a.demo: is no key any more: the embedded scene lies in resources/demo",
         ),
         (
             {"variants": ["gradisg"]},
@@ -212,12 +212,7 @@ IN_PARTS = [
     ("train", {"gsplat": {"packed": True}}, {"gsplat": {"sparse_grad": True}}),
     ("train", {"longest_side": 320}, {"longest_side": None, "downsample": 2}),
     ("masks", {"backend": "precomputed"}, {"precomputed": {"folder": "ids"}}),
-    ("masks", {"backend": "sam", "sam": {"crop_n_layers": 4}}, {"sam": {"points_per_side": 64}}),
-    (
-        "masks",
-        {"sam": {"crop_n_layers": 3, "crop_n_points_downscale_factor": 2}},
-        {"backend": "sam", "sam": {"points_per_side": 8}},
-    ),
+    ("masks", {"sam": {"points_per_side": 8}}, {"backend": "sam"}),
     ("tracking", {"backend": "deva"}, {"repair": "sfm"}),
     (
         "tracking",
@@ -285,12 +280,6 @@ CONFLICTS = [
         {"gsplat": {"packed": False}},
         {"gsplat": {"sparse_grad": True}},
         ("gsplat.packed", "gsplat.sparse_grad"),
-    ),
-    (
-        "masks",
-        {"sam": {"crop_n_layers": 4}},
-        {"sam": {"crop_n_points_downscale_factor": 4}},
-        ("sam.crop_n_layers", "sam.crop_n_points_downscale_factor"),
     ),
     ("tracking", {"repair": "sfm"}, {"backend": "sfm"}, ("repair", "backend")),
     (

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gradiseg_core.stages.grounding.backends.groundingdino import Options
 
 KEY = "grounding.groundingdino"
+#: Tokens that score above this for a box form its phrase (Gaussian Grouping, ext/grounded_sam.py).
+TEXT_THRESHOLD = 0.45
 
 #: Files of the folder; of each group one is enough.
 _WANTED = (
@@ -141,7 +143,7 @@ class GroundingDino:
         return Detections(
             corners.numpy(),
             scores[kept].numpy(),
-            [self._phrase(ids, row > options.text_threshold) for row in probabilities[kept]],
+            [self._phrase(ids, row > TEXT_THRESHOLD) for row in probabilities[kept]],
             float(scores.max()),
         )
 

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Of several views, an ID is taken where more than this share of those that show it select it.
+MAJORITY = 0.5
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -95,7 +98,7 @@ def overlap_shares(
 
 
 def vote_ids(
-    ballots: Sequence[tuple[Collection[int], Collection[int]]], share: float = 0.5
+    ballots: Sequence[tuple[Collection[int], Collection[int]]], share: float = MAJORITY
 ) -> list[int]:
     """Return the IDs that enough of the views selected.
 

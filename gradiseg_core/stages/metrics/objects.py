@@ -16,6 +16,8 @@ from gradiseg_core.stages.metrics.iou import boundary_iou, iou
 
 _MEANS = {"iou": "miou", "boundary_iou": "mbiou", "fine_boundary_iou": "fine_mbiou"}
 _SIZES = ("", "render_")
+#: Width of the boundary for a second, stricter boundary IoU, as a share of the image diagonal.
+FINE_BOUNDARY_RATIO = 0.005
 
 
 def score_objects(
@@ -70,9 +72,7 @@ def score_objects(
                 guess = predicted == found if found is not None else np.zeros_like(mask)
                 entry[prefix + "iou"] = iou(guess, mask)
                 entry[prefix + "boundary_iou"] = boundary_iou(guess, mask, config.boundary_ratio)
-                entry[prefix + "fine_boundary_iou"] = boundary_iou(
-                    guess, mask, config.fine_boundary_ratio
-                )
+                entry[prefix + "fine_boundary_iou"] = boundary_iou(guess, mask, FINE_BOUNDARY_RATIO)
             per_object.setdefault(str(gt_id), []).append(entry)
     if not per_object:
         return {

@@ -42,6 +42,12 @@ logger = logging.getLogger(__name__)
 
 #: Training views that are rendered where there is no test view, at most.
 STAND_INS = 4
+#: Percent of the nearest and of the farthest depths that saturate in the depth picture.
+DEPTH_PERCENTILE = 1.0
+#: Pixels whose accumulated opacity is below it are drawn black in the depth picture.
+ALPHA_THRESHOLD = 0.5
+#: Opacity of the object colours over the photograph in side-by-side pictures.
+OVERLAY_OPACITY = 0.55
 
 
 @dataclass(frozen=True)
@@ -310,7 +316,7 @@ def _write_arrays(
     if rendered.probabilities is not None:
         rendered.probabilities.save(out_dir / "probabilities" / f"{stem}.npz")
     # A depth below the alpha threshold is not shown; NaN would break readers that sum.
-    depth = np.where(rendered.alpha >= config.alpha_threshold, rendered.depth, 0.0)
+    depth = np.where(rendered.alpha >= ALPHA_THRESHOLD, rendered.depth, 0.0)
     np.save(out_dir / "depth" / f"{stem}.npy", (unit * depth).astype(np.float32))
 
 
@@ -325,7 +331,7 @@ def _write_pictures(
 ) -> None:
     """Write the pictures whose colours are common to all views, so after all were rendered."""
     basis = moments.pca()
-    near, far = _depth_range(out_dir, views, config.depth_percentile)
+    near, far = _depth_range(out_dir, views, DEPTH_PERCENTILE)
     for view in views:
         stem = view.stem
         write_image(
@@ -364,13 +370,13 @@ def _side_by_side(
     panels = [
         ("photograph", photo),
         ("rendering", color),
-        ("rendered labels", overlay_ids(color, ids, config.overlay_opacity)),
+        ("rendered labels", overlay_ids(color, ids, OVERLAY_OPACITY)),
     ]
     truth = true_id_map(scene_dir, colmap_dir, manifest, view)
     if truth is not None:
         truth = resize_by_centres(truth, ids.shape)
         palette = matched_palette(ids, truth)
-        panels.append(("true masks", overlay_ids(photo, truth, config.overlay_opacity, palette)))
+        panels.append(("true masks", overlay_ids(photo, truth, OVERLAY_OPACITY, palette)))
     else:
         panels.append(("labels alone", colorize_ids(ids)))
     return panel_row(panels)

@@ -29,6 +29,12 @@ from gradiseg_core.stages.sfm.standing import find_standing, write_mask
 
 logger = logging.getLogger(__name__)
 
+#: Most images of which `matcher: auto` matches all pairs.
+EXHAUSTIVE_LIMIT = 200
+#: How many following images the sequential matcher pairs each image with, and as many more at
+#: doubling distances (COLMAP's default).
+SEQUENTIAL_OVERLAP = 10
+
 _MARK = "\x1f"  # between a number and an image's own name; no file name has it
 
 
@@ -154,7 +160,7 @@ def chosen_matcher(config: ColmapConfig, num_images: int) -> str:
     """Return "exhaustive" or "sequential", resolving "auto" by the number of images."""
     if config.matcher != "auto":
         return config.matcher
-    return "exhaustive" if num_images <= config.exhaustive_limit else "sequential"
+    return "exhaustive" if num_images <= EXHAUSTIVE_LIMIT else "sequential"
 
 
 def _extract(
@@ -233,7 +239,7 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
     if matcher == "exhaustive":
         pairs = num_images * (num_images - 1) // 2
     else:
-        pairs = num_images * 2 * config.sequential_overlap  # an upper bound
+        pairs = num_images * 2 * SEQUENTIAL_OVERLAP  # an upper bound
     logger.info("matching: %s, up to %d pairs", matcher, pairs)
     done = "SELECT COUNT(*) FROM two_view_geometries"
     with progress_of_table(database, done, "matched pairs", pairs):
@@ -241,7 +247,7 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
             pycolmap.match_exhaustive(database, **common)
         else:
             pairing = pycolmap.SequentialPairingOptions()
-            pairing.overlap = config.sequential_overlap
+            pairing.overlap = SEQUENTIAL_OVERLAP
             with _numbered(database, names):
                 pycolmap.match_sequential(database, pairing_options=pairing, **common)
 
@@ -313,7 +319,7 @@ def _keys(
     key = digest.hexdigest()
     matches = [
         chosen_matcher(config, len(names)),
-        config.sequential_overlap,
+        SEQUENTIAL_OVERLAP,
         config.guided_matching,
         seed,
     ]

@@ -21,6 +21,9 @@ from scipy.spatial import cKDTree
 from gradiseg_core.cameras import Camera
 
 NO_MASK = -1
+#: Share of its depth by which a reprojected point may lie behind the detected points of the mask it
+#: falls into and still count as visible; measured (studies/association.md).
+DEPTH_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)

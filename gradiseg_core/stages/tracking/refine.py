@@ -11,6 +11,7 @@ from scipy import ndimage, sparse
 
 from gradiseg_core.files.id_maps import sample_cells, spread_cells
 from gradiseg_core.stages.tracking.evidence import (
+    DEPTH_TOLERANCE,
     NO_MASK,
     Links,
     Masks,
@@ -176,7 +177,7 @@ def refine(
             cluster,
             label,
             num_labels=count,
-            depth_tolerance=config.depth_tolerance,
+            depth_tolerance=DEPTH_TOLERANCE,
         )
         cover = region_cover(
             [sample_cells(ids, drawn.stride) for ids in masks.maps], drawn, len(masks), count

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["repair", "views_with"]
 
+#: Where the tracker left at least this share of all pixels without an ID, they take part as a
+#: segment (and end as ID 0), so that missed objects can be found in them; measured
+#: (studies/association.md).
+BACKGROUND_SHARE = 0.25
+
 
 def repair(
     views: list[View], xyz: NDArray[np.float64], config: SfmOptions, options: RepairConfig
@@ -57,7 +62,7 @@ def repair(
     given = {view.camera.stem: view.segments.astype(np.int32) for view in views}
     unlabelled = float(np.mean([(ids == 0).mean() for ids in given.values()]))
     background = max(int(ids.max()) for ids in given.values()) + 1
-    filled = unlabelled >= options.background_share
+    filled = unlabelled >= BACKGROUND_SHARE
     if filled and any(ids.any() for ids in given.values()):
         views = [
             replace(view, segments=np.where(view.segments == 0, background, view.segments))

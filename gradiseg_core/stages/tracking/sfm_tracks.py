@@ -23,6 +23,16 @@ from gradiseg_core.stages.tracking import evidence, joining, linkage, refine
 if TYPE_CHECKING:
     from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 
+# Measured (studies/association.md).
+#: Distance from a mask's boundary, as a share of the image diagonal, from which on a point counts
+#: fully; nearer points count less, in proportion.
+BOUNDARY_SHARE = 0.005
+#: A point is also taken as seen in views that did not detect it, where their viewing direction lies
+#: within this angle of one that did, degrees.
+REPROJECT_ANGLE_DEG = 60.0
+#: Clusters are joined while, over the views that see both, at least this share of the shorter one's
+#: border is their common border.
+JOIN_THRESHOLD = 0.3
 #: Evidence against joining that every pair of masks starts with (see `linkage.link`).
 LINK_PRIOR = 1.0
 #: Weight of a reprojected observation relative to a detection.
@@ -126,14 +136,14 @@ def solve(
     if len(masks) == 0:
         raise InputError("no view has a mask: nothing to associate; check stage `masks`")
     height, width = views[0].segments.shape
-    boundary_px = max(1.0, config.boundary_share * float(np.hypot(height, width)))
+    boundary_px = max(1.0, BOUNDARY_SHARE * float(np.hypot(height, width)))
     seen = evidence.observe(
         views,
         masks,
         xyz,
         boundary_px=boundary_px,
-        reproject_angle_rad=float(np.deg2rad(config.reproject_angle_deg)),
-        depth_tolerance=config.depth_tolerance,
+        reproject_angle_rad=float(np.deg2rad(REPROJECT_ANGLE_DEG)),
+        depth_tolerance=evidence.DEPTH_TOLERANCE,
         reprojected_weight=REPROJECTED_WEIGHT,
     )
     if not (seen.mask >= 0).any():
@@ -150,7 +160,7 @@ def solve(
         cluster = joining.join(
             masks,
             np.unique(cluster, return_inverse=True)[1].astype(np.int64),
-            threshold=config.join_threshold,
+            threshold=JOIN_THRESHOLD,
             prior=JOIN_PRIOR * float(np.hypot(height, width)),
             min_views=max(2, config.min_views),
         )

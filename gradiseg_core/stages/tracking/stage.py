@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Below this share of agreeing track observations the job's log warns.
 WARN_CONSISTENCY = 0.9
+#: Most views shown in the contact sheet, evenly spaced.
+SHEET_VIEWS = 40
 
 
 def associate(
@@ -121,7 +123,7 @@ def associate(
         "left_out": [view.name for view in wanted if view.name not in registered],
         "details": tracked.details,
     }
-    _write(out_dir, maps, summary, colmap_dir, views, config.contact_sheet_views)
+    _write(out_dir, maps, summary, colmap_dir, views, SHEET_VIEWS)
     _report(summary, out_dir)
     return summary
 

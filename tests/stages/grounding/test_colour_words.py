@@ -10,7 +10,7 @@ import pytest
 from gradiseg_core.stages.grounding.backends.colour_words import choose, contacts, measure_regions
 from gradiseg_core.stages.grounding.colours import COLOURS, colour_words, rgb_to_lab
 
-OPTIONS = {"max_area_share": 0.15, "min_area_share": 0.0005, "min_score": 0.25}
+OPTIONS = {"max_area_share": 0.15, "min_score": 0.25}
 
 NAMED = {
     "red": [(200, 20, 25), (120, 15, 18), (230, 60, 50)],
@@ -136,13 +136,11 @@ def test_fragments_of_the_colour_join() -> None:
     ids[(ids == 1) & (columns > 12)] = 5  # a third of the ball, along a straight cut
     ids[(ids == 5) & (columns < 14)] = 6  # and a strip between, which touches both
     regions = measure_regions([(color, ids)])
-    choice = choose("red ball", regions, fragment_contact=0.2, **OPTIONS)
+    choice = choose("red ball", regions, **OPTIONS)
     # The other red ball does not touch; the blue one is not red.
     assert sorted(choice.ids) in ([1, 5, 6], [2])
-    joined = choose("red ball", measure_regions([(color, np.where(ids == 2, 0, ids))]),
-                    fragment_contact=0.2, **OPTIONS)  # fmt: skip
+    joined = choose("red ball", measure_regions([(color, np.where(ids == 2, 0, ids))]), **OPTIONS)
     assert sorted(joined.ids) == [1, 5, 6]
-    assert len(choose("red ball", regions, **OPTIONS).ids) == 1
 
 
 def test_a_neighbour_that_merely_touches_does_not_join() -> None:
@@ -150,7 +148,7 @@ def test_a_neighbour_that_merely_touches_does_not_join() -> None:
     color[10:30, 18:38], ids[10:30, 18:38] = (190, 20, 20), 2  # touches over some pixels
     regions = measure_regions([(color, ids)])
     assert regions.contact[1, 2] > 0
-    assert len(choose("red ball", regions, fragment_contact=0.2, **OPTIONS).ids) == 1
+    assert len(choose("red ball", regions, **OPTIONS).ids) == 1
 
 
 def test_several_colours_must_all_occur() -> None:

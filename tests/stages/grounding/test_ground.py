@@ -169,8 +169,10 @@ def test_training_views_stand_in_for_test_views(folders: Folders, tmp_path: Path
     config = RenderConfig(rasterizer="reference")
     render_views(scene, folders.colmap, folders.train, render, config, threads=1)
     out = tmp_path / "out"
-    for backend in ("manual", "colour_words"):
-        options = GroundingConfig(backend=backend, max_area_share=0.4)
+    for options in (
+        GroundingConfig(backend="manual"),
+        GroundingConfig(backend="colour_words", colour_words={"max_area_share": 0.4}),
+    ):
         selection = ground(
             scene, folders.colmap, folders.tracking, folders.train, render, out, options
         )

@@ -22,7 +22,12 @@ from gradiseg_core.files.images import read_image, read_mask
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding import box_masks, dino
 from gradiseg_core.stages.grounding.backends import groundingdino as text_masks
-from gradiseg_core.stages.grounding.dino import Detections, GroundingDino, normalised_prompt
+from gradiseg_core.stages.grounding.dino import (
+    TEXT_THRESHOLD,
+    Detections,
+    GroundingDino,
+    normalised_prompt,
+)
 from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.pictures import prompt_picture
 from gradiseg_core.stages.grounding.selection import Choice, Evidence, select_ids, vote_ids
@@ -122,7 +127,7 @@ def test_ids_inside_the_text_mask_of_the_first_rendered_view(folders: Folders) -
     assert "1 box in view_000 to more than 70 %" in choices["red ball"].why
     for image, _, options in known.asked:
         np.testing.assert_array_equal(image, read_image(folders.render / "color" / "view_000.png"))
-        assert (options.box_threshold, options.text_threshold) == (0.3, 0.45)
+        assert (options.box_threshold, TEXT_THRESHOLD) == (0.3, 0.45)
     [record] = choices["red ball"].details["views"]
     assert record["overlaps"][0] == {
         "id": RIGHT["red ball"][0],
@@ -226,7 +231,7 @@ def test_configuration_names_its_checkpoints(tmp_path: Path) -> None:
 def detect(
     model: GroundingDino, image: np.ndarray, prompt: str, box_threshold: float = 0.0
 ) -> Detections:
-    options = config(text_threshold=0.2).options
+    options = config().options
     # Past the configuration's checks: the scores of random weights may round to 1.
     return model.detect(image, prompt, options.model_copy(update={"box_threshold": box_threshold}))
 
@@ -259,7 +264,7 @@ def test_boxes_agree_with_transformers_own_reading(
         outputs,
         batch["input_ids"],
         threshold=threshold,
-        text_threshold=0.2,
+        text_threshold=TEXT_THRESHOLD,
         target_sizes=[(48, 64)],
     )
     found = detect(model, image, "Red ball", box_threshold=threshold)
@@ -400,7 +405,6 @@ def test_the_whole_stage_with_tiny_models(
             **SMALL,
             "text_overlap": 0.3,
             "box_threshold": 0.05,
-            "text_threshold": 0.05,
             "views": 2,
         },
     )

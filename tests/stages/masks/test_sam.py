@@ -13,12 +13,13 @@ import pytest
 import segment_anything
 import torch
 from PIL import Image
-from pydantic import ValidationError
 
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.images import read_image
+from gradiseg_core.models.sam_options import BOX_NMS_THRESH, STABILITY_SCORE_OFFSET
+from gradiseg_core.stages.masks.backends import sam
 from gradiseg_core.stages.masks.backends.sam import _GENERATOR_FIELDS, Options, SamSegmenter
 from gradiseg_core.stages.masks.backends.sam import run as make
 from gradiseg_core.stages.masks.interface import Request
@@ -29,15 +30,12 @@ from tests.stages.sfm.scenes import write_manifest
 
 NAMES = ["a.png", "b.jpg", "c.png", "test.png"]
 TRAIN = NAMES[:3]
-# Random weights are neither confident nor stable, and their masks fill the picture.
 SAM = {
     "model": "vit_b",
     "points_per_side": 5,
     "points_per_batch": 16,
     "pred_iou_thresh": 0.0,
     "stability_score_thresh": 0.5,
-    "stability_score_offset": 1e-3,
-    "box_nms_thresh": 0.98,
     "overlap": "smallest",
     "device": "cpu",
 }
@@ -45,7 +43,10 @@ SAM = {
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The name `vit_b` builds the tiny network; the list counts how often."""
+    """The name `vit_b` builds the tiny network; the list counts how often.
+
+    Its random weights are neither confident nor stable, and their masks fill the picture.
+    """
     built = []
 
     def build():
@@ -53,6 +54,8 @@ def tiny(monkeypatch):
         return tiny_sam.build(seed=9)
 
     monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", build)
+    monkeypatch.setattr(sam, "STABILITY_SCORE_OFFSET", 1e-3)
+    monkeypatch.setattr(sam, "BOX_NMS_THRESH", 0.98)
     return built
 
 
@@ -102,6 +105,7 @@ def test_the_stage_gives_what_sam_gives(scene, weights, tiny, tmp_path, caplog):
 
     model = tiny_sam.build(seed=0)
     options = {key: value for key, value in SAM.items() if key in _GENERATOR_FIELDS}
+    options |= {"stability_score_offset": 1e-3, "box_nms_thresh": 0.98}  # as `tiny` sets them
     generator = segment_anything.SamAutomaticMaskGenerator(model, **options)
     for name in TRAIN:
         stem = name[0]
@@ -166,13 +170,13 @@ def test_crops_and_the_progress_bar(scene, weights, tiny, monkeypatch):
     task = Request(
         *scene,
         TRAIN,
-        config(crop_n_layers=1, crop_n_points_downscale_factor=2, points_per_batch=3).options,
+        config(points_per_batch=3).options,
         weights,
     )
     segmenter = make(task)
     ids = segmenter.segments("a.png")
     assert ids.shape == (90, 120)
-    assert totals == [9 + 4 * 2]  # 25 points, and 2 x 2 points in each of four crops
+    assert totals == [9]  # 25 points
     assert len(steps) == totals[0]
     segmenter.segments("b.jpg")  # the hook of the first view is gone
     assert len(steps) == sum(totals)
@@ -252,9 +256,6 @@ def test_what_is_missing_is_said_before_anything_runs(scene, weights, tiny, tmp_
     refused(InputError, r"no checkpoint sam_vit_b at .*no\.pth", {}, checkpoint=tmp_path / "no.pth")
     if not torch.cuda.is_available():
         refused(BackendUnavailableError, r"masks\.sam\.device: cuda", device="cuda")
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refused(BackendUnavailableError, r"min_mask_region_area needs OpenCV", min_mask_region_area=10)
     monkeypatch.setitem(sys.modules, "segment_anything", None)
     refused(BackendUnavailableError, r"pip install -e '\.\[models\]'")
 
@@ -276,21 +277,19 @@ def test_a_broken_checkpoint_leaves_no_view(scene, weights, tiny, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_every_parameter_of_the_generator_can_be_chosen():
-    """Except explicit grids of points, and the form in which masks come."""
+def test_the_generator_is_that_of_gaussian_grouping():
+    """What it chooses beyond segment-anything's defaults are the points and the predicted IoU."""
     import inspect
 
     parameters = inspect.signature(segment_anything.SamAutomaticMaskGenerator).parameters
-    assert set(_GENERATOR_FIELDS) == set(parameters) - {"model", "point_grids", "output_mode"}
     chosen = {"points_per_side": 64, "pred_iou_thresh": 0.7}  # Gaussian Grouping's
     defaults = Options()
     for name in _GENERATOR_FIELDS:
         assert getattr(defaults, name) == chosen.get(name, parameters[name].default)
-
-
-def test_grids_without_points_are_refused():
-    with pytest.raises(ValidationError, match=r"points_per_side: 4.*divided by 8"):
-        Options(points_per_side=4, crop_n_layers=3, crop_n_points_downscale_factor=2)
+    assert parameters["stability_score_offset"].default == STABILITY_SCORE_OFFSET
+    assert parameters["box_nms_thresh"].default == BOX_NMS_THRESH
+    assert parameters["crop_n_layers"].default == 0
+    assert parameters["min_mask_region_area"].default == 0
 
 
 def test_other_backends_need_none_of_it():

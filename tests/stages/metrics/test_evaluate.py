@@ -18,6 +18,7 @@ from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import read_image, read_mask, write_image, write_mask
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding.stage import ground
+from gradiseg_core.stages.metrics import objects
 from gradiseg_core.stages.metrics.photometric import psnr
 from gradiseg_core.stages.metrics.stage import evaluate
 from gradiseg_core.stages.rendering.stage import render_views
@@ -109,11 +110,14 @@ def test_prediction_is_resized_to_the_annotation(folders: Folders) -> None:
     assert metrics["masks"]["strict"]["miou"] > 0.97
 
 
-def test_a_small_shift_costs_the_fine_boundary_most(folders: Folders) -> None:
+def test_a_small_shift_costs_the_fine_boundary_most(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in (folders.render / "ids").glob("*.png"):
         write_id_map(path, np.roll(read_id_map(path), 1, axis=1))
     # The default widths, 2 % and 0.5 % of the diagonal, are both 1 px on images this small.
-    summary = score(folders, boundary_ratio=0.05, fine_boundary_ratio=0.01)["summary"]
+    monkeypatch.setattr(objects, "FINE_BOUNDARY_RATIO", 0.01)
+    summary = score(folders, boundary_ratio=0.05)["summary"]
     assert summary["object_fine_mbiou"] < summary["object_mbiou"] - 0.02
     assert summary["object_mbiou"] < summary["object_miou"]
 

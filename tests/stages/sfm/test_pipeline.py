@@ -19,6 +19,7 @@ from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
 from gradiseg_core.files.images import read_image
 from gradiseg_core.ordering import in_order
+from gradiseg_core.stages.sfm import features
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.conftest import CONFIG, SEED
@@ -87,7 +88,7 @@ def test_rerun_continues_from_the_kept_database(corner, tmp_path, caplog):
     assert (tmp_path / "a" / "sparse" / "0" / "images.bin").read_bytes() == model
 
     caplog.clear()
-    neighbours = CONFIG.model_copy(update={"matcher": "sequential", "sequential_overlap": 2})
+    neighbours = CONFIG.model_copy(update={"matcher": "sequential"})
     with caplog.at_level(logging.INFO):
         report = reconstruct(
             corner.scene_dir, tmp_path / "b", neighbours, seed=SEED, threads=1, work_dir=work
@@ -211,7 +212,7 @@ def test_matcher_by_number_of_images():
         ColmapConfig(matcher="vocabtree")
 
 
-def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path):
+def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path, monkeypatch):
     """`2.jpg` and `3.jpg` are neighbours, `1.jpg` and `10.jpg` are not; names may have spaces."""
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
@@ -219,7 +220,8 @@ def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path):
     names = [f"photo {index}.png" for index in range(1, 13)]
     for name in names:
         Image.fromarray(texture).save(tmp_path / "images" / name)  # every pair matches
-    config = ColmapConfig(matcher="sequential", sequential_overlap=1, max_features=200)
+    monkeypatch.setattr(features, "SEQUENTIAL_OVERLAP", 1)
+    config = ColmapConfig(matcher="sequential", max_features=200)
     for _ in range(2):  # the second call finds the names as it needs them
         database = build_database(
             tmp_path, tmp_path / "images", names, config, single_camera=True, seed=0, threads=1

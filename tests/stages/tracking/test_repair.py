@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from gradiseg_core.config.tracking import RepairConfig, TrackingConfig
+from gradiseg_core.stages.tracking import repair as repairing
+from gradiseg_core.stages.tracking import sfm_tracks
 from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import number_masks
 from gradiseg_core.stages.tracking.repair import keep_names, links_of, repair
@@ -62,7 +64,7 @@ def test_one_id_for_two_objects_gives_the_smaller_a_new_one():
     assert {exact for _, exact in names} == {1, 2, 3, 4, 5}
 
 
-def test_missed_objects_come_back_out_of_what_has_no_id():
+def test_missed_objects_come_back_out_of_what_has_no_id(monkeypatch):
     blobs = synthetic.make(num_views=12, points_per_object=80)
     # The tracker knows no table, and misses object 3 in two views.
     views = renamed(blobs, lambda index: np.array([0, 1, 2, 0 if index in (4, 7) else 3, 4, 0]))
@@ -72,12 +74,14 @@ def test_missed_objects_come_back_out_of_what_has_no_id():
         ids, exact = maps[f"view_{index:02d}"], blobs.exact[index]
         assert (ids[exact == 3] == 3).mean() > 0.7
         assert (ids[exact == blobs.table] == 0).mean() > 0.95
-    untouched, details = repair(views, blobs.xyz, SFM, RepairConfig(background_share=1.0))
+    monkeypatch.setattr(repairing, "BACKGROUND_SHARE", 1.0)
+    untouched, details = repair(views, blobs.xyz, SFM, REPAIR)
     assert details["background_as_segment"] is False
     assert (untouched["view_04"][blobs.exact[4] == 3] == 3).mean() < 0.5
 
 
-def test_the_tracker_decides_where_there_are_no_points():
+def test_the_tracker_decides_where_there_are_no_points(monkeypatch):
+    monkeypatch.setattr(sfm_tracks, "REPROJECT_ANGLE_DEG", 0.0)
     blobs = synthetic.make()
     alone = blobs.owner != 2  # object 2 is a plain ball: no points at all
     number = np.cumsum(alone) - 1
@@ -89,13 +93,9 @@ def test_the_tracker_decides_where_there_are_no_points():
         )
         for view in blobs.views
     ]
-    maps, _ = repair(views, blobs.xyz[alone], replace_fill(SFM), REPAIR)
+    maps, _ = repair(views, blobs.xyz[alone], SFM, REPAIR)
     for view, exact in zip(blobs.views, blobs.exact, strict=True):
         assert (maps[view.camera.stem][exact == 2] == 2).mean() > 0.9
-
-
-def replace_fill(config: SfmOptions) -> SfmOptions:
-    return config.model_copy(update={"reproject_angle_deg": 0.0})
 
 
 def test_links_of_windows_by_hand():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.stages.tracking import sfm_tracks
 from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
 from gradiseg_core.stages.tracking.evidence import View
 from gradiseg_core.stages.tracking.quality import assess_maps
@@ -126,7 +127,8 @@ def test_object_merged_with_the_table_is_divided(scene):
     assert quality["accuracy"] > 0.995
 
 
-def test_object_without_points_in_some_views_is_found_by_outline(scene):
+def test_object_without_points_in_some_views_is_found_by_outline(scene, monkeypatch):
+    monkeypatch.setattr(sfm_tracks, "REPROJECT_ANGLE_DEG", 0.0)
     # Object 4 is detected in every third view only, and reprojection is off.
     views = [
         View(
@@ -138,7 +140,7 @@ def test_object_without_points_in_some_views_is_found_by_outline(scene):
         for i, view in enumerate(scene.views)
         for keep in [np.flatnonzero((scene.owner[view.point_index] != 4) | (i % 3 == 0))]
     ]
-    quality = judge(scene, views, SfmOptions(reproject_angle_deg=0.0))
+    quality = judge(scene, views, SfmOptions())
     assert quality["accuracy"] == 1.0
 
 
@@ -155,7 +157,8 @@ def test_wobbly_boundaries_do_not_mislead(scene):
     assert quality["accuracy"] == 1.0
 
 
-def test_single_view_objects_are_dropped(scene):
+def test_single_view_objects_are_dropped(scene, monkeypatch):
+    monkeypatch.setattr(sfm_tracks, "REPROJECT_ANGLE_DEG", 0.0)
     # A mask in the air that no other view has, around no point.
     segments = scene.views[1].segments.copy()
     segments[:6, :6] = 77
@@ -163,7 +166,7 @@ def test_single_view_objects_are_dropped(scene):
     far = ~((blank.xy[:, 0] < 7) & (blank.xy[:, 1] < 7))
     views = synthetic.with_segments(scene, {1: segments})
     views[1] = View(blank.camera, segments, blank.xy[far], blank.point_index[far])
-    config = SfmOptions(reproject_angle_deg=0.0)
+    config = SfmOptions()
     assert not solve(views, scene.xyz, config).maps["view_01"][:6, :6].any()
     kept = solve(views, scene.xyz, config.model_copy(update={"min_views": 1})).maps["view_01"]
     assert (kept[:6, :6] == kept[0, 0]).all()

@@ -14,6 +14,7 @@ from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import id_colors
+from gradiseg_core.stages.tracking import stage
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import GAP, OPACITY, SWATCH, THUMB_WIDTH, evenly
 from gradiseg_core.stages.tracking.overflow import areas, limit_ids, renumber
@@ -50,10 +51,10 @@ def test_outputs_of_sfm(folders, tmp_path):
     assert pixels == len(stems) * synthetic.WIDTH * synthetic.HEIGHT
 
 
-def test_contact_sheet_has_the_palette(folders, tmp_path):
+def test_contact_sheet_has_the_palette(folders, tmp_path, monkeypatch):
     _, scene_dir, colmap_dir, masks_dir = folders
-    config = TrackingConfig(contact_sheet_views=4)
-    associate(scene_dir, colmap_dir, masks_dir, tmp_path, config, **RUN)
+    monkeypatch.setattr(stage, "SHEET_VIEWS", 4)
+    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
     sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
     palette = id_colors(6)
     # Top left of the first thumbnail is the table (ID 1) over a grey photograph of 200.

@@ -28,6 +28,16 @@ from gradiseg_core.stages.grounding.selection import Choice
 
 REQUIRES = Requires("evaluate", runtime_min=60)
 
+MIN_AREA_SHARE = 0.0005
+"""An ID that covers less than this share of every view is never selected."""
+TYPICAL_AREA_SHARE = 0.005
+"""An ID's score is weighed with a / (a + this), a being its share of the view: large enough and
+specks lose to objects, too large and small objects lose. Measured on the embedded scene."""
+BACKGROUND_IDS = (0,)
+"""IDs that are never selected; 0 is what has no label."""
+FRAGMENT_CONTACT = 0.2
+"""An ID of the same colour joins the best one where more than this share of its outline touches it:
+an object that tracking split. Measured on tabletop_breakfast."""
 FRAGMENT_SCORE = 0.6
 """A fragment has the colour on at least this share of what the best ID has."""
 
@@ -43,20 +53,6 @@ class Options(BackendOptions):
         le=1,
         source="measured on the embedded scene",
     )
-    min_area_share: float = option(
-        0.0005,
-        "An ID that covers less than this share of every view is never selected.",
-        ge=0,
-        lt=1,
-    )
-    typical_area_share: float = option(
-        0.005,
-        "An ID's score is weighed with a / (a + this), a being its share of the "
-        "view: large enough and specks lose to objects, too large and small objects lose.",
-        gt=0,
-        lt=1,
-        source="measured on the embedded scene",
-    )
     min_score: float = option(
         0.25,
         "The least share of an object's pixels that must have the named colour; "
@@ -64,17 +60,6 @@ class Options(BackendOptions):
         ge=0,
         le=1,
         source="measured on the embedded scene",
-    )
-    fragment_contact: float | None = option(
-        0.2,
-        "An ID of the same colour joins the best one where more than this share of "
-        "its outline touches it (an object that tracking split); none takes the best ID alone.",
-        gt=0,
-        le=1,
-        source="measured on tabletop_breakfast",
-    )
-    background_ids: tuple[int, ...] = option(
-        (0,), "IDs that are never selected; 0 is the unlabelled background."
     )
 
 
@@ -171,11 +156,7 @@ def choose(
     regions: RegionColours,
     *,
     max_area_share: float,
-    min_area_share: float,
     min_score: float,
-    typical_area_share: float = 0.005,
-    fragment_contact: float | None = None,
-    background_ids: tuple[int, ...] = (0,),
 ) -> Choice:
     """Choose the ID whose colour fits a prompt best, and its fragments.
 
@@ -189,10 +170,10 @@ def choose(
     scores = score_ids(regions, [colour for _, colour in words])
     # A speck may be purely of one colour; an object of its colour should still win. What reaches
     # the image border in most views is more often the room than a thing in it.
-    rank = scores * regions.mean_share / (regions.mean_share + typical_area_share)
+    rank = scores * regions.mean_share / (regions.mean_share + TYPICAL_AREA_SHARE)
     rank = rank * (1.0 - 0.5 * regions.border_share)
-    rank[(regions.max_share < min_area_share) | (regions.mean_share > max_area_share)] = -1.0
-    rank[[index for index in background_ids if index < len(rank)]] = -1.0
+    rank[(regions.max_share < MIN_AREA_SHARE) | (regions.mean_share > max_area_share)] = -1.0
+    rank[[index for index in BACKGROUND_IDS if index < len(rank)]] = -1.0
     order = np.argsort(-rank, kind="stable")
     candidates: list[dict[str, Any]] = [
         {
@@ -210,9 +191,7 @@ def choose(
             [], f"no rendered object is {wanted} enough (score below {min_score})", details
         )
     best = candidates[0]
-    ids = [best["id"]]
-    if fragment_contact is not None:
-        ids = _with_fragments(ids, regions, scores, rank, fragment_contact, max_area_share)
+    ids = _with_fragments([best["id"]], regions, scores, rank, max_area_share)
     why = f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})"
     if len(ids) > 1:
         why += f", and {len(ids) - 1} of the same colour against it"
@@ -224,7 +203,6 @@ def _with_fragments(
     regions: RegionColours,
     scores: NDArray[np.float64],
     rank: NDArray[np.float64],
-    fragment_contact: float,
     max_area_share: float,
 ) -> list[int]:
     """Add IDs of the colour whose outline runs along the selected ones, the closest first."""
@@ -236,7 +214,7 @@ def _with_fragments(
         share = np.where(alike, regions.contact[:, chosen].sum(axis=1) / outline, -1.0)
         best = int(share.argmax())
         alike[best] = False
-        if share[best] < fragment_contact:
+        if share[best] < FRAGMENT_CONTACT:
             break
         if regions.mean_share[[*chosen, best]].sum() <= max_area_share:
             chosen.append(best)
@@ -254,11 +232,7 @@ def run(request: Request) -> dict[str, Choice]:
             prompt,
             regions,
             max_area_share=options.max_area_share,
-            min_area_share=options.min_area_share,
             min_score=options.min_score,
-            typical_area_share=options.typical_area_share,
-            fragment_contact=options.fragment_contact,
-            background_ids=options.background_ids,
         )
         for prompt in request.manifest.prompts
     }

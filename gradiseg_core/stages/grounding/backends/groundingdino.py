@@ -16,14 +16,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import Conflict, Device, device_option, option
+from gradiseg_core.config.base import Conflict, Device, constant, device_option, option
 from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.paths import InputPath
 from gradiseg_core.errors import InputError
@@ -83,6 +83,11 @@ CHECKPOINTS = (
 class Options(BackendOptions):
     """Grounding DINO finds boxes for the prompt, SAM turns them into masks."""
 
+    removed: ClassVar[dict[str, str]] = {
+        "text_threshold": constant("TEXT_THRESHOLD", "stages/grounding/dino.py"),
+        "vote": constant("MAJORITY", "stages/grounding/selection.py"),
+    }
+
     model: Literal["swinb", "swint"] = option(
         "swinb",
         "Grounding DINO's image encoder; `swint` is smaller and faster.",
@@ -96,13 +101,6 @@ class Options(BackendOptions):
     sam: SamBoxes = option(SamBoxes(), "SAM that turns boxes into masks.")
     box_threshold: float = option(
         0.3, "Boxes whose best token scores above this are kept.", ge=0, lt=1, source=_GG
-    )
-    text_threshold: float = option(
-        0.45,
-        "Tokens that score above this for a box form its phrase; phrases are only recorded.",
-        ge=0,
-        lt=1,
-        source=_GG,
     )
     shorter_side: int = option(
         800, "Shorter side of the picture that is searched.", unit="px", ge=32, source=_GG
@@ -123,16 +121,10 @@ class Options(BackendOptions):
         Annotated[int, Field(ge=1)] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     ) = option(
         1,
-        "Test views that are searched: the first n, or a list of their numbers from 0. Of several "
-        "the IDs are chosen by a vote.",
+        "Test views that are searched: the first n, or a list of their numbers from 0. With "
+        "several, an ID is selected where more than half of the views that show it and in which a "
+        "box was found select it.",
         source="Gaussian Grouping (render_lerf_mask.py): the first",
-    )
-    vote: float = option(
-        0.5,
-        "With several views: an ID is selected where more than this share of the views that show "
-        "it and in which a box was found select it.",
-        ge=0,
-        lt=1,
     )
     device: Device = device_option("the models run")
     half: bool = option(
@@ -291,7 +283,7 @@ def _choose(
         if evidence.used:
             ballots.append((np.unique(ids).tolist(), chosen))
         records.append(_record(view, ids, boxes, evidence, chosen))
-    selected = vote_ids(ballots, options.vote)
+    selected = vote_ids(ballots)
     details: dict[str, Any] = {
         "text": normalised_prompt(prompt),
         "model": options.model,

@@ -10,11 +10,13 @@ can repair. The defaults therefore lean to over-segmentation.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import option
+from gradiseg_core.config.base import constant, option
 from gradiseg_core.files.id_maps import resize_by_corners
 from gradiseg_core.files.resizing import area_scale, reduced
 from gradiseg_core.stages.masks.absorbing import absorb_enclosed
@@ -22,7 +24,16 @@ from gradiseg_core.stages.masks.interface import OfPhotographs, Request
 from gradiseg_core.stages.masks.merging import merge_regions
 
 REQUIRES = Requires("masks")
-_MEASURED = "measured on two scenes with known objects, see docs/masks.md"
+_MEASURED = "measured on two scenes with known objects, see studies/masks.md"
+
+# Measured like the options, on two scenes with known objects (studies/masks.md).
+BLUR_PX = 0.5  # standard deviation of the blur before segmentation; removes sensor noise
+# Share of the contrast along the common border in the difference of two regions; the rest is the
+# difference of their mean colours.
+BOUNDARY_WEIGHT = 0.3
+LIGHTNESS_WEIGHT = 0.5  # against the two colour axes: shading and shadows count less
+SMALL_AREA = 1000.0  # px at 640 px; smaller regions merge more readily, with the root of their area
+ENCLOSURE = 0.6  # share of its border that a segment has on the one that absorbs it
 
 VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
@@ -38,6 +49,17 @@ class Options(BackendOptions):
     Areas are meant for an image whose longest side is 640 px and are scaled to the image's size.
     """
 
+    removed: ClassVar[dict[str, str]] = {
+        key: constant(name, "stages/masks/backends/graph.py")
+        for key, name in (
+            ("blur", "BLUR_PX"),
+            ("boundary_weight", "BOUNDARY_WEIGHT"),
+            ("lightness_weight", "LIGHTNESS_WEIGHT"),
+            ("small_area", "SMALL_AREA"),
+            ("enclosure", "ENCLOSURE"),
+        )
+    }
+
     longest_side: int = option(
         640,
         "Longest side at which images are segmented; larger ones are reduced, and their segments "
@@ -45,13 +67,6 @@ class Options(BackendOptions):
         unit="px",
         source=_MEASURED,
         ge=64,
-    )
-    blur: float = option(
-        0.5,
-        "Standard deviation of the blur before segmentation; removes sensor noise.",
-        unit="px",
-        source=_MEASURED,
-        ge=0.0,
     )
     scale: float = option(
         30.0,
@@ -67,27 +82,6 @@ class Options(BackendOptions):
         source=_MEASURED,
         ge=0.0,
     )
-    boundary_weight: float = option(
-        0.3,
-        "Share of the contrast along the common border in that difference; the rest is the "
-        "difference of the mean colours.",
-        source=_MEASURED,
-        ge=0.0,
-        le=1.0,
-    )
-    lightness_weight: float = option(
-        0.5,
-        "Weight of lightness against the two colour axes; below 1 shading and shadows count less.",
-        source=_MEASURED,
-        gt=0.0,
-    )
-    small_area: float = option(
-        1000.0,
-        "Regions below this area merge more readily, with the square root of their area.",
-        unit="px at 640 px",
-        source=_MEASURED,
-        ge=0.0,
-    )
     absorb_area: float = option(
         2000.0,
         "Segments and groups of segments below this area that one larger segment encloses are "
@@ -95,13 +89,6 @@ class Options(BackendOptions):
         unit="px at 640 px",
         source=_MEASURED,
         ge=0.0,
-    )
-    enclosure: float = option(
-        0.6,
-        "Share of its border that a segment has on the one that absorbs it.",
-        source=_MEASURED,
-        ge=0.5,
-        le=1.0,
     )
     coarse_threshold: float = option(
         6.0,
@@ -130,24 +117,23 @@ def segment(
     from skimage.segmentation import felzenszwalb
 
     small = reduced(image, options.longest_side)
-    colors = sharp = rgb2lab(small)
-    if options.blur > 0:
-        colors = gaussian(sharp, options.blur, channel_axis=-1)
+    sharp = rgb2lab(small)
+    colors = gaussian(sharp, BLUR_PX, channel_axis=-1)
     # Its own blur is off: blurring twice moved 1 % more of the pixels across object borders.
     fine = felzenszwalb(
         colors, scale=options.scale, sigma=0.0, min_size=_FINE_AREA, channel_axis=-1
     )
     per_area = area_scale(small.shape[:2])
-    weights = np.array([options.lightness_weight, 1.0, 1.0])
+    weights = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])
     merged = merge_regions(
         fine,
         colors * weights,
         threshold=options.merge_threshold,
-        boundary_weight=options.boundary_weight,
-        small_area=options.small_area * per_area,
+        boundary_weight=BOUNDARY_WEIGHT,
+        small_area=SMALL_AREA * per_area,
     )
     absorb_area = options.absorb_area * per_area
-    merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=options.enclosure)
+    merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=ENCLOSURE)
     if options.coarse_threshold > 0:
         merged = merge_regions(
             np.unique(merged, return_inverse=True)[1].reshape(merged.shape),
@@ -157,7 +143,7 @@ def segment(
             small_area=_COARSE_SMALL_AREA * per_area,
             reach=max(1, round(_COARSE_REACH * per_area**0.5)),
         )
-        merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=options.enclosure)
+        merged = absorb_enclosed(merged, max_area=absorb_area, enclosure=ENCLOSURE)
     ids = numbered(merged, min_area=options.min_area * per_area)
     return resize_by_corners(ids, image.shape[:2])
 

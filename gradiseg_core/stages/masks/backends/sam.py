@@ -9,7 +9,6 @@ nothing is tracked yet; here every view is segmented on its own and in full.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
 import math
 import time
@@ -25,13 +24,20 @@ from numpy.typing import NDArray
 
 from gradiseg_core.compute.placement import choose_device, memory_advice
 from gradiseg_core.config.backends import Requires
-from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.config.base import Device, autocast_option, device_option
+from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import resize_by_corners
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.resizing import area_scale, reduced
 from gradiseg_core.models.overlap import flatten
 from gradiseg_core.models.sam import load_sam, require_segment_anything
-from gradiseg_core.models.sam_options import CHECKPOINTS, SamMasks
+from gradiseg_core.models.sam_options import (
+    BOX_NMS_THRESH,
+    CHECKPOINTS,
+    MIN_VISIBLE,
+    STABILITY_SCORE_OFFSET,
+    SamMasks,
+)
 from gradiseg_core.stages.masks.interface import Request
 
 __all__ = ["CHECKPOINTS", "REQUIRES", "Options", "run"]
@@ -48,6 +54,9 @@ class Options(SamMasks):
     what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
     """
 
+    device: Device = device_option("SAM runs")
+    half: bool = autocast_option("Gaussian Grouping's run of DEVA's demo: `--amp`")
+
 
 VERSION = 1  # counts up when the same image and parameters come out differently
 _KEY = "masks.sam"
@@ -57,13 +66,6 @@ _GENERATOR_FIELDS = (
     "points_per_batch",
     "pred_iou_thresh",
     "stability_score_thresh",
-    "stability_score_offset",
-    "box_nms_thresh",
-    "crop_n_layers",
-    "crop_nms_thresh",
-    "crop_overlap_ratio",
-    "crop_n_points_downscale_factor",
-    "min_mask_region_area",
 )
 #: Fields that say how and from where, and change nothing in the segments; the checkpoint counts by
 #: its content, and precision by what it comes to on the device.
@@ -144,8 +146,14 @@ class SamSegmenter:
 
         model = load_sam(self.options.model, self.checkpoint, self.device, key=_KEY)
         options = {name: getattr(self.options, name) for name in _GENERATOR_FIELDS}
-        # As run lengths, since hundreds of masks as images would take a gigabyte.
-        return SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", **options)
+        return SamAutomaticMaskGenerator(
+            model,
+            stability_score_offset=STABILITY_SCORE_OFFSET,
+            box_nms_thresh=BOX_NMS_THRESH,
+            # As run lengths, since hundreds of masks as images would take a gigabyte.
+            output_mode="uncompressed_rle",
+            **options,
+        )
 
     def _generate(self, image: NDArray[np.uint8], name: str) -> list[dict[str, Any]]:
         """Return SAM's records of an image's masks."""
@@ -167,10 +175,7 @@ class SamSegmenter:
         from tqdm import tqdm
 
         batch = generator.points_per_batch
-        total = sum(
-            4**layer * math.ceil(len(grid) / batch)
-            for layer, grid in enumerate(generator.point_grids)
-        )
+        total = sum(math.ceil(len(grid) / batch) for grid in generator.point_grids)
         title = f"{name} ({self.request.names.index(name) + 1} of {len(self.request.names)})"
         with tqdm(total=total, desc=title, unit="batch", leave=False, disable=None) as bar:
             hook = generator.predictor.model.mask_decoder.register_forward_hook(
@@ -191,11 +196,6 @@ def run(request: Request) -> SamSegmenter:
     """
     options = request.options
     require_segment_anything(_KEY)
-    if options.min_mask_region_area > 0 and importlib.util.find_spec("cv2") is None:
-        raise BackendUnavailableError(
-            f"{_KEY}.min_mask_region_area needs OpenCV, which is not installed; run `pip install "
-            "opencv-python-headless`, or set it to 0 and use `min_area`"
-        )
     (name,) = options.weights()
     checkpoint = request.weights.get(name) or options.checkpoint
     if checkpoint is None or not Path(checkpoint).is_file():
@@ -217,6 +217,6 @@ def _flattened(
         [mask["predicted_iou"] for mask in masks],
         shape,
         rule=options.overlap,
-        min_visible=options.min_visible,
+        min_visible=MIN_VISIBLE,
         min_area=options.min_area * area_scale(shape),
     )

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import Conflict, Device, autocast_option, device_option, option
+from gradiseg_core.config.base import (
+    Conflict,
+    Device,
+    autocast_option,
+    constant,
+    device_option,
+    option,
+)
 from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.paths import InputPath
 from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS
@@ -41,6 +48,28 @@ class Options(BackendOptions):
     Optional and for non-commercial use only (docs/association.md).
     """
 
+    removed: ClassVar[dict[str, str]] = {
+        "max_missed_detections": constant(
+            "MAX_MISSED_DETECTIONS", "stages/tracking/deva/package.py"
+        ),
+        "max_objects_counts": "is no key any more: `max_objects` counts all objects so far, as in "
+        "Gaussian Grouping's DEVA",
+        "upsample": "is no key any more: the probability of each object is enlarged, and then "
+        "decided, as in Gaussian Grouping's DEVA",
+        "long_term": "is no key any more: old frames are always condensed in memory",
+    } | {
+        name: constant("MEMORY", "stages/tracking/deva/package.py")
+        for name in (
+            "chunk_size",
+            "mem_every",
+            "max_mid_term_frames",
+            "min_mid_term_frames",
+            "max_long_term_elements",
+            "num_prototypes",
+            "top_k",
+        )
+    }
+
     checkpoint: InputPath | None = option(
         None, "Checkpoint file DEVA-propagation.pth; null has it downloaded."
     )
@@ -68,35 +97,17 @@ class Options(BackendOptions):
         source=_GG_DEMO,
         ge=2,
     )
-    max_missed_detections: int = option(
-        5,
-        "Votes in which an object may be missing before it is forgotten.",
-        unit="votes",
-        source=_GG_DEMO,
-        ge=0,
-    )
     max_objects: int = option(
         200,
-        "Most objects; a vote that would exceed them adds none. Memory is linear in it.",
+        "Most objects in all; a vote that would exceed them adds none. Memory is linear in it.",
         unit="objects",
         source=_GG_DEMO,
         ge=1,
     )
-    max_objects_counts: Literal["ever", "now"] = option(
-        "ever",
-        "Whether `max_objects` counts all objects so far or those not yet forgotten.",
-        source="Gaussian Grouping's DEVA; DEVA itself counts `now` since 2024",
-    )
-    upsample: Literal["bilinear", "nearest"] = option(
-        "bilinear",
-        "How IDs get from DEVA's size to the photograph's: `bilinear` enlarges each object's "
-        "probability and then decides, `nearest` enlarges the decided IDs.",
-        source=_GG_DEMO,
-    )
     half: bool = autocast_option(f"{_GG}: `--amp`")
     device: Device = device_option("DEVA and SAM run")
     sam: SamMasks = option(
-        SamMasks(), "SAM of `detections: sam_points`; `device` and `half` are those above."
+        SamMasks(), "SAM of `detections: sam_points`; it runs on DEVA's `device`."
     )
 
     @property
@@ -111,20 +122,13 @@ class Options(BackendOptions):
         )
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Votes must fit between one another, and SAM is asked at points."""
+        """Votes must fit between one another."""
         if self.voting_frames > self.detection_every:
             yield Conflict(
                 ("voting_frames", "detection_every"),
                 f"`voting_frames: {self.voting_frames}` frames do not fit between votes every "
                 f"`detection_every: {self.detection_every}` frames",
             )
-        for name in ("crop_n_layers", "min_mask_region_area"):
-            if getattr(self.sam, name):
-                yield Conflict(
-                    (f"sam.{name}",),
-                    f"`sam.{name}` must be 0 here: SAM is asked at single points of the whole "
-                    "photograph",
-                )
 
 
 def run(request: Request) -> Tracked:

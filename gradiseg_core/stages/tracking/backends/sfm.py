@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import option
+from gradiseg_core.config.base import constant, option
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tracking.interface import Request, Tracked
 
 REQUIRES = Requires("masks")
-_MEASURED = "measured (docs/association.md)"
+_MEASURED = "measured (studies/association.md)"
 
 
 class Options(BackendOptions):
     """Masks that see the same SfM points are one object."""
 
-    boundary_share: float = option(
-        0.005,
-        "Distance from a mask's boundary, as a share of the image diagonal, from which on a point "
-        "counts fully; nearer points count less, in proportion.",
-        source=_MEASURED,
-        ge=0.0,
-        le=0.1,
-    )
-    reproject_angle_deg: float = option(
-        60.0,
-        "A point is also taken as seen in views that did not detect it, where their viewing "
-        "direction lies within this angle of one that did; 0 uses detections only.",
-        unit="deg",
-        source=_MEASURED,
-        ge=0.0,
-        lt=90.0,
-    )
-    depth_tolerance: float = option(
-        0.05,
-        "Share of its depth by which a reprojected point may lie behind the detected points of the "
-        "mask it falls into and still count as visible.",
-        source=_MEASURED,
-        ge=0.0,
-        le=1.0,
-    )
+    removed: ClassVar[dict[str, str]] = {
+        key: constant(key.upper(), "stages/tracking/sfm_tracks.py")
+        for key in ("boundary_share", "reproject_angle_deg", "join_threshold")
+    } | {"depth_tolerance": constant("DEPTH_TOLERANCE", "stages/tracking/evidence.py")}
+
     link_threshold: float = option(
         0.4,
         "Masks are joined while their points share a mask in at least this share of the evidence.",
@@ -55,14 +35,6 @@ class Options(BackendOptions):
         "and faces that are segments of their own in every view. `auto` joins masks of backend "
         "`graph`, which knows colours and not objects; segmenters of whole objects do not need "
         "it, and a fruit that never leaves its bowl would be lost.",
-    )
-    join_threshold: float = option(
-        0.3,
-        "Clusters are joined while, over the views that see both, at least this share of the "
-        "shorter one's border is their common border.",
-        source=_MEASURED,
-        gt=0.0,
-        le=1.0,
     )
     min_views: int = option(
         2,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map, resize_by_corners
+from gradiseg_core.models.sam_options import BOX_NMS_THRESH, MIN_VISIBLE, STABILITY_SCORE_OFFSET
 
 if TYPE_CHECKING:
     from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
@@ -109,7 +110,7 @@ class SamPoints:
             [mask["predicted_iou"] for mask in masks],
             small.shape[:2],
             rule=options.overlap,
-            min_visible=options.min_visible,
+            min_visible=MIN_VISIBLE,
             min_area=options.min_area * area_scale(small.shape[:2]),
         )
         # `flatten` numbers the masks that it keeps, some of which may vanish at DEVA's size.
@@ -131,8 +132,8 @@ class SamPoints:
             points_per_batch=options.points_per_batch,
             pred_iou_thresh=options.pred_iou_thresh,
             stability_score_thresh=options.stability_score_thresh,
-            stability_score_offset=options.stability_score_offset,
-            box_nms_thresh=options.box_nms_thresh,
+            stability_score_offset=STABILITY_SCORE_OFFSET,
+            box_nms_thresh=BOX_NMS_THRESH,
             output_mode="uncompressed_rle",
         )
         # As in masks/sam.py: segment-anything 1.0 makes some tensors without naming a device.

@@ -200,9 +200,10 @@ class Driver:
         core.clear_buffer()
 
     def _is_full(self, found: list[Any]) -> bool:
-        """Apply `max_objects` to all objects ever; DEVA itself applies it to the present ones."""
-        if self.config.max_objects_counts == "now":
-            return False
+        """Whether a vote would exceed `max_objects`, counted over the whole clip.
+
+        So does Gaussian Grouping's DEVA; DEVA itself counts the present objects since 2024.
+        """
         ever = len(self.core.object_manager.all_historical_object_ids)
         return bool(found) and ever + len(found) > self.config.max_objects
 
@@ -211,7 +212,7 @@ class Driver:
 
         Must be called before the next call of the core, while its channels mean what they did.
         """
-        channels = decide(scores, shape, self.config.upsample)
+        channels = decide(scores, shape)
         objects = self.core.object_manager.tmp_id_to_obj
         self.most = max(self.most, len(objects))
         table = np.zeros(len(scores), np.int32)
@@ -242,20 +243,18 @@ def input_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
     return height * size // min(height, width), width * size // min(height, width)
 
 
-def decide(scores: torch.Tensor, shape: tuple[int, int], upsample: str) -> NDArray[np.int64]:
+def decide(scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Return the channel of the largest score at each pixel, [H, W]; the first one on ties.
+
+    Scores are enlarged, a few channels at a time, and then decided, as in Gaussian Grouping's DEVA.
 
     Args:
         scores: [n, h, w] probabilities or logits.
         shape: (H, W).
-        upsample: `bilinear` enlarges scores, a few channels at a time; `nearest` the decision.
     """
     import torch
     from torch.nn.functional import interpolate
 
-    if upsample == "nearest":
-        chosen = scores.argmax(dim=0)[None, None].float()  # exact up to 2^24 channels
-        return interpolate(chosen, shape, mode="nearest-exact")[0, 0].long().cpu().numpy()
     best = torch.full(shape, -math.inf, device=scores.device)
     channel = torch.zeros(shape, dtype=torch.int64, device=scores.device)
     for start in range(0, len(scores), _UPSAMPLED_AT_ONCE):

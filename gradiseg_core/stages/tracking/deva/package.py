@@ -60,6 +60,8 @@ class Memory:
 
 
 MEMORY = Memory()
+#: Votes in which an object may be missing before it is forgotten (Gaussian Grouping's DEVA).
+MAX_MISSED_DETECTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def core_config(config: DevaOptions, *, frames: int, tokens: int) -> dict[str, A
         "num_prototypes": prototypes,
         "top_k": min(MEMORY.top_k, tokens),
         "chunk_size": MEMORY.chunk_size,
-        "max_missed_detection_count": config.max_missed_detections,
+        "max_missed_detection_count": MAX_MISSED_DETECTIONS,
         "max_num_objects": config.max_objects,
     }
 
