@@ -84,7 +84,7 @@ def test_keys_exist(page: Path) -> None:
 
 def test_keys_that_do_not_exist_are_found() -> None:
     page = (
-        "`masks.graph.blur` `masks.graph.gone: 3` `masks: {backend: graph, graph: {lost: 1}}`\n"
+        "`masks.graph.scale` `masks.graph.gone: 3` `masks: {backend: graph, graph: {lost: 1}}`\n"
         "`train/point_cloud.ply` `tracking: deva`\n"
         "```yaml\nscenes:\n  mine: {path: x, colmap: {never: 1}}\nno_section: 1\n```\n"
     )

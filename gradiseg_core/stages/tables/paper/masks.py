@@ -123,8 +123,8 @@ def _about_ids(table: str, runs: Runs) -> list[str]:
     if table == "2":
         return [
             "Ours: the IDs of the file grounding.manual.selection where it names them, otherwise "
-            "the ID that overlaps the annotation best. LERF-Mask has no annotated training view, so that "
-            "this choice looks at one annotated test view (docs/evaluation.md)."
+            "the ID that overlaps the annotation best. LERF-Mask has no annotated training view, "
+            "so that this choice looks at one annotated test view (docs/evaluation.md)."
         ] * bool(runs.all())
     ways = {run["grounding"] for run in runs.all()} - {"groundingdino"}
     return ["Published rows find their objects with Grounding DINO, ours do not."] * bool(ways)
