@@ -9,9 +9,9 @@ from torch import Tensor
 
 from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Limit, Results
+from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.compute.triton_runtime import runs_on
 from gradiseg_core.config.train import Densification
-from gradiseg_core.splatting.backends import loss_backends
 from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss
@@ -203,7 +203,7 @@ def measure_optimizer(results: Results, scene: GpuScene) -> None:
             "seen": torch.ones(len(gaussians), device=results.device),
         }
         gaussians.statistics = statistics
-        adc.after_step(600, gaussians)
+        adc.step_post_optimizer(600, gaussians)
         keep = torch.arange(len(scene), device=results.device)  # back to where it was
         gaussians.rebuild(keep.clamp(max=len(gaussians) - 1))
 
@@ -212,7 +212,7 @@ def measure_optimizer(results: Results, scene: GpuScene) -> None:
         means2d.grad = torch.ones_like(means2d)
         image = torch.empty(scene.height, scene.width, device=results.device)
         radii = torch.ones(len(gaussians), dtype=torch.int32, device=results.device)
-        adc.after_backward(600, gaussians, Rendering(image, image, image, means2d, radii))
+        adc.step_post_backward(600, gaussians, Rendering(image, image, image, means2d, radii))
 
     def relocate() -> None:
         gaussians.params["opacities"].data[::20] = -9.0  # dead

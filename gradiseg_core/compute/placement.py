@@ -1,10 +1,15 @@
-"""Where something runs, and what is said when it does not fit."""
+"""Where something runs: the only module that decides it.
+
+The stages ask for a device here, and training for the kernels of its losses.
+:mod:`.devices` says which GPUs there are and keeps two jobs from taking the same one.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradiseg_core.compute.devices import prepare_allocator, visible_devices
@@ -79,6 +84,32 @@ def check_cuda() -> None:
             f"PyTorch {torch.__version__} {found} here ({reason}); check the driver with "
             "`nvidia-smi`, all else with `gradiseg doctor`"
         ) from error
+
+
+@dataclass(frozen=True)
+class LossBackends:
+    """Values of the losses' argument ``backend``.
+
+    Attributes:
+        identity: Of ``identity_loss``.
+        photometric: Of ``photometric_loss``.
+    """
+
+    identity: str
+    photometric: str
+
+
+def loss_backends(device: torch.device) -> LossBackends:
+    """Return the compiled losses of a device, PyTorch's own where it has none.
+
+    A GPU has none where Triton is not installed, or does not compile our kernels for it.
+    """
+    from gradiseg_core.compute.triton_runtime import runs_on
+
+    if device.type == "cpu":
+        return LossBackends("cpu", "cpu")
+    compiled = "triton" if runs_on(device) else "torch"
+    return LossBackends(compiled, compiled)
 
 
 @contextmanager

@@ -107,6 +107,9 @@ def _all_conflicts(section: Section, prefix: str = "") -> Iterator[Conflict]:
     for name, value in section:
         if isinstance(value, Section):
             yield from _all_conflicts(value, f"{prefix}{name}.")
+        for key, further in value.items() if isinstance(value, Mapping) else ():
+            if isinstance(further, Section):
+                yield from _all_conflicts(further, f"{prefix}{name}.{key}.")
     for conflict in section.conflicts():
         yield Conflict(tuple(f"{prefix}{key}" for key in conflict.keys), conflict.why)
 
@@ -114,5 +117,5 @@ def _all_conflicts(section: Section, prefix: str = "") -> Iterator[Conflict]:
 def _shown(section: Section, key: str) -> str:
     value: Any = section
     for part in key.split("."):
-        value = getattr(value, part)
+        value = value[part] if isinstance(value, Mapping) else getattr(value, part)
     return "null" if value is None else str(value).lower() if value in (True, False) else str(value)

@@ -9,17 +9,23 @@ whatever its length: how often the 3D loss runs, search trees are rebuilt, a run
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from gradiseg_core.config.base import ITERATIONS, OF_30_000, Conflict, Device, Section, option
+from gradiseg_core.config.parts import FurtherParts, PartOptions, further, path_of
 
 #: The most classes that `num_classes: auto` makes. More objects than this come from segments that
 #: were not associated, or from given IDs whose numbers say nothing about how many there are.
 AUTO_CLASSES = 4096
 #: Parts of section `train` that null leaves out: the paper's two modules.
 MODULES = ("igd", "la_knn")
+#: Gaussians of densification `mcmc` where the configuration sets no number; gsplat's.
+MCMC_BUDGET = 1_000_000
+#: The terms of Eq. 5, in the order in which they are added up.
+TERMS = ("photometric", "identity", "spatial")
 LabelRule = Literal["encodings", "probabilities"]
 
 _PAPER = "GradiSeg 4.1"
@@ -138,7 +144,7 @@ class Mcmc(Section):
     )
 
 
-class Densification(Section):
+class Densification(PartOptions):
     """3DGS densification: clone, split, prune, opacity reset."""
 
     removed: ClassVar[dict[str, str]] = {
@@ -205,8 +211,12 @@ class Densification(Section):
         3000, "Opacities are capped at 0.01 this often.", unit=OF_30_000, source=_3DGS, ge=1
     )
 
+    def file(self, key: str) -> str:
+        """Return the file of the kind."""
+        return "mcmc" if self.kind == "mcmc" else "densification"
 
-class Igd(Section):
+
+class Igd(PartOptions):
     """Identity Gradient Guided Densification (Section 3.4, Algorithm 1)."""
 
     start: int = option(12_000, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
@@ -257,7 +267,7 @@ class Igd(Section):
     )
 
 
-class NearPruning(Section):
+class NearPruning(PartOptions):
     """Prune floaters in front of cameras, also after densification has ended."""
 
     ratio: float | None = option(
@@ -269,6 +279,10 @@ class NearPruning(Section):
     )
     start: int = option(12_000, "First iteration.", unit=OF_30_000, ge=0)
     every: int = option(100, "Interval, to the end of the run.", unit=OF_30_000, ge=1)
+
+    def file(self, key: str) -> str | None:
+        """Return its file; without a ratio it does not run."""
+        return None if self.ratio is None else "near"
 
 
 class LaKnn(Section):
@@ -323,6 +337,20 @@ class Gsplat(Section):
         """Only packed gradients can stay sparse."""
         if self.sparse_grad and not self.packed:
             yield Conflict(("sparse_grad", "packed"), "sparse_grad needs packed: true")
+
+
+class Part(NamedTuple):
+    """A strategy or a loss term that runs.
+
+    Attributes:
+        name: Its key in the configuration.
+        file: The name of its file.
+        options: Its options.
+    """
+
+    name: str
+    file: str
+    options: Section
 
 
 class TrainConfig(Section):
@@ -396,6 +424,16 @@ class TrainConfig(Section):
         unit=ITERATIONS,
         ge=1,
     )
+    strategies: FurtherParts = option(
+        {},
+        "Further strategies: the name of each file in gradiseg_core/splatting/strategies/, and its "
+        "options (CONTRIBUTING.md).",
+    )
+    terms: FurtherParts = option(
+        {},
+        "Further terms of the loss: the name of each file in gradiseg_core/splatting/terms/, and "
+        "its options (CONTRIBUTING.md).",
+    )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.")
     views_gb: float = option(
         16.0,
@@ -424,6 +462,32 @@ class TrainConfig(Section):
         if isinstance(value, int) and not 2 <= value <= 65536:
             raise ValueError(f"expected 2 to 65536, or 'auto', got {value}")
         return value
+
+    @field_validator("strategies", "terms", mode="before")
+    @classmethod
+    def _further_parts(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        return further(info.field_name, value, info.context) if isinstance(value, dict) else value
+
+    def parts(self, kind: str) -> list[Part]:
+        """Return the strategies or the loss terms that run, in order.
+
+        Args:
+            kind: ``strategies`` or ``terms``.
+        """
+        if kind == "terms":
+            own = [Part(name, name, self.losses) for name in TERMS]
+        else:
+            sections = [(key, value) for key, value in self if isinstance(value, PartOptions)]
+            files = ((key, section.file(key), section) for key, section in sections)
+            own = [Part(key, file, section) for key, file, section in files if file is not None]
+        return [*own, *(Part(key, key, options) for key, options in getattr(self, kind).items())]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the strategies and loss terms that run, and of no others."""
+        kinds = ("strategies", "terms")
+        return [path_of(kind, part.file) for kind in kinds for part in self.parts(kind)]
 
     def conflicts(self) -> Iterator[Conflict]:
         """What two parts of training want of each other."""

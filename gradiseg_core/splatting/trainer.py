@@ -14,24 +14,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gradiseg_core.cameras import scene_extent
+from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError
-from gradiseg_core.splatting.backends import loss_backends, make_rasterizer
 from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.initialize import gaussians_from_points
-from gradiseg_core.splatting.losses.blended import GROUP, PADDED, blended_loss, class_channels
-from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
-from gradiseg_core.splatting.losses.photometric import photometric_loss
-from gradiseg_core.splatting.losses.robust import reach_px, robust_identity_loss
+from gradiseg_core.splatting.losses.blended import GROUP, PADDED, class_channels
+from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from gradiseg_core.splatting.parts import Run, strategies_of, terms_of
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
+from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.spatial import SpatialLoss
-from gradiseg_core.splatting.strategies.base import Strategy
-from gradiseg_core.splatting.strategies.densification import DensificationStrategy
-from gradiseg_core.splatting.strategies.igd import IgdStrategy
-from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
-from gradiseg_core.splatting.strategies.near import NearPruningStrategy
+from gradiseg_core.splatting.terms.base import Iteration
 from gradiseg_core.splatting.views import TrainingData, TrainingView, of_one_colour
 from gradiseg_core.splatting.watch import LossWatch
 
@@ -71,7 +66,6 @@ class Trainer:
         self.data, self.config, self.device = data, config, device
         self.seed = seed
         self.rasterizer = rasterizer or make_rasterizer(config, device)
-        self.losses = loss_backends(device)
         self.feed = Feed(data.train, device, int(config.gpu_views_gb * 1e9))
         self.watch = LossWatch(device)
         self.schedule = Schedule(config.iterations, views=len(data.train))
@@ -100,58 +94,21 @@ class Trainer:
         self.classifier_optimizer = torch.optim.Adam(
             self.classifier.parameters(), lr=rates.classifier, fused=self._fused
         )
-        self.strategies = self._make_strategies()
-        self.spatial = SpatialLoss(
-            config.losses,
-            config.la_knn,
-            config.knn_refresh,
+        run = Run(
+            config,
             self.schedule,
+            data.train.cameras,
+            self.extent,
+            device,
+            loss_backends(device),
+            self.generator,
             self.device_generator,
         )
+        self.strategies = strategies_of(run)
+        self.terms = terms_of(run)
         self.background = torch.full(
             (3,), 1.0 if config.background == "white" else 0.0, device=device
         )
-
-    def _make_strategies(self) -> dict[str, Strategy]:
-        config, densification = self.config, self.config.densification
-        limit = min(
-            (n for n in (densification.max_gaussians, config.max_gaussians) if n), default=None
-        )
-        densifier: Strategy
-        if densification.kind == "mcmc":
-            densifier = McmcStrategy(
-                densification,
-                self.schedule,
-                max_gaussians=limit,
-                generator=self.generator,
-                noise_generator=self.device_generator,
-            )
-        else:
-            densifier = DensificationStrategy(
-                densification,
-                self.schedule,
-                max_gaussians=limit,
-                extent=self.extent,
-                generator=self.generator,
-            )
-        strategies: dict[str, Strategy] = {"densification": densifier}
-        if config.igd is not None:
-            strategies["igd"] = IgdStrategy(
-                config.igd,
-                self.schedule,
-                prune_opacity=densification.prune_opacity,
-                prune_scale=densification.prune_scale,
-                max_gaussians=config.max_gaussians,
-                extent=self.extent,
-                generator=self.generator,
-            )
-        strategies["near_pruning"] = NearPruningStrategy(
-            config.near_pruning,
-            self.schedule,
-            cameras=self.data.train.cameras,
-            device=self.device,
-        )
-        return strategies
 
     @property
     def _fused(self) -> bool | None:
@@ -199,51 +156,55 @@ class Trainer:
                 iterations, see :class:`LossWatch`).
         """
         self.step += 1
-        config = self.config
         self._set_position_rate()
         view = self.feed.get(self._next_view(), self.queue[-1] if self.queue else None)
         assert view.labels is not None
         rendering = self._render_for_losses(view)
-        target = view.image.to(torch.float32).div_(255.0)
-        photometric = photometric_loss(
-            rendering.color, target, config.losses.lambda_dssim, backend=self.losses.photometric
-        )
-        identity = self._identity_loss(rendering.identity, view)
-        loss = photometric.total + config.losses.alpha * identity
-        spatial = self.spatial(self.step, self.gaussians, self.classifier)
-        if spatial is not None:
-            loss = loss + config.losses.beta * spatial
-        for strategy in self.strategies.values():
-            penalty = strategy.penalty(self.step, self.gaussians)
-            if penalty is not None:
-                loss = loss + penalty
+        now = Iteration(self.step, view, rendering, self.gaussians, self.classifier)
+        loss, log = self._loss(now)
         self.watch.observe(self.step, loss, view.camera.name, len(self.gaussians))
         loss.backward()
-        if config.gsplat.sparse_grad:
+        if self.config.gsplat.sparse_grad:
             self.gaussians.densify_gradients()
         with torch.no_grad():
             for strategy in self.strategies.values():
-                strategy.after_backward(self.step, self.gaussians, rendering)
-            self.spatial.observe(self.gaussians, rendering)
+                strategy.step_post_backward(self.step, self.gaussians, rendering)
+            for term in self.terms.values():
+                term.step_post_backward(self.gaussians, rendering)
         self.gaussians.optimizer.step()
         self.gaussians.optimizer.zero_grad(set_to_none=True)
         self.classifier_optimizer.step()
         self.classifier_optimizer.zero_grad(set_to_none=True)
+        self._run_strategies()
+        return log
+
+    def _loss(self, now: Iteration) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Return the weighted sum of all terms and penalties, and what goes into the log."""
+        loss: Tensor | None = None
+        log: dict[str, Tensor | None] = {}
+        for term in self.terms.values():
+            value = term.value(now)
+            log |= term.logged(None if value is None else value.detach())
+            if value is not None:
+                weighted = term.weight * value
+                loss = weighted if loss is None else loss + weighted
+        assert loss is not None, "the colour term is always there"
         for strategy in self.strategies.values():
-            if strategy.after_step(self.step, self.gaussians):
-                self.spatial.invalidate()
+            penalty = strategy.penalty(now.step, now.gaussians)
+            if penalty is not None:
+                loss = loss + penalty
+        return loss, {"loss": loss.detach(), **log}
+
+    def _run_strategies(self) -> None:
+        for strategy in self.strategies.values():
+            if strategy.step_post_optimizer(self.step, self.gaussians):
+                for term in self.terms.values():
+                    term.gaussians_changed()
         if len(self.gaussians) == 0:
             raise GradisegError(
                 f"no Gaussian is left at iteration {self.step}: all were pruned. Poses and images "
                 "probably do not belong together; check the reconstruction"
             )
-        return {
-            "loss": loss.detach(),
-            "l1": photometric.l1,
-            "ssim": photometric.ssim,
-            "identity_loss": identity.detach(),
-            "spatial_loss": None if spatial is None else spatial.detach(),
-        }
 
     def _render_for_losses(self, view: TrainingView) -> Rendering:
         if self.config.losses.blended == "encodings":
@@ -259,26 +220,6 @@ class Trainer:
         count = values.shape[1]
         rendering = self.render(view, pad(values, (0, -count % PADDED)))
         return replace(rendering, identity=rendering.identity[..., :count])
-
-    def _identity_loss(self, features: Tensor, view: TrainingView) -> Tensor:
-        losses, labels, classifier = self.config.losses, view.labels, self.classifier
-        assert labels is not None
-        doubting = losses.robustness or losses.disagreement_width
-        doubting = doubting and self.schedule.after(self.step, losses.robust_start)
-        exponent = losses.robustness if doubting else 0.0
-        width_px = reach_px(labels.shape, losses.disagreement_width) if doubting else 0
-        if losses.blended == "probabilities":
-            assert view.ids is not None
-            return blended_loss(
-                features, labels, view.ids, classifier.num_classes,
-                exponent=exponent, width_px=width_px,
-            )  # fmt: skip
-        backend = self.losses.identity
-        if not doubting:
-            return identity_loss(features, labels, classifier, backend=backend)
-        return robust_identity_loss(
-            features, labels, classifier, exponent, width_px=width_px, backend=backend
-        )
 
     @torch.no_grad()
     def evaluate(self) -> float | None:
@@ -322,7 +263,7 @@ class Trainer:
             "classifier": self.classifier.state_dict(),
             "classifier_optimizer": self.classifier_optimizer.state_dict(),
             "strategies": {name: s.state_dict() for name, s in self.strategies.items()},
-            "spatial": self.spatial.state_dict(),
+            "terms": {name: term.state_dict() for name, term in self.terms.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -343,9 +284,13 @@ class Trainer:
         for group in optimizer["param_groups"]:
             group["fused"] = self._fused  # before its step counters are put on a device by it
         self.classifier_optimizer.load_state_dict(optimizer)
-        for name, strategy in self.strategies.items():
-            strategy.load_state_dict(state["strategies"][name])
-        self.spatial.load_state_dict(state["spatial"])
+        # A part that the saved run did not have, as where a study branches off, starts afresh.
+        for name, saved in state["strategies"].items():
+            if name in self.strategies:
+                self.strategies[name].load_state_dict(saved)
+        for name, saved in state["terms"].items():
+            if name in self.terms:
+                self.terms[name].load_state_dict(saved)
 
 
 class Throughput:

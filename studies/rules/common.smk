@@ -8,7 +8,7 @@ from gradiseg_core.modules import closure
 STUDIES_ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 
-def study_core(script):
+def study_core(script, also=()):
     """The script of a rule and all modules of core and studies that it runs; see `core`."""
     root = STUDIES_ROOT
     scripts = [
@@ -19,8 +19,8 @@ def study_core(script):
             for name in ("_stage.py", "_lifeline.py")
         ),
     ]
-    modules = closure(scripts, packages=[root])
-    return [os.path.relpath(path) for path in [*scripts, *modules]]
+    modules = closure([*scripts, *also], packages=[root])
+    return [os.path.relpath(path) for path in [*scripts, *modules, *also]]
 
 
 def one_of(names):

@@ -1,1 +1,1 @@
-"""Strategies that change the number of Gaussians during training."""
+"""Strategies: what changes the Gaussians during training, beside the optimizer."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from gradiseg_core.config.train import Densification
 from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.strategies.surgery import clone, prune, split_by_sampling, strongest
+from gradiseg_core.splatting.strategies.base import Strategy
+from gradiseg_core.splatting.strategies.surgery import (
+    clone,
+    prune,
+    reset_opacities,
+    split_by_sampling,
+    strongest,
+)
 
 _RESET_OPACITY = 0.01
 _SPLIT_SCALE_FACTOR = 1.6
 
 
-class DensificationStrategy:
+class DensificationStrategy(Strategy):
     """Clone, split and prune by the gradient of projected centres; reset opacities.
 
     3DGS also means to prune Gaussians that are large on the screen, but zeroes their radii just
@@ -46,7 +51,7 @@ class DensificationStrategy:
         self.config, self.schedule = config, schedule
         self.max_gaussians, self.extent, self.generator = max_gaussians, extent, generator
 
-    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
+    def step_post_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
         """Accumulate the gradient norm of projected centres, in half images (NDC)."""
         if not self.schedule.before(step, self.config.until):
             return
@@ -66,7 +71,7 @@ class DensificationStrategy:
         statistics["grad2d"] += torch.where(visible, norm, 0.0)
         statistics["seen"] += visible
 
-    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+    def step_post_optimizer(self, step: int, gaussians: Gaussians) -> bool:
         """Densify, prune and reset opacities when due."""
         config, schedule = self.config, self.schedule
         if not schedule.before(step, config.until):
@@ -75,9 +80,7 @@ class DensificationStrategy:
         if schedule.after(step, config.start) and schedule.due(step, config.every):
             changed = self._densify(step, gaussians)
         if schedule.due(step, config.opacity_reset_every):
-            ceiling = torch.logit(torch.tensor(_RESET_OPACITY))
-            logits = gaussians.params["opacities"].data
-            gaussians.overwrite("opacities", logits.clamp(max=ceiling.item()))
+            reset_opacities(gaussians, _RESET_OPACITY)
         return changed
 
     @torch.no_grad()
@@ -99,13 +102,18 @@ class DensificationStrategy:
         statistics["seen"].zero_()
         return bool(cloned or divided or removed) or len(gaussians) != before
 
-    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
-        """Add nothing to the loss."""
-        return None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: all state is in the Gaussians' statistics."""
-        return {}
+def limit_of(options: Densification, run: Run) -> int | None:
+    """Return how many Gaussians densification may reach: the smaller of two limits, or None."""
+    return min((n for n in (options.max_gaussians, run.config.max_gaussians) if n), default=None)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+
+def make(options: Densification, run: Run) -> Strategy:
+    """Return the strategy for a training."""
+    return DensificationStrategy(
+        options,
+        run.schedule,
+        max_gaussians=limit_of(options, run),
+        extent=run.extent,
+        generator=run.generator,
+    )

@@ -10,8 +10,10 @@ from torch import Tensor
 from gradiseg_core.config.train import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.neighbours.dispatch import make_knn
+from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import (
     prune,
     rotation_matrices,
@@ -23,7 +25,7 @@ from gradiseg_core.splatting.strategies.surgery import (
 _NEIGHBOURS = 8  # enough to see both sides of a boundary, few enough to stay at it
 
 
-class IgdStrategy:
+class IgdStrategy(Strategy):
     """Monitor identity gradients; split the Gaussians in which they pile up.
 
     A Gaussian that straddles a boundary is pulled towards two identities; the norms of its identity
@@ -64,7 +66,7 @@ class IgdStrategy:
             step, self.config.until
         )
 
-    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
+    def step_post_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
         """Add this iteration's norm of dL/de to the monitor (Algorithm 1)."""
         if not self._active(step):
             return
@@ -81,7 +83,7 @@ class IgdStrategy:
         statistics["identity_seen"] += rendering.radii > 0
 
     @torch.no_grad()
-    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+    def step_post_optimizer(self, step: int, gaussians: Gaussians) -> bool:
         """Prune and split when due."""
         if not (self._active(step) and self.schedule.due(step, self.config.every)):
             return False
@@ -132,10 +134,6 @@ class IgdStrategy:
         )
         return split_along_axis(gaussians, mask, axis, share_opacity=share)
 
-    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
-        """Add nothing to the loss."""
-        return None
-
     def state_dict(self) -> dict[str, Any]:
         """The number of Gaussians at the start of the window."""
         return {"count_at_start": self.count_at_start}
@@ -143,6 +141,20 @@ class IgdStrategy:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
         self.count_at_start = state["count_at_start"]
+
+
+def make(options: Igd, run: Run) -> Strategy:
+    """Return the strategy for a training; it prunes by the thresholds of densification."""
+    densification = run.config.densification
+    return IgdStrategy(
+        options,
+        run.schedule,
+        prune_opacity=densification.prune_opacity,
+        prune_scale=densification.prune_scale,
+        max_gaussians=run.config.max_gaussians,
+        extent=run.extent,
+        generator=run.generator,
+    )
 
 
 def axis_across_boundary(gaussians: Gaussians, mask: Tensor) -> Tensor:

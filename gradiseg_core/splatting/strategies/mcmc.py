@@ -13,23 +13,28 @@ the one it lands on start at zero (gsplat keeps the former's, and both when it a
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from gradiseg_core.config.train import Densification
-from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
-from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.config.train import MCMC_BUDGET, Densification
+from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.strategies.surgery import rotation_matrices
+from gradiseg_core.splatting.strategies.base import Strategy
+from gradiseg_core.splatting.strategies.densification import limit_of
+from gradiseg_core.splatting.strategies.surgery import (
+    append_copies,
+    move,
+    replace_by_copies,
+    rotation_matrices,
+    set_values,
+)
 
-DEFAULT_BUDGET = 1_000_000  # Gaussians; gsplat's
 _MOST_COPIES = 51  # of one Gaussian in one go that Eq. 9 is evaluated for; gsplat's n_max
 _NOISE_STEEPNESS, _NOISE_OPACITY = 100.0, 0.995  # of the sigmoid that spares opaque Gaussians
 
 
-class McmcStrategy:
+class McmcStrategy(Strategy):
     """Relocate, add and shake Gaussians."""
 
     def __init__(
@@ -46,12 +51,12 @@ class McmcStrategy:
         Args:
             config: Thresholds and schedule; after ``until`` noise goes on.
             schedule: Scales iteration numbers.
-            max_gaussians: The budget; None is :data:`DEFAULT_BUDGET`.
+            max_gaussians: The budget; None is :data:`MCMC_BUDGET`.
             generator: Source of the draws, in main memory.
             noise_generator: Source of the noise, on the device of the Gaussians.
         """
         self.config, self.schedule = config, schedule
-        self.max_gaussians = max_gaussians or DEFAULT_BUDGET
+        self.max_gaussians = max_gaussians or MCMC_BUDGET
         self.generator, self.noise_generator = generator, noise_generator
 
     def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
@@ -60,11 +65,8 @@ class McmcStrategy:
         total = options.opacity_penalty * gaussians.opacities.mean()
         return total + options.scale_penalty * gaussians.scales.mean()
 
-    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
-        """Collect nothing."""
-
     @torch.no_grad()
-    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+    def step_post_optimizer(self, step: int, gaussians: Gaussians) -> bool:
         """Relocate and add when due; add noise to all centres."""
         config, schedule = self.config, self.schedule
         changed = False
@@ -87,7 +89,7 @@ class McmcStrategy:
             return 0
         sources = self._draw(torch.where(dead, 0.0, opacities), rows.numel())
         self._share(gaussians, sources)
-        gaussians.overwrite_rows(rows, self._copies(gaussians, sources))
+        replace_by_copies(gaussians, rows, sources)
         return rows.numel()
 
     def add(self, gaussians: Gaussians) -> int:
@@ -98,8 +100,7 @@ class McmcStrategy:
             return 0
         sources = self._draw(gaussians.opacities, wanted)
         self._share(gaussians, sources)
-        keep = torch.ones(count, dtype=torch.bool, device=gaussians.device)
-        gaussians.rebuild(keep, self._copies(gaussians, sources))
+        append_copies(gaussians, sources)
         return wanted
 
     def shake(self, gaussians: Gaussians) -> None:
@@ -114,7 +115,7 @@ class McmcStrategy:
         # Sigma noise = R S^2 R^T noise
         rotation = rotation_matrices(params["quats"].data)
         along = torch.einsum("nij,ni->nj", rotation, noise) * gaussians.scales.square()
-        params["means"].data.add_(torch.einsum("nij,nj->ni", rotation, along), alpha=strength)
+        move(gaussians, torch.einsum("nij,nj->ni", rotation, along), strength)
 
     def _draw(self, weights: Tensor, count: int) -> Tensor:
         """Return [count] int64, drawn with replacement by weights [N] (any N)."""
@@ -132,18 +133,18 @@ class McmcStrategy:
         eps = torch.finfo(torch.float32).eps
         opacities = opacities.clamp(self.config.prune_opacity, 1 - eps)
         scales = gaussians.params["scales"].data[sources] + factor.log()[:, None]
-        gaussians.overwrite_rows(sources, {"opacities": opacities.logit(), "scales": scales})
+        set_values(gaussians, sources, {"opacities": opacities.logit(), "scales": scales})
 
-    @staticmethod
-    def _copies(gaussians: Gaussians, sources: Tensor) -> dict[str, Tensor]:
-        return {name: gaussians.params[name].data[sources] for name in PARAMETERS}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: there is no state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+def make(options: Densification, run: Run) -> Strategy:
+    """Return the strategy for a training."""
+    return McmcStrategy(
+        options,
+        run.schedule,
+        max_gaussians=limit_of(options, run),
+        generator=run.generator,
+        noise_generator=run.device_generator,
+    )
 
 
 def relocated(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ the distance to the nearest camera does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +17,13 @@ from torch import Tensor
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.train import NearPruning
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.rasterization.interface import Rendering
+from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import prune
 
 
-class NearPruningStrategy:
+class NearPruningStrategy(Strategy):
     """Prune Gaussians that are large for their distance to the nearest training camera."""
 
     def __init__(
@@ -46,11 +46,8 @@ class NearPruningStrategy:
         centers = np.stack([camera.center_in_world for camera in cameras])
         self.centers = torch.as_tensor(centers, dtype=torch.float32, device=device)
 
-    def after_backward(self, step: int, gaussians: Gaussians, rendering: Rendering) -> None:
-        """Need nothing of the gradients."""
-
     @torch.no_grad()
-    def after_step(self, step: int, gaussians: Gaussians) -> bool:
+    def step_post_optimizer(self, step: int, gaussians: Gaussians) -> bool:
         """Prune when due, to the last iteration."""
         config, schedule = self.config, self.schedule
         if config.ratio is None or not (
@@ -68,13 +65,7 @@ class NearPruningStrategy:
             torch.minimum(nearest, (means - center).norm(dim=1), out=nearest)
         return nearest
 
-    def penalty(self, step: int, gaussians: Gaussians) -> Tensor | None:
-        """Add nothing to the loss."""
-        return None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: all state is in the Gaussians."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+def make(options: NearPruning, run: Run) -> Strategy:
+    """Return the strategy for a training."""
+    return NearPruningStrategy(options, run.schedule, cameras=run.cameras, device=run.device)

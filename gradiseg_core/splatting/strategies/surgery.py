@@ -1,7 +1,8 @@
-"""Operations that change the number of Gaussians.
+"""All that strategies may do to Gaussians: remove, add, replace, move, reset.
 
-Each is one :meth:`Gaussians.rebuild`: kept Gaussians keep values, Adam moments and statistics; new
-ones are appended with zero moments and zero statistics.
+Operations that change the number are one :meth:`Gaussians.rebuild`: kept Gaussians keep values,
+Adam moments and statistics; new ones are appended with zero moments and zero statistics. Where
+values are replaced, moments start again at zero.
 """
 
 from __future__ import annotations
@@ -74,9 +75,14 @@ def shared_opacities(logits: Tensor) -> Tensor:
     return torch.log(-torch.expm1(log_root)) - log_root
 
 
+def copies(gaussians: Gaussians, sources: Tensor) -> dict[str, Tensor]:
+    """Return all parameters of the Gaussians of ``sources``, [n] int64 or [N] bool."""
+    return {name: gaussians.params[name].data[sources] for name in PARAMETERS}
+
+
 def _parents(gaussians: Gaussians, mask: Tensor, share_opacity: bool) -> dict[str, Tensor]:
     """Return the parameters of the Gaussians of ``mask``, with the opacity of their children."""
-    parents = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
+    parents = copies(gaussians, mask)
     if share_opacity:
         parents["opacities"] = shared_opacities(parents["opacities"])
     return parents
@@ -87,9 +93,47 @@ def clone(gaussians: Gaussians, mask: Tensor) -> int:
     """Append an equal copy of every Gaussian of [N] bool ``mask``; return how many."""
     count = int(mask.sum())
     if count:
-        copies = {name: gaussians.params[name].data[mask] for name in PARAMETERS}
-        gaussians.rebuild(torch.ones_like(mask), copies)
+        append_copies(gaussians, mask)
     return count
+
+
+@torch.no_grad()
+def append_copies(gaussians: Gaussians, sources: Tensor) -> None:
+    """Append an equal copy of each source, [n] int64 with repetitions or [N] bool."""
+    keep = torch.ones(len(gaussians), dtype=torch.bool, device=gaussians.device)
+    gaussians.rebuild(keep, copies(gaussians, sources))
+
+
+@torch.no_grad()
+def replace_by_copies(gaussians: Gaussians, rows: Tensor, sources: Tensor) -> None:
+    """Replace the Gaussians of [n] int64 ``rows`` by copies of those of ``sources``, [n] int64."""
+    gaussians.overwrite_rows(rows, copies(gaussians, sources))
+
+
+@torch.no_grad()
+def set_values(gaussians: Gaussians, rows: Tensor, values: dict[str, Tensor]) -> None:
+    """Set some parameters of the Gaussians of [n] int64 ``rows``.
+
+    Args:
+        gaussians: Changed in place.
+        rows: Which.
+        values: New values by parameter, each [n, ...].
+    """
+    gaussians.overwrite_rows(rows, values)
+
+
+@torch.no_grad()
+def move(gaussians: Gaussians, offsets: Tensor, factor: float) -> None:
+    """Add ``factor`` times [N, 3] offsets to all centres, which keep their moments."""
+    gaussians.params["means"].data.add_(offsets, alpha=factor)
+
+
+@torch.no_grad()
+def reset_opacities(gaussians: Gaussians, highest: float) -> None:
+    """Cap all opacities at ``highest``, in 0..1."""
+    ceiling = torch.logit(torch.tensor(highest)).item()
+    logits = gaussians.params["opacities"].data
+    gaussians.overwrite("opacities", logits.clamp(max=ceiling))
 
 
 @torch.no_grad()

@@ -15,11 +15,10 @@ from math import ceil
 
 import torch
 
-from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.compute.placement import LossBackends, loss_backends
+from gradiseg_core.config.train import MCMC_BUDGET, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.splatting.backends import LossBackends, loss_backends
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED
-from gradiseg_core.splatting.strategies.mcmc import DEFAULT_BUDGET
 from gradiseg_core.splatting.views import TrainingData
 
 logger = logging.getLogger(__name__)
@@ -162,7 +161,7 @@ def limit_of(config: TrainConfig) -> int | None:
     """Return the largest number of Gaussians that training may reach; None sets no limit."""
     own = config.densification.max_gaussians
     if own is None and config.densification.kind == "mcmc":
-        own = DEFAULT_BUDGET
+        own = MCMC_BUDGET
     # IGD grows beyond what densification stops at.
     growth = 0.0 if config.igd is None else config.igd.max_growth
     grown = None if own is None else round(own * (1 + growth))

@@ -44,9 +44,9 @@ def test_small_are_cloned_large_are_split_transparent_are_pruned() -> None:
     gaussians.params["opacities"].data[2] = -8.0
     # 1e-6 px of gradient in x is 1e-4 in half images of 200 px; the threshold is 2e-4.
     view = rendering_with([[3e-6, 0], [1e-6, 0], [0, 0], [0, 5e-6], [0, 0]], [1, 1, 1, 1, 0])
-    densify.after_backward(600, gaussians, view)
+    densify.step_post_backward(600, gaussians, view)
     means = gaussians.params["means"].detach().clone()
-    assert densify.after_step(600, gaussians)
+    assert densify.step_post_optimizer(600, gaussians)
     kept = gaussians.params["means"].detach()
     assert len(gaussians) == 6  # 0, 1, 4, clone of 0, two children of 3
     assert torch.equal(kept[:3], means[[0, 1, 4]])
@@ -58,26 +58,26 @@ def test_small_are_cloned_large_are_split_transparent_are_pruned() -> None:
 def test_gradients_are_averaged_over_the_views_that_saw_a_gaussian() -> None:
     gaussians, densify = scene(), strategy()
     strong, none = [[3e-6, 0.0]] + [[0.0, 0.0]] * 4, [[0.0, 0.0]] * 5
-    densify.after_backward(598, gaussians, rendering_with(strong, [1, 1, 1, 1, 1]))
-    densify.after_backward(599, gaussians, rendering_with(none, [0, 1, 1, 1, 1]))
+    densify.step_post_backward(598, gaussians, rendering_with(strong, [1, 1, 1, 1, 1]))
+    densify.step_post_backward(599, gaussians, rendering_with(none, [0, 1, 1, 1, 1]))
     torch.testing.assert_close(gaussians.statistics["grad2d"][0], torch.tensor(3e-4))
     assert gaussians.statistics["seen"].tolist() == [1, 2, 2, 2, 2]
-    densify.after_step(600, gaussians)
+    densify.step_post_optimizer(600, gaussians)
     assert len(gaussians) == 6
     # The same gradient, seen a second time without any, averages to 1.5e-4: below the threshold.
     again, late = scene(), strategy()
-    late.after_backward(598, again, rendering_with(strong, [1] * 5))
-    late.after_backward(599, again, rendering_with(none, [1] * 5))
-    late.after_step(600, again)
+    late.step_post_backward(598, again, rendering_with(strong, [1] * 5))
+    late.step_post_backward(599, again, rendering_with(none, [1] * 5))
+    late.step_post_optimizer(600, again)
     assert len(again) == 5
 
 
 def test_growth_stops_at_the_cap_with_the_strongest() -> None:
     gaussians, densify = scene(), strategy(max_gaussians=6)
     view = rendering_with([[3e-6, 0], [9e-6, 0], [4e-6, 0], [5e-6, 0], [0, 0]], [1] * 5)
-    densify.after_backward(600, gaussians, view)
+    densify.step_post_backward(600, gaussians, view)
     means = gaussians.params["means"].detach().clone()
-    densify.after_step(600, gaussians)
+    densify.step_post_optimizer(600, gaussians)
     assert len(gaussians) == 6
     assert torch.equal(gaussians.params["means"][5], means[1])
 
@@ -86,16 +86,16 @@ def test_oversized_are_pruned_only_after_the_first_opacity_reset() -> None:
     for step, expected in ((600, 5), (3100, 4)):
         gaussians, densify = scene(), strategy()
         gaussians.params["scales"].data[4] = torch.log(torch.tensor(1.5))
-        densify.after_backward(step, gaussians, rendering_with([[0.0, 0.0]] * 5, [1] * 5))
-        densify.after_step(step, gaussians)
+        densify.step_post_backward(step, gaussians, rendering_with([[0.0, 0.0]] * 5, [1] * 5))
+        densify.step_post_optimizer(step, gaussians)
         assert len(gaussians) == expected
 
 
 def test_opacities_are_reset_every_3000() -> None:
     gaussians, densify = scene(), strategy()
     gaussians.params["opacities"].data[0] = -6.0
-    densify.after_backward(3000, gaussians, rendering_with([[0.0, 0.0]] * 5, [1] * 5))
-    densify.after_step(3000, gaussians)
+    densify.step_post_backward(3000, gaussians, rendering_with([[0.0, 0.0]] * 5, [1] * 5))
+    densify.step_post_optimizer(3000, gaussians)
     assert gaussians.opacities.max() <= 0.0100001
     assert len(gaussians) == 4  # sigmoid(-6) = 0.0025 was pruned, resets do not revive it
 
@@ -105,6 +105,6 @@ def test_nothing_happens_outside_the_window() -> None:
     view = rendering_with([[1.0, 0.0]] * 5, [1] * 5)
     for step in (400, 500, 650, 10_000, 12_000):
         gaussians.statistics.clear()
-        densify.after_backward(step, gaussians, view)
-        assert not densify.after_step(step, gaussians)
+        densify.step_post_backward(step, gaussians, view)
+        assert not densify.step_post_optimizer(step, gaussians)
     assert len(gaussians) == 5

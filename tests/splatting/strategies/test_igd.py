@@ -50,12 +50,12 @@ def test_monitor_adds_gradient_norms_and_splits_those_above_tau() -> None:
     # Two iterations of 0.6 each exceed tau = 1 only together; one of 0.9 does not.
     for iteration, norms in ((12_099, [0.6, 0.9, 0.1] + [0.0] * 7), (12_100, [0.6] + [0.0] * 9)):
         give_gradient(gaussians, norms)
-        igd.after_backward(iteration, gaussians, view(gaussians))
+        igd.step_post_backward(iteration, gaussians, view(gaussians))
     torch.testing.assert_close(gaussians.statistics["identity_gradient"][0], torch.tensor(1.2))
     step(gaussians)
     parent = {n: p.detach()[0].clone() for n, p in gaussians.params.items()}
-    assert not igd.after_step(12_099, gaussians)  # not due
-    assert igd.after_step(12_100, gaussians)
+    assert not igd.step_post_optimizer(12_099, gaussians)  # not due
+    assert igd.step_post_optimizer(12_100, gaussians)
     assert len(gaussians) == 11
     # Gradient resetting: the children start at zero, all others keep what they have.
     monitor = gaussians.statistics["identity_gradient"]
@@ -77,8 +77,8 @@ def test_transparent_and_oversized_are_pruned_before() -> None:
     gaussians.params["scales"].data[4, 1] = 0.5  # exp(0.5) > 0.1 x extent 10
     igd = strategy(threshold="absolute", tau=1.0)
     give_gradient(gaussians, [0.0, 0.0, 0.0, 5.0, 5.0] + [0.0] * 5)
-    igd.after_backward(12_100, gaussians, view(gaussians))
-    assert igd.after_step(12_100, gaussians)
+    igd.step_post_backward(12_100, gaussians, view(gaussians))
+    assert igd.step_post_optimizer(12_100, gaussians)
     assert len(gaussians) == 8
 
 
@@ -87,8 +87,8 @@ def test_pruning_can_be_left_to_densification() -> None:
     gaussians.params["opacities"].data[3] = -7.0
     igd = strategy(threshold="absolute", tau=1.0, prune=False)
     give_gradient(gaussians, [0.0, 0.0, 0.0, 0.5, 5.0] + [0.0] * 5)
-    igd.after_backward(12_100, gaussians, view(gaussians))
-    assert igd.after_step(12_100, gaussians)
+    igd.step_post_backward(12_100, gaussians, view(gaussians))
+    assert igd.step_post_optimizer(12_100, gaussians)
     assert len(gaussians) == 11, "one split, none pruned"
 
 
@@ -96,7 +96,7 @@ def test_quantile_ranges_over_the_gaussians_in_view() -> None:
     gaussians = scene()
     igd = strategy(quantile=0.5, max_growth=10.0)
     give_gradient(gaussians, [1.0, 2.0, 3.0, 4.0] + [9.0] * 6)
-    igd.after_backward(12_100, gaussians, view(gaussians, [1, 1, 1, 1] + [0] * 6))
+    igd.step_post_backward(12_100, gaussians, view(gaussians, [1, 1, 1, 1] + [0] * 6))
     assert igd.select(gaussians).nonzero().flatten().tolist() == [2, 3]
 
 
@@ -105,7 +105,7 @@ def test_mean_monitor_divides_by_visits() -> None:
     igd = strategy(monitor="mean", threshold="absolute", tau=0.5, max_growth=10.0)
     for norms, visible in (([0.4, 0.7], [1, 1]), ([0.4, 0.0], [1, 0])):
         give_gradient(gaussians, norms)
-        igd.after_backward(12_050, gaussians, view(gaussians, visible))
+        igd.step_post_backward(12_050, gaussians, view(gaussians, visible))
     assert igd.select(gaussians).tolist() == [False, True]
 
 
@@ -113,13 +113,13 @@ def test_growth_cap_keeps_the_strongest() -> None:
     gaussians = scene()
     igd = strategy(threshold="absolute", tau=0.5, max_growth=0.2)
     give_gradient(gaussians, [float(i + 1) for i in range(10)])
-    igd.after_backward(12_100, gaussians, view(gaussians))
+    igd.step_post_backward(12_100, gaussians, view(gaussians))
     assert igd.select(gaussians).nonzero().flatten().tolist() == [8, 9]
-    igd.after_step(12_100, gaussians)
+    igd.step_post_optimizer(12_100, gaussians)
     assert len(gaussians) == 12
     give_gradient(gaussians, [9.0] * 12)
-    igd.after_backward(12_200, gaussians, view(gaussians))
-    assert not igd.after_step(12_200, gaussians)
+    igd.step_post_backward(12_200, gaussians, view(gaussians))
+    assert not igd.step_post_optimizer(12_200, gaussians)
     assert len(gaussians) == 12
 
 
@@ -127,7 +127,7 @@ def test_the_overall_cap_holds_for_igd() -> None:
     gaussians = scene()
     igd = strategy(max_gaussians=11, threshold="absolute", tau=0.5, max_growth=5.0)
     give_gradient(gaussians, [float(i + 1) for i in range(10)])
-    igd.after_backward(12_100, gaussians, view(gaussians))
+    igd.step_post_backward(12_100, gaussians, view(gaussians))
     assert igd.select(gaussians).nonzero().flatten().tolist() == [9]
 
 
@@ -136,12 +136,12 @@ def test_only_between_12000_and_15000() -> None:
     igd = strategy(threshold="absolute", tau=1e-9, max_growth=10.0)
     for iteration in (11_900, 12_000, 15_100, 20_000):
         give_gradient(gaussians, [1.0] * 10)
-        igd.after_backward(iteration, gaussians, view(gaussians))
-        assert not igd.after_step(iteration, gaussians)
+        igd.step_post_backward(iteration, gaussians, view(gaussians))
+        assert not igd.step_post_optimizer(iteration, gaussians)
     assert "identity_gradient" not in gaussians.statistics
     give_gradient(gaussians, [1.0] * 10)
-    igd.after_backward(15_000, gaussians, view(gaussians))
-    assert igd.after_step(15_000, gaussians)
+    igd.step_post_backward(15_000, gaussians, view(gaussians))
+    assert igd.step_post_optimizer(15_000, gaussians)
 
 
 def test_cut_lies_across_the_boundary_not_along_the_longest_axis() -> None:

@@ -43,13 +43,13 @@ def scene():
 def test_what_is_large_for_its_distance_to_the_nearest_camera_goes(ratio: float, kept: int) -> None:
     gaussians = scene()
     means = gaussians.params["means"].detach().clone()
-    assert strategy(ratio).after_step(12_100, gaussians) == (kept < 5)
+    assert strategy(ratio).step_post_optimizer(12_100, gaussians) == (kept < 5)
     assert torch.equal(gaussians.params["means"], means[5 - kept :])
 
 
 def test_when() -> None:
     for step, prunes in ((11_900, False), (12_000, False), (12_150, False), (12_200, True)):
-        assert strategy(0.5).after_step(step, scene()) == prunes, step
-    assert strategy(0.5).after_step(30_000, scene())
-    assert strategy(0.5, iterations=1000).after_step(1000, scene())
-    assert not strategy(None).after_step(12_200, scene())
+        assert strategy(0.5).step_post_optimizer(step, scene()) == prunes, step
+    assert strategy(0.5).step_post_optimizer(30_000, scene())
+    assert strategy(0.5, iterations=1000).step_post_optimizer(1000, scene())
+    assert not strategy(None).step_post_optimizer(12_200, scene())

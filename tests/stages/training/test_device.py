@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gradiseg_core.compute import triton_runtime
+from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.config.train import (
     Densification,
     Gsplat,
@@ -20,7 +21,6 @@ from gradiseg_core.config.train import (
 )
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
-from gradiseg_core.splatting.backends import loss_backends, make_rasterizer
 from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.losses import spatial as spatial_loss
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
@@ -28,8 +28,10 @@ from gradiseg_core.splatting.neighbours.dispatch import searches_a_tree
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
 from gradiseg_core.splatting.rasterization import reference
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
+from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.spatial import SpatialLoss
+from gradiseg_core.splatting.terms.base import Iteration
+from gradiseg_core.splatting.terms.spatial import SpatialTerm
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.splatting.views import Views
 from gradiseg_core.splatting.watch import EVERY, LossWatch
@@ -54,19 +56,20 @@ def test_only_who_searches_a_tree_copies_centres(monkeypatch, device: str, copie
     gaussians.params["means"].square().sum().backward()
     gaussians.optimizer.step()
     needed = searches_a_tree(torch.device(device), 8)
-    monkeypatch.setattr("gradiseg_core.splatting.spatial.searches_a_tree", lambda *_: needed)
+    monkeypatch.setattr("gradiseg_core.splatting.terms.spatial.searches_a_tree", lambda *_: needed)
     given: list[int] = []
 
     def search(means, sample, directions, k, *, candidates, knn):
         given.append(len(knn))
         return la_knn(means, sample, directions, k, candidates="all")
 
-    monkeypatch.setattr("gradiseg_core.splatting.spatial.neighbours_ahead", search)
-    loss = SpatialLoss(
+    monkeypatch.setattr("gradiseg_core.splatting.terms.spatial.neighbours_ahead", search)
+    loss = SpatialTerm(
         Losses(samples=10, spatial_every=1), LaKnn(start=0, candidates=8), 100, Schedule(100),
         torch.Generator(),
     )  # fmt: skip
-    assert loss(10, gaussians, IdentityClassifier(4)) is not None
+    now = Iteration(10, None, None, gaussians, IdentityClassifier(4))  # type: ignore[arg-type]
+    assert loss.value(now) is not None
     assert given == [40 if copied else 0]
     assert (loss.state_dict()["tree_means"] is not None) == copied
 
@@ -145,9 +148,9 @@ def test_a_gpus_losses_are_looked_at_now_and_then() -> None:
     watch.check(3 * EVERY)
 
 
-def spatial(samples: int) -> SpatialLoss:
+def spatial(samples: int) -> SpatialTerm:
     generator = torch.Generator().manual_seed(0)
-    return SpatialLoss(Losses(samples=samples), None, 100, Schedule(100), generator)
+    return SpatialTerm(Losses(samples=samples), None, 100, Schedule(100), generator)
 
 
 def test_sampling_without_waiting_takes_the_eligible_once_each() -> None:
@@ -237,7 +240,7 @@ def test_absgrad_is_taken_where_asked_for() -> None:
             generator=torch.Generator(),
         )
         gaussians = make(1)
-        strategy.after_backward(1, gaussians, rendering)
+        strategy.step_post_backward(1, gaussians, rendering)
         sums.append(gaussians.statistics["grad2d"].item())
     height, width = rendering.alpha.shape
     expected = [1e-4 * width / 2, math.hypot(3e-4 * width / 2, 4e-4 * height / 2)]

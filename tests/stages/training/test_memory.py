@@ -12,9 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_parts.iteration import made_up_views
 from benchmarks.gpu_parts.scenes import synthetic
+from gradiseg_core.compute.placement import LossBackends
 from gradiseg_core.config.train import Densification, Gsplat, Losses, Mcmc, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
-from gradiseg_core.splatting.backends import LossBackends
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED, blended_loss
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss

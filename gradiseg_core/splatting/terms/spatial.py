@@ -1,4 +1,4 @@
-"""When and between whom the 3D identity loss runs: global KNN first, LA-KNN after."""
+"""The 3D identity term: between nearest neighbours first, then between those of LA-KNN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gradiseg_core.config.train import LaKnn, Losses
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.losses.spatial import neighbour_kl
 from gradiseg_core.splatting.neighbours.dispatch import (
     Knn,
@@ -17,13 +16,15 @@ from gradiseg_core.splatting.neighbours.dispatch import (
     neighbours_ahead,
     searches_a_tree,
 )
+from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.terms.base import Iteration, LossTerm
 
 _LAST = "position_gradient"
 
 
-class SpatialLoss:
+class SpatialTerm(LossTerm):
     """Eq. 3 over M sampled Gaussians and their K neighbours.
 
     The direction of Eq. 4 is minus the gradient of the loss with respect to a Gaussian's position.
@@ -49,6 +50,7 @@ class SpatialLoss:
             schedule: Scales iteration numbers.
             generator: Source of the samples, on the device of the Gaussians.
         """
+        super().__init__("spatial", losses.beta)
         self.losses, self.adaptive, self.schedule = losses, adaptive, schedule
         self.refresh_every, self.generator = refresh_every, generator
         self.device = generator.device
@@ -57,10 +59,9 @@ class SpatialLoss:
         self._tree_means: Tensor | None = None
         self._tree_step = 0
 
-    def __call__(
-        self, step: int, gaussians: Gaussians, classifier: IdentityClassifier
-    ) -> Tensor | None:
-        """Return the unweighted loss, or None where it does not run in this iteration."""
+    def value(self, now: Iteration) -> Tensor | None:
+        """Return the unweighted loss, or None where it is left out of this iteration."""
+        step, gaussians = now.step, now.gaussians
         if self.losses.beta == 0 or step % self.losses.spatial_every or len(gaussians) < 2:
             return None
         k = min(self.losses.neighbours, len(gaussians) - 1)
@@ -73,14 +74,14 @@ class SpatialLoss:
             return None
         return neighbour_kl(
             gaussians.params["identities"],
-            classifier,
+            now.classifier,
             sample,
             neighbours,
             stop_target=self.losses.stop_target,
         )
 
-    def observe(self, gaussians: Gaussians, rendering: Rendering) -> None:
-        """After backward: keep the position gradients of the Gaussians in view."""
+    def step_post_backward(self, gaussians: Gaussians, rendering: Rendering) -> None:
+        """Keep the position gradients of the Gaussians in view."""
         if self.adaptive is None or self.adaptive.direction != "last":
             return
         gradient = gaussians.params["means"].grad
@@ -88,8 +89,8 @@ class SpatialLoss:
         kept = gaussians.statistics.setdefault(_LAST, torch.zeros_like(gradient))
         gaussians.statistics[_LAST] = torch.where((rendering.radii > 0)[:, None], gradient, kept)
 
-    def invalidate(self) -> None:
-        """Gaussians came, went or moved places: the tree is of no use any more."""
+    def gaussians_changed(self) -> None:
+        """Drop the tree, whose indices are no longer theirs."""
         self._tree_means = None
 
     def _adaptive(
@@ -164,3 +165,11 @@ class SpatialLoss:
         if self._tree_means is not None:
             self._tree_means = self._tree_means.to(self.device)
             self._knn.update(self._tree_means)
+
+
+def make(options: Losses, run: Run) -> LossTerm:
+    """Return the term for a training."""
+    config = run.config
+    return SpatialTerm(
+        options, config.la_knn, config.knn_refresh, run.schedule, run.device_generator
+    )

@@ -1,0 +1,95 @@
+"""Parts of training: strategies and loss terms, each one file, found by its name.
+
+The file is ``gradiseg_core/splatting/<kind>/<name>.py``, the kind ``strategies`` or ``terms``. What
+it holds is said in ``base.py`` beside it. The parts of the paper have their options in section
+``train``. A further part has them in its own file, as ``Options``, and runs where the configuration
+names it::
+
+    train:
+      strategies:
+        my_strategy: {every: 500}
+
+These files import PyTorch, which takes seconds, so that one is imported only where it is named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import SerializeAsAny, ValidationError, WithJsonSchema
+
+from gradiseg_core.config.base import Section
+from gradiseg_core.config.messages import explain, nearest
+
+_PACKAGE = f"{__package__.partition('.')[0]}.splatting"
+
+
+class PartOptions(Section):
+    """Options of a strategy or a loss term."""
+
+    def file(self, key: str) -> str | None:
+        """Return the name of the file that reads them, or None where the part does not run.
+
+        Args:
+            key: Of the options in the configuration.
+        """
+        return key
+
+
+#: Further parts: the name of each, and its options.
+FurtherParts = dict[str, Annotated[SerializeAsAny[PartOptions], WithJsonSchema({"type": "object"})]]
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Return the module of a part.
+
+    Args:
+        kind: ``strategies`` or ``terms``.
+        name: Of the file.
+    """
+    return importlib.import_module(f"{_PACKAGE}.{kind}.{name}")
+
+
+def path_of(kind: str, name: str) -> Path:
+    """Return where the file of a part lies, without importing it."""
+    spec = find_spec(f"{_PACKAGE}.{kind}.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).resolve()
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of the files of a kind, sorted."""
+    folders = importlib.import_module(f"{_PACKAGE}.{kind}").__path__
+    files = (file for folder in folders for file in Path(folder).glob("*.py"))
+    return sorted({file.stem for file in files if not file.stem.startswith("_")})
+
+
+def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, PartOptions]:
+    """Return the options of further parts, each validated by its file's ``Options``.
+
+    Args:
+        kind: ``strategies`` or ``terms``.
+        given: What the configuration says of each.
+        context: Of pydantic's validation.
+
+    Raises:
+        ValueError: If there is no such part, it has a section of its own, or its options are wrong.
+    """
+    found = {}
+    for name, values in given.items():
+        if name not in names(kind):
+            raise ValueError(f"there is no {name!r}{nearest(name, names(kind))}")
+        model = getattr(load(kind, name), "Options", None)
+        if model is None:
+            raise ValueError(f"{name!r} is configured by the keys of section `train`, not here")
+        try:
+            found[name] = model.model_validate({} if values is None else values, context=context)
+        except ValidationError as error:
+            raise ValueError("; ".join(explain(error, model, name))) from error
+    return found
