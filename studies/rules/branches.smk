@@ -9,7 +9,14 @@ rule branches:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
-        core=study_core("branches.py"),
+        core=lambda w: study_core(
+            "branches.py",
+            {
+                file
+                for variant in SETTINGS.variants_of(w.scene)
+                for file in SETTINGS.trainings[w.scene][variant].files
+            },
+        ),
     output:
         runs="<results>/{scene}/branches/seed{seed}.json",
     log:

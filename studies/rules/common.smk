@@ -20,7 +20,7 @@ def study_core(script, also=()):
         ),
     ]
     modules = closure([*scripts, *also], packages=[root])
-    return [os.path.relpath(path) for path in [*scripts, *modules, *also]]
+    return [os.path.relpath(path) for path in [*scripts, *modules, *sorted(also)]]
 
 
 def one_of(names):

@@ -91,6 +91,17 @@ def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
     assert "gradiseg_core/stages/metrics/extra.py" in done.stdout + done.stderr
 
 
+def test_a_strategy_or_loss_term_reruns_the_trainings_that_run_it(workflow: Workflow) -> None:
+    workflow.append("gradiseg_core/splatting/strategies/mcmc.py", "# another budget\n")
+    assert workflow.planned() == {}
+    workflow.append("gradiseg_core/splatting/strategies/igd.py", "# another split\n")
+    planned = workflow.planned()
+    assert set(planned) == AFTER_TRAINING
+    assert planned["train"] == 2  # gradiseg of both scenes; baseline has no IGD
+    workflow.append("gradiseg_core/splatting/terms/identity.py", "# another term\n")
+    assert workflow.planned()["train"] == 4
+
+
 def test_an_own_variant_trains_alone(workflow: Workflow) -> None:
     mine = "own_variants:\n  mine: {label: Mine, train: {la_knn: null, igd: {start: 6000}}}\n"
     workflow.append("config.yaml", mine)

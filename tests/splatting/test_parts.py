@@ -1,0 +1,182 @@
+"""A strategy and a loss term are one file each: found by name, configured, run, checkpointed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import gradiseg_core.splatting.strategies
+import gradiseg_core.splatting.terms
+from gradiseg_core.config.parts import load, names
+from gradiseg_core.config.root import load as load_settings
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.config.variants import with_variant
+from gradiseg_core.errors import ConfigError
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.stages.training.data import load_training_data
+from tests.synthetic import write_scene
+
+TOY_STRATEGY = """
+from gradiseg_core.config.base import Conflict, option
+from gradiseg_core.config.parts import PartOptions
+from gradiseg_core.splatting.strategies.base import Strategy
+from gradiseg_core.splatting.strategies.surgery import prune
+
+
+class Options(PartOptions):
+    every: int = option(5, "How often.", ge=1)
+    odd: bool = option(False, "At odd steps.")
+
+    def conflicts(self):
+        if self.odd and self.every % 2 == 0:
+            yield Conflict(("odd", "every"), "an even interval meets no odd step")
+
+
+class Thinning(Strategy):
+    def __init__(self, every):
+        self.every, self.removed = every, 0
+
+    def step_post_optimizer(self, step, gaussians):
+        if step % self.every:
+            return False
+        mask = gaussians.opacities < 0
+        mask[0] = True
+        self.removed += prune(gaussians, mask)
+        return True
+
+    def state_dict(self):
+        return {"removed": self.removed}
+
+    def load_state_dict(self, state):
+        self.removed = state["removed"]
+
+
+def make(options, run):
+    return Thinning(options.every)
+"""
+
+TOY_TERM = """
+from gradiseg_core.config.base import option
+from gradiseg_core.config.parts import PartOptions
+from gradiseg_core.splatting.terms.base import LossTerm
+
+
+class Options(PartOptions):
+    weight: float = option(0.5, "Weight of the mean opacity.", ge=0)
+
+
+class Opacity(LossTerm):
+    def value(self, now):
+        return None if now.step % 2 else now.gaussians.opacities.mean()
+
+
+def make(options, run):
+    return Opacity("opacity", options.weight)
+"""
+
+#: Long enough that nothing else changes the Gaussians in its first iterations.
+CONFIG = TrainConfig(iterations=30_000, num_classes="auto", device="cpu")
+
+
+@pytest.fixture
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    packages = {
+        "thinning": gradiseg_core.splatting.strategies,
+        "opacity": gradiseg_core.splatting.terms,
+    }
+    for (name, package), text in zip(packages.items(), (TOY_STRATEGY, TOY_TERM), strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / name)])
+    yield
+    for name, package in packages.items():
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    return write_scene(tmp_path_factory.mktemp("balls"))
+
+
+@pytest.mark.usefixtures("toys")
+def test_one_file_is_a_strategy_or_a_term(scene: tuple[Path, Path, Path]) -> None:
+    values = CONFIG.model_dump(mode="json") | {
+        "strategies": {"thinning": {"every": 4}}, "terms": {"opacity": None},
+    }  # fmt: skip
+    config = TrainConfig.model_validate(values)
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+    assert {"thinning.py", "opacity.py"} <= {file.name for file in config.files}
+    data = load_training_data(*scene, config)
+    trainer, plain = Trainer(data, config, 0), Trainer(data, CONFIG, 0)
+    assert list(trainer.strategies) == ["densification", "igd", "thinning"]
+    first, without = trainer.iterate(), plain.iterate()
+    assert first["opacity_loss"] is None
+    assert first["loss"] == without["loss"]
+    opacity = trainer.gaussians.opacities.mean().item()
+    second, without = trainer.iterate(), plain.iterate()
+    assert float(second["opacity_loss"]) == pytest.approx(opacity)  # type: ignore[arg-type]
+    losses = [float(log["loss"]) for log in (second, without)]  # type: ignore[arg-type]
+    assert losses[0] == pytest.approx(losses[1] + 0.5 * opacity)
+    count = len(trainer.gaussians)
+    for _ in range(6):
+        trainer.iterate()
+    assert len(trainer.gaussians) == count - 2
+    resumed = Trainer(data, config, 0)
+    resumed.load_state_dict(trainer.state_dict())
+    assert resumed.strategies["thinning"].removed == 2  # type: ignore[attr-defined]
+    for one in (trainer, resumed):
+        one.iterate()
+        one.feed.close()
+    plain.feed.close()
+    assert torch.equal(trainer.gaussians.params["means"], resumed.gaussians.params["means"])
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"thining": {}}, r"train\.strategies: there is no 'thining'; did you mean 'thinning'"),
+        ({"thinning": {"evry": 5}}, r"thinning\.evry: unknown key; did you mean 'every'"),
+        ({"thinning": {"every": 0}}, r"thinning\.every: .*greater than or equal to 1"),
+        ({"igd": {}}, r"'igd' is configured by the keys of section `train`"),
+        ({"thinning": {"odd": True, "every": 4}}, r"thinning\.odd and .*\.every: an even interval"),
+    ],
+)
+def test_a_wrong_part_stops_before_any_job(tmp_path: Path, part: dict, message: str) -> None:
+    (tmp_path / "photos").mkdir()
+    raw = {"scenes": {"a": {"path": "photos"}}, "train": {"strategies": part}}
+    with pytest.raises(ConfigError, match=message):
+        load_settings(raw, tmp_path)
+
+
+def test_files_are_those_of_the_parts_that_run() -> None:
+    def strategies(config: TrainConfig) -> list[str]:
+        return [file.stem for file in config.files if file.parent.name == "strategies"]
+
+    assert strategies(with_variant(CONFIG, "baseline")) == ["densification"]
+    assert strategies(with_variant(CONFIG, "gradiseg")) == ["densification", "igd"]
+    assert strategies(with_variant(CONFIG, "gradiseg_plus")) == ["densification", "igd", "near"]
+    mcmc = TrainConfig.model_validate({"densification": {"kind": "mcmc"}, "igd": None})
+    assert strategies(mcmc) == ["mcmc"]
+
+
+@pytest.mark.parametrize("kind", ["strategies", "terms"])
+def test_every_part_that_ships_can_be_made(kind: str) -> None:
+    helpers = {"base", "surgery"}
+    found = set(names(kind)) - helpers
+    assert found >= ({"igd", "mcmc"} if kind == "strategies" else {"spatial"})
+    assert all(hasattr(load(kind, name), "make") for name in found)
+
+
+def test_only_surgery_changes_gaussians() -> None:
+    """What rebuilds, overwrites or writes into parameters stands in one module."""
+    change = re.compile(r"\.(rebuild|overwrite\w*)\(|params\[[^]]*\]\.data(\[.*\] = |\.\w+_\()")
+    folder = Path(gradiseg_core.splatting.strategies.__file__).parent
+    changing = {file.stem for file in folder.glob("*.py") if change.search(file.read_text())}
+    assert changing == {"surgery"}
