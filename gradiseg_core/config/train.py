@@ -427,12 +427,12 @@ class TrainConfig(Section):
     strategies: FurtherParts = option(
         {},
         "Further strategies: the name of each file in gradiseg_core/splatting/strategies/, and its "
-        "options (CONTRIBUTING.md).",
+        "options (docs/architecture.md).",
     )
     terms: FurtherParts = option(
         {},
         "Further terms of the loss: the name of each file in gradiseg_core/splatting/terms/, and "
-        "its options (CONTRIBUTING.md).",
+        "its options (docs/architecture.md).",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.")
     views_gb: float = option(

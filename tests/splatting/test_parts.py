@@ -16,7 +16,7 @@ from gradiseg_core.config.parts import load, names
 from gradiseg_core.config.root import load as load_settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.config.variants import with_variant
-from gradiseg_core.errors import ConfigError
+from gradiseg_core.errors import ConfigError, GradisegError
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from tests.synthetic import write_scene
@@ -153,6 +153,33 @@ def test_a_wrong_part_stops_before_any_job(tmp_path: Path, part: dict, message: 
     raw = {"scenes": {"a": {"path": "photos"}}, "train": {"strategies": part}}
     with pytest.raises(ConfigError, match=message):
         load_settings(raw, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("strategies", "opacity_floor"), ("terms", "flatness")])
+def test_the_files_of_the_page_run(
+    kind: str, name: str, scene: tuple[Path, Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    page = Path("docs/architecture.md").read_text(encoding="utf-8")
+    text = page.partition(f"All of `{kind}/{name}.py`")[2].partition("```python\n")[2]
+    (tmp_path / f"{name}.py").write_text(text.partition("```\n")[0])
+    package = getattr(gradiseg_core.splatting, kind)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    values = CONFIG.model_dump(mode="json") | {kind: {name: {}}, "iterations": 400}
+    if kind == "strategies":
+        values |= {"strategies": {name: {"opacity": 0.2}}}  # all start at 0.1
+    config = TrainConfig.model_validate(values)
+    trainer = Trainer(load_training_data(*scene, config), config, 0)
+    monkeypatch.delitem(sys.modules, f"{package.__name__}.{name}")
+    monkeypatch.delattr(package, name)
+    if kind == "terms":
+        scales = trainer.gaussians.scales.amin(dim=1).mean().item()
+        assert float(trainer.iterate()["flatness_loss"]) == pytest.approx(scales)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(GradisegError, match="no Gaussian is left at iteration"):
+            for _ in range(30):
+                trainer.iterate()
+    trainer.feed.close()
 
 
 def test_files_are_those_of_the_parts_that_run() -> None:
