@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,18 +48,6 @@ class Alignment:
     similarity: Similarity
     position_error: dict[str, float]
     rotation_error_deg: dict[str, float]
-
-    def summary(self) -> dict[str, Any]:
-        """Return the number of views and mean, median and largest errors."""
-        result: dict[str, Any] = {"views": len(self.position_error)}
-        for key in ("position_error", "rotation_error_deg"):
-            values = np.array(list(getattr(self, key).values()))
-            result[key] = {
-                "mean": float(values.mean()),
-                "median": float(np.median(values)),
-                "max": float(values.max()),
-            }
-        return result
 
 
 def align_cameras(estimated: Mapping[str, Camera], reference: Mapping[str, Camera]) -> Alignment:

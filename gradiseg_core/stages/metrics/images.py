@@ -21,7 +21,6 @@ from gradiseg_core.stages.metrics.photometric import Lpips, LpipsRange, psnr, ss
 
 logger = logging.getLogger(__name__)
 
-LPIPS_RANGES: tuple[LpipsRange, ...] = ("3dgs", "authors")
 #: Scores of images; `lpips` is the one of the two ranges that the configuration names.
 IMAGE_METRICS = ("psnr", "ssim", "lpips", "lpips_3dgs", "lpips_authors")
 _HEADLINES = ("psnr", "ssim", "lpips")

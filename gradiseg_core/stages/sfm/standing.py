@@ -9,15 +9,12 @@ meant. A shadow that falls on changing ground is found only where its own edges 
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-
-logger = logging.getLogger(__name__)
 
 FEWEST = 6  # photographs; fewer agree by chance too often
 _MOST = 48  # photographs looked at, spread over all

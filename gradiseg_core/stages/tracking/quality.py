@@ -6,55 +6,14 @@ compared through the one-to-one assignment of predicted to true IDs that explain
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from gradiseg_core.errors import InputError
-from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.ordering import in_order
-
 #: An ID counts as a fragment of an object, or an object as part of an ID, from this share on.
 MIN_SHARE = 0.05
-
-
-def assess(
-    ids_dir: Path, gt_ids_dir: Path, stems: Iterable[str], *, masks_dir: Path | None = None
-) -> dict:
-    """Compare the ID maps of a folder with the exact ones.
-
-    Args:
-        ids_dir: Folder of predicted ID maps, ``<stem>.png``.
-        gt_ids_dir: Folder of exact ID maps, ``<stem>.png``; 0 is what lies behind all objects.
-        stems: The views to compare.
-        masks_dir: Folder of the per-view masks that were associated. When given, "labelled" means
-            that the pixel carried a mask there; otherwise that its predicted ID is not 0. The two
-            differ where the association filled pixels that carried no mask.
-
-    Returns:
-        As `assess_maps`.
-
-    Raises:
-        InputError: If a map is missing or its size differs from the exact one.
-    """
-    names = in_order(stems)
-    predicted, exact, labelled = [], [], []
-    for stem in names:
-        truth = read_id_map(gt_ids_dir / f"{stem}.png")
-        ids = read_id_map(ids_dir / f"{stem}.png")
-        if ids.shape != truth.shape:
-            raise InputError(
-                f"{ids_dir / stem}.png is {ids.shape[1]} x {ids.shape[0]} px, its exact IDs are "
-                f"{truth.shape[1]} x {truth.shape[0]} px; warp the exact IDs to the view first"
-            )
-        predicted.append(ids)
-        exact.append(truth)
-        if masks_dir is not None:
-            labelled.append(read_id_map(masks_dir / f"{stem}.png") > 0)
-    return assess_maps(predicted, exact, labelled if masks_dir is not None else None, names=names)
 
 
 def assess_maps(

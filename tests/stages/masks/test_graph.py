@@ -7,7 +7,7 @@ import pytest
 
 from gradiseg_core.stages.masks.backends.graph import Options as GraphMasksConfig
 from gradiseg_core.stages.masks.backends.graph import numbered, segment
-from gradiseg_core.stages.masks.quality import measure
+from studies.segment_quality import measure
 
 CONFIG = GraphMasksConfig()
 

@@ -9,6 +9,7 @@ import pytest
 
 from gradiseg_core.alignment import align_cameras, rotation_angle_deg, umeyama
 from gradiseg_core.cameras import Camera
+from tests.stages.sfm.alignment_errors import errors_of
 from tests.stages.sfm.scenes import look_at
 
 CENTERS = {"a": [0, 0, 1], "b": [4, 0, 1], "c": [4, 3, 1], "d": [0, 3, 2]}
@@ -64,8 +65,8 @@ def test_a_turned_camera_shows_its_angle():
     alignment = align_cameras(estimated, reference)
     assert alignment.rotation_error_deg["b"] == pytest.approx(7)
     assert alignment.rotation_error_deg["a"] == pytest.approx(0, abs=1e-9)
-    assert alignment.summary()["rotation_error_deg"]["max"] == pytest.approx(7)
-    assert alignment.summary()["views"] == 4
+    assert errors_of(alignment)["rotation_error_deg"]["max"] == pytest.approx(7)
+    assert errors_of(alignment)["views"] == 4
 
 
 def test_positions_by_hand():

@@ -15,6 +15,7 @@ from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.sfm.standing import find_standing
+from tests.stages.sfm.alignment_errors import errors_of
 from tests.stages.sfm.scenes import HEIGHT, WIDTH, lens, make_scene, poses, render
 
 TOP, LEFT, RIGHT = 120, 20, 100  # of the gripper, which reaches to the lower edge
@@ -97,5 +98,5 @@ def test_cameras_are_right_in_spite_of_it(tmp_path):
     config = ColmapConfig(max_features=600)
     report = reconstruct(tmp_path / "scene", tmp_path / "out", config, seed=0, threads=1)
     assert report["registered"] == 8
-    found = align_cameras(load_cameras(tmp_path / "out"), cameras).summary()
+    found = errors_of(align_cameras(load_cameras(tmp_path / "out"), cameras))
     assert found["rotation_error_deg"]["max"] < 1.0

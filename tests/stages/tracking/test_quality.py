@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradiseg_core.errors import InputError
-from gradiseg_core.files.id_maps import write_id_map
-from gradiseg_core.stages.tracking.quality import assess, assess_maps
+from gradiseg_core.stages.tracking.quality import assess_maps
 
 
 def row(*ids: int) -> np.ndarray:
@@ -77,14 +75,3 @@ def test_merges_of_objects_and_with_the_background():
     exact = [row(0, 0, 0, 1, 1, 2, 2, 3, 3)]
     assert assess_maps([row(9, 9, 9, 4, 4, 4, 4, 5, 5)], exact)["merges"] == 1
     assert assess_maps([row(9, 9, 9, 9, 9, 4, 4, 5, 5)], exact)["merges"] == 1
-
-
-def test_files_are_checked(tmp_path):
-    write_id_map(tmp_path / "gt" / "a.png", np.ones((4, 6), dtype=int))
-    write_id_map(tmp_path / "ids" / "a.png", np.full((4, 6), 300))
-    assert assess(tmp_path / "ids", tmp_path / "gt", ["a"])["accuracy"] == 1.0
-    write_id_map(tmp_path / "ids" / "a.png", np.ones((6, 4), dtype=int))
-    with pytest.raises(InputError, match="4 x 6 px"):
-        assess(tmp_path / "ids", tmp_path / "gt", ["a"])
-    with pytest.raises(InputError, match=r"b\.png"):
-        assess(tmp_path / "ids", tmp_path / "gt", ["b"])
