@@ -12,10 +12,10 @@ from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_mask
 
 if TYPE_CHECKING:
-    from gradiseg_core.files.manifest import SceneManifest, View
+    from gradiseg_core.files.manifest import SceneManifest, SceneView
 
 
-def annotation_files(scene_dir: Path, view: View) -> dict[str, Path]:
+def annotation_files(scene_dir: Path, view: SceneView) -> dict[str, Path]:
     """Return prompt -> mask file of a test view, sorted by prompt; empty without annotations."""
     if view.test_index is None:
         return {}
@@ -23,7 +23,7 @@ def annotation_files(scene_dir: Path, view: View) -> dict[str, Path]:
     return {path.name.removesuffix(".png"): path for path in sorted(folder.glob("*.png"))}
 
 
-def true_mask(colmap_dir: Path, view: View, path: Path) -> NDArray[np.bool_]:
+def true_mask(colmap_dir: Path, view: SceneView, path: Path) -> NDArray[np.bool_]:
     """Read an annotated mask, [H, W] bool, warped as the photograph was undistorted.
 
     An annotation may have another resolution than its photograph. Without lens distortion it keeps
@@ -32,7 +32,7 @@ def true_mask(colmap_dir: Path, view: View, path: Path) -> NDArray[np.bool_]:
     return _undistorted(colmap_dir, view, read_mask(path).astype(np.uint8)) > 0
 
 
-def true_ids(scene_dir: Path, colmap_dir: Path, view: View) -> NDArray[np.int32] | None:
+def true_ids(scene_dir: Path, colmap_dir: Path, view: SceneView) -> NDArray[np.int32] | None:
     """Read a view's exact IDs, [H, W] int32, undistorted; None where the scene has none."""
     path = scene_dir / "gt_ids" / f"{view.stem}.png"
     if not path.is_file():
@@ -41,7 +41,7 @@ def true_ids(scene_dir: Path, colmap_dir: Path, view: View) -> NDArray[np.int32]
 
 
 def true_id_map(
-    scene_dir: Path, colmap_dir: Path, manifest: SceneManifest, view: View
+    scene_dir: Path, colmap_dir: Path, manifest: SceneManifest, view: SceneView
 ) -> NDArray[np.int32] | None:
     """Return one ID map of what is known about a view, for pictures.
 
@@ -65,7 +65,7 @@ def true_id_map(
     return merged
 
 
-def _undistorted(colmap_dir: Path, view: View, values: NDArray) -> NDArray:
+def _undistorted(colmap_dir: Path, view: SceneView, values: NDArray) -> NDArray:
     from gradiseg_core.files.undistort import warp_map
 
     if not (colmap_dir / "distorted").is_dir():

@@ -16,8 +16,8 @@ FILE_NAME = "scene.json"
 SURFACE_FILE = "surface.npz"
 
 
-class View(BaseModel):
-    """One photograph of the scene.
+class SceneView(BaseModel):
+    """One photograph of a scene, as its manifest lists it.
 
     Attributes:
         name: File name in ``images/``, with suffix.
@@ -71,7 +71,7 @@ class SceneManifest(BaseModel):
 
     name: str
     source: Literal["demo", "folder", "lerf_mask", "mipnerf360"]
-    views: list[View] = Field(min_length=1)
+    views: list[SceneView] = Field(min_length=1)
     prompts: list[str] = []
     has: Available = Available()
     downsampled: int = Field(default=1, ge=1)
@@ -95,12 +95,12 @@ class SceneManifest(BaseModel):
         return self
 
     @property
-    def train_views(self) -> list[View]:
+    def train_views(self) -> list[SceneView]:
         """Training views, sorted by name."""
         return [view for view in self.views if view.split == "train"]
 
     @property
-    def test_views(self) -> list[View]:
+    def test_views(self) -> list[SceneView]:
         """Test views, sorted by name; ``test_views[k]`` belongs to ``test_mask/<k>``."""
         return [view for view in self.views if view.split == "test"]
 
@@ -132,7 +132,9 @@ class SceneManifest(BaseModel):
             ) from error
 
 
-def split_views(names: Sequence[str], size: tuple[int, int], test_names: set[str]) -> list[View]:
+def split_views(
+    names: Sequence[str], size: tuple[int, int], test_names: set[str]
+) -> list[SceneView]:
     """Return the views sorted by name, those in ``test_names`` numbered as test views.
 
     Args:
@@ -144,7 +146,7 @@ def split_views(names: Sequence[str], size: tuple[int, int], test_names: set[str
     for name in in_order(names):
         is_test = name in test_names
         views.append(
-            View(
+            SceneView(
                 name=name,
                 split="test" if is_test else "train",
                 test_index=k if is_test else None,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradiseg_core.files.annotations import true_ids
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.grounding.selection import best_id, count_table
 
 
@@ -45,16 +45,16 @@ class Request:
     colmap_dir: Path
     tracking_dir: Path
     render_dir: Path | None
-    views: list[View]
+    views: list[SceneView]
     num_classes: int
     options: Any
     weights: Mapping[str, Path] = field(default_factory=dict)
 
-    def test_ids(self, view: View) -> NDArray[np.int32]:
+    def test_ids(self, view: SceneView) -> NDArray[np.int32]:
         """Read a test view's IDs, [H, W]: the rendering's argmax, or the tracked ones."""
         return read_id_map((self.render_dir or self.tracking_dir) / "ids" / f"{view.stem}.png")
 
-    def picture(self, view: View, *, photograph: bool = False) -> NDArray[np.uint8]:
+    def picture(self, view: SceneView, *, photograph: bool = False) -> NDArray[np.uint8]:
         """Read a test view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
 
         Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import write_image, write_mask
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, probabilities
@@ -100,7 +100,7 @@ def ground(
 
 def _predictor(
     inputs: Request,
-    view: View,
+    view: SceneView,
     classifier: IdentityClassifier,
     labels: str,
     rule: str,
@@ -117,7 +117,7 @@ def _predictor(
     )
 
 
-def write_prediction(out_dir: Path, view: View, prompt: str, mask: NDArray[np.bool_]) -> None:
+def write_prediction(out_dir: Path, view: SceneView, prompt: str, mask: NDArray[np.bool_]) -> None:
     """Write a prompt's mask in a test view, or in a training view that stands in for one."""
     if view.test_index is None:
         folder = out_dir / TRAINING_MASKS / view.stem

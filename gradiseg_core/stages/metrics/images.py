@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.manifest import View
+from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.splatting.losses.window import WINDOW_RADIUS
 from gradiseg_core.splatting.views import of_one_colour
 from gradiseg_core.stages.metrics.availability import mean_over
@@ -34,7 +34,7 @@ _LPIPS_SIDE = 16
 def score_images(
     colmap_dir: Path,
     render_dir: Path,
-    views: list[View],
+    views: list[SceneView],
     config: MetricsConfig,
     weights: Mapping[str, Path],
     not_finite: Mapping[str, int],
@@ -111,7 +111,7 @@ def summarise(
 def _score_view(
     colmap_dir: Path,
     render_dir: Path,
-    view: View,
+    view: SceneView,
     config: MetricsConfig,
     lpips: Lpips | None,
     not_finite: Mapping[str, int],

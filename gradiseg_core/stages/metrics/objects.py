@@ -10,7 +10,7 @@ import numpy as np
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.files.annotations import true_ids
 from gradiseg_core.files.id_maps import read_id_map, resize_by_area, resize_by_centres
-from gradiseg_core.files.manifest import View
+from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.stages.metrics.availability import mean_over
 from gradiseg_core.stages.metrics.iou import boundary_iou, iou
 
@@ -24,7 +24,7 @@ def score_objects(
     scene_dir: Path,
     colmap_dir: Path,
     ids_dir: Path,
-    views: list[View],
+    views: list[SceneView],
     match: dict[str, Any],
     config: MetricsConfig,
     no_views: str | None,

@@ -24,7 +24,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, true_mask
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_mask
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.stages.metrics.aggregation import MaskScore, aggregate
 from gradiseg_core.stages.metrics.images import IMAGE_METRICS, no_images, score_images
@@ -34,7 +34,7 @@ from gradiseg_core.stages.metrics.ownership import score_gaussians
 
 logger = logging.getLogger(__name__)
 
-Predictor = Callable[[View, str], NDArray[np.bool_] | None]
+Predictor = Callable[[SceneView, str], NDArray[np.bool_] | None]
 
 
 def evaluate(
@@ -186,7 +186,7 @@ class _Folders:
 
 def _score(
     manifest: SceneManifest,
-    views: list[View],
+    views: list[SceneView],
     folders: _Folders,
     facts: dict[str, Any],
     photometric: dict[str, Any],
@@ -198,11 +198,11 @@ def _score(
     match = _read_json(folders.grounding / "gt_match.json", "grounding")
     predicted = {view.name for view in views}
 
-    def from_files(view: View, prompt: str) -> NDArray[np.bool_] | None:
+    def from_files(view: SceneView, prompt: str) -> NDArray[np.bool_] | None:
         path = folders.grounding / "masks" / str(view.test_index) / mask_file(prompt)
         return read_mask(path) if path.is_file() else None
 
-    def from_argmax(view: View, prompt: str) -> NDArray[np.bool_] | None:
+    def from_argmax(view: SceneView, prompt: str) -> NDArray[np.bool_] | None:
         if prompt not in selection["prompts"] or view.name not in predicted:
             return None
         ids = read_id_map(folders.ids / f"{view.stem}.png")

@@ -34,7 +34,7 @@ from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.splatting.labels import most_probable
 
 if TYPE_CHECKING:
-    from gradiseg_core.files.manifest import SceneManifest, View
+    from gradiseg_core.files.manifest import SceneManifest, SceneView
     from gradiseg_core.files.trained import TrainedScene
     from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
 
@@ -152,7 +152,7 @@ def render_view(
 
 def shown_views(
     manifest: SceneManifest, registered: Collection[str], *, train_views: bool
-) -> tuple[list[View], list[View]]:
+) -> tuple[list[SceneView], list[SceneView]]:
     """Return the views to render, and the wanted ones that structure from motion left out.
 
     Test views; on request also training views. Where no test view is registered, or the scene has
@@ -275,7 +275,7 @@ def _loaded(train_dir: Path, config: RenderConfig) -> tuple[TrainedScene, Raster
 
 
 def _warn_of_absent(
-    manifest: SceneManifest, views: list[View], absent: list[View], colmap_dir: Path
+    manifest: SceneManifest, views: list[SceneView], absent: list[SceneView], colmap_dir: Path
 ) -> None:
     """Warn of views that have no camera, and where training views stand in for test views."""
     if not any(view.split == "test" for view in views):
@@ -290,7 +290,7 @@ def _warn_of_absent(
         )
 
 
-def _facts(view: View, camera: Camera, rendered: RenderedView) -> dict[str, Any]:
+def _facts(view: SceneView, camera: Camera, rendered: RenderedView) -> dict[str, Any]:
     """Return a view's entry in ``render.json``."""
     return {
         "name": view.name,
@@ -322,7 +322,7 @@ def _write_arrays(
 
 def _write_pictures(
     out_dir: Path,
-    views: list[View],
+    views: list[SceneView],
     manifest: SceneManifest,
     scene_dir: Path,
     colmap_dir: Path,
@@ -343,7 +343,7 @@ def _write_pictures(
         write_image(out_dir / "side_by_side" / f"{stem}.png", row)
 
 
-def _depth_range(out_dir: Path, views: list[View], percentile: float) -> tuple[float, float]:
+def _depth_range(out_dir: Path, views: list[SceneView], percentile: float) -> tuple[float, float]:
     """Return the nearest and farthest depth to show, over all views."""
     ranges = []
     for view in views:
@@ -357,7 +357,7 @@ def _depth_range(out_dir: Path, views: list[View], percentile: float) -> tuple[f
 
 def _side_by_side(
     out_dir: Path,
-    view: View,
+    view: SceneView,
     manifest: SceneManifest,
     scene_dir: Path,
     colmap_dir: Path,

@@ -14,7 +14,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import true_id_map
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.pictures import matched_palette, overlay_ids
 
 FRAME = "#ffffff"
@@ -91,7 +91,7 @@ Box = tuple[int, int, int, int]
 
 def _panels(
     manifest: SceneManifest,
-    view: View,
+    view: SceneView,
     scene_dir: Path,
     colmap_dir: Path,
     pairs: list[tuple[dict, Path]],

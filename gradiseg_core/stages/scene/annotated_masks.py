@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.image_files import UnreadableImageError, opened
 from gradiseg_core.files.images import IMAGE_SUFFIXES, read_mask, write_mask
-from gradiseg_core.files.manifest import View
+from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.ordering import in_order
 from gradiseg_core.stages.scene.listing import some
 from gradiseg_core.stages.scene.photographs import link
@@ -39,7 +39,7 @@ class Annotation:
     share: float
 
 
-def collect_masks(mask_dir: Path, test_views: list[View]) -> list[Annotation]:
+def collect_masks(mask_dir: Path, test_views: list[SceneView]) -> list[Annotation]:
     """Return all masks after checking their place, content and shape.
 
     Raises:
@@ -90,7 +90,7 @@ def place_masks(masks: list[Annotation], out_dir: Path) -> None:
 
 
 def _collect(
-    folder: Path, view: View, masks: list[Annotation], problems: list[str], left_out: list[str]
+    folder: Path, view: SceneView, masks: list[Annotation], problems: list[str], left_out: list[str]
 ) -> None:
     prompts: dict[str, str] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
@@ -126,7 +126,7 @@ def _read(path: Path) -> tuple[NDArray[np.bool_], bool]:
         return mask, plain and np.array_equal(np.asarray(image), mask * np.uint8(255))
 
 
-def _wrong_shape(size: tuple[int, int], view: View, place: str) -> str | None:
+def _wrong_shape(size: tuple[int, int], view: SceneView, place: str) -> str | None:
     width, height = size
     if (width, height) == (view.width, view.height):
         return None
@@ -165,7 +165,7 @@ def _check_shares(mask_dir: Path, masks: list[Annotation]) -> None:
         logger.warning("%s: all %d masks are empty", mask_dir, len(masks))
 
 
-def _warn_of_other_order(mask_dir: Path, test_views: list[View]) -> None:
+def _warn_of_other_order(mask_dir: Path, test_views: list[SceneView]) -> None:
     names = [view.name for view in test_views]
     if names != sorted(names):
         moved = next(k for k, name in enumerate(sorted(names)) if names[k] != name)

@@ -21,7 +21,7 @@ from gradiseg_core.files.manifest import (
     SURFACE_FILE,
     Available,
     SceneManifest,
-    View,
+    SceneView,
     every_nth,
     split_views,
 )
@@ -130,7 +130,7 @@ def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
     return prompts
 
 
-def _link_id_maps(source: Path, target: Path, views: list[View]) -> bool:
+def _link_id_maps(source: Path, target: Path, views: list[SceneView]) -> bool:
     """Link the ID maps of ``views``; True if there are any. Views without one are logged."""
     if not source.is_dir():
         return False

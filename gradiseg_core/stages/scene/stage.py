@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.files.manifest import FILE_NAME, SceneManifest, View
+from gradiseg_core.files.manifest import FILE_NAME, SceneManifest, SceneView
 from gradiseg_core.stages.scene.folder import prepare_folder
 from gradiseg_core.stages.scene.lerf_mask import prepare_lerf_mask
 from gradiseg_core.stages.scene.listing import some
 from gradiseg_core.stages.scene.mipnerf360 import prepare_mipnerf360
 from gradiseg_core.stages.scene.photographs import link_tree
 
-__all__ = ["SceneManifest", "View", "prepare"]
+__all__ = ["SceneManifest", "SceneView", "prepare"]
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ DEPTH_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class View:
-    """One view to associate.
+class SegmentedView:
+    """One view with its segments and the points that SfM detected in it.
 
     Attributes:
         camera: The undistorted view.
@@ -105,7 +105,7 @@ class Links:
     count: int
 
 
-def number_masks(views: list[View]) -> Masks:
+def number_masks(views: list[SegmentedView]) -> Masks:
     """Number the masks of all views by their form, so that the given IDs do not matter.
 
     Within a view, masks are ordered by area, then by centre.
@@ -178,7 +178,7 @@ def pixels_at(xy: NDArray, shape: tuple[int, int]) -> tuple[NDArray, NDArray, ND
 
 
 def observe(
-    views: list[View],
+    views: list[SegmentedView],
     masks: Masks,
     xyz: NDArray[np.float64],
     *,
@@ -274,7 +274,7 @@ def _sight(
     )
 
 
-def _detecting_directions(views: list[View], xyz: NDArray) -> tuple[NDArray, NDArray]:
+def _detecting_directions(views: list[SegmentedView], xyz: NDArray) -> tuple[NDArray, NDArray]:
     """Return (point index [n], unit direction point -> camera [n, 3]) of all detections."""
     points = np.concatenate([view.point_index for view in views])
     rays = np.concatenate([view.camera.center_in_world - xyz[view.point_index] for view in views])

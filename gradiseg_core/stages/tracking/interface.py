@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradiseg_core.files.manifest import View
+from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.stages.tracking.overflow import IdMaps
 
 
@@ -29,7 +29,7 @@ class Request:
     scene_dir: Path
     colmap_dir: Path
     masks_dir: Path | None
-    views: list[View]
+    views: list[SceneView]
     options: Any
     seed: int
     threads: int

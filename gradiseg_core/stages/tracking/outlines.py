@@ -16,7 +16,13 @@ from scipy.ndimage import minimum_filter
 from scipy.spatial import cKDTree
 
 from gradiseg_core.files.id_maps import sample_cells
-from gradiseg_core.stages.tracking.evidence import Masks, Observations, View, pixels_at, project
+from gradiseg_core.stages.tracking.evidence import (
+    Masks,
+    Observations,
+    SegmentedView,
+    pixels_at,
+    project,
+)
 
 #: Voxels along each side of an object's cube.
 GRID = 24
@@ -50,13 +56,17 @@ class Outlines:
     bounded: NDArray[np.bool_]
 
 
-def coarse_stride(views: list[View]) -> int:
+def coarse_stride(views: list[SegmentedView]) -> int:
     """Return the pixels per cell of the grid that outlines are compared on."""
     return max(1, round(min(views[0].segments.shape) / CELLS))
 
 
 def known_depth(
-    views: list[View], masks: Masks, seen: Observations, xyz: NDArray[np.float64], stride: int
+    views: list[SegmentedView],
+    masks: Masks,
+    seen: Observations,
+    xyz: NDArray[np.float64],
+    stride: int,
 ) -> list[NDArray[np.float64]]:
     """Give each cell the depth of the nearest point seen in the same mask; inf without any."""
     maps = []
@@ -79,7 +89,7 @@ def known_depth(
 
 
 def outlines(
-    views: list[View],
+    views: list[SegmentedView],
     masks: Masks,
     front: list[NDArray[np.float64]],
     xyz: NDArray[np.float64],
@@ -134,7 +144,7 @@ def _touches_frame(inside: NDArray[np.bool_]) -> bool:
 
 
 def _hull(
-    views: list[View],
+    views: list[SegmentedView],
     label_maps: list[NDArray],
     front: list[NDArray],
     points: NDArray,
@@ -173,7 +183,7 @@ def _hull(
 
 
 def _splat(
-    view: View, voxels: NDArray, side: float, shape: tuple[int, int], stride: int
+    view: SegmentedView, voxels: NDArray, side: float, shape: tuple[int, int], stride: int
 ) -> NDArray[np.float64]:
     """Return the nearest depth of the voxels in each cell, [h, w]; inf where there is none."""
     depth_map = np.full(shape, np.inf)

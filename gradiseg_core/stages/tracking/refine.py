@@ -16,7 +16,7 @@ from gradiseg_core.stages.tracking.evidence import (
     Links,
     Masks,
     Observations,
-    View,
+    SegmentedView,
     pixels_at,
     project,
 )
@@ -139,7 +139,7 @@ def _row_best(
 
 
 def refine(
-    views: list[View],
+    views: list[SegmentedView],
     masks: Masks,
     seen: Observations,
     xyz: NDArray[np.float64],
@@ -238,7 +238,7 @@ def region_cover(
 
 
 def behind_outlines(
-    views: list[View],
+    views: list[SegmentedView],
     masks: Masks,
     seen: Observations,
     xyz: NDArray[np.float64],

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import RepairConfig
 from gradiseg_core.ordering import by_name, in_order
-from gradiseg_core.stages.tracking.evidence import Links, Masks, View
+from gradiseg_core.stages.tracking.evidence import Links, Masks, SegmentedView
 from gradiseg_core.stages.tracking.overflow import IdMaps
 from gradiseg_core.stages.tracking.sfm_tracks import solve, views_with
 
@@ -38,7 +38,7 @@ BACKGROUND_SHARE = 0.25
 
 
 def repair(
-    views: list[View], xyz: NDArray[np.float64], config: SfmOptions, options: RepairConfig
+    views: list[SegmentedView], xyz: NDArray[np.float64], config: SfmOptions, options: RepairConfig
 ) -> tuple[IdMaps, dict]:
     """Return the views' IDs, repaired.
 
@@ -90,7 +90,7 @@ def repair(
     }
 
 
-def links_of(views: list[View], masks: Masks, *, points: float, window: int) -> Links:
+def links_of(views: list[SegmentedView], masks: Masks, *, points: float, window: int) -> Links:
     """Group the masks that carry one ID within ``window`` successive views.
 
     Every stretch of that many views has groups of its own, one for each ID that occurs in at least
@@ -120,7 +120,7 @@ def links_of(views: list[View], masks: Masks, *, points: float, window: int) -> 
     return Links(group, mask, points / np.maximum(memberships, 1)[mask], count)
 
 
-def given_ids(views: list[View], masks: Masks) -> NDArray[np.int64]:
+def given_ids(views: list[SegmentedView], masks: Masks) -> NDArray[np.int64]:
     """Return the ID in its view's segments of each mask, [M]."""
     given = np.zeros(len(masks), np.int64)
     for view, numbers in zip(views, masks.maps, strict=True):

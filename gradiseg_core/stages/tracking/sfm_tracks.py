@@ -56,7 +56,7 @@ class Association:
 
 def load_views(
     colmap_dir: Path, masks_dir: Path, stems: list[str]
-) -> tuple[list[evidence.View], NDArray[np.float64]]:
+) -> tuple[list[evidence.SegmentedView], NDArray[np.float64]]:
     """Read cameras, tracks and masks of the views.
 
     Returns:
@@ -72,7 +72,7 @@ def load_views(
 
 def views_with(
     colmap_dir: Path, segments: Mapping[str, NDArray], masks_dir: Path | None = None
-) -> tuple[list[evidence.View], NDArray[np.float64]]:
+) -> tuple[list[evidence.SegmentedView], NDArray[np.float64]]:
     """Read cameras and tracks of the views that have segments.
 
     Args:
@@ -108,15 +108,15 @@ def views_with(
                 f"{camera.width} x {camera.height} px; rerun stage `{stage}`"
             )
         xy, points = observed[camera.name]
-        views.append(evidence.View(camera, ids, xy, points))
+        views.append(evidence.SegmentedView(camera, ids, xy, points))
     return views, xyz
 
 
 def solve(
-    views: list[evidence.View],
+    views: list[evidence.SegmentedView],
     xyz: NDArray[np.float64],
     config: SfmOptions,
-    link: Callable[[list[evidence.View], evidence.Masks], evidence.Links] | None = None,
+    link: Callable[[list[evidence.SegmentedView], evidence.Masks], evidence.Links] | None = None,
 ) -> Association:
     """Associate the masks of all views.
 

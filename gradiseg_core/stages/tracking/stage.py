@@ -22,7 +22,7 @@ from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import write_id_map
 from gradiseg_core.files.images import write_image
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import contact_sheet
 from gradiseg_core.stages.tracking.interface import Request, Tracked
@@ -141,7 +141,7 @@ class _SfmTracks:
     num_points: int
 
     @classmethod
-    def load(cls, colmap_dir: Path, views: list[View]) -> _SfmTracks:
+    def load(cls, colmap_dir: Path, views: list[SceneView]) -> _SfmTracks:
         from gradiseg_core.files.colmap import load_observations, load_points
 
         observed = load_observations(colmap_dir).views
@@ -205,7 +205,7 @@ def _write(
     maps: IdMaps,
     summary: dict,
     colmap_dir: Path,
-    views: list[View],
+    views: list[SceneView],
     sheet_views: int,
 ) -> None:
     """Write all outputs; ID maps of an earlier run do not survive."""

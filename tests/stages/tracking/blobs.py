@@ -13,7 +13,7 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.files.id_maps import write_id_map
 from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, split_views
-from gradiseg_core.stages.tracking.evidence import View
+from gradiseg_core.stages.tracking.evidence import SegmentedView
 
 WIDTH, HEIGHT = 128, 96
 CENTERS = np.array([[-0.6, 0.0, 0.3], [0.6, 0.1, 0.3], [0.0, 0.75, 0.35], [0.0, -0.7, 0.25]])
@@ -24,7 +24,7 @@ RADII = np.array([0.3, 0.3, 0.35, 0.25])
 class Blobs:
     """Views with exact masks; object k has ID k + 1, the table has the last ID."""
 
-    views: list[View]
+    views: list[SegmentedView]
     xyz: np.ndarray  # [P, 3]
     owner: np.ndarray  # [P] exact ID of each point
     exact: list[np.ndarray]  # per view [H, W]
@@ -94,15 +94,15 @@ def make(
         columns, rows = np.where(inside[:, None], xy, 0).astype(int).T
         visible = inside & (np.abs(depth[rows, columns] - in_cam[:, 2]) < 0.08)
         found = np.flatnonzero(visible & (rng.random(len(points)) < detect))
-        views.append(View(camera, ids, xy[found], found))
+        views.append(SegmentedView(camera, ids, xy[found], found))
         exact.append(ids)
     return Blobs(views, points, owners, exact)
 
 
-def with_segments(blobs: Blobs, segments: dict[int, np.ndarray]) -> list[View]:
+def with_segments(blobs: Blobs, segments: dict[int, np.ndarray]) -> list[SegmentedView]:
     """Replace the masks of some views, by index."""
     return [
-        View(view.camera, segments.get(i, view.segments), view.xy, view.point_index)
+        SegmentedView(view.camera, segments.get(i, view.segments), view.xy, view.point_index)
         for i, view in enumerate(blobs.views)
     ]
 

@@ -8,7 +8,7 @@ import pytest
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tracking import sfm_tracks
 from gradiseg_core.stages.tracking.backends.sfm import Options as SfmOptions
-from gradiseg_core.stages.tracking.evidence import View
+from gradiseg_core.stages.tracking.evidence import SegmentedView
 from gradiseg_core.stages.tracking.quality import assess_maps
 from gradiseg_core.stages.tracking.sfm_tracks import solve
 from tests.stages.tracking import blobs as synthetic
@@ -21,7 +21,7 @@ def scene() -> synthetic.Blobs:
     return synthetic.make()
 
 
-def judge(scene: synthetic.Blobs, views: list[View], config: SfmOptions = CONFIG) -> dict:
+def judge(scene: synthetic.Blobs, views: list[SegmentedView], config: SfmOptions = CONFIG) -> dict:
     maps = solve(views, scene.xyz, config).maps
     names = [view.camera.stem for view in scene.views]
     return assess_maps([maps[name] for name in names], scene.exact, names=names)
@@ -131,7 +131,7 @@ def test_object_without_points_in_some_views_is_found_by_outline(scene, monkeypa
     monkeypatch.setattr(sfm_tracks, "REPROJECT_ANGLE_DEG", 0.0)
     # Object 4 is detected in every third view only, and reprojection is off.
     views = [
-        View(
+        SegmentedView(
             view.camera,
             view.segments,
             view.xy[keep],
@@ -165,7 +165,7 @@ def test_single_view_objects_are_dropped(scene, monkeypatch):
     blank = scene.views[1]
     far = ~((blank.xy[:, 0] < 7) & (blank.xy[:, 1] < 7))
     views = synthetic.with_segments(scene, {1: segments})
-    views[1] = View(blank.camera, segments, blank.xy[far], blank.point_index[far])
+    views[1] = SegmentedView(blank.camera, segments, blank.xy[far], blank.point_index[far])
     config = SfmOptions()
     assert not solve(views, scene.xyz, config).maps["view_01"][:6, :6].any()
     kept = solve(views, scene.xyz, config.model_copy(update={"min_views": 1})).maps["view_01"]
@@ -178,7 +178,7 @@ def test_no_masks_or_no_points_is_an_error(scene):
     with pytest.raises(InputError, match="no view has a mask"):
         solve(synthetic.with_segments(scene, empty), scene.xyz, CONFIG)
     blind = [
-        View(v.camera, v.segments, np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
+        SegmentedView(v.camera, v.segments, np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
         for v in scene.views
     ]
     with pytest.raises(InputError, match="no SfM point"):

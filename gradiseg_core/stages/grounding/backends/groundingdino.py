@@ -27,7 +27,7 @@ from gradiseg_core.config.base import Conflict, Device, constant, device_option,
 from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.paths import InputPath
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.manifest import View
+from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS
 from gradiseg_core.models.sam_options import SamBoxes
 from gradiseg_core.stages.grounding.box_masks import BoxMasks
@@ -232,7 +232,7 @@ def ground_with(request: Request, detector: Detector, masker: Masker) -> dict[st
     """Choose IDs for every prompt with models that are loaded."""
     options = request.options
     photograph = options.image == "photograph"
-    found: dict[str, list[tuple[View, NDArray[np.int32], Detections, Evidence]]] = {
+    found: dict[str, list[tuple[SceneView, NDArray[np.int32], Detections, Evidence]]] = {
         prompt: [] for prompt in request.manifest.prompts
     }
     for view in searched_views(request):
@@ -247,7 +247,7 @@ def ground_with(request: Request, detector: Detector, masker: Masker) -> dict[st
     return {prompt: _choose(prompt, entries, options) for prompt, entries in found.items()}
 
 
-def searched_views(request: Request) -> list[View]:
+def searched_views(request: Request) -> list[SceneView]:
     """Return the test views that ``grounding.groundingdino.views`` names.
 
     Raises:
@@ -273,7 +273,7 @@ def searched_views(request: Request) -> list[View]:
 
 def _choose(
     prompt: str,
-    entries: list[tuple[View, NDArray[np.int32], Detections, Evidence]],
+    entries: list[tuple[SceneView, NDArray[np.int32], Detections, Evidence]],
     options: Options,
 ) -> Choice:
     """Select the IDs of one prompt from what was found in each view."""
@@ -297,7 +297,7 @@ def _choose(
 
 
 def _record(
-    view: View,
+    view: SceneView,
     ids: NDArray[np.int32],
     boxes: Detections,
     evidence: Evidence,

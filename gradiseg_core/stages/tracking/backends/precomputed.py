@@ -13,7 +13,7 @@ from gradiseg_core.config.base import option
 from gradiseg_core.config.paths import UserPath
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map
-from gradiseg_core.files.manifest import SceneManifest, View
+from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.tracking.interface import Request, Tracked
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run(request: Request) -> Tracked:
 
 
 def read_maps(
-    folder: Path | None, scene_dir: Path, colmap_dir: Path, views: list[View]
+    folder: Path | None, scene_dir: Path, colmap_dir: Path, views: list[SceneView]
 ) -> dict[str, NDArray[np.int32]]:
     """Read the ID maps of the given views and warp them into the undistorted frames.
 
