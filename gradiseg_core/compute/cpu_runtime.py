@@ -71,8 +71,10 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         try:
             compiled = numba.njit(cache=True, **options)(function)
-            _tie_cache_to_package(compiled)
-            return compiled
+            if _tie_cache_to_package(compiled):
+                return compiled
+            _warn_of_numba()
+            return numba.njit(**options)(function)
         except RuntimeError as error:  # numba: "cannot cache function ...: no locator available"
             logger.warning(
                 "compiled kernels cannot be cached (%s): every process compiles them again; "
@@ -84,15 +86,33 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _tie_cache_to_package(compiled: Any) -> None:
-    """Make cached code stale whenever any module of this package changes.
+def _tie_cache_to_package(compiled: Any) -> bool:
+    """Make cached code stale whenever any module with kernels changes; return whether that worked.
 
     numba compares the time and size of the kernel's own file only. Code inlined from another
-    module (:mod:`.simd`, the harmonics) would survive that module's next version.
+    module (:mod:`.simd`, the harmonics) would survive that module's next version. numba has no
+    public way to say so, and another version may keep its cache otherwise.
     """
-    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = (cache_file._source_stamp, _package_stamp())
+    cache_file = _cache_file(compiled)
+    if not (hasattr(cache_file, "_source_stamp") and hasattr(cache_file, "_load_index")):
+        return False
+    cache_file._source_stamp = (cache_file._source_stamp, _package_stamp())
+    return True
+
+
+def _cache_file(compiled: Any) -> Any:
+    """Return what numba knows of a kernel's file on disk, or None."""
+    return getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+
+
+@functools.cache
+def _warn_of_numba() -> None:
+    """Warn, once a process, that this version of numba is not known."""
+    logger.warning(
+        "numba %s keeps its cache in a way that is not known here: every process compiles the CPU "
+        "kernels again, about 20 s; the versions of requirements.lock are known to work",
+        numba.__version__,
+    )
 
 
 @functools.cache
@@ -226,7 +246,7 @@ def _is_cold(function: Any) -> bool:
     """Return whether a kernel has neither been compiled in this process nor found on disk."""
     if getattr(function, "signatures", True):
         return False
-    cache_file = getattr(getattr(function, "_cache", None), "_cache_file", None)
+    cache_file = _cache_file(function)
     return cache_file is None or not cache_file._load_index()
 
 

@@ -64,6 +64,17 @@ class Section(BaseModel):
                 raise ValueError("; ".join(whys))
         return self
 
+    def changing_results(self) -> dict[str, Any]:
+        """Return its values as JSON, without fields that are declared not to change results."""
+        values = {}
+        for name, value in self.model_dump(mode="json").items():
+            extra = type(self).model_fields[name].json_schema_extra
+            if isinstance(extra, dict) and extra.get("changes_result") is False:
+                continue
+            part = getattr(self, name)
+            values[name] = part.changing_results() if isinstance(part, Section) else value
+        return values
+
     def weights(self) -> dict[str, Path | None]:
         """Return the checkpoints that the chosen backend needs, in the order it is handed them.
 
@@ -94,6 +105,7 @@ def option(
     *,
     unit: str | None = None,
     source: str | None = None,
+    changes_result: bool = True,
     **constraints: Any,
 ) -> Any:
     """Declare one configuration field.
@@ -104,12 +116,16 @@ def option(
         unit: Unit of the value, such as ``"px"``, :data:`ITERATIONS` or :data:`OF_30_000`; None for
             pure numbers.
         source: Where the default comes from (paper and section, Gaussian Grouping, 3DGS, measured).
+        changes_result: Whether a run of another value may have another result; a long job that was
+            killed goes on where only other values changed.
         **constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ``gt``, ``lt``, ...).
 
     Returns:
         A pydantic field whose JSON schema carries ``unit`` and ``source``.
     """
     extra: dict[str, Any] = {k: v for k, v in (("unit", unit), ("source", source)) if v}
+    if not changes_result:
+        extra["changes_result"] = False
     return Field(default, description=description, json_schema_extra=extra or None, **constraints)
 
 

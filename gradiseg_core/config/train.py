@@ -360,6 +360,7 @@ class TrainConfig(Section):
         "auto",
         "Where training runs: on an NVIDIA GPU through gsplat (docs/cuda_core.md), or on the "
         "compiled CPU core; `auto` takes a CUDA device where there is one.",
+        changes_result=False,
     )
     iterations: int = option(
         30_000,
@@ -410,6 +411,7 @@ class TrainConfig(Section):
         "no third object's label appears between two. It is kept with the trained scene; training "
         "is the same.",
         source="Gaussian Grouping; measured (docs/results.md)",
+        changes_result=False,
     )
     max_gaussians: int | None = option(
         None,
@@ -434,26 +436,37 @@ class TrainConfig(Section):
         "Further terms of the loss: the name of each file in gradiseg_core/splatting/terms/, and "
         "its options (docs/architecture.md).",
     )
-    gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.")
+    gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
         16.0,
         "Photographs and ID maps (5 bytes a pixel) kept in main memory; what exceeds it is read "
         "from disk whenever its turn comes.",
         unit="GB",
         ge=0,
+        changes_result=False,
     )
     gpu_views_gb: float = option(
         4.0,
         "Of these, kept on the GPU; the others are copied while the one before is used.",
         unit="GB",
         ge=0,
+        changes_result=False,
     )
     checkpoint_every: int = option(
-        1000, "A killed run resumes from the last checkpoint.", unit=ITERATIONS, ge=1
+        1000,
+        "A killed run resumes from the last checkpoint.",
+        unit=ITERATIONS,
+        ge=1,
+        changes_result=False,
     )
-    log_every: int = option(50, "Interval of the metrics log.", unit=ITERATIONS, ge=1)
+    log_every: int = option(
+        50, "Interval of the metrics log.", unit=ITERATIONS, ge=1, changes_result=False
+    )
     evaluations: int = option(
-        6, "How often, evenly spread over the run, PSNR is measured on the test views.", ge=0
+        6,
+        "How often, evenly spread over the run, PSNR is measured on the test views.",
+        ge=0,
+        changes_result=False,
     )
 
     @field_validator("num_classes")

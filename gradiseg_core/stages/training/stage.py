@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -149,7 +150,8 @@ def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
         "scene_extent": trainer.extent,
     }
     values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
-    save_trained(out_dir, values, trainer.classifier.cpu(), metadata, data.frame)
+    classifier = copy.deepcopy(trainer.classifier).cpu()  # the trainer's own stays where it is
+    save_trained(out_dir, values, classifier, metadata, data.frame)
 
 
 def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:
@@ -180,13 +182,8 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
 
 
 def _fingerprint(config: TrainConfig, seed: int, data: str) -> str:
-    # How often a run logs, evaluates or saves does not change where it goes, nor does where its
-    # views lie or how its labels are read afterwards. The device does, in the last digits; a run
-    # that moves to another is still the same.
-    unimportant = {"log_every", "evaluations", "checkpoint_every"}
-    unimportant |= {"device", "gsplat", "views_gb", "gpu_views_gb", "labels"}
-    settings = config.model_dump(mode="json", exclude=unimportant)
-    text = json.dumps([settings, seed, data, __version__], sort_keys=True)
+    # The device does not count, although it changes last digits: a run may move to another.
+    text = json.dumps([config.changing_results(), seed, data, __version__], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numba
 import numba.core.caching
 import numpy as np
 import pytest
@@ -26,6 +27,34 @@ def test_kernels_compile_where_no_folder_can_hold_the_cache(
 
     assert twice(21) == 42
     assert "NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_an_unknown_cache_of_numba_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code on disk that could not be told to be stale must not be used."""
+    monkeypatch.setattr(cpu_runtime, "_cache_file", lambda compiled: object())
+    cpu_runtime._warn_of_numba.cache_clear()
+    with caplog.at_level(logging.WARNING):
+
+        @kernel()
+        def twice(x):  # type: ignore[no-untyped-def]
+            return 2 * x
+
+        @kernel()
+        def thrice(x):  # type: ignore[no-untyped-def]
+            return 3 * x
+
+    assert (twice(21), thrice(14)) == (42, 42)
+    assert not twice.stats.cache_path
+    assert caplog.text.count(numba.__version__) == 1
+    monkeypatch.undo()
+
+    @kernel()
+    def half(x):  # type: ignore[no-untyped-def]
+        return x / 2
+
+    assert half.stats.cache_path  # the installed numba is known
 
 
 @kernel()

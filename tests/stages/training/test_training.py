@@ -27,7 +27,7 @@ from gradiseg_core.files.trained import load_trained
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint
 from gradiseg_core.stages.training.data import load_training_data
-from gradiseg_core.stages.training.stage import train
+from gradiseg_core.stages.training.stage import _fingerprint, save_run, train
 from tests.synthetic import write_scene
 
 CONFIG = TrainConfig(
@@ -106,6 +106,36 @@ def test_a_run_states_what_was_written_and_what_it_uses(
     assert stated["igd"]["densification"]["until"] == 12_000
     la_knn = stated["mine"]["la_knn"]
     assert (la_knn["candidates"], la_knn["direction"]) == (8, "last")
+
+
+def test_saving_leaves_the_trainer_as_it_was(
+    scene: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Module.cpu` moves a module in place: only a copy of the classifier may be moved."""
+    trainer = Trainer(load_training_data(*scene, CONFIG), CONFIG, 0)
+    moved = []
+    monkeypatch.setattr(type(trainer.classifier), "cpu", lambda self: moved.append(self) or self)
+    save_run(trainer, tmp_path / "out", "gradiseg")
+    assert len(moved) == 1
+    assert moved[0] is not trainer.classifier
+    saved = load_file(tmp_path / "out" / "identities.safetensors")
+    assert torch.equal(saved["classifier.weight"], trainer.classifier.weight)
+
+
+def test_what_does_not_change_results_does_not_end_a_resumed_run() -> None:
+    def changes(**values: object) -> bool:
+        other = TrainConfig.model_validate(CONFIG.model_dump(mode="json") | values)
+        return _fingerprint(other, 0, "") != _fingerprint(CONFIG, 0, "")
+
+    assert not changes(log_every=7, evaluations=1, checkpoint_every=9, device="cpu")
+    assert not changes(gsplat={"packed": True}, views_gb=1.0, gpu_views_gb=1.0)
+    assert not changes(labels="probabilities")
+    assert changes(iterations=121)
+    assert changes(igd=None)
+    assert changes(losses={"beta": 1.0})
+    kept = CONFIG.changing_results()
+    assert kept["losses"] == CONFIG.losses.model_dump(mode="json")
+    assert kept.keys() < CONFIG.model_dump().keys()
 
 
 def test_variants_differ_in_what_they_run(scene: tuple[Path, Path, Path]) -> None:
