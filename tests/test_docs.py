@@ -7,6 +7,7 @@ import json
 import re
 import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,14 @@ def test_the_examples_of_the_architecture_work(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / Path(written).name).write_text(code)
         if not written.startswith("tests/"):
-            package = importlib.import_module(".".join(Path(written).parent.parts))
+            name = ".".join(Path(written).parent.parts)
+            package = importlib.import_module(name)
             monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+            # Both are put back, so that no later test finds the example.
+            stem = Path(written).stem
+            monkeypatch.setitem(sys.modules, f"{name}.{stem}", None)  # type: ignore[arg-type]
+            del sys.modules[f"{name}.{stem}"]
+            monkeypatch.setattr(package, stem, None, raising=False)
     shown = runpy.run_path(str(tmp_path / path))
     tests = [value for name, value in shown.items() if name.startswith("test_")]
     assert tests
@@ -105,7 +112,9 @@ def test_the_examples_of_the_architecture_work(
 
 def test_there_is_an_example_of_each_kind() -> None:
     folders = {str(Path(path).parent) for path in EXAMPLES}
-    assert "gradiseg_core/stages/masks/backends" in folders
+    core = "gradiseg_core"
+    assert {f"{core}/stages/masks/backends", f"{core}/splatting/strategies"} < folders
+    assert {f"{core}/splatting/terms", "tests/stages/masks"} < folders
 
 
 def run(scene: str, variant: str, seed: int, score: float | None) -> dict:

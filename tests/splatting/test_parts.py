@@ -161,7 +161,7 @@ def test_the_files_of_the_page_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     page = Path("docs/architecture.md").read_text(encoding="utf-8")
-    text = page.partition(f"All of `{kind}/{name}.py`")[2].partition("```python\n")[2]
+    text = page.partition(f"/splatting/{kind}/{name}.py`:")[2].partition("```python\n")[2]
     (tmp_path / f"{name}.py").write_text(text.partition("```\n")[0])
     package = getattr(gradiseg_core.splatting, kind)
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])

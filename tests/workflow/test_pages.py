@@ -21,7 +21,9 @@ GENERATED = "configuration.md"
 NAMED = ("scenes", "own_variants", "strategies", "terms")
 OPEN = ("strategies", "terms")
 #: Dotted words that are no keys: a function is named by its module, a file by its ending.
-_FILE = re.compile(r"\.(py|md|json|png|yaml|csv|ply|npz|npy|sh|pth|smk|lock|toml|tex|safetensors)$")
+_FILE = re.compile(
+    r"\.(py|md|json|jsonl|png|yaml|csv|ply|npz|npy|sh|pth|smk|lock|toml|tex|safetensors)$"
+)
 
 Keys = tuple[str, ...]
 
