@@ -83,6 +83,7 @@ def identity_loss(
     *,
     pixel_weights: Tensor | None = None,  # [H, W]
     backend: str = "cpu",
+    in_range: bool = False,
 ) -> Tensor:
     """Return L_2d: cross-entropy of the blended encodings against the masks' IDs.
 
@@ -96,6 +97,8 @@ def identity_loss(
         pixel_weights: [H, W] not negative; the mean becomes the weighted one (0 where all are 0).
         backend: "cpu" (fused kernel, float32), "triton" (fused kernels of a GPU, float32) or
             "torch" (plain PyTorch, any precision).
+        in_range: Whether all labels are known to be in 0..C-1, as those of training's views are
+            from :func:`.stages.training.data.load_training_data`; they are not looked at then.
 
     Returns:
         Scalar, differentiable with respect to features, weight and bias. NaN where a label that
@@ -107,7 +110,7 @@ def identity_loss(
         TypeError: If labels are not integers, or a backend is given a type or device that is not
             its own.
     """
-    backend = checked(features, labels, classifier, backend)
+    backend = checked(features, labels, classifier, backend, in_range=in_range)
     if pixel_weights is not None and pixel_weights.shape != labels.shape:
         raise ValueError(
             f"pixel_weights {tuple(pixel_weights.shape)} and labels {tuple(labels.shape)} differ"
@@ -225,6 +228,7 @@ def label_probabilities(
     classifier: IdentityClassifier,
     *,
     backend: str | None = None,
+    in_range: bool = False,
 ) -> Tensor:
     """Return F at every encoding's own label, without the [..., C] probabilities.
 
@@ -233,6 +237,7 @@ def label_probabilities(
         labels: [H, W] integers in 0..C-1.
         classifier: F.
         backend: As for :func:`identity_loss`; None takes the fastest that fits the encodings.
+        in_range: As for :func:`identity_loss`.
 
     Returns:
         [H, W]; NaN where a label that lies on a GPU has no class.
@@ -241,7 +246,7 @@ def label_probabilities(
         ValueError: As :func:`identity_loss`.
         TypeError: As :func:`identity_loss`.
     """
-    backend = checked(features, labels, classifier, backend)
+    backend = checked(features, labels, classifier, backend, in_range=in_range)
     flat, own = features.detach().reshape(-1, classifier.dim), labels.reshape(-1)
     if backend == "triton":
         from gradiseg_core.splatting.losses import _identity_triton
@@ -342,7 +347,12 @@ def _arrays(
 
 
 def checked(
-    features: Tensor, labels: Tensor, classifier: IdentityClassifier, backend: str | None
+    features: Tensor,
+    labels: Tensor,
+    classifier: IdentityClassifier,
+    backend: str | None,
+    *,
+    in_range: bool = False,
 ) -> str:
     """Return the backend to use, after a look at what it will be given.
 
@@ -351,7 +361,9 @@ def checked(
         TypeError: As :func:`identity_loss`.
     """
     _check_features(features, classifier)
-    _check_labels(features, labels, classifier.num_classes)
+    _check_labels(features, labels)
+    if not in_range and labels.device.type == "cpu":
+        _check_range(labels, classifier.num_classes)
     return _resolved(backend, features, classifier)
 
 
@@ -404,11 +416,8 @@ def _check_features(features: Tensor, classifier: IdentityClassifier) -> None:
         )
 
 
-def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise unless there is one integer label for each encoding, which has a class.
-
-    Labels on a GPU are not looked at, which would wait for them: without a class they make NaN.
-    """
+def _check_labels(features: Tensor, labels: Tensor) -> None:
+    """Raise unless there is one integer label for each encoding."""
     if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64):
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.shape != features.shape[:-1] or labels.numel() == 0:
@@ -416,12 +425,13 @@ def _check_labels(features: Tensor, labels: Tensor, num_classes: int) -> None:
             f"expected one label for each of the encodings {tuple(features.shape[:-1])}, "
             f"got {tuple(labels.shape)}"
         )
-    if labels.device.type == "cpu":
-        _check_range(labels, num_classes)
 
 
 def _check_range(ids: Tensor, num_classes: int) -> None:
-    """Raise if an ID has no class; an ID is never wrapped around."""
+    """Raise if an ID has no class; an ID is never wrapped around.
+
+    Not asked of labels on a GPU, which would have to be waited for: without a class they make NaN.
+    """
     if ids.numel() == 0:
         return
     low, high = (int(value) for value in torch.aminmax(ids))

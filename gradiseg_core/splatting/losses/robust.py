@@ -42,6 +42,7 @@ def robust_identity_loss(
     *,
     width_px: int = 0,
     backend: str = "cpu",
+    in_range: bool = False,
 ) -> Tensor:
     """Return the identity loss with every pixel weighted by ``p^q``, over ln(C).
 
@@ -56,6 +57,7 @@ def robust_identity_loss(
         width_px: Give the pixels of :func:`wide_disagreement` of that half width no weight; 0 gives
             all theirs.
         backend: As for :func:`gradiseg_core.splatting.losses.identity.identity_loss`.
+        in_range: As for :func:`gradiseg_core.splatting.losses.identity.identity_loss`.
 
     Returns:
         Scalar, differentiable with respect to features, weight and bias.
@@ -64,13 +66,15 @@ def robust_identity_loss(
         ValueError: As :func:`gradiseg_core.splatting.losses.identity.identity_loss`.
     """
     if backend == "triton" and not width_px:  # its kernel has the probability at hand
-        checked(features, labels, classifier, backend)
+        checked(features, labels, classifier, backend, in_range=in_range)
         return triton_loss(features, labels, classifier, exponent=exponent)
-    weights = agreement(features, labels, classifier, exponent, backend=backend)
+    weights = agreement(features, labels, classifier, exponent, backend=backend, in_range=in_range)
     if width_px:
         disagreeing = label_map(features, classifier, backend=backend) != labels
         weights = weights.masked_fill_(wide_disagreement(disagreeing, width_px), 0.0)
-    loss = identity_loss(features, labels, classifier, pixel_weights=weights, backend=backend)
+    loss = identity_loss(
+        features, labels, classifier, pixel_weights=weights, backend=backend, in_range=True
+    )
     return loss * weights.mean()  # undo the division by the sum of the weights
 
 
@@ -115,6 +119,7 @@ def agreement(
     exponent: float,
     *,
     backend: str | None = None,
+    in_range: bool = False,
 ) -> Tensor:
     """Return ``p^q`` for every pixel, [H, W], p being the probability of the pixel's own label.
 
@@ -124,9 +129,10 @@ def agreement(
         classifier: F.
         exponent: q, from 0 to 1.
         backend: As for :func:`gradiseg_core.splatting.losses.identity.label_probabilities`.
+        in_range: As for :func:`gradiseg_core.splatting.losses.identity.label_probabilities`.
 
     Raises:
         ValueError: If a label has no class, or the encodings' length is not the classifier's.
     """
-    own = label_probabilities(features, labels, classifier, backend=backend)
+    own = label_probabilities(features, labels, classifier, backend=backend, in_range=in_range)
     return own.clamp_(min=_LEAST).pow_(exponent)

@@ -39,10 +39,11 @@ class IdentityTerm(LossTerm):
                 exponent=exponent, width_px=width_px,
             )  # fmt: skip
         if not (exponent or width_px):
-            return identity_loss(features, labels, classifier, backend=self.backend)
+            return identity_loss(features, labels, classifier, backend=self.backend, in_range=True)
         return robust_identity_loss(
-            features, labels, classifier, exponent, width_px=width_px, backend=self.backend
-        )
+            features, labels, classifier, exponent,
+            width_px=width_px, backend=self.backend, in_range=True,
+        )  # fmt: skip
 
     def _pixel_weights(self, step: int, labels: Tensor) -> tuple[float, int]:
         """Return the exponent q and the half width of disagreement; both are 0 at the start."""

@@ -56,8 +56,8 @@ def load_training_data(
         colmap_dir, [cameras[name] for name in train_names], config, budget, tracking_dir
     )
     for view in train:
-        assert view.labels is not None
-        highest = int(view.labels.max())
+        assert view.ids is not None
+        highest = int(view.ids[-1])
         if highest >= num_classes:
             raise InputError(
                 f"{tracking_dir / 'ids' / (view.camera.stem + '.png')} holds ID {highest}, but the "

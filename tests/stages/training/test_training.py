@@ -24,6 +24,7 @@ from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.id_maps import write_id_map
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.trained import load_trained
+from gradiseg_core.splatting.losses import identity
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint
 from gradiseg_core.stages.training.data import load_training_data
@@ -249,6 +250,21 @@ def test_id_beyond_the_classifier_is_an_error(tmp_path: Path) -> None:
     scene = write_scene(tmp_path, views=4)
     with pytest.raises(InputError, match=r"ID 3, but the classifier has 3 classes"):
         load_training_data(*scene, TrainConfig(num_classes=3))
+
+
+def test_labels_are_checked_once_and_not_in_every_iteration(
+    scene: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_training_data(*scene, CONFIG)
+    trainer = Trainer(data, with_variant(CONFIG, "baseline"), 0)
+    looked: list[int] = []
+    monkeypatch.setattr(identity, "_check_range", lambda ids, _: looked.append(ids.numel()))
+    trainer.iterate()
+    assert not looked
+    view = data.train[0]
+    features = torch.zeros(*view.labels.shape, trainer.classifier.dim)
+    identity.identity_loss(features, view.labels, trainer.classifier)
+    assert looked == [view.labels.numel()]  # others' labels are
 
 
 def test_mask_of_another_shape_is_named(tmp_path: Path) -> None:
