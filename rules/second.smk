@@ -1,5 +1,5 @@
 # Requires: what rules `grounding` and `metrics` require.
-# Makes: <run>/second_grounding and <run>/second_metrics, prompts grounded in a second way
+# Makes: <run>/second_grounding and <run>/second_metrics, prompts grounded by a second backend
 #        (`second_grounding`) on the same training, and their scores: Tables 1 and 2 of the paper
 #        share their trainings.
 
@@ -40,7 +40,7 @@ use rule grounding as second_grounding with:
         given_otherwise=given_otherwise("second_grounding"),
         config=settings_of("second_grounding"),
     message:
-        "{wildcards.scene}: find the prompts in {wildcards.variant}, seed {wildcards.seed}, second way"
+        "{wildcards.scene}: find the prompts in {wildcards.variant}, seed {wildcards.seed}, second backend"
 
 
 use rule metrics as second_metrics with:
@@ -67,4 +67,4 @@ use rule metrics as second_metrics with:
     benchmark:
         "<run>/benchmarks/second_metrics.tsv"
     message:
-        "{wildcards.scene}: score {wildcards.variant}, seed {wildcards.seed}, second way"
+        "{wildcards.scene}: score {wildcards.variant}, seed {wildcards.seed}, second backend"

@@ -1,4 +1,4 @@
 """Studies of the method: scenes with exact truth, masks with known errors, many variants.
 
-They use the core and the workflow as any user may, and neither knows of them.
+They use the core and the workflow as a user would. Neither depends on them.
 """

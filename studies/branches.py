@@ -1,9 +1,8 @@
-"""Many variants of one scene and seed, sharing the iterations in which they are the same.
+"""Training of many variants of one scene and seed, where iterations that they share run once.
 
-IGD, LA-KNN and the options beyond the paper act from some iteration on only. Variants that differ
-in nothing else are equal until then, so one run, the trunk, goes ahead with all of them off, and
-each variant goes on from a copy of its state. The results are those of separate runs, bit for bit
-on a CPU.
+IGD, LA-KNN and the options beyond the paper start at some iteration. Variants that differ in
+nothing else are equal until then: one run, the trunk, trains with all of them off, and each variant
+continues from a copy of its state. The results are those of separate runs, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Branch:
 
     @property
     def trunk(self) -> TrainConfig:
-        """The parameters of the run that it is equal to up to :attr:`start`."""
+        """The parameters of its trunk, which it equals up to :attr:`start`."""
         losses, la_knn = self.config.losses, self.config.la_knn
         direction = "first_moment" if la_knn is None else la_knn.direction
         return self.config.model_copy(
@@ -60,7 +59,7 @@ class Branch:
                         "identity_geometry_start": 0,
                     }
                 ),
-                "labels": "encodings",  # are read from the result, however it was trained
+                "labels": "encodings",  # read from the result; training does not depend on it
             }
         )
 
@@ -108,7 +107,7 @@ def train_branches(
             )
             _advance(trunk, shared)
             logger.info(
-                "%s: from iteration %d on its own, of %d", branch.name, shared, config.iterations
+                "%s: branches off at iteration %d of %d", branch.name, shared, config.iterations
             )
             trainer = Trainer(data, branch.config, seed, device=device)
             trainer.load_state_dict(copy.deepcopy(trunk.state_dict()))
@@ -125,5 +124,5 @@ def _advance(trainer: Trainer, step: int) -> None:
 
 
 def fingerprint(branch: Branch) -> dict[str, Any]:
-    """Return what tells a branch's result from another's of the same scene and seed, as JSON."""
+    """Return what sets a branch apart from others of the same scene and seed, as JSON data."""
     return {"train": branch.config.model_dump(mode="json")}

@@ -1,7 +1,7 @@
-"""Exact IDs, spoiled the way a segmenter and a tracker spoil theirs.
+"""Exact IDs with the errors that a segmenter and a tracker make.
 
-For studies on scenes that know their exact IDs, never for a reported result. Every kind of error
-has a level of its own, so that each can be swept alone. All draws come from one seed, and a view's
+For studies on scenes with exact IDs, never for a reported result. Every kind of error
+has its own level and can be varied alone. All draws come from one seed, and a view's
 draws do not depend on the level of another kind of error.
 """
 
@@ -27,7 +27,7 @@ _LEAST_AREA = 1 / 20000  # of the image: a smaller sliver is no object that a tr
 
 
 def degrade_tabletop(tabletop: Path, out_dir: Path, config: DegradedConfig, seed: int) -> None:
-    """Spoil the exact IDs of a tabletop's training views.
+    """Add errors to the exact IDs of a tabletop's training views.
 
     Args:
         tabletop: Folder of :func:`studies.tabletop.dataset.make_tabletop`.
@@ -44,12 +44,12 @@ def degrade_tabletop(tabletop: Path, out_dir: Path, config: DegradedConfig, seed
 
 
 def degrade(maps: Sequence[IdMap], config: DegradedConfig, seed: int) -> list[IdMap]:
-    """Spoil the ID maps of a sequence of views.
+    """Add errors to the ID maps of a sequence of views.
 
-    In this order, each where its draw falls below its level: an object's ID switches to a new one
-    that lasts some views (`switch`); the object is cut and a part gets an ID of this view alone
-    (`split`); it takes the ID of the neighbour with which it shares most border (`merge`), or it is
-    missed and becomes 0 (`miss`). Then all outlines wobble, and the resolution falls (`reduced`).
+    In this order, each with the probability that is its level: an object's ID switches to a new one
+    for some views (`switch`); a part of the object gets an ID of this view alone (`split`); the
+    object takes the ID of the neighbour with the longest common border (`merge`); it is missed and
+    becomes 0 (`miss`). Then all outlines are distorted, and the resolution is lowered (`reduced`).
 
     Args:
         maps: [H, W] exact IDs by view, in the order in which a tracker would see them; 0 is
@@ -96,7 +96,7 @@ def degrade(maps: Sequence[IdMap], config: DegradedConfig, seed: int) -> list[Id
 def _switches(
     num_views: int, objects: list[int], config: DegradedConfig, rng: np.random.Generator
 ) -> list[dict[int, int]]:
-    """Return, by view, which objects carry a foreign ID and in which episode of theirs."""
+    """Return, by view, which objects carry another ID, and the number of that switch."""
     views: list[dict[int, int]] = [{} for _ in range(num_views)]
     for label in objects:
         starts = rng.random(num_views) < config.switch

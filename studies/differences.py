@@ -1,4 +1,4 @@
-"""What each variant of a study is worth: differences from a reference, paired by scene and seed."""
+"""Differences of a study's variants from a reference, paired by scene and seed."""
 
 from __future__ import annotations
 

@@ -16,9 +16,7 @@ from gradiseg_core.errors import ConfigError
 class TabletopConfig(Section):
     """A tabletop scene, rendered from procedural assets; the defaults are the embedded scene."""
 
-    seed: int = option(
-        7, "Draws the layout, sizes and textures; every seed is another table.", ge=0
-    )
+    seed: int = option(7, "Draws the layout, sizes and textures.", ge=0)
     width: int = option(400, "Image width.", unit="px", source="measured: time budget", ge=16)
     height: int = option(300, "Image height.", unit="px", source="measured: time budget", ge=16)
     views: int = option(32, "Training views, on two rings around the table.", unit="views", ge=3)
@@ -93,7 +91,7 @@ class DegradedConfig(Section):
 
 
 class StudiesConfig(Section):
-    """What is made for studies."""
+    """The scenes and ID maps that are made for studies."""
 
     folder: str = option(
         "results/studies", "Folder of the tabletops and degraded maps; studies share them."

@@ -1,4 +1,4 @@
-"""One small file with the scores of all runs, to keep and to compare studies with."""
+"""One small file with the scores of all runs, to keep and to compare."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     for key in ("purity", "iou"):
         value = gaussians.get(key)
         kept[f"gaussian_{key}"] = None if value is None else round(value, 5)
-    # LPIPS without its weights is no news in a study.
+    # A study runs without LPIPS's weights, so their absence is not recorded.
     reasons = {
         key: why
         for key, why in metrics.get("not_available", {}).items()

@@ -1,7 +1,4 @@
-"""How well segments could serve, measured against known objects.
-
-Segments are parts, not objects; what matters is whether objects can be put together from them.
-"""
+"""How well objects can be put together from segments, measured against known objects."""
 
 from __future__ import annotations
 

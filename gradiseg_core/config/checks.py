@@ -206,14 +206,14 @@ def offline(
     return problems
 
 
-def second_way(name: str, sections: Mapping[str, Any]) -> list[str]:
-    """A second grounding that is the first again could not be told from it in the tables."""
+def same_grounding_twice(name: str, sections: Mapping[str, Any]) -> list[str]:
+    """Refuse a second grounding that equals the first: it would score the same thing twice."""
     second = sections.get("second_grounding")
     if second is None or second.backend != sections["grounding"].backend:
         return []
     return [
-        f"scenes.{name}.second_grounding.backend: '{second.backend}' is the first way already; "
-        "name another backend, or remove `second_grounding`"
+        f"scenes.{name}.second_grounding.backend: '{second.backend}' is the backend of "
+        "`grounding` already; name another, or remove `second_grounding`"
     ]
 
 

@@ -179,7 +179,7 @@ class RootConfig(Section):
     grounding: GroundingSection = option(GroundingSection(), "Stage 7, from prompts to IDs.")
     second_grounding: GroundingSection | None = option(
         None,
-        "A second way from prompts to IDs, scored beside the first on the same trainings: what it "
+        "A second grounding of the same trainings, scored beside the first: what it "
         "has different from section `grounding`, such as another `backend`.",
         source="GradiSeg Tables 1 and 2",
     )
@@ -325,7 +325,7 @@ def load(
             used = {**used, "scene": scenes[source.of]["scene"]}
         found = checks.files(name, used, folder or Path(), root.made)
         found += checks.offline(name, used, root.downloads, folder or Path())
-        found += checks.second_way(name, used)
+        found += checks.same_grounding_twice(name, used)
         problems += [_where_written(line, raw, name) for line in found]
     _refuse(problems)
     variants = {

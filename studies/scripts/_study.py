@@ -1,4 +1,4 @@
-"""What a study's script needs to find: the workflow's `_stage.py`, and the checkout's modules."""
+"""Makes the workflow's `_stage.py` and the checkout's modules importable from a study's script."""
 
 import sys
 from pathlib import Path

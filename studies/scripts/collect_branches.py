@@ -1,4 +1,4 @@
-"""Write the scores of all slices of a study into one small file; what each variant is worth."""
+"""Write the scores of all slices of a study into one file, and the variants' differences."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Spoil the exact IDs of a tabletop."""
+"""Add errors to the exact IDs of a tabletop."""
 
 from pathlib import Path
 

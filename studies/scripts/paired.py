@@ -1,4 +1,4 @@
-"""Write what each variant is worth: differences from the reference, paired by scene and seed."""
+"""Write the variants' differences from the reference, paired by scene and seed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Removing path-tracing noise: smooth the light, keep the textures.
+"""Removal of path-tracing noise: smooth the light, keep the textures.
 
 The image is divided by the surfaces' own colour (albedo, rendered without noise); what remains is
 light, smooth but for shadow edges. It is filtered by the edge-avoiding a-trous wavelet transform

@@ -91,7 +91,7 @@ def _sample_points(
     num_points: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.int32]]:
-    """Draw pixels of all views; small objects more often than their area says."""
+    """Draw pixels of all views; small objects get more than their share by area."""
     points, colors, ids = [], [], []
     shares = np.full(len(cameras), num_points // len(cameras))
     shares[: num_points % len(cameras)] += 1

@@ -104,7 +104,7 @@ def photos(tmp_path: Path) -> Path:
         ({"scenes": {"a": {"source": "demo", "seeds": [3, 3]}}}, "scenes.a.seeds: listed more"),
         (
             {"second_grounding": {"manual": {"overlap": "best_view"}}},
-            "scenes.demo.second_grounding.backend: 'colour_words' is the first way already",
+            "scenes.demo.second_grounding.backend: 'colour_words' is the backend of `grounding`",
         ),
         (
             {"train": {"iterations": "many"}},

@@ -202,7 +202,7 @@ def test_a_copy_takes_the_other_scenes_photographs(workflow: Workflow) -> None:
     assert planned["colmap"] == planned["train"] == 1
 
 
-def test_a_second_way_of_grounding_shares_the_trainings(workflow: Workflow) -> None:
+def test_a_second_grounding_shares_the_trainings(workflow: Workflow) -> None:
     workflow.append("config.yaml", "second_grounding: {backend: manual}\n")
     planned = workflow.planned()
     assert planned["second_grounding"] == planned["second_metrics"] == 4

@@ -31,8 +31,8 @@ class NamedColour:
         hue: Centre, degrees; None for achromatic names.
         spread: Half width of the flat top around ``hue``, degrees; beyond it membership falls as a
             bell with a deviation of 9 degrees.
-        lightness: Where L begins and ends to belong.
-        chroma: Where C begins and ends to belong.
+        lightness: Smallest and largest L that belong.
+        chroma: Smallest and largest C that belong.
     """
 
     hue: float | None

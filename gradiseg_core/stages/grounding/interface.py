@@ -1,4 +1,4 @@
-"""What a backend of stage `grounding` is given and returns, and exact IDs against tracked ones.
+"""What a backend of stage `grounding` is given and returns; which tracked ID an exact one has.
 
 ``run(request)`` returns a :class:`.selection.Choice` for every prompt, in the order of the prompts.
 """
@@ -87,7 +87,7 @@ class Request:
         return np.stack([count_table(truth, ids, rows, columns) for truth, ids in pairs])
 
 
-def match_objects(inputs: Request) -> dict[str, Any]:
+def match_objects(request: Request) -> dict[str, Any]:
     """Find, for every exact object, the tracked ID that overlaps it best in the training views.
 
     This is for the metrics' object scores only; prompts never see it (but ``manual`` uses the same
@@ -97,9 +97,9 @@ def match_objects(inputs: Request) -> dict[str, Any]:
         ``available``; ``objects``: exact ID -> ``id`` (None if no ID touches it) and ``overlap``
         (IoU pooled over the training views); or ``why`` not.
     """
-    if inputs.truth_tables is None:
+    if request.truth_tables is None:
         return {"available": False, "why": "no training view has exact IDs (gt_ids/)"}
-    tables = inputs.truth_tables
+    tables = request.truth_tables
     visible = np.flatnonzero(tables.sum(axis=(0, 2)))
     objects = {}
     for region in visible[visible > 0]:

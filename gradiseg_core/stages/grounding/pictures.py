@@ -12,7 +12,7 @@ from gradiseg_core.files.images import id_colors
 from gradiseg_core.files.pictures import GAP_PX, font, overlay_ids, panel_row
 from gradiseg_core.stages.grounding.selection import Choice, Evidence
 
-#: Pictures are enlarged or reduced to this height, so that numbers beside boxes can be read.
+#: Pictures are resized to this height, px, so that numbers beside boxes can be read.
 PANEL_HEIGHT_PX = 360
 #: Boxes drawn at most; a low threshold can leave hundreds.
 DRAWN_BOXES = 12

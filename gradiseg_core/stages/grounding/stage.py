@@ -45,7 +45,7 @@ def ground(
     Writes ``selection.json`` (can be edited and given back as ``grounding.manual.selection``),
     ``gt_match.json`` (exact objects and their tracked IDs, for the metrics),
     ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt, and
-    ``pictures/<prompt>.png``, what was found. Where training views were rendered for want of test
+    ``pictures/<prompt>.png``, what was found. Where training views were rendered instead of test
     views, prompts are searched in these, and the masks go to ``training_view_masks/<stem>/``,
     which nothing scores.
 
@@ -70,20 +70,20 @@ def ground(
     render = _read_render(render_dir)
     classifier = load_classifier(train_dir)
     rendered = {view["name"] for view in render["views"]}
-    inputs = Request(
+    request = Request(
         manifest=manifest,
         scene_dir=scene_dir,
         colmap_dir=colmap_dir,
         tracking_dir=tracking_dir,
         render_dir=render_dir,
-        # Test views; training views only where these were rendered for want of any.
+        # Test views; training views only where these were rendered instead.
         views=[view for view in manifest.test_views if view.name in rendered]
         or [view for view in manifest.train_views if view.name in rendered],
         num_classes=classifier.num_classes,
         options=config.options,
         weights=weights or {},
     )
-    choices: dict[str, Choice] = config.chosen.run(inputs)
+    choices: dict[str, Choice] = config.chosen.run(request)
 
     labels, rule = render.get("labels", "encodings"), config.masks
     if rule == "auto":
@@ -91,15 +91,15 @@ def ground(
     # A mask of an earlier run's prompt must not be scored as this run's.
     for folder in ("masks", TRAINING_MASKS):
         shutil.rmtree(out_dir / folder, ignore_errors=True)
-    for view in inputs.views:
-        predict = _predictor(inputs, view, classifier, labels, rule, config.probability_threshold)
+    for view in request.views:
+        predict = _predictor(request, view, classifier, labels, rule, config.probability_threshold)
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, predict(choice.ids))
-    return write_choices(inputs, config, choices, out_dir, mask_rule=rule)
+    return write_choices(request, config, choices, out_dir, mask_rule=rule)
 
 
 def _predictor(
-    inputs: Request,
+    request: Request,
     view: SceneView,
     classifier: IdentityClassifier,
     labels: str,
@@ -107,11 +107,11 @@ def _predictor(
     threshold: float,
 ) -> Callable[[list[int]], NDArray[np.bool_]]:
     """Return the function from a prompt's IDs to its mask in a view; files are read once."""
-    assert inputs.render_dir is not None
+    assert request.render_dir is not None
     if rule == "probability" and labels == "probabilities":
-        kept = Probabilities.load(inputs.render_dir / "probabilities" / f"{view.stem}.npz")
+        kept = Probabilities.load(request.render_dir / "probabilities" / f"{view.stem}.npz")
         return lambda selected: kept.above(selected, threshold)
-    ids, features = inputs.test_ids(view), load_features(inputs.render_dir, view.stem)
+    ids, features = request.test_ids(view), load_features(request.render_dir, view.stem)
     return lambda selected: predict_mask(
         ids, features, classifier, selected, rule=rule, threshold=threshold
     )
@@ -127,7 +127,7 @@ def write_prediction(out_dir: Path, view: SceneView, prompt: str, mask: NDArray[
 
 
 def write_choices(
-    inputs: Request,
+    request: Request,
     config: GroundingConfig,
     choices: dict[str, Choice],
     out_dir: Path,
@@ -137,7 +137,7 @@ def write_choices(
     """Write ``selection.json``, ``gt_match.json`` and the pictures.
 
     Args:
-        inputs: What was grounded.
+        request: What was grounded.
         config: Options of the stage.
         choices: By prompt.
         out_dir: Folder of the stage.
@@ -146,7 +146,7 @@ def write_choices(
     Returns:
         The contents of ``selection.json``.
     """
-    name = inputs.manifest.name
+    name = request.manifest.name
     for prompt, choice in choices.items():
         logger.info("%s: %s: IDs %s, %s", name, prompt, choice.ids, choice.why)
     selection = {
@@ -162,19 +162,20 @@ def write_choices(
         },
     }
     _write_json(out_dir / "selection.json", selection)
-    _write_json(out_dir / "gt_match.json", match_objects(inputs))
+    _write_json(out_dir / "gt_match.json", match_objects(request))
     shutil.rmtree(out_dir / "pictures", ignore_errors=True)
-    if config.pictures and inputs.views:
-        _write_pictures(inputs, choices, out_dir / "pictures")
+    if config.pictures and request.views:
+        _write_pictures(request, choices, out_dir / "pictures")
     return selection
 
 
-def _write_pictures(inputs: Request, choices: dict[str, Choice], folder: Path) -> None:
-    by_stem = {view.stem: view for view in inputs.views}
+def _write_pictures(request: Request, choices: dict[str, Choice], folder: Path) -> None:
+    by_stem = {view.stem: view for view in request.views}
     for prompt, choice in choices.items():
-        stems = [entry.stem for entry in choice.evidence] or [inputs.views[0].stem]
+        stems = [entry.stem for entry in choice.evidence] or [request.views[0].stem]
         views = [
-            (stem, inputs.picture(by_stem[stem]), inputs.test_ids(by_stem[stem])) for stem in stems
+            (stem, request.picture(by_stem[stem]), request.test_ids(by_stem[stem]))
+            for stem in stems
         ]
         write_image(folder / mask_file(prompt), prompt_picture(prompt, choice, views))
 

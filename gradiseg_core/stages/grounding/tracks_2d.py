@@ -1,11 +1,15 @@
-"""A method without Gaussians: text on the tracked masks of the test views.
+"""A method without Gaussians: text selects among the tracked masks of the test views.
 
-This is how we read the row DEVA of the paper's Table 1, of which the paper says no more than that
-Grounding DINO's detections select mask IDs: a tracker follows the objects over all photographs,
-those of the test views included and in the order of their names; the text selects IDs in the first
-test view as it does for the trained methods, in its photograph, because there is no rendering; the
-predicted mask in every test view are the pixels of the selected IDs. It sees the test photographs,
-which methods for new views do not, and never an annotation.
+This is our reading of the row DEVA in the paper's Table 1. The paper says only that Grounding
+DINO's detections select mask IDs. Here
+
+* a tracker follows the objects over all photographs, test views included, in the order of names;
+* the text selects IDs in the first test view, as for the trained methods, but in its photograph,
+  because there is no rendering;
+* a test view's predicted mask is the pixels of the selected IDs.
+
+The method sees the test photographs, which methods for new views do not. It never sees an
+annotation.
 
 (DEVA has a text mode of its own, in which Grounding DINO detects in the frames that vote. The row
 could mean that as well; Gaussian Grouping's repository runs DEVA's automatic mode only.)
@@ -42,7 +46,7 @@ def ground_tracks(
 ) -> dict[str, Any]:
     """Select tracked IDs for every prompt and write their pixels as the predicted masks.
 
-    Writes the same files as :func:`ground.ground`.
+    Writes the same files as :func:`.stage.ground`.
 
     Args:
         scene_dir: Scene folder.
@@ -74,7 +78,7 @@ def ground_tracks(
             f"{tracking_dir} has no IDs in any test view of scene {manifest.name}; set "
             "tracking_2d.backend to one that tracks all views"
         )
-    inputs = Request(
+    request = Request(
         manifest=manifest,
         scene_dir=scene_dir,
         colmap_dir=colmap_dir,
@@ -85,12 +89,12 @@ def ground_tracks(
         options=config.options.for_photographs(),
         weights=weights or {},
     )
-    choices = config.chosen.run(inputs) if registered else _nothing(manifest.prompts)
+    choices = config.chosen.run(request) if registered else _nothing(manifest.prompts)
     shutil.rmtree(out_dir / "masks", ignore_errors=True)
     for view in views:
         for prompt, choice in choices.items():
             write_prediction(out_dir, view, prompt, np.isin(ids[view.stem], choice.ids))
-    return write_choices(inputs, config, choices, out_dir, mask_rule="tracked")
+    return write_choices(request, config, choices, out_dir, mask_rule="tracked")
 
 
 def _nothing(prompts: Sequence[str]) -> dict[str, Choice]:

@@ -9,13 +9,12 @@ included:
 * 0 / 0 (both masks empty) is NaN and makes its prompt's and the scene's mean NaN.
 
 ``strict`` skips no prediction: a missing one scores 0, and prompts stay whole. An empty annotation
-has nothing that a prediction could find: in a prompt that is annotated elsewhere it scores 0 where
-something was predicted and is left out where nothing was (finding nothing there is no success); a
-prompt all of whose annotations are empty has no score. Means are over the prompts that have one,
-and say so.
+scores 0 where something was predicted. Where nothing was, it is left out: an empty prediction is no
+success. A prompt all of whose annotations are empty has no score. Means are over the prompts that
+have a score, and state which these are.
 
-Neither judges a prediction for a prompt that a view does not annotate: LERF-Mask leaves hidden
-objects out, and an absent annotation is not a statement.
+Neither mode scores a prediction for a prompt that a view does not annotate: LERF-Mask leaves hidden
+objects out, so a missing annotation does not mean that the object is not there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Means that say over what they are, and why there is none.
+"""Means with what they cover, or the reason why there is none.
 
-A score that cannot be trusted is no number: it is absent, with the reason. What is not absent may
-still be a mean over less than there is, which is then said beside it.
+A score that cannot be computed is left out, with the reason. Where a mean covers only a part of the
+entries, that is stated beside it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Names that a sentence lists before it only counts the rest.
+#: Names that a sentence lists at most; it counts the rest.
 LISTED = 4
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean, or why there is none.
+    """A mean, or the reason why there is none.
 
     Attributes:
         value: The mean; None where it is not available.
         why: Why there is no value.
-        over: Of a mean over a part: over how many of how many, and why not over the rest.
+        over: Where the mean covers a part only: how many of how many, and why not the rest.
     """
 
     value: float | None

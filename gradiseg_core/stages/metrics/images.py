@@ -1,4 +1,4 @@
-"""Scores of a scene's rendered views as images, and which of them are numbers."""
+"""Image scores of a scene's rendered views, and why a view has none."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def score_images(
         views: The rendered views to score.
         config: How to score.
         weights: Checkpoints by the names of ``config.weights()``.
-        not_finite: By view's name, pixels of its rendering that were no numbers.
-        missing: By stem, why another view has no rendering; means say that they are without it.
+        not_finite: By view's name, pixels of its rendering that were not finite.
+        missing: By stem, why another view has no rendering; means state that they lack it.
         no_views: Why there is nothing to score, where there is nothing.
 
     Returns:

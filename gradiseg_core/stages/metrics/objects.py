@@ -32,7 +32,7 @@ def score_objects(
     """Score labels: mean over views per object, then over objects.
 
     Scored at the truth's resolution (labels resized, as masks are) and, beside it, at the
-    rendering's (truth resized), which does not charge the model for the coarser pixels. An object
+    rendering's (truth resized), where coarser pixels cost nothing. An object
     that no training view shows has no score, since nothing could have taught its ID.
 
     Args:

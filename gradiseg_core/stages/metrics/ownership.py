@@ -1,4 +1,4 @@
-"""Do Gaussians carry the label of the object that they lie on? Needs exact surfaces."""
+"""Whether Gaussians carry the label of the object that they lie on; needs exact surfaces."""
 
 from __future__ import annotations
 

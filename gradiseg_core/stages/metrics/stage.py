@@ -122,7 +122,7 @@ def evaluate(
 
 
 def no_test_views(manifest: SceneManifest, what: str) -> str:
-    """Return the sentence on a scene without a held-out view that was rendered or tracked."""
+    """Return why a scene has no held-out view that was rendered or tracked."""
     if not manifest.test_views:
         return "no test views: the scene holds none out"
     names = ", ".join(view.name for view in manifest.test_views[:4])
@@ -145,7 +145,8 @@ def evaluate_tracks(
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
         tracking_dir: ID maps of all views, and ``objects.json``.
-        grounding_dir: As for :func:`evaluate`; see :func:`grounding.tracks_2d.ground_tracks`.
+        grounding_dir: As for :func:`evaluate`, made by
+            :func:`gradiseg_core.stages.grounding.tracks_2d.ground_tracks`.
         out_dir: Folder to write.
         config: How to score; nothing is rendered, so that the options of LPIPS do not matter.
 

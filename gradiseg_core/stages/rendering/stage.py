@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Training views that are rendered where there is no test view, at most.
+#: Most training views that are rendered where there is no test view.
 STAND_INS = 4
 #: Percent of the nearest and of the farthest depths that saturate in the depth picture.
 DEPTH_PERCENTILE = 1.0
@@ -61,7 +61,7 @@ class RenderedView:
         depth: [H, W] float32, world units; 0 where nothing was hit.
         alpha: [H, W] float32.
         probabilities: Of the most probable IDs, where probabilities were blended; else None.
-        not_finite_px: Pixels of ``color`` that are no numbers (drawn black).
+        not_finite_px: Pixels of ``color`` that were not finite (drawn black).
     """
 
     color: NDArray[np.float32]
@@ -97,7 +97,8 @@ def render_view(
         scene: The trained scene.
         camera: View at the size to render.
         rasterizer: Any implementation of the interface.
-        labels: What IDs are read from, ``encodings`` or ``probabilities`` (see :mod:`.labels`).
+        labels: What IDs are read from, ``encodings`` or ``probabilities`` (see
+            :mod:`gradiseg_core.splatting.labels`).
     """
     from gradiseg_core.splatting.losses.identity import label_map
 
@@ -157,7 +158,7 @@ def shown_views(
 
     Test views; on request also training views. Where no test view is registered, or the scene has
     none, up to :data:`STAND_INS` training views instead, evenly spread, so that there is something
-    to look at. They are no held-out views, and no score takes them for one.
+    to look at. They are not held out, and nothing scores them as if they were.
 
     Raises:
         InputError: If no view at all is registered.
@@ -196,7 +197,7 @@ def render_views(
     key ``features``), ``depth/<stem>.npy`` (float32, the user's units) and ``.png``,
     ``identity_pca/<stem>.png``, ``side_by_side/<stem>.png`` and ``render.json``; where labels are
     read from blended probabilities, also ``probabilities/<stem>.npz``
-    (:class:`.labels.Probabilities`).
+    (:class:`gradiseg_core.files.renderings.Probabilities`).
 
     Args:
         scene_dir: Scene folder with ``scene.json``.

@@ -31,7 +31,7 @@ def plot_qualitative(
 ) -> None:
     """Draw held-out views as rows and variants as columns, each view followed by a crop.
 
-    Without a held-out view the training views that were rendered instead, which are named so.
+    Without a held-out view, the training views that were rendered instead are drawn, named as such.
 
     The first column is the photograph with the true masks where they exist. The crop lies where
     the labels of all variants together disagree most with the truth (without a truth: with the

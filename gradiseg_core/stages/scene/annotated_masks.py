@@ -140,7 +140,7 @@ def _wrong_shape(size: tuple[int, int], view: SceneView, place: str) -> str | No
 
 
 def _check_shares(mask_dir: Path, masks: list[Annotation]) -> None:
-    """Refuse masks that must be inverted, and name what looks like it, or is empty throughout.
+    """Refuse masks that must be inverted; warn of those that look so, and of empty ones.
 
     Raises:
         InputError: If every mask of two or more prompts covers more than half of its view.

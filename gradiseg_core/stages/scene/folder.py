@@ -1,4 +1,4 @@
-"""Source ``folder``: the user's own photographs. Nothing but a folder of images is demanded.
+"""Source ``folder``: the user's own photographs. Only a folder of images is required.
 
 A COLMAP model beside them (3DGS's layout) comes with them; ``colmap.existing`` decides its use.
 """

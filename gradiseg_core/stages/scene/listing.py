@@ -1,4 +1,4 @@
-"""Which files of a folder are photographs, and saying what is left out."""
+"""Which files of a folder are photographs, and messages about what is left out."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def too_few(folder: Path, count: int, least: int) -> str:
 
 
 def _left_out(paths: list[Path]) -> list[str]:
-    """Return what of the paths may be photographs and is not read: how many, which, what to do."""
+    """Return a text on paths that may be photographs and are not read: which, and what to do."""
     reasons = []
     for kind, endings, advice in _NOT_READ:
         names = [path.name for path in paths if path.is_file() and path.suffix.lower() in endings]

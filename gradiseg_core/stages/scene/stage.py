@@ -19,7 +19,7 @@ __all__ = ["SceneManifest", "SceneView", "prepare"]
 
 logger = logging.getLogger(__name__)
 
-MIN_TRAINING_VIEWS = 2  # between fewer, nothing can be associated or reconstructed
+MIN_TRAINING_VIEWS = 2  # fewer cannot be associated or reconstructed
 
 
 def prepare(
@@ -90,10 +90,10 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
 
 
 def _check_split(manifest: SceneManifest, config: SceneConfig) -> None:
-    """Warn where no view tests.
+    """Warn where there is no test view.
 
     Raises:
-        InputError: If fewer views train than objects can be matched between.
+        InputError: If there are too few training views to match objects between.
     """
     train, total = len(manifest.train_views), len(manifest.views)
     if train < MIN_TRAINING_VIEWS:
@@ -116,7 +116,7 @@ def _copy(other: Path, folder: Path, *, name: str) -> SceneManifest:
     """Fill ``folder`` with another scene's files, linked where the file system can."""
     manifest = SceneManifest.load(other)
     link_tree(other, folder)
-    (folder / FILE_NAME).unlink()  # a link as well: writing the own name would rename the other
+    (folder / FILE_NAME).unlink()  # may be a link: writing it would also rename the other scene
     return manifest.model_copy(update={"name": name})
 
 

@@ -145,8 +145,8 @@ def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:
 def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> None:
     """Scale cameras and observations to images that are `factor` times smaller.
 
-    A side of 5187 px becomes one of 648 or 649, not 648.375: both directions have a scale of their
-    own, that of the real sizes. A camera of another size is left to the check that refuses it.
+    A side of 5187 px becomes 648 or 649, not 648.375, so each direction has its own scale, that of
+    the real sizes. A camera of another size is left to the check that refuses it.
     """
     scaled: dict[int, tuple[float, float]] = {}
     for image in model.images.values():

@@ -2,7 +2,7 @@
 
 The database lives in a work folder and is kept: `inputs.json` beside it names what it was computed
 from, so that a later call with the same images and options continues where the last one ended, and
-one with only another matcher keeps the features.
+one that differs in the matcher alone keeps the features.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def build_database(
 def _mask_of_standing(
     work_dir: Path, image_dir: Path, names: list[str], config: ColmapConfig
 ) -> Path | None:
-    """Write the mask of what stands in all photographs, and say so; None where nothing does."""
+    """Write and log the mask of what stands still in all photographs; None where nothing does."""
     standing = find_standing(image_dir, names) if config.leave_out_standing else None
     if standing is None:
         return None
@@ -256,7 +256,7 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
 def _numbered(database: Path, names: list[str]) -> Iterator[None]:
     """Give the images names in the database that the matcher sorts as `names` are sorted.
 
-    COLMAP's sequential matcher goes by the characters, in which 10.jpg comes before 2.jpg.
+    COLMAP's sequential matcher sorts by characters, so that 10.jpg comes before 2.jpg.
     """
     if names == sorted(names):
         yield

@@ -42,7 +42,7 @@ def reconstruct(
 
     Training and test views are registered together. With `config.deterministic`, the same images,
     configuration, seed and library versions give the same model bit for bit on one machine;
-    another processor may differ in the last digits, from which the mapper can take other turns.
+    another processor may differ in the last digits, after which the mapper may choose otherwise.
 
     Args:
         scene_dir: Output folder of stage `scene`.

@@ -1,10 +1,10 @@
 """What stands at the same place in every photograph: a gripper, a date stamp, a turntable's room.
 
-It moves with the camera, so that its features match in every pair at no motion at all, and compete
-with the scene's for each pair's geometry. Here is found, at reduced size, where edges have the same
-place and direction in nearly all photographs while the rest of the picture changes; COLMAP then
-takes no features there. Plain areas (a white sky, a black background) have no features and are not
-meant. A shadow that falls on changing ground is found only where its own edges prevail.
+It moves with the camera, so its features match in every pair without any motion, and compete with
+the scene's for each pair's geometry. This module finds, at reduced size, where edges have the same
+place and direction in nearly all photographs while the rest of the picture changes. COLMAP then
+takes no features there. Plain areas (a white sky, a black background) have no features anyway. A
+shadow on changing ground is found only where its own edges are the stronger ones.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-FEWEST = 6  # photographs; fewer agree by chance too often
+FEWEST = 6  # photographs; fewer agree too often by chance
 _MOST = 48  # photographs looked at, spread over all
-_SIDE = 320  # px, longest side at which is looked
+_SIDE = 320  # px, longest side of the reduced pictures
 _EDGE = 6.0  # grey levels a pixel, of an edge that stands
 _COSINE = 0.8  # of an edge's direction with its median over the photographs
 _NEARLY_ALL = 0.9
@@ -29,7 +29,7 @@ _MARGIN = 0.012  # of the longest side, around it: features reach over what they
 
 
 def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None:
-    """Return where something stands in all photographs, [h, w] at reduced size, or None.
+    """Return where something stands still in all photographs, [h, w] at reduced size, or None.
 
     Args:
         image_dir: Folder of the photographs.

@@ -97,7 +97,7 @@ def slug(title: str) -> str:
 
 
 def _protocols(runs: list[Run]) -> list[tuple[str, list[Run]]]:
-    """Divide runs by how prompts were grounded; the name is empty where there is one way only."""
+    """Divide runs by grounding backend; the name is empty where there is one only."""
     ways = list(dict.fromkeys(run["grounding"] for run in runs))
     if len(ways) == 1:
         return [("", runs)]

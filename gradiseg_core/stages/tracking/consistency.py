@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.ordering import in_order
 
-#: Pairs of IDs that share fewer tracks are not listed: matches along outlines go astray.
+#: Pairs of IDs that share fewer tracks are not listed: matches along outlines are often wrong.
 MIN_ALIKE = 3
 
 

@@ -1,4 +1,4 @@
-"""Joining of clusters that are parts of one thing: always beside each other, with little between.
+"""Joining of clusters that are parts of one object: side by side in all views that see both.
 
 Linkage joins what some view sees whole. Stripes, print and faces of a box are segments of their own
 in every view, so no view ever does. But the cameras move: two objects that touch in one photograph

@@ -1,4 +1,4 @@
-"""Second source of evidence: where an object's outlines say that it is.
+"""Visual hulls: the region of space that an object's outlines allow it to occupy.
 
 Smooth objects give SfM few points, but their masks have outlines. The region of space whose
 projections fall into an object's masks in most views (a soft visual hull; Laurentini 1994) bounds

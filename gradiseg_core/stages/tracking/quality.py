@@ -86,7 +86,7 @@ def assess_maps(
     fg_pixels = int(total[:, foreground].sum())
     objects, switched = _per_object(counts, total, pred_ids, true_ids, pair_of_true, names)
     shares = {
-        # Without an object there is nothing to associate: calling nothing nothing is no success.
+        # Without an exact object there is nothing to associate: a map of zeros earns no score.
         "accuracy": share_right(total, all_columns, total) if fg_pixels else float("nan"),
         "accuracy_labelled_foreground": share_right(right_base, foreground, right_base),
         "accuracy_foreground": share_right(total, foreground, total),

@@ -79,10 +79,10 @@ def vote(
     outline_votes: sparse.csr_array | None = None,
     links: Links | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Let points take the cluster of most of their masks, and masks that of most of their points.
+    """Give points the cluster of most of their masks, and masks that of most of their points.
 
-    Both repeat until nothing changes. A point's say is its confidence: the share of its own
-    observations that agree with its label.
+    Both repeat until nothing changes. A point's vote weighs as much as its
+    confidence: the share of its own observations that agree with its label.
 
     Args:
         masks: M masks.
@@ -264,7 +264,7 @@ def behind_outlines(
 
 
 def divide(maps: list[NDArray[np.int32]], votes: Votes) -> int:
-    """Give back, in place, what a mask of one object covers of another that the view misses.
+    """Divide, in place, masks that also cover an object which the view has no mask of.
 
     An object c is taken out of a mask m of object d in a view without any mask of c if most of c's
     outline that should be visible lies in m and the points there speak for c: more of c's than of
@@ -304,7 +304,7 @@ def divide(maps: list[NDArray[np.int32]], votes: Votes) -> int:
 
 
 def _divide_unbounded(ids: NDArray[np.int32], v: int, votes: Votes) -> int:
-    """Take what lies outside d's outline in a mask of d, if its points name one unbounded object.
+    """Take out of a mask of d what lies beyond d's outline, if its points name an unbounded object.
 
     This is the merge of an object with the table or a wall, when the object's points prevailed.
     """

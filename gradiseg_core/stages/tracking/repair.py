@@ -1,7 +1,7 @@
 """Repair of a tracker's IDs by SfM tracks: switched IDs are split, fragments joined.
 
-A tracker follows objects from photograph to photograph; it knows nothing of the cameras, and what
-it loses or confuses stays wrong in 3D (section 9 of the paper). Here its segments are masks like
+A tracker follows objects from photograph to photograph and knows nothing of the cameras. What it
+loses or confuses stays wrong in 3D (section 9 of the paper). Here its segments are masks like
 any others for backend `sfm`, but its IDs are not thrown away: for every ID and every stretch of
 ``window`` successive views, the masks that carry it form a group that counts like ``link_points``
 SfM points which all of them see (`evidence.Links`). So where an object has texture, points decide,

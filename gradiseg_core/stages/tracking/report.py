@@ -1,4 +1,4 @@
-"""A readable account of how consistent IDs are, to be read before training on them."""
+"""The report on how consistent IDs are, to be read before training on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def percent(share: float | None) -> str:
 
 
 def report(summary: dict[str, Any], warn_below: float) -> str:
-    """Return the account as Markdown.
+    """Return the report as Markdown.
 
     Args:
         summary: Content of objects.json.

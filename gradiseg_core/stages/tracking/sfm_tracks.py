@@ -123,8 +123,8 @@ def solve(
     Args:
         views: At least two views, in any order and with any per-view IDs; the result is the same.
         xyz: [P, 3] points, world units.
-        config: Options; `join: auto` is for the caller to decide, who knows whose masks these
-            are, and joins nothing here.
+        config: Options. `join: auto` joins nothing here: the caller, who knows which backend
+            made the masks, decides it.
         link: Gives further evidence about the masks of the sorted views: a tracker's IDs
             (see `repair`). Without it the segments' IDs mean nothing beyond their view.
 

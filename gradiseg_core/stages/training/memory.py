@@ -1,4 +1,4 @@
-"""How much memory of a GPU a training takes, before it is taken.
+"""An estimate of the GPU memory that a training takes, before it starts.
 
 An upper estimate, in bytes: a sum over Gaussians, a sum over pixels of one view, and what does not
 depend on either. Each number counts tensors that are alive together at the worst moment: of an
@@ -46,7 +46,7 @@ _BLENDED_LOSS = (12, 8)  # bytes a pixel, and a pixel and ID, measured
 _HEAD_TORCH = 3 * _F  # a class and pixel: logits, their softmax, one of their gradients
 
 _CONTEXT = 700_000_000  # CUDA's context and the kernels' code; an assumption
-_FRAGMENTS = 1.1  # of PyTorch's allocator, whose blocks are not all of the right size
+_FRAGMENTS = 1.1  # of PyTorch's allocator, whose blocks are larger than what is asked for
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def train(
 
 
 def _resume(trainer: Trainer, checkpoint_dir: Path, fingerprint: str) -> None:
-    """Go on from the checkpoint of a killed run, if it left one."""
+    """Resume from the checkpoint of a killed run, if it left one."""
     state = load_checkpoint(checkpoint_dir, fingerprint)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
@@ -175,7 +175,7 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
                 throughput.measure(step)
             journal.write(record)
         if step % config.checkpoint_every == 0 and step < total:
-            trainer.watch.check(step)  # what is not finite must not overwrite what is
+            trainer.watch.check(step)  # a diverged state must not overwrite a finite one
             save_checkpoint(
                 checkpoint_dir, {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
             )

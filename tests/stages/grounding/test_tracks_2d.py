@@ -16,13 +16,13 @@ from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import read_image, read_mask
-from gradiseg_core.stages.grounding.backends import groundingdino as text_masks
+from gradiseg_core.stages.grounding.backends import groundingdino
 from gradiseg_core.stages.grounding.tracks_2d import ground_tracks
 from gradiseg_core.stages.metrics.stage import evaluate_tracks
 from gradiseg_core.stages.tables.stage import build
 from gradiseg_core.stages.tracking.stage import associate
 from tests import tiny_grounding_dino, tiny_sam, trained_scene
-from tests.stages.grounding.test_text_masks import KnownBoxes, Rectangles, around, config
+from tests.stages.grounding.test_groundingdino import KnownBoxes, Rectangles, around, config
 from tests.trained_scene import PROMPTS, TRACKED, Folders
 
 TEST_VIEWS = ("view_000", "view_004")
@@ -90,7 +90,7 @@ def test_text_is_searched_in_the_photograph_of_the_first_test_view(
     ids = read_id_map(tracks / "ids" / "view_000.png")
     wanted = {prompt: around(ids, int(TRACKED[gt_id])) for prompt, gt_id in PROMPTS.items()}
     known = KnownBoxes({prompt: [[(0.8, box)]] for prompt, box in wanted.items()})
-    monkeypatch.setattr(text_masks, "load_models", lambda *_: (known, Rectangles()))
+    monkeypatch.setattr(groundingdino, "load_models", lambda *_: (known, Rectangles()))
     selection = run(folders, tracks, tmp_path, config())
     photograph = read_image(folders.colmap / "images" / "view_000.png")
     assert len(known.asked) == len(PROMPTS)

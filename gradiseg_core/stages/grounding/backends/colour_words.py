@@ -1,15 +1,15 @@
 """Backend ``colour_words``: match the colours that a prompt names with the rendered objects.
 
-It needs no model and no download, and it is exactly that: it reads colour words and nothing else.
-It cannot tell a red apple from a red box; of several red objects it takes the reddest. A prompt
-without a colour word selects nothing and says so. Use it to try the pipeline; for text queries that
-mean something use ``manual`` or a text model.
+It needs no model and no download. It reads colour words and nothing else: it cannot tell a red
+apple from a red box, and of several red objects it takes the reddest. A prompt without a colour
+word selects nothing and says so. Use it to try the pipeline. For real text queries use
+``groundingdino``; ``manual`` takes IDs that were chosen by hand.
 
 For every ID in the rendered test views (colour and argmax map, never the photographs or the
 annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
-views. Large IDs count as background, small ones and those at the image border are weighed down,
-and the best ID wins. IDs of the
-same colour that lie against it join it, because tracking may have split the object.
+views. Large IDs count as background; small ones and those at the image border get a lower weight.
+The best ID wins. IDs of the same colour that touch it join it, because tracking may have split the
+object.
 """
 
 from __future__ import annotations

@@ -330,7 +330,7 @@ def _record(
 
 
 def _why(selected: list[int], records: list[dict[str, Any]], voters: int, options: Options) -> str:
-    """Say in one sentence how the choice came about, or why there is none."""
+    """Return the reason for the choice in one sentence, or why there is none."""
     where = records[0]["view"] if len(records) == 1 else f"any of {len(records)} views"
     if not voters:
         best = max(record["best_score"] for record in records)

@@ -1,9 +1,9 @@
 """Backend `sam`: Segment Anything's automatic masks (Kirillov et al., ICCV 2023).
 
-SAM is asked at a grid of points which masks lie there; its `SamAutomaticMaskGenerator` keeps the
-confident, stable and distinct ones, and `overlap` makes one ID image of them. Defaults are those of
-Gaussian Grouping (docs/masks.md). That run asks SAM from within DEVA, in later frames only where
-nothing is tracked yet; here every view is segmented on its own and in full.
+SAM is given a grid of points; its `SamAutomaticMaskGenerator` keeps the confident, stable and
+distinct masks among those that it finds there, and `overlap` makes one ID image of them. Defaults
+are those of Gaussian Grouping (docs/masks.md). That run asks SAM from within DEVA, in later frames
+only where nothing is tracked yet; here every view is segmented on its own and in full.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All tables of the paper from the scores of the runs that there are."""
+"""All tables of the paper from the scores of the runs that exist."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def image_tables(runs: Runs) -> list[Table]:
     variants = own_variants(runs, LISTED, ())
     labels = {name: runs.label(name, VARIANT_LABELS.get(name, name)) for name in variants}
     columns = tuple(column for column, _ in COLUMNS)
-    # The best of different scenes is none.
+    # Rows of different scenes have no best one.
     plain = tuple(replace(column, best="") for column in columns)
     numbers = [image_number(key) for _, key in COLUMNS]
     whole = {

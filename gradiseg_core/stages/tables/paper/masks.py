@@ -30,7 +30,7 @@ LISTED = {
 def by_text(runs: Sequence[Run]) -> list[Run]:
     """Return the runs of LERF-Mask whose prompts were found by text, as in Tables 1 and 4.
 
-    Where a scene has two such ways, Grounding DINO's, which is the paper's.
+    Where a scene was grounded by text twice, the run of Grounding DINO counts, as in the paper.
     """
     own = [run for run in runs if dataset_of(run) == DATASET and run["grounding"] != "manual"]
     ways: dict[str, str] = {}

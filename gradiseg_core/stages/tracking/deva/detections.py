@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gradiseg_core.stages.tracking.interface import Request
 
 _SAM_KEY = "tracking.deva.sam"
-#: Side of the squares, px of DEVA's frame, over which coverage is averaged, and the share of
-#: coverage from which on SAM is not asked: both as DEVA's demo has them.
+#: Coverage is averaged over squares of this side, px of DEVA's frame. SAM is asked where it is
+#: below `MAX_COVERAGE`. Both values are those of DEVA's demo.
 COVERAGE_PX = 16
 MAX_COVERAGE = 0.01
 _ADVICE = f"lower `{_SAM_KEY}.points_per_batch` or take a smaller `{_SAM_KEY}.model`"
@@ -29,7 +29,7 @@ _ADVICE = f"lower `{_SAM_KEY}.points_per_batch` or take a smaller `{_SAM_KEY}.mo
 
 @dataclass(frozen=True)
 class GivenMasks:
-    """Segments of stage `masks`, in full in every frame of a vote."""
+    """All segments of stage `masks`, in every frame of a vote."""
 
     folder: Path
     incremental: bool = False
@@ -41,7 +41,7 @@ class GivenMasks:
         covered: NDArray[np.bool_] | None,
         size: tuple[int, int],
     ) -> tuple[NDArray[np.int32], list[float | None]]:
-        """Return the frame's segments, reduced to DEVA's size; see `deva.Detector`.
+        """Return the frame's segments at DEVA's size; see `driver.Detector`.
 
         Raises:
             InputError: If they are missing or do not have the photograph's size.
@@ -55,8 +55,8 @@ class GivenMasks:
                 f"{path} is {ids.shape[1]} x {ids.shape[0]} px, its view is "
                 f"{photograph.shape[1]} x {photograph.shape[0]} px; rerun stage `masks`"
             )
-        small = resize_by_corners(ids.astype(np.int32), size)
-        values, dense = np.unique(small, return_inverse=True)
+        resized = resize_by_corners(ids.astype(np.int32), size)
+        values, dense = np.unique(resized, return_inverse=True)
         number = np.zeros(len(values), np.int32)
         number[values > 0] = np.arange(1, (values > 0).sum() + 1)
         return number[dense].reshape(size), [None] * int((values > 0).sum())
@@ -84,7 +84,7 @@ class SamPoints:
         covered: NDArray[np.bool_] | None,
         size: tuple[int, int],
     ) -> tuple[NDArray[np.int32], list[float | None]]:
-        """Return SAM's masks as segments; see `deva.Detector`.
+        """Return SAM's masks as segments; see `driver.Detector`.
 
         Raises:
             BackendUnavailableError: If memory does not suffice.
@@ -136,7 +136,7 @@ class SamPoints:
             box_nms_thresh=BOX_NMS_THRESH,
             output_mode="uncompressed_rle",
         )
-        # As in masks/sam.py: segment-anything 1.0 makes some tensors without naming a device.
+        # As in masks/backends/sam.py: segment-anything 1.0 makes some tensors without a device.
         with torch.device(self.device):
             return generator.generate(image)
 

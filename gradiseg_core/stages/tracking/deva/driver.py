@@ -3,14 +3,14 @@
 The photographs, in order of their names, are a clip. Every `detection_every` frames, the detections
 of `voting_frames` successive frames vote on what is there (semi-online); the vote is merged with
 what DEVA's memory expects, and the network carries it on. The driver is this module's, on DEVA's
-public classes (`deva_package`). It follows the run of Gaussian Grouping with these differences:
+public classes (:mod:`.package`). It follows the run of Gaussian Grouping with these differences:
 
 * IDs are DEVA's long ones, numbered densely here. GG takes the short ones, which wrap at 255 when
   they are written, so that different objects share one.
-* What is tracked already at a frame of a vote (there, SAM is not asked) is computed from this
-  frame; DEVA's demo computes it from the vote's first frame for all of them, and lets the look
-  change its memory.
-* Test views take no part (but for `baseline_2d`); GG's clips hold them.
+* SAM is not asked where an object is tracked already. Here this is predicted anew for each frame of
+  a vote, without a change to DEVA's memory. DEVA's demo predicts it once, for the vote's first
+  frame, and memorises that prediction.
+* Test views are left out, except for `baseline_2d`; GG's clips contain them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STRIDE = 16  # px of a place in DEVA's features
+STRIDE = 16  # px per cell of DEVA's feature map
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of colours in 0..1
 _DENIED = "Number of objects exceeded"  # how DEVA's own warning starts
-#: Channels that are enlarged at a time.
+#: Channels that are upsampled at a time.
 _UPSAMPLED_AT_ONCE = 16
 _ADVICE = "lower `tracking.deva.max_objects` (memory is linear in it) or `tracking.deva.size`"
 
@@ -100,7 +100,7 @@ class Driver:
         config: Options.
         device: Where tensors are put.
         number: Long IDs -> dense ones, in order of appearance.
-        denied: Votes whose detections were dropped for want of room.
+        denied: Votes whose detections were dropped because there were too many objects.
         most: Most objects in memory at once.
     """
 
@@ -146,7 +146,7 @@ class Driver:
         self.core.clear_buffer()
 
     def _wait(self, frame: Frame, photograph: NDArray[np.uint8], image: torch.Tensor) -> None:
-        """Detect in a frame and let it wait for the vote."""
+        """Detect in a frame and queue it for the vote."""
         import torch
 
         height, width = image.shape[-2:]
@@ -164,7 +164,7 @@ class Driver:
         )
 
     def _covered(self, index: int, image: torch.Tensor) -> NDArray[np.bool_] | None:
-        """Look what memory expects in a frame, [h, w], and leave no trace but cached features."""
+        """Return what memory predicts for a frame, [h, w]; only cached features change."""
         core = self.core
         if not core.memory.engaged:
             return None
@@ -179,7 +179,7 @@ class Driver:
     def _vote(
         self, waiting: list[tuple[Frame, Any, tuple[int, int]]]
     ) -> Iterator[tuple[Frame, NDArray[np.int32]]]:
-        """Settle what the waiting frames show, and track them."""
+        """Vote on the queued frames, and track them."""
         import torch
 
         core = self.core
@@ -210,7 +210,7 @@ class Driver:
     def _ids(self, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[np.int32]:
         """Decide, enlarge and number: [1 + n, h, w] scores -> [H, W] dense IDs.
 
-        Must be called before the next call of the core, while its channels mean what they did.
+        Call it before the core's next call, which may reorder the channels.
         """
         channels = decide(scores, shape)
         objects = self.core.object_manager.tmp_id_to_obj

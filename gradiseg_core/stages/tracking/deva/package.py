@@ -44,10 +44,10 @@ class Memory:
         chunk_size: Objects that are computed at once: a matter of speed and memory alone.
         mem_every: Frames after which a frame without a vote is memorised.
         max_mid_term_frames: Frames in memory before old ones are condensed.
-        min_mid_term_frames: Frames that are left as they are then.
+        min_mid_term_frames: Frames that stay uncondensed then.
         max_long_term_elements: Most condensed elements of an object.
         num_prototypes: Elements that old frames are condensed to at a time.
-        top_k: Elements of memory that a place of a frame reads.
+        top_k: Elements of memory that each cell of a frame's feature map reads.
     """
 
     chunk_size: int = 4
@@ -132,7 +132,7 @@ def core_config(config: DevaOptions, *, frames: int, tokens: int) -> dict[str, A
     Args:
         config: Options of the backend.
         frames: Length of the clip.
-        tokens: Places of a frame in DEVA's features: 1 in 16 x 16 px.
+        tokens: Cells of a frame's feature map, one per 16 x 16 px.
     """
     span = MEMORY.max_mid_term_frames - MEMORY.min_mid_term_frames
     # A tiny frame has fewer elements than DEVA's selections ask for, on which they fail.

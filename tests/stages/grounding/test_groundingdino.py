@@ -21,7 +21,7 @@ from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.images import read_image, read_mask
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.grounding import box_masks, dino
-from gradiseg_core.stages.grounding.backends import groundingdino as text_masks
+from gradiseg_core.stages.grounding.backends import groundingdino
 from gradiseg_core.stages.grounding.dino import (
     TEXT_THRESHOLD,
     Detections,
@@ -85,9 +85,9 @@ class KnownBoxes:
     """Finds the boxes that it was given for a prompt, and remembers what it was asked."""
 
     boxes: dict[str, list[list[tuple[float, list[float]]]]]
-    asked: list[tuple[np.ndarray, str, text_masks.Options]] = field(default_factory=list)
+    asked: list[tuple[np.ndarray, str, groundingdino.Options]] = field(default_factory=list)
 
-    def detect(self, image: np.ndarray, prompt: str, options: text_masks.Options) -> Detections:
+    def detect(self, image: np.ndarray, prompt: str, options: groundingdino.Options) -> Detections:
         view = sum(text == prompt for _, text, _ in self.asked)
         self.asked.append((image, prompt, options))
         listed = self.boxes[prompt][view]
@@ -122,7 +122,7 @@ def boxes_of(folders: Folders, view: str) -> dict[str, list[float]]:
 def test_ids_inside_the_text_mask_of_the_first_rendered_view(folders: Folders) -> None:
     first = boxes_of(folders, "view_000")
     known = KnownBoxes({prompt: [[(0.8, box)]] for prompt, box in first.items()})
-    choices = text_masks.ground_with(inputs_of(folders, config()), known, Rectangles())
+    choices = groundingdino.ground_with(inputs_of(folders, config()), known, Rectangles())
     assert {prompt: choice.ids for prompt, choice in choices.items()} == RIGHT
     assert "1 box in view_000 to more than 70 %" in choices["red ball"].why
     for image, _, options in known.asked:
@@ -146,7 +146,7 @@ def test_the_union_of_all_boxes_or_the_best_alone(folders: Folders) -> None:
     for option, expected in (("all", wanted), ("top1", RIGHT["red ball"])):
         known = KnownBoxes({prompt: [both] for prompt in PROMPTS})
         inputs = inputs_of(folders, config(boxes=option))
-        choice = text_masks.ground_with(inputs, known, Rectangles())["red ball"]
+        choice = groundingdino.ground_with(inputs, known, Rectangles())["red ball"]
         assert choice.ids == expected
         used = [box["used"] for box in choice.details["views"][0]["boxes"]]
         assert used == [True, option == "all"]
@@ -154,7 +154,9 @@ def test_the_union_of_all_boxes_or_the_best_alone(folders: Folders) -> None:
 
 def test_no_box_is_an_empty_choice_with_its_reason(folders: Folders) -> None:
     known = KnownBoxes({prompt: [[]] for prompt in PROMPTS})
-    choice = text_masks.ground_with(inputs_of(folders, config()), known, Rectangles())["red ball"]
+    choice = groundingdino.ground_with(inputs_of(folders, config()), known, Rectangles())[
+        "red ball"
+    ]
     assert choice.ids == []
     assert choice.why == ("Grounding DINO found no box above 0.3 in view_000 (best score 0.11)")
 
@@ -163,14 +165,16 @@ def test_no_id_inside_says_which_came_closest(folders: Folders) -> None:
     x0, y0, x1, y1 = boxes_of(folders, "view_000")["red ball"]
     half = [[(0.5, [x0, y0, (x0 + x1) // 2, y1])]]
     known = KnownBoxes(dict.fromkeys(PROMPTS, half))
-    choice = text_masks.ground_with(inputs_of(folders, config()), known, Rectangles())["red ball"]
+    choice = groundingdino.ground_with(inputs_of(folders, config()), known, Rectangles())[
+        "red ball"
+    ]
     assert choice.ids == []
     assert f"the closest is {RIGHT['red ball'][0]} with" in choice.why
 
 
 def test_photographs_instead_of_renderings(folders: Folders) -> None:
     known = KnownBoxes({prompt: [[]] for prompt in PROMPTS})
-    text_masks.ground_with(inputs_of(folders, config(image="photograph")), known, Rectangles())
+    groundingdino.ground_with(inputs_of(folders, config(image="photograph")), known, Rectangles())
     photograph = read_image(folders.colmap / "images" / "view_000.png")
     np.testing.assert_array_equal(known.asked[0][0], photograph)
 
@@ -186,7 +190,7 @@ def test_views_vote_and_those_without_a_box_abstain(folders: Folders) -> None:
     for views in (2, (0, 1), (1, 0, 1)):
         listed = found if views != (1, 0, 1) else {p: b[::-1] for p, b in found.items()}
         known = KnownBoxes(listed)
-        choices = text_masks.ground_with(
+        choices = groundingdino.ground_with(
             inputs_of(folders, config(views=views)), known, Rectangles()
         )
         assert len(known.asked) == 6
@@ -196,7 +200,7 @@ def test_views_vote_and_those_without_a_box_abstain(folders: Folders) -> None:
         assert "enough of 2 of 2 views" in choices["blue ball"].why
         assert "vote of 1 of 2 views" in choices["green ball"].why
     with pytest.raises(InputError, match=r"test views \[7\].*has \[0, 1\]"):
-        text_masks.searched_views(inputs_of(folders, config(views=(0, 7))))
+        groundingdino.searched_views(inputs_of(folders, config(views=(0, 7))))
 
 
 def test_votes_by_hand() -> None:
