@@ -2,7 +2,7 @@
 
 gsplat publishes slow PyTorch versions of its kernels (``gsplat.cuda._torch_impl``), with fewer
 arguments. What they lack is added here: opacity-aware bounds as in ``ProjectionEWA3DGSFused.cu``,
-packed results and sparse gradients, ``absgrad``, the list of Gaussian-pixel pairs (CUDA only in
+packed results, ``absgrad``, the list of Gaussian-pixel pairs (CUDA only in
 gsplat) and two helpers of nerfacc. Tests and ``benchmarks/gpu.py --smoke`` use them; tiny scenes
 only.
 """
@@ -36,23 +36,6 @@ def operations() -> Operations:
     )
 
 
-class _SparseRows(torch.autograd.Function):
-    """Rows of a tensor whose gradient is sparse, as gsplat's packed projection gives it."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, ids: Tensor) -> Tensor:
-        ctx.save_for_backward(ids)
-        ctx.shape = values.shape
-        return values[ids]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (ids,) = ctx.saved_tensors
-        return torch.sparse_coo_tensor(
-            ids[None], gradient, ctx.shape, is_coalesced=True, check_invariants=False
-        ), None
-
-
 def project(
     means: Tensor, covars: None, quats: Tensor, scales: Tensor, viewmats: Tensor, Ks: Tensor,
     width: int, height: int, *, eps2d: float, near_plane: float, far_plane: float,
@@ -65,6 +48,7 @@ def project(
     assert covars is None
     assert radius_clip == 0.0
     assert not calc_compensations
+    assert not sparse_grad
 
     def run(means: Tensor, quats: Tensor, scales: Tensor) -> tuple[Tensor, ...]:
         matrices, _ = _torch_impl._quat_scale_to_covar_preci(quats, scales, compute_preci=False)
@@ -85,8 +69,7 @@ def project(
     if not packed:
         return radii, means2d, depths, conics, None
     ids = (radii[0] > 0).all(-1).nonzero().squeeze(1)
-    rows = _SparseRows.apply if sparse_grad else lambda values, ids: values[ids]
-    _, means2d, depths, conics, _ = run(*(rows(value, ids) for value in (means, quats, scales)))
+    _, means2d, depths, conics, _ = run(means[ids], quats[ids], scales[ids])
     zeros = torch.zeros_like(ids, dtype=torch.int32)
     return zeros, zeros, ids.int(), radii[0, ids], means2d[0], depths[0], conics[0], None
 

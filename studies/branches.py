@@ -53,10 +53,7 @@ class Branch:
                         "robustness": 0.0,
                         "robust_start": 0,
                         "disagreement_width": 0.0,
-                        "identity_geometry": 0.0
-                        if losses.identity_geometry_start
-                        else losses.identity_geometry,
-                        "identity_geometry_start": 0,
+                        "identity_geometry_start": _NEVER if losses.identity_geometry_start else 0,
                     }
                 ),
                 "labels": "encodings",  # read from the result; training does not depend on it

@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ValidationInfo, field_validator
 
-from gradiseg_core.config.base import ITERATIONS, OF_30_000, Conflict, Device, Section, option
+from gradiseg_core.config.base import (
+    ITERATIONS,
+    OF_30_000,
+    Conflict,
+    Device,
+    Section,
+    constant,
+    option,
+)
 from gradiseg_core.config.parts import FurtherParts, PartOptions, further, path_of
 
 #: The most classes that `num_classes: auto` makes. More objects than this come from segments that
@@ -35,7 +43,12 @@ _MCMC = "3DGS-MCMC, as in gsplat"
 
 
 class LearningRates(Section):
-    """Adam's learning rates."""
+    """Adam's learning rates; those of the other parameters are 3DGS's."""
+
+    removed: ClassVar[dict[str, str]] = {
+        name: constant("LEARNING_RATES", "splatting/trainer.py")
+        for name in ("quats", "scales", "opacities", "sh0", "shN")
+    }
 
     means: float = option(
         1.6e-4, "Centres at the start, times the scene extent.", source=_3DGS, gt=0
@@ -46,17 +59,17 @@ class LearningRates(Section):
         source=_3DGS,
         gt=0,
     )
-    quats: float = option(1e-3, "Rotations.", source=_3DGS, gt=0)
-    scales: float = option(5e-3, "Log scales.", source=_3DGS, gt=0)
-    opacities: float = option(5e-2, "Opacity logits.", source=_3DGS, gt=0)
-    sh0: float = option(2.5e-3, "Order-0 colour.", source=_3DGS, gt=0)
-    shN: float = option(2.5e-3 / 20, "Higher orders of colour.", source=_3DGS, gt=0)  # noqa: N815
     identities: float = option(2.5e-3, "Identity encodings.", source=_GG, gt=0)
     classifier: float = option(5e-4, "The classifier F.", source=_GG, gt=0)
 
 
 class Losses(Section):
     """Weights of Eq. 5."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "identity_geometry": "is no key any more: all of the gradient passes from "
+        "`identity_geometry_start` on, and none before; a share made no difference",
+    }
 
     lambda_dssim: float = option(
         0.2,
@@ -100,20 +113,13 @@ class Losses(Section):
         ge=0,
         lt=0.5,
     )
-    identity_geometry: float = option(
-        1.0,
-        "Share of the 2D identity loss's gradient that reaches opacities, scales, rotations and "
-        "positions through the blending weights; below 1 a GPU blends identities in a call of "
-        "their own.",
-        source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
-        ge=0,
-        le=1,
-    )
     identity_geometry_start: int = option(
         0,
-        "Iteration from which `identity_geometry` holds; until then none of that gradient does.",
+        "Iteration from which the gradient of the 2D identity loss reaches opacities, scales, "
+        "rotations and positions through the blending weights; before it, a GPU blends identities "
+        "in a call of their own.",
         unit=OF_30_000,
-        source="measured (docs/results.md)",
+        source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
         ge=0,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
@@ -130,12 +136,10 @@ class Losses(Section):
 class Mcmc(Section):
     """3DGS-MCMC (Kheradmand 2024): Gaussians are moved and added within a budget."""
 
-    noise: float = option(
-        5e5, "Noise of the centres, times their learning rate.", source=_MCMC, ge=0
-    )
-    growth: float = option(
-        1.05, "Gaussians grow by this factor each time, up to max_gaussians.", source=_MCMC, ge=1
-    )
+    removed: ClassVar[dict[str, str]] = {
+        name: constant(name.upper(), "splatting/strategies/mcmc.py") for name in ("noise", "growth")
+    }
+
     opacity_penalty: float = option(
         0.01, "Weight of the mean opacity in the loss.", source=_MCMC, ge=0
     )
@@ -152,6 +156,8 @@ class Densification(PartOptions):
         "and variant `baseline` sets that to 10,000, as Gaussian Grouping does; for another end "
         "write a variant of your own, `train: {igd: null, la_knn: null, densification: {until: "
         "...}}`",
+        "split_scale": constant("SPLIT_SCALE", "splatting/strategies/densification.py"),
+        "prune_scale": constant("PRUNE_SCALE", "splatting/strategies/surgery.py"),
     }
 
     kind: Literal["adc", "mcmc"] = option(
@@ -184,26 +190,13 @@ class Densification(PartOptions):
         "cancel; wants a larger `grow_grad2d` (8e-4) and a GPU.",
         source="AbsGS (Ye 2024)",
     )
-    split_scale: float = option(
-        0.01,
-        "Split instead of clone where the largest scale exceeds this share of the scene extent.",
-        source=_3DGS,
-        gt=0,
-    )
     prune_opacity: float = option(
         0.005, "Epsilon: prune below this opacity.", source=_3DGS, ge=0, lt=1
     )
-    prune_scale: float = option(
-        0.1,
-        "Prune where the largest scale exceeds this share of the scene extent "
-        "(after the first opacity reset).",
-        source=_3DGS,
-        gt=0,
-    )
     max_gaussians: int | None = option(
         None,
-        "Densification adds no more Gaussians than this in all, the most wanting first; it bounds "
-        "time and memory and leaves IGD's growth (igd.max_growth) alone. Null sets no limit.",
+        "Densification adds no Gaussians beyond this number, those of the largest gradient first; "
+        "IGD adds at most the share `igd.max_growth` to it. Null sets no limit.",
         source="3DGS has none",
         ge=1,
     )
@@ -270,6 +263,8 @@ class Igd(PartOptions):
 class NearPruning(PartOptions):
     """Prune floaters in front of cameras, also after densification has ended."""
 
+    removed: ClassVar[dict[str, str]] = {"every": constant("EVERY", "splatting/strategies/near.py")}
+
     ratio: float | None = option(
         None,
         "Prune Gaussians whose largest scale exceeds this share of the distance from their centre "
@@ -278,7 +273,6 @@ class NearPruning(PartOptions):
         gt=0,
     )
     start: int = option(12_000, "First iteration.", unit=OF_30_000, ge=0)
-    every: int = option(100, "Interval, to the end of the run.", unit=OF_30_000, ge=1)
 
     def file(self, key: str) -> str | None:
         """Return its file; without a ratio it does not run."""
@@ -316,6 +310,10 @@ class LaKnn(Section):
 class Gsplat(Section):
     """How gsplat rasterizes on a GPU; see docs/cuda_core.md."""
 
+    removed: ClassVar[dict[str, str]] = {
+        "sparse_grad": "is no key any more: gradients are dense, as Adam's fused step takes them",
+    }
+
     channels: Literal["padded", "split"] = option(
         "split",
         "Blend colour and identity in one call, padded to 32 channels, or in two calls of 3 and 16 "
@@ -327,16 +325,6 @@ class Gsplat(Section):
         "Keep intermediate results of the visible Gaussians only: less memory where a view sees a "
         "small part of the scene.",
     )
-    sparse_grad: bool = option(
-        False,
-        "With `packed`: gradients of the projection stay sparse until Adam's step, which takes "
-        "dense ones.",
-    )
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Only packed gradients can stay sparse."""
-        if self.sparse_grad and not self.packed:
-            yield Conflict(("sparse_grad", "packed"), "sparse_grad needs packed: true")
 
 
 class Part(NamedTuple):
@@ -355,6 +343,14 @@ class Part(NamedTuple):
 
 class TrainConfig(Section):
     """Stage 5: training of 3D Gaussians with identities."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "sh_degree_every": constant("SH_DEGREE_EVERY", "splatting/trainer.py"),
+        "initial_opacity": constant("INITIAL_OPACITY", "splatting/initialize.py"),
+        "knn_refresh": constant("REFRESH_EVERY", "splatting/terms/spatial.py"),
+        "max_gaussians": "is called `train.densification.max_gaussians` now; IGD adds at most the "
+        "share `train.igd.max_growth` to it",
+    }
 
     device: Device = option(
         "auto",
@@ -385,12 +381,6 @@ class TrainConfig(Section):
         16, "Length D of the Identity Encoding.", source=_PAPER
     )
     sh_degree: int = option(3, "Largest degree of spherical harmonics.", source=_3DGS, ge=0, le=3)
-    sh_degree_every: int = option(
-        1000, "Degrees are added one by one this often.", unit=OF_30_000, source=_3DGS, ge=1
-    )
-    initial_opacity: float = option(
-        0.1, "Opacity of the initial Gaussians.", source=_3DGS, gt=0, lt=1
-    )
     background: Literal["black", "white"] = option(
         "black", "Colour behind the Gaussians.", source=_3DGS
     )
@@ -412,19 +402,6 @@ class TrainConfig(Section):
         "is the same.",
         source="Gaussian Grouping; measured (docs/results.md)",
         changes_result=False,
-    )
-    max_gaussians: int | None = option(
-        None,
-        "Hard limit for densification and IGD together, for machines with little memory; null "
-        "sets none.",
-        source="3DGS has none",
-        ge=1,
-    )
-    knn_refresh: int = option(
-        100,
-        "Neighbour search trees are rebuilt this often, and whenever Gaussians come or go.",
-        unit=ITERATIONS,
-        ge=1,
     )
     strategies: FurtherParts = option(
         {},

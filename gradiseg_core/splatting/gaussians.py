@@ -145,12 +145,6 @@ class Gaussians:
         for statistic in self.statistics.values():
             statistic[rows] = 0
 
-    def densify_gradients(self) -> None:
-        """Turn sparse gradients into dense ones, which Adam's fused step takes."""
-        for parameter in self.params.values():
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.to_dense()
-
     def state_dict(self) -> dict[str, Any]:
         """Everything that :meth:`load_state_dict` needs to go on bit for bit."""
         return {

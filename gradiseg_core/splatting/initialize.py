@@ -10,13 +10,15 @@ from torch import Tensor
 
 SH_C0 = 0.28209479177387814  # the constant order-0 spherical harmonic, 1 / (2 sqrt(pi))
 
+#: Opacity of the initial Gaussians (3DGS).
+INITIAL_OPACITY = 0.1
+
 
 def gaussians_from_points(
     xyz: NDArray[np.float64],  # [P, 3] world units
     rgb: NDArray[np.uint8],  # [P, 3]
     *,
     identity_dim: int,
-    initial_opacity: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Return one isotropic Gaussian a point.
@@ -39,7 +41,7 @@ def gaussians_from_points(
         "means": torch.from_numpy(xyz.astype(np.float32)),
         "quats": quats,
         "scales": torch.from_numpy(np.log(spacing).astype(np.float32))[:, None].repeat(1, 3),
-        "opacities": torch.logit(torch.full((count,), initial_opacity)),
+        "opacities": torch.logit(torch.full((count,), INITIAL_OPACITY)),
         "sh0": ((torch.from_numpy(rgb.astype(np.float32)) / 255.0 - 0.5) / SH_C0)[:, None],
         "shN": torch.zeros(count, 15, 3),
         "identities": (torch.rand(count, identity_dim, generator=generator) - 0.5) / SH_C0,

@@ -33,6 +33,16 @@ from gradiseg_core.splatting.watch import LossWatch
 logger = logging.getLogger(__name__)
 
 _CPU = torch.device("cpu")
+#: Adam's rates of the parameters that have none in the configuration (3DGS).
+LEARNING_RATES = {
+    "quats": 1e-3,
+    "scales": 5e-3,  # logarithms
+    "opacities": 5e-2,  # logits
+    "sh0": 2.5e-3,
+    "shN": 2.5e-3 / 20,
+}
+#: Degrees of spherical harmonics are added one by one this often, iterations of 30,000 (3DGS).
+SH_DEGREE_EVERY = 1000
 
 
 class Trainer:
@@ -80,13 +90,12 @@ class Trainer:
             data.points,
             data.colors,
             identity_dim=config.identity_dim,
-            initial_opacity=config.initial_opacity,
             generator=self.generator,
         )
         rates = config.learning_rates
         self.gaussians = Gaussians(
             {name: value.to(device) for name, value in values.items()},
-            {name: getattr(rates, name) for name in values} | {"means": rates.means * self.extent},
+            LEARNING_RATES | {"means": rates.means * self.extent, "identities": rates.identities},
         )
         self.classifier = IdentityClassifier(
             data.num_classes, config.identity_dim, generator=self.generator
@@ -117,9 +126,7 @@ class Trainer:
     @property
     def sh_degree(self) -> int:
         """Degree of spherical harmonics in use."""
-        return min(
-            self.config.sh_degree, self.schedule.count(self.step, self.config.sh_degree_every)
-        )
+        return min(self.config.sh_degree, self.schedule.count(self.step, SH_DEGREE_EVERY))
 
     def render(self, view: TrainingView, identities: Tensor | None = None) -> Rendering:
         """Render one view with the current Gaussians.
@@ -129,8 +136,7 @@ class Trainer:
             identities: [N, D] to blend in place of the encodings, which None takes.
         """
         params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
-        losses = self.config.losses
-        begun = self.schedule.after(self.step, losses.identity_geometry_start)
+        begun = self.schedule.after(self.step, self.config.losses.identity_geometry_start)
         return self.rasterizer(
             params["means"],
             params["quats"],
@@ -145,7 +151,7 @@ class Trainer:
             height=camera.height,
             sh_degree=self.sh_degree,
             background=self.background,
-            identity_geometry=losses.identity_geometry if begun else 0.0,
+            identity_geometry=1.0 if begun else 0.0,
         )
 
     def iterate(self) -> dict[str, Tensor | None]:
@@ -164,8 +170,6 @@ class Trainer:
         loss, log = self._loss(now)
         self.watch.observe(self.step, loss, view.camera.name, len(self.gaussians))
         loss.backward()
-        if self.config.gsplat.sparse_grad:
-            self.gaussians.densify_gradients()
         with torch.no_grad():
             for strategy in self.strategies.values():
                 strategy.step_post_backward(self.step, self.gaussians, rendering)

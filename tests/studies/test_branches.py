@@ -12,7 +12,7 @@ from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.config.train import Igd, LaKnn, Losses, NearPruning, TrainConfig
+from gradiseg_core.config.train import Densification, Igd, LaKnn, Losses, NearPruning, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.trainer import Trainer
@@ -22,7 +22,10 @@ from studies.branches import Branch, train_branches
 from tests.synthetic import write_scene
 
 COMMON = TrainConfig(
-    iterations=60, num_classes="auto", losses=Losses(samples=100), max_gaussians=900
+    iterations=60,
+    num_classes="auto",
+    losses=Losses(samples=100),
+    densification=Densification(max_gaussians=700),
 )
 CPU = torch.device("cpu")
 
@@ -37,7 +40,7 @@ def branch(name: str, like: str = "gradiseg", **changes: object) -> Branch:
 
 
 LATE = Losses(samples=100, disagreement_width=0.02, robust_start=21_000)
-HELD = Losses(samples=100, identity_geometry=0.5, identity_geometry_start=13_000)
+HELD = Losses(samples=100, identity_geometry_start=13_000)
 BRANCHES = [
     branch("late", igd=Igd(start=14_000, until=16_000), la_knn=LaKnn(start=13_500)),
     branch("baseline", "baseline"),

@@ -209,7 +209,6 @@ IN_PARTS = [
     ("train", {"igd": {"start": 6000}}, {"igd": {"until": 9000}}),
     ("train", {"igd": {"start": 16_000}}, {"igd": {"until": 19_000}}),
     ("train", {"gsplat": {"channels": "padded"}}, {"densification": {"absgrad": True}}),
-    ("train", {"gsplat": {"packed": True}}, {"gsplat": {"sparse_grad": True}}),
     ("train", {"longest_side": 320}, {"longest_side": None, "downsample": 2}),
     ("masks", {"backend": "precomputed"}, {"precomputed": {"folder": "ids"}}),
     ("masks", {"sam": {"points_per_side": 8}}, {"backend": "sam"}),
@@ -274,12 +273,6 @@ CONFLICTS = [
         {"gsplat": {"channels": "split"}},
         {"densification": {"absgrad": True}},
         ("gsplat.channels", "densification.absgrad"),
-    ),
-    (
-        "train",
-        {"gsplat": {"packed": False}},
-        {"gsplat": {"sparse_grad": True}},
-        ("gsplat.packed", "gsplat.sparse_grad"),
     ),
     ("tracking", {"repair": "sfm"}, {"backend": "sfm"}, ("repair", "backend")),
     (

@@ -84,8 +84,6 @@ class GsplatRasterizer:
     Attributes:
         packed: Keep intermediate results of visible Gaussians only: less memory where a view sees
             a small part of the scene, at the price of one more wait for the GPU.
-        sparse_grad: Gradients of means, quats and scales leave the projection in COO layout (needs
-            ``packed``). A gradient that another path adds to (means: colour's direction) is dense.
         absgrad: After ``backward``, ``means2d.absgrad`` holds the gradient summed by absolute value
             over pixels (AbsGS), [N, 2]; needs ``channels="padded"``, as absolute values of two
             calls do not add up to that of their sum.
@@ -94,15 +92,12 @@ class GsplatRasterizer:
     """
 
     packed: bool = False
-    sparse_grad: bool = False
     absgrad: bool = False
     channels: Literal["padded", "split"] = "split"
     operations: Operations | None = None
 
     def __post_init__(self) -> None:
         """Refuse combinations that gsplat does not have."""
-        if self.sparse_grad and not self.packed:
-            raise ValueError("sparse_grad needs packed=True (gsplat has it in packed mode only)")
         if self.absgrad and self.channels != "padded":
             raise ValueError('absgrad needs channels="padded"')
 
@@ -200,7 +195,7 @@ class GsplatRasterizer:
     ) -> _Seen:  # fmt: skip
         results = run.project(
             means, None, quats, scales, viewmat[None], K[None], width, height, **PROJECTION,
-            packed=self.packed, sparse_grad=self.sparse_grad, calc_compensations=False,
+            packed=self.packed, sparse_grad=False, calc_compensations=False,
             opacities=opacities,
         )  # fmt: skip
         count = means.shape[0]

@@ -11,6 +11,7 @@ from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import (
+    PRUNE_SCALE,
     clone,
     prune,
     reset_opacities,
@@ -20,6 +21,8 @@ from gradiseg_core.splatting.strategies.surgery import (
 
 _RESET_OPACITY = 0.01
 _SPLIT_SCALE_FACTOR = 1.6
+#: Split instead of clone where the largest scale exceeds this share of the scene extent (3DGS).
+SPLIT_SCALE = 0.01
 
 
 class DensificationStrategy(Strategy):
@@ -90,22 +93,17 @@ class DensificationStrategy(Strategy):
         gradient = statistics["grad2d"] / statistics["seen"].clamp(min=1)
         room = None if self.max_gaussians is None else self.max_gaussians - before
         grow = strongest(gradient >= config.grow_grad2d, gradient, room)
-        large = gaussians.scales.amax(dim=1) > config.split_scale * self.extent
+        large = gaussians.scales.amax(dim=1) > SPLIT_SCALE * self.extent
         cloned = clone(gaussians, grow & ~large)
         split = torch.cat([grow & large, grow.new_zeros(cloned)])
         divided = split_by_sampling(gaussians, split, _SPLIT_SCALE_FACTOR, self.generator)
         remove = gaussians.opacities < config.prune_opacity
         if self.schedule.after(step, config.opacity_reset_every):
-            remove |= gaussians.scales.amax(dim=1) > config.prune_scale * self.extent
+            remove |= gaussians.scales.amax(dim=1) > PRUNE_SCALE * self.extent
         removed = prune(gaussians, remove)
         statistics["grad2d"].zero_()
         statistics["seen"].zero_()
         return bool(cloned or divided or removed) or len(gaussians) != before
-
-
-def limit_of(options: Densification, run: Run) -> int | None:
-    """Return how many Gaussians densification may reach: the smaller of two limits, or None."""
-    return min((n for n in (options.max_gaussians, run.config.max_gaussians) if n), default=None)
 
 
 def make(options: Densification, run: Run) -> Strategy:
@@ -113,7 +111,7 @@ def make(options: Densification, run: Run) -> Strategy:
     return DensificationStrategy(
         options,
         run.schedule,
-        max_gaussians=limit_of(options, run),
+        max_gaussians=options.max_gaussians,
         extent=run.extent,
         generator=run.generator,
     )

@@ -15,6 +15,7 @@ from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import (
+    PRUNE_SCALE,
     prune,
     rotation_matrices,
     split_along_axis,
@@ -40,8 +41,6 @@ class IgdStrategy(Strategy):
         schedule: Schedule,
         *,
         prune_opacity: float,
-        prune_scale: float,
-        max_gaussians: int | None,
         extent: float,
         generator: torch.Generator,
     ) -> None:
@@ -51,14 +50,12 @@ class IgdStrategy(Strategy):
             config: Thresholds and schedule.
             schedule: Scales iteration numbers.
             prune_opacity: Algorithm 1's epsilon.
-            prune_scale: ``IsTooLarge``: largest scale over this share of the extent (3DGS).
-            max_gaussians: Growth stops there, too; None sets no limit.
             extent: Scene extent, world units.
             generator: Source of split samples.
         """
         self.config, self.schedule = config, schedule
-        self.prune_opacity, self.max_scale = prune_opacity, prune_scale * extent
-        self.max_gaussians, self.generator = max_gaussians, generator
+        self.prune_opacity, self.max_scale = prune_opacity, PRUNE_SCALE * extent
+        self.generator = generator
         self.count_at_start: int | None = None
 
     def _active(self, step: int) -> bool:
@@ -115,8 +112,6 @@ class IgdStrategy(Strategy):
         mask = (monitor > tau) & (seen > 0)
         assert self.count_at_start is not None
         limit = int(self.count_at_start * (1.0 + self.config.max_growth))
-        if self.max_gaussians is not None:
-            limit = min(limit, self.max_gaussians)
         return strongest(mask, monitor, limit - len(gaussians))
 
     def _split(self, gaussians: Gaussians, mask: Tensor) -> int:
@@ -145,13 +140,10 @@ class IgdStrategy(Strategy):
 
 def make(options: Igd, run: Run) -> Strategy:
     """Return the strategy for a training; it prunes by the thresholds of densification."""
-    densification = run.config.densification
     return IgdStrategy(
         options,
         run.schedule,
-        prune_opacity=densification.prune_opacity,
-        prune_scale=densification.prune_scale,
-        max_gaussians=run.config.max_gaussians,
+        prune_opacity=run.config.densification.prune_opacity,
         extent=run.extent,
         generator=run.generator,
     )

@@ -21,7 +21,6 @@ from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.base import Strategy
-from gradiseg_core.splatting.strategies.densification import limit_of
 from gradiseg_core.splatting.strategies.surgery import (
     append_copies,
     move,
@@ -31,6 +30,8 @@ from gradiseg_core.splatting.strategies.surgery import (
 )
 
 _MOST_COPIES = 51  # of one Gaussian in one go that Eq. 9 is evaluated for; gsplat's n_max
+NOISE = 5e5  # of the centres, times their learning rate; gsplat's
+GROWTH = 1.05  # Gaussians grow by this factor each time, up to the budget; gsplat's
 _NOISE_STEEPNESS, _NOISE_OPACITY = 100.0, 0.995  # of the sigmoid that spares opaque Gaussians
 
 
@@ -95,7 +96,7 @@ class McmcStrategy(Strategy):
     def add(self, gaussians: Gaussians) -> int:
         """Append copies of Gaussians, drawn by opacity, up to the budget; return how many."""
         count = len(gaussians)
-        wanted = min(self.max_gaussians, int(self.config.mcmc.growth * count)) - count
+        wanted = min(self.max_gaussians, int(GROWTH * count)) - count
         if wanted <= 0:
             return 0
         sources = self._draw(gaussians.opacities, wanted)
@@ -106,7 +107,7 @@ class McmcStrategy(Strategy):
     def shake(self, gaussians: Gaussians) -> None:
         """Add noise of each Gaussian's own shape to its centre, by how transparent it is."""
         params = gaussians.params
-        strength = gaussians.learning_rate("means") * self.config.mcmc.noise
+        strength = gaussians.learning_rate("means") * NOISE
         if strength == 0:
             return
         noise = torch.empty_like(params["means"].data).normal_(generator=self.noise_generator)
@@ -141,7 +142,7 @@ def make(options: Densification, run: Run) -> Strategy:
     return McmcStrategy(
         options,
         run.schedule,
-        max_gaussians=limit_of(options, run),
+        max_gaussians=options.max_gaussians,
         generator=run.generator,
         noise_generator=run.device_generator,
     )

@@ -22,6 +22,9 @@ from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import prune
 
+#: Interval of pruning, to the end of the run, iterations of 30,000.
+EVERY = 100
+
 
 class NearPruningStrategy(Strategy):
     """Prune Gaussians that are large for their distance to the nearest training camera."""
@@ -51,7 +54,7 @@ class NearPruningStrategy(Strategy):
         """Prune when due, to the last iteration."""
         config, schedule = self.config, self.schedule
         if config.ratio is None or not (
-            schedule.after(step, config.start) and schedule.due(step, config.every)
+            schedule.after(step, config.start) and schedule.due(step, EVERY)
         ):
             return False
         largest = gaussians.scales.amax(dim=1)

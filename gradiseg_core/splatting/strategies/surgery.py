@@ -19,6 +19,10 @@ from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
 _HALF_OFFSET = math.sqrt(2.0 / math.pi)
 _HALF_SCALE = math.sqrt(1.0 - 2.0 / math.pi)
 
+#: Prune where the largest scale exceeds this share of the scene extent (3DGS); densification does
+#: so after the first reset of opacities.
+PRUNE_SCALE = 0.1
+
 
 def rotation_matrices(quats: Tensor) -> Tensor:
     """Return [n, 3, 3] rotations of [n, 4] wxyz quaternions of any positive length."""

@@ -22,6 +22,8 @@ from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.terms.base import Iteration, LossTerm
 
 _LAST = "position_gradient"
+#: Iterations after which the search tree is built anew, as it is whenever Gaussians come or go.
+REFRESH_EVERY = 100
 
 
 class SpatialTerm(LossTerm):
@@ -37,7 +39,6 @@ class SpatialTerm(LossTerm):
         self,
         losses: Losses,
         adaptive: LaKnn | None,
-        refresh_every: int,
         schedule: Schedule,
         generator: torch.Generator,
     ) -> None:
@@ -46,13 +47,12 @@ class SpatialTerm(LossTerm):
         Args:
             losses: M, K, interval.
             adaptive: LA-KNN's parameters, or None for global KNN throughout (baseline).
-            refresh_every: Search trees are rebuilt this often, iterations.
             schedule: Scales iteration numbers.
             generator: Source of the samples, on the device of the Gaussians.
         """
         super().__init__("spatial", losses.beta)
         self.losses, self.adaptive, self.schedule = losses, adaptive, schedule
-        self.refresh_every, self.generator = refresh_every, generator
+        self.generator = generator
         self.device = generator.device
         self._knn = make_knn(self.device)
         # The positions that the tree was built from: stale by design, so a checkpoint needs them.
@@ -148,7 +148,7 @@ class SpatialTerm(LossTerm):
         return sample, None if eligible is None else values >= 0
 
     def _tree(self, step: int, gaussians: Gaussians) -> Knn:
-        stale = self._tree_means is None or step - self._tree_step >= self.refresh_every
+        stale = self._tree_means is None or step - self._tree_step >= REFRESH_EVERY
         if stale:
             self._tree_means = gaussians.params["means"].detach().clone()
             self._tree_step = step
@@ -170,6 +170,4 @@ class SpatialTerm(LossTerm):
 def make(options: Losses, run: Run) -> LossTerm:
     """Return the term for a training."""
     config = run.config
-    return SpatialTerm(
-        options, config.la_knn, config.knn_refresh, run.schedule, run.device_generator
-    )
+    return SpatialTerm(options, config.la_knn, run.schedule, run.device_generator)

@@ -164,8 +164,7 @@ def limit_of(config: TrainConfig) -> int | None:
         own = MCMC_BUDGET
     # IGD grows beyond what densification stops at.
     growth = 0.0 if config.igd is None else config.igd.max_growth
-    grown = None if own is None else round(own * (1 + growth))
-    return min((n for n in (grown, config.max_gaussians) if n is not None), default=None)
+    return None if own is None else round(own * (1 + growth))
 
 
 def check_memory(model: MemoryModel, count: int, limit: int | None, room: float) -> None:
@@ -182,7 +181,7 @@ def check_memory(model: MemoryModel, count: int, limit: int | None, room: float)
     """
     most = model.most(room)
     advice = (
-        "lower train.max_gaussians or train.gpu_views_gb, or train on smaller images "
+        "lower train.densification.max_gaussians or train.gpu_views_gb, or train on smaller images "
         "(train.downsample, train.longest_side)"
     )
     if count > most:
@@ -200,7 +199,7 @@ def check_memory(model: MemoryModel, count: int, limit: int | None, room: float)
     )
     if grown > most:
         logger.warning(
-            "train.max_gaussians allows %s Gaussians, but only about %s fit the GPU; %s",
+            "the configuration allows %s Gaussians, but only about %s fit the GPU; %s",
             f"{grown:,}",
             _round(most),
             advice,

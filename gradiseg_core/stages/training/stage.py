@@ -29,7 +29,7 @@ from gradiseg_core.stages.training.memory import check_memory, limit_of, model_o
 logger = logging.getLogger(__name__)
 
 _ADVICE = (
-    "set train.max_gaussians, train.downsample or train.gsplat.packed, or lower "
+    "set train.densification.max_gaussians, train.downsample or train.gsplat.packed, or lower "
     "train.gpu_views_gb (docs/cuda_core.md has the memory model)"
 )
 

@@ -121,7 +121,7 @@ def test_initialisation_from_points() -> None:
     xyz = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=float)
     rgb = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], dtype=np.uint8)
     values = gaussians_from_points(
-        xyz, rgb, identity_dim=16, initial_opacity=0.1, generator=torch.Generator().manual_seed(0)
+        xyz, rgb, identity_dim=16, generator=torch.Generator().manual_seed(0)
     )
     torch.testing.assert_close(values["scales"].exp(), torch.full((4, 3), (4 / 3) ** 0.5))
     torch.testing.assert_close(values["opacities"].sigmoid(), torch.full((4,), 0.1))
@@ -130,6 +130,4 @@ def test_initialisation_from_points() -> None:
     )
     assert values["identities"].abs().max() <= 0.5 / SH_C0
     with pytest.raises(ValueError, match="at least 4"):
-        gaussians_from_points(
-            xyz[:3], rgb[:3], identity_dim=16, initial_opacity=0.1, generator=torch.Generator()
-        )
+        gaussians_from_points(xyz[:3], rgb[:3], identity_dim=16, generator=torch.Generator())

@@ -12,13 +12,11 @@ from gradiseg_core.splatting.strategies.igd import IgdStrategy, axis_across_boun
 from tests.splatting.gaussians.test_model import make, step
 
 
-def strategy(max_gaussians: int | None = None, **options: object) -> IgdStrategy:
+def strategy(**options: object) -> IgdStrategy:
     return IgdStrategy(
         Igd(**options),  # type: ignore[arg-type]
         Schedule(30_000),
         prune_opacity=0.005,
-        prune_scale=0.1,
-        max_gaussians=max_gaussians,
         extent=10.0,
         generator=torch.Generator().manual_seed(0),
     )
@@ -121,14 +119,6 @@ def test_growth_cap_keeps_the_strongest() -> None:
     igd.step_post_backward(12_200, gaussians, view(gaussians))
     assert not igd.step_post_optimizer(12_200, gaussians)
     assert len(gaussians) == 12
-
-
-def test_the_overall_cap_holds_for_igd() -> None:
-    gaussians = scene()
-    igd = strategy(max_gaussians=11, threshold="absolute", tau=0.5, max_growth=5.0)
-    give_gradient(gaussians, [float(i + 1) for i in range(10)])
-    igd.step_post_backward(12_100, gaussians, view(gaussians))
-    assert igd.select(gaussians).nonzero().flatten().tolist() == [9]
 
 
 def test_only_between_12000_and_15000() -> None:

@@ -9,6 +9,7 @@ import torch
 from gradiseg_core.config.train import Densification, Losses, Mcmc, TrainConfig
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.strategies import mcmc
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy, relocated
 from gradiseg_core.splatting.strategies.surgery import rotation_matrices
 from gradiseg_core.splatting.trainer import Trainer
@@ -98,8 +99,8 @@ def test_nothing_moves_where_all_are_dead() -> None:
 def test_growth_stops_at_the_budget() -> None:
     gaussians = make(100)
     step(gaussians)
-    mcmc = strategy(max_gaussians=108)
-    assert [mcmc.add(gaussians) for _ in range(3)] == [5, 3, 0]
+    budgeted = strategy(max_gaussians=108)
+    assert [budgeted.add(gaussians) for _ in range(3)] == [5, 3, 0]
     assert len(gaussians) == 108
     moment = gaussians.first_moment("means")
     assert moment is not None
@@ -115,14 +116,16 @@ def test_draws_go_by_opacity() -> None:
     assert (share[weights == 0] == 0).all()
     assert (share - weights / 8).abs().max() < 0.0125  # 5 sigma
     # The upper end, where the draw and the last sum may round to the same number
-    mcmc = strategy()
-    mcmc.generator = None  # type: ignore[assignment]
+    drawing = strategy()
+    drawing.generator = None  # type: ignore[assignment]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "rand", lambda *a, **k: torch.ones(1, dtype=torch.float64))
-        assert mcmc._draw(weights, 1).tolist() == [4]
+        assert drawing._draw(weights, 1).tolist() == [4]
 
 
-def test_noise_has_the_gaussians_shape_and_spares_the_opaque() -> None:
+def test_noise_has_the_gaussians_shape_and_spares_the_opaque(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     count = 20_000
     gaussians = make(count)
     for name in ("quats", "scales"):
@@ -131,7 +134,8 @@ def test_noise_has_the_gaussians_shape_and_spares_the_opaque() -> None:
     gaussians.params["opacities"].data[: count // 2] = 1.0
     before = gaussians.params["means"].data.clone()
     rate = 1e-2
-    strategy(mcmc=Mcmc(noise=50.0)).shake(gaussians)
+    monkeypatch.setattr(mcmc, "NOISE", 50.0)
+    strategy().shake(gaussians)
     moved = (gaussians.params["means"].data - before) / (rate * 50.0)
     assert moved[: count // 2].abs().max() < 1e-6
     opacity = torch.tensor(-7.0).sigmoid()
@@ -144,8 +148,8 @@ def test_noise_has_the_gaussians_shape_and_spares_the_opaque() -> None:
 
 def test_penalty_is_of_opacity_and_size() -> None:
     gaussians = make(7)
-    mcmc = strategy(mcmc=Mcmc(opacity_penalty=0.5, scale_penalty=0.25))
-    penalty = mcmc.penalty(1, gaussians)
+    penalised = strategy(mcmc=Mcmc(opacity_penalty=0.5, scale_penalty=0.25))
+    penalty = penalised.penalty(1, gaussians)
     assert penalty is not None
     expected = 0.5 * gaussians.opacities.mean() + 0.25 * gaussians.scales.mean()
     torch.testing.assert_close(penalty, expected)
@@ -159,7 +163,6 @@ def test_a_run_keeps_its_budget_and_resumes_bit_for_bit(tmp_path: Path) -> None:
         num_classes="auto",
         losses=Losses(samples=50),
         densification=Densification(kind="mcmc", every=500, max_gaussians=900),
-        max_gaussians=950,
     )
     data = load_training_data(*write_scene(tmp_path), config)
     whole = Trainer(data, config, 1)

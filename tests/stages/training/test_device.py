@@ -65,7 +65,7 @@ def test_only_who_searches_a_tree_copies_centres(monkeypatch, device: str, copie
 
     monkeypatch.setattr("gradiseg_core.splatting.terms.spatial.neighbours_ahead", search)
     loss = SpatialTerm(
-        Losses(samples=10, spatial_every=1), LaKnn(start=0, candidates=8), 100, Schedule(100),
+        Losses(samples=10, spatial_every=1), LaKnn(start=0, candidates=8), Schedule(100),
         torch.Generator(),
     )  # fmt: skip
     now = Iteration(10, None, None, gaussians, IdentityClassifier(4))  # type: ignore[arg-type]
@@ -150,7 +150,7 @@ def test_a_gpus_losses_are_looked_at_now_and_then() -> None:
 
 def spatial(samples: int) -> SpatialTerm:
     generator = torch.Generator().manual_seed(0)
-    return SpatialTerm(Losses(samples=samples), None, 100, Schedule(100), generator)
+    return SpatialTerm(Losses(samples=samples), None, Schedule(100), generator)
 
 
 def test_sampling_without_waiting_takes_the_eligible_once_each() -> None:
@@ -197,16 +197,14 @@ def test_spatial_loss_without_waiting_is_the_same(stop_target) -> None:
     assert nothing == 0
 
 
-@pytest.mark.parametrize("gsplat", [Gsplat(), Gsplat(packed=True, sparse_grad=True)])
+@pytest.mark.parametrize("gsplat", [Gsplat(), Gsplat(packed=True)])
 def test_training_through_the_adapter_is_training_through_the_reference(scene, gsplat) -> None:
     pytest.importorskip("gsplat", reason="needs gsplat (Python part): pip install gsplat")
     from benchmarks.gsplat_on_cpu import operations
 
     config = CONFIG.model_copy(update={"gsplat": gsplat, "iterations": 30_000})
     data = load_training_data(*scene, config)
-    adapter = GsplatRasterizer(
-        packed=gsplat.packed, sparse_grad=gsplat.sparse_grad, operations=operations()
-    )
+    adapter = GsplatRasterizer(packed=gsplat.packed, operations=operations())
     trained = []
     for rasterizer in (adapter, reference.rasterize):
         trainer = Trainer(data, config, 1, rasterizer)

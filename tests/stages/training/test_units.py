@@ -24,8 +24,8 @@ from tests.synthetic import write_scene
 #: What switches on the parts of training that wait for an option.
 EVERYTHING_ON: dict[str, Any] = {
     "num_classes": "auto",
-    "max_gaussians": 900,
-    "losses": {"samples": 50, "robustness": 0.5, "identity_geometry": 0.5},
+    "densification": {"max_gaussians": 700},
+    "losses": {"samples": 50, "robustness": 0.5},
     "near_pruning": {"ratio": 1.0},
 }
 
@@ -78,8 +78,8 @@ def test_every_number_of_iterations_has_one_of_the_two_units() -> None:
     counting = re.compile(r"(^|[._])(start|until|every|refresh|iterations)")
     named = {key for key, _ in fields(TrainConfig) if counting.search(key)}
     assert named - {*SCALED, *REAL} == set()
-    assert {"igd.start", "densification.opacity_reset_every", "sh_degree_every"} <= set(SCALED)
-    assert {"losses.spatial_every", "knn_refresh", "log_every", "checkpoint_every"} <= set(REAL)
+    assert {"igd.start", "densification.opacity_reset_every", "near_pruning.start"} <= set(SCALED)
+    assert {"losses.spatial_every", "log_every", "checkpoint_every"} <= set(REAL)
 
 
 def test_what_is_scaled_goes_through_the_schedule(

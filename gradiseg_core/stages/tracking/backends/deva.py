@@ -42,6 +42,15 @@ CHECKPOINTS = (
 )
 
 
+class DevaSam(SamMasks):
+    """SAM's masks at points, which DEVA tracks."""
+
+    removed: ClassVar[dict[str, str]] = SamMasks.removed | {
+        name: f"is no key any more: SAM runs as DEVA does, `tracking.deva.{name}`"
+        for name in ("device", "half")
+    }
+
+
 class Options(BackendOptions):
     """DEVA, the paper's video tracker (Decoupled Video Segmentation, ICCV 2023).
 
@@ -106,9 +115,7 @@ class Options(BackendOptions):
     )
     half: bool = autocast_option(f"{_GG}: `--amp`")
     device: Device = device_option("DEVA and SAM run")
-    sam: SamMasks = option(
-        SamMasks(), "SAM of `detections: sam_points`; it runs on DEVA's `device`."
-    )
+    sam: DevaSam = option(DevaSam(), "SAM of `detections: sam_points`; it runs on DEVA's `device`.")
 
     @property
     def needs_masks(self) -> bool:
