@@ -15,6 +15,7 @@ from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config import datasets
 from gradiseg_core.config.checkpoints import checkpoints
+from gradiseg_core.config.idle import idle
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
@@ -37,7 +38,7 @@ for name, why in SETTINGS.absent.items():
     print(f"scene {name} is left out: {why}", file=sys.stderr)
 
 
-def core(script, also=()):
+def core(script, also=(), without=idle()):
     """The script of a rule and all core modules that it runs; a change of any reruns the job.
 
     Snakemake compares the content of such small files, so that a mere touch reruns nothing.
@@ -46,14 +47,19 @@ def core(script, also=()):
         ROOT / "workflow_scripts" / name
         for name in (script, "_stage.py", "_lifeline.py")
     ]
-    return [
-        os.path.relpath(path) for path in [*scripts, *closure([*scripts, *also]), *also]
-    ]
+    found = [*scripts, *closure([*scripts, *also], without), *also]
+    return [os.path.relpath(path) for path in dict.fromkeys(found)]
 
 
 def core_of(script, stage):
-    """Input function: likewise for a stage with backends; those not chosen do not count."""
-    return lambda w: core(script, SETTINGS.section(w.scene, stage).files)
+    """Input function: likewise; what the configuration of the job's scene leaves out does not count."""
+
+    def files(w):
+        section = SETTINGS.section(w.scene, stage, w.get("variant"))
+        without = idle(section, gpu=wants_gpu(stage)(w) > 0)
+        return core(script, getattr(section, "files", ()), without)
+
+    return files
 
 
 def settings_of(stage):
@@ -154,12 +160,12 @@ def wants_gpu(stage):
     """
 
     def count(w):
-        section = SETTINGS.section(w.scene, stage)
+        section = SETTINGS.section(w.scene, stage, w.get("variant"))
         if isinstance(section, BackendConfig):
             if not section.chosen.requires.gpu:
                 return 0
             section = section.options
-        return int(uses_gpu(section.device))
+        return int(uses_gpu(getattr(section, "device", "cpu")))
 
     return count
 

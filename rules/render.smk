@@ -7,7 +7,7 @@ rule render:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         train=rules.train.output.train,
-        core=core("render.py"),
+        core=core_of("render.py", "render"),
     output:
         render=report(
             directory("<run>/render"),

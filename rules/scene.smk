@@ -8,7 +8,7 @@ rule scene:
         given=given("scene"),
         dataset=dataset_of,
         copied=copied,
-        core=core("scene.py"),
+        core=core_of("scene.py", "scene"),
     output:
         scene=directory("<results>/{scene}/scene"),
     log:

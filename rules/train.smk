@@ -11,7 +11,7 @@ rule train:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
-        core=lambda w: core("train.py", SETTINGS.trainings[w.scene][w.variant].files),
+        core=core_of("train.py", "train"),
     output:
         train=directory("<run>/train"),
     log:

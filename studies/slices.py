@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradiseg_core.compute.cpu_runtime import set_threads
-from gradiseg_core.compute.gsplat_build import training_device
+from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig

@@ -11,7 +11,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,7 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     hold()
     logger = logging.getLogger(snakemake.rule)
     try:
-        from gradiseg_core.compute.devices import claimed
-
-        with claimed(snakemake.resources.get("gpu", 0)):
+        with _gpus(snakemake.resources.get("gpu", 0)):
             yield logger
     except Exception as error:
         from gradiseg_core.errors import GradisegError
@@ -48,6 +46,15 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
         else:
             logger.exception("unexpected %s", type(error).__name__)
         raise SystemExit(1) from None
+
+
+def _gpus(count: int) -> AbstractContextManager[Any]:
+    """Return what holds the GPUs of the job."""
+    if count < 1:
+        return nullcontext()
+    from gradiseg_core.compute.devices import claimed
+
+    return claimed(count)
 
 
 def _written_folders(snakemake: Any) -> list[Path]:

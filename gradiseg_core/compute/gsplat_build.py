@@ -30,16 +30,10 @@ from collections.abc import Callable, Iterable
 from importlib.machinery import ExtensionFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gradiseg_core.compute.devices import locked
-from gradiseg_core.compute.placement import choose_device
 from gradiseg_core.compute.toolchain import compiler_environment, toolkit_home
-from gradiseg_core.config.base import Device
 from gradiseg_core.errors import BackendUnavailableError
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -324,16 +318,3 @@ def load_kernels() -> None:
         "`gradiseg doctor` does it ahead"
     )
     load_file(build(architectures([capability]), logger.info))
-
-
-def training_device(wanted: Device, key: str) -> torch.device:
-    """Return the device that Gaussians live on: CUDA needs a GPU, and gsplat loaded.
-
-    Args:
-        wanted: Value of the configuration.
-        key: Its key, for the message.
-
-    Raises:
-        BackendUnavailableError: If CUDA is asked for and there is no GPU, or gsplat does not work.
-    """
-    return choose_device(wanted, key, load_kernels)

@@ -62,6 +62,25 @@ def choose_device(
     return torch.device("cuda")
 
 
+def training_device(wanted: Device, key: str) -> torch.device:
+    """Return the device that Gaussians live on: CUDA needs a GPU, and gsplat loaded.
+
+    Args:
+        wanted: Value of the configuration.
+        key: Its key, for the message.
+
+    Raises:
+        BackendUnavailableError: If CUDA is asked for and there is no GPU, or gsplat does not work.
+    """
+
+    def load() -> None:
+        from gradiseg_core.compute import gsplat_build
+
+        gsplat_build.load_kernels()
+
+    return choose_device(wanted, key, load)
+
+
 def check_cuda() -> None:
     """Run something on the GPU.
 

@@ -29,7 +29,6 @@ from pydantic import SerializeAsAny, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from gradiseg_core.config.base import AS_LAYER, Section, option
-from gradiseg_core.config.messages import nearest
 from gradiseg_core.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -174,6 +173,8 @@ def load(stage: str, name: str) -> Backend:
         BackendUnavailableError: If there is none of that name, or its file lacks a part.
     """
     if name not in names(stage):
+        from gradiseg_core.config.messages import nearest
+
         raise BackendUnavailableError(
             f"{stage}.backend: there is no {name!r}{nearest(name, names(stage))}"
         )

@@ -207,8 +207,16 @@ class Settings:
     trainings: Mapping[str, Mapping[str, TrainConfig]]
     absent: Mapping[str, str]
 
-    def section(self, scene: str, stage: str) -> Section:
-        """Return the model of one stage for one scene."""
+    def section(self, scene: str, stage: str, variant: str | None = None) -> Section:
+        """Return the model of one stage for one scene.
+
+        Args:
+            scene: Name of the scene.
+            stage: Name of the section.
+            variant: For ``train``: that of this variant; modules that it leaves out are None.
+        """
+        if stage == "train" and variant is not None:
+            return self.trainings[scene][variant]
         return self.scenes[scene][stage]
 
     def variants_of(self, scene: str) -> tuple[str, ...]:
@@ -253,16 +261,8 @@ class Settings:
         return AUTO_CLASSES if train.num_classes == "auto" else train.num_classes
 
     def resolve(self, scene: str, stage: str, variant: str | None = None) -> dict[str, Any]:
-        """Return a stage's parameters as plain data, all defaults filled in.
-
-        Args:
-            scene: Name of the scene.
-            stage: Name of the section.
-            variant: For ``train``: this variant's parameters; modules that it leaves out are None.
-        """
-        if stage == "train" and variant is not None:
-            return self.trainings[scene][variant].model_dump(mode="json")
-        return self.section(scene, stage).model_dump(mode="json")
+        """Return :meth:`section` as plain data, all defaults filled in."""
+        return self.section(scene, stage, variant).model_dump(mode="json")
 
 
 def load(

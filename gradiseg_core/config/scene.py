@@ -9,7 +9,6 @@ from pydantic import model_validator
 
 from gradiseg_core.config.base import Section, option
 from gradiseg_core.config.datasets import Factor, scenes_of
-from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.paths import UserPath
 
 #: The embedded scene, in LERF-Mask's layout. It is part of the repository, not of the package.
@@ -87,6 +86,8 @@ class SceneConfig(Section):
             if self.path is not None:
                 raise ValueError("path and dataset are both set: keep one of them")
             if self.dataset not in published:
+                from gradiseg_core.config.messages import nearest
+
                 raise ValueError(
                     f"'{self.dataset}' is no scene of {self.source}"
                     f"{nearest(self.dataset, published)}"

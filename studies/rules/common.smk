@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from gradiseg_core.config.idle import idle
 from gradiseg_core.modules import closure
 
 STUDIES_ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
@@ -19,7 +20,7 @@ def study_core(script, also=()):
             for name in ("_stage.py", "_lifeline.py")
         ),
     ]
-    modules = closure([*scripts, *also], packages=[root])
+    modules = closure([*scripts, *also], idle(gpu=True), packages=[root])
     return [os.path.relpath(path) for path in [*scripts, *modules, *sorted(also)]]
 
 

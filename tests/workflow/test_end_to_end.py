@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gradiseg_core.modules import runs_nothing
 from tests import tiny_tabletop
 from tests.workflow.conftest import REPOSITORY
 
@@ -18,7 +19,7 @@ scenes:
   tiny:
     source: lerf_mask
     path: tiny
-variants: [gradiseg]
+variants: [baseline, gradiseg]
 seeds: [0]
 train:
   {iterations: 60, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
@@ -27,14 +28,34 @@ metrics: {lpips: false}
 """
 
 
+# Python runs this before anything else; at its end a job tells what it ran.
+RECORDER = """\
+import atexit, json, os, sys
+
+def record():
+    job = getattr(sys.modules["__main__"], "snakemake", None)
+    if job is None:
+        return
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    told = {"rule": job.rule, "output": list(job.output), "core": list(job.input.get("core", []))}
+    told["files"] = [os.path.abspath(file) for file in files if file]
+    with open(os.path.join(os.environ["RECORDS"], f"{os.getpid()}.json"), "w") as out:
+        json.dump(told, out)
+
+atexit.register(record)
+"""
+
+
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the repository's workflow with all results below `folder`."""
+    path = os.pathsep.join([str(folder / "recorder"), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
             *("--directory", str(folder), "--configfile", str(folder / "tiny.yaml"), *arguments),
         ],
         cwd=folder,
+        env=os.environ | {"PYTHONPATH": path, "RECORDS": str(folder / "records")},
         capture_output=True,
         text=True,
         timeout=560,
@@ -47,6 +68,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("end_to_end")
     tiny_tabletop.make(folder / "tiny")
     (folder / "tiny.yaml").write_text(CONFIG)
+    (folder / "records").mkdir()
+    (folder / "recorder").mkdir()
+    (folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
@@ -75,6 +99,22 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         assert path.stat().st_size > 0, path
     assert len(list((run / "render" / "side_by_side").glob("*.png"))) == 2
     assert not list(scene.glob(".work/**/checkpoint.pt"))
+
+
+def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
+    """What is not named reruns nothing when it changes."""
+    jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
+    assert {job["rule"] for job in jobs} == {
+        *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
+        *("metrics", "curves", "comparison", "quality", "tables"),
+    }
+    core = REPOSITORY / "gradiseg_core"
+    for job in jobs:
+        named = {(folder / path).resolve() for path in job["core"]}
+        ran = {Path(file).resolve() for file in job["files"]}
+        ran = {file for file in ran if file.is_relative_to(core) and not runs_nothing(file)}
+        missing = {file.relative_to(core).as_posix() for file in ran - named}
+        assert not missing, (job["output"], missing)
 
 
 def test_the_run_learns_and_is_scored(folder: Path) -> None:

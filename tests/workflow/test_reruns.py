@@ -83,10 +83,10 @@ def test_core_module_of_a_late_stage(workflow: Workflow) -> None:
 
 def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
     workflow.append("gradiseg_core/config/docs.py", "# other documentation\n")
-    (workflow.folder / "gradiseg_core" / "evaluation" / "extra.py").write_text("ANSWER = 42\n")
+    (workflow.folder / "gradiseg_core" / "stages" / "metrics" / "extra.py").write_text("ANSWER = 42\n")
     assert workflow.planned() == {}
     workflow.append("gradiseg_core/stages/metrics/iou.py", "from .extra import ANSWER  # noqa\n")
-    (workflow.folder / "gradiseg_core" / "evaluation" / "extra.py").touch()
+    (workflow.folder / "gradiseg_core" / "stages" / "metrics" / "extra.py").touch()
     done = workflow.snakemake("--dry-run", "--rerun-triggers", "input")
     assert "gradiseg_core/stages/metrics/extra.py" in done.stdout + done.stderr
 

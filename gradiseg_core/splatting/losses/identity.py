@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from gradiseg_core.compute.triton_runtime import runs_on
-
 BACKENDS = ("cpu", "torch", "triton")
 FUSED_DIMS = (8, 16, 32)  # encoding sizes that the fused kernels are compiled for
 _CHUNK = 65536  # encodings classified at once by the plain-PyTorch inference
@@ -405,7 +403,11 @@ def _takes(backend: str, features: Tensor, classifier: IdentityClassifier) -> bo
         return False
     if any(t.device != features.device for t in tensors):
         return False
-    return features.device.type == "cpu" if backend == "cpu" else runs_on(features.device)
+    if backend == "cpu":
+        return features.device.type == "cpu"
+    from gradiseg_core.compute.triton_runtime import runs_on
+
+    return runs_on(features.device)
 
 
 def _check_features(features: Tensor, classifier: IdentityClassifier) -> None:

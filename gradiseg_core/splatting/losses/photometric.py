@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from gradiseg_core.compute.triton_runtime import runs_on
 from gradiseg_core.splatting.losses.window import C1, C2, WINDOW_RADIUS, window
 
 BACKENDS = ("cpu", "torch", "triton")
@@ -187,11 +186,19 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
         )
 
 
+def _runs_on(backend: str, device: torch.device) -> bool:
+    """Tell whether the kernels of a backend run on a device."""
+    if backend == "cpu":
+        return device.type == "cpu"
+    from gradiseg_core.compute.triton_runtime import runs_on
+
+    return runs_on(device)
+
+
 def _check_float32(backend: str, **tensors: Tensor) -> None:
     """Raise unless all are float32 where the kernels of the backend run."""
     for name, tensor in tensors.items():
-        there = tensor.device.type == "cpu" if backend == "cpu" else runs_on(tensor.device)
-        if tensor.dtype != torch.float32 or not there:
+        if tensor.dtype != torch.float32 or not _runs_on(backend, tensor.device):
             where = "the CPU" if backend == "cpu" else "a GPU that Triton compiles for"
             raise TypeError(
                 f'backend "{backend}" takes float32 on {where}; {name} is {tensor.dtype} on '

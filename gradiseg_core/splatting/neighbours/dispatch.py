@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gradiseg_core.splatting.neighbours.knn import GlobalKnn
-from gradiseg_core.splatting.neighbours.la_knn import la_knn
 
 
 class Knn(Protocol):
@@ -50,5 +49,7 @@ def neighbours_ahead(
         from gradiseg_core.splatting.neighbours.cuda import la_knn_cuda
 
         return la_knn_cuda(means, sample, directions, k, candidates=candidates)
+    from gradiseg_core.splatting.neighbours.la_knn import la_knn
+
     tree = knn if isinstance(knn, GlobalKnn) and searches_a_tree(means.device, candidates) else None
     return la_knn(means, sample, directions, k, candidates=candidates, knn=tree)

@@ -265,7 +265,7 @@ def render_views(
 
 def _loaded(train_dir: Path, config: RenderConfig) -> tuple[TrainedScene, Rasterizer]:
     """Return the trained scene on the device that renders it, and the rasterizer."""
-    from gradiseg_core.compute.gsplat_build import training_device
+    from gradiseg_core.compute.placement import training_device
     from gradiseg_core.files.trained import load_trained
     from gradiseg_core.splatting.rasterization.registry import get_rasterizer
 

@@ -9,10 +9,7 @@ from pathlib import Path
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.files.manifest import FILE_NAME, SceneManifest, SceneView
-from gradiseg_core.stages.scene.folder import prepare_folder
-from gradiseg_core.stages.scene.lerf_mask import prepare_lerf_mask
 from gradiseg_core.stages.scene.listing import some
-from gradiseg_core.stages.scene.mipnerf360 import prepare_mipnerf360
 from gradiseg_core.stages.scene.photographs import link_tree
 
 __all__ = ["SceneManifest", "SceneView", "prepare"]
@@ -80,11 +77,17 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
     if config.source == "copy":
         return _copy(source, folder, name=name)
     if config.source == "folder":
+        from gradiseg_core.stages.scene.folder import prepare_folder
+
         return prepare_folder(source, folder, name=name, test_every=test_every)
     if config.source == "mipnerf360":
+        from gradiseg_core.stages.scene.mipnerf360 import prepare_mipnerf360
+
         return prepare_mipnerf360(
             source, folder, name=name, test_every=test_every, factor=config.factor
         )
+    from gradiseg_core.stages.scene.lerf_mask import prepare_lerf_mask
+
     manifest = prepare_lerf_mask(source, folder, name=name, test_every=test_every)
     return manifest.model_copy(update={"source": config.source})
 

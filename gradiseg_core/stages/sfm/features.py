@@ -21,7 +21,6 @@ from PIL import Image
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
-from gradiseg_core.files.full_disk import is_full_disk
 from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
 from gradiseg_core.ordering import in_order
 from gradiseg_core.stages.sfm.colmap_log import progress_of_table
@@ -149,6 +148,8 @@ def _set_aside_if_damaged(database: Path) -> None:
             raise sqlite3.DatabaseError(found)
         pycolmap.Database.open(database).close()
     except (sqlite3.DatabaseError, RuntimeError, ValueError) as error:
+        from gradiseg_core.files.full_disk import is_full_disk
+
         if is_full_disk(error, database):
             raise
         for path in (*database.parent.glob("database.db-*"), database):

@@ -16,15 +16,13 @@ import torch
 
 from gradiseg_core import __version__
 from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
-from gradiseg_core.compute.gsplat_build import installed_version, training_device
-from gradiseg_core.compute.placement import memory_advice
+from gradiseg_core.compute.placement import memory_advice, training_device
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.files.trained import save_trained
 from gradiseg_core.splatting.trainer import Throughput, Trainer
 from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.journal import Journal
-from gradiseg_core.stages.training.memory import check_memory, limit_of, model_of, room_on
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +74,8 @@ def train(
     _resume(trainer, checkpoint_dir, fingerprint)
     _announce(trainer, variant, device)
     if device.type == "cuda":
+        from gradiseg_core.stages.training.memory import check_memory, limit_of, model_of, room_on
+
         model = model_of(data, config, device)
         check_memory(model, len(trainer.gaussians), limit_of(config), room_on(device))
     journal = Journal(
@@ -197,6 +197,8 @@ def library_versions(device: torch.device) -> dict[str, str | int | None]:
         except PackageNotFoundError:
             found[name] = None
     if device.type == "cuda":
+        from gradiseg_core.compute.gsplat_build import installed_version
+
         found |= {
             "gsplat": installed_version(),
             "cuda": torch.version.cuda,

@@ -287,15 +287,15 @@ def test_a_gpu_without_gsplat_is_left_alone_with_a_warning(monkeypatch, caplog) 
     monkeypatch.setattr(device, "check_cuda", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gsplat_build, "installed_version", lambda: None)
-    assert gsplat_build.training_device("auto", "train.device") == CPU
+    assert device.training_device("auto", "train.device") == CPU
     assert "needs gsplat, which is not installed" in caplog.text
     with pytest.raises(BackendUnavailableError, match=r"pip install \"gsplat==1\.5\.3\"") as error:
-        gsplat_build.training_device("cuda", "train.device")
+        device.training_device("cuda", "train.device")
     assert "`train.device: auto`" in str(error.value)
     assert "`train.device: cpu`" in str(error.value)
     monkeypatch.setattr(gsplat_build, "load_kernels", lambda: None)
-    assert gsplat_build.training_device("auto", "train.device").type == "cuda"
-    assert gsplat_build.training_device("cpu", "train.device") == CPU
+    assert device.training_device("auto", "train.device").type == "cuda"
+    assert device.training_device("cpu", "train.device") == CPU
 
 
 @pytest.mark.gpu
