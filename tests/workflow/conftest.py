@@ -39,6 +39,21 @@ seeds: [0]
 
 
 @dataclass(frozen=True)
+class Job:
+    """A job that has run.
+
+    Attributes:
+        rule: Its rule.
+        log: Its log file, which no other job has.
+        inputs: Paths, relative to the working directory.
+    """
+
+    rule: str
+    log: str
+    inputs: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Workflow:
     """A folder with the workflow in it."""
 
@@ -65,6 +80,19 @@ class Workflow:
             return {}
         counts = (line.split() for line in table[1].splitlines())
         return {rule: int(count) for rule, count in counts if rule != "all"}
+
+    def jobs(self) -> dict[str, Job]:
+        """By output, the job that made it, as Snakemake recorded it."""
+        done = self.snakemake("--detailed-summary")
+        assert done.returncode == 0, done.stderr
+        header, *lines = (line.split("\t") for line in done.stdout.splitlines())
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        return {
+            row["output_file"]: Job(
+                row["rule"], row["log-file(s)"], frozenset(row["input-file(s)"].split(","))
+            )
+            for row in rows
+        }
 
     def edit(self, path: str, old: str, new: str) -> None:
         file = self.folder / path

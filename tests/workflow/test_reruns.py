@@ -6,15 +6,155 @@ Everything is a dry run over results that Snakemake believes to have made.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import REPOSITORY, Job, Workflow
 
 SCORES = {"metrics", "tables", "quality"}
 AFTER_TRAINING = {"train", "render", "grounding", "curves", "comparison"} | SCORES
 AFTER_MASKS = {"masks", "tracking", "association"} | AFTER_TRAINING
 EVERYTHING = {"scene", "colmap"} | AFTER_MASKS
+
+
+# By module: what reruns when its docstring changes, and how many of the four trainings. The scene
+# `alpha` is a folder of photographs, `beta-2` the embedded scene with exact IDs; both are trained
+# by baseline and by gradiseg, on a CPU.
+RERUNS: dict[str, tuple[set[str], int]] = {
+    # What several stages run.
+    "ordering.py": (EVERYTHING, 4),
+    "frame.py": (EVERYTHING - {"scene"}, 4),
+    "files/annotations.py": (
+        {"association", "render", "grounding", "comparison"} | SCORES,
+        0,
+    ),
+    "compute/simd.py": (AFTER_TRAINING, 4),
+    "plot_style.py": ({"curves", "comparison", "quality"}, 0),
+    # Configuration: of a stage its own, and of the others nothing.
+    "config/root.py": (set(), 0),
+    "config/messages.py": (set(), 0),
+    "config/checks.py": (set(), 0),
+    "config/docs.py": (set(), 0),
+    "config/idle.py": (set(), 0),
+    "config/variants.py": (set(), 0),
+    "config/scene.py": (EVERYTHING, 4),
+    "config/train.py": (AFTER_TRAINING, 4),
+    "config/metrics.py": (SCORES, 0),
+    # Downloads are checked by hash and rerun nothing.
+    "models/downloads/fetch.py": (set(), 0),
+    "models/downloads/hub.py": (set(), 0),
+    "models/downloads/archive.py": (set(), 0),
+    "models/sam.py": (set(), 0),
+    # A scene's reader reruns the scenes that it read.
+    "stages/scene/lerf_mask.py": (EVERYTHING, 2),
+    "stages/scene/folder.py": (EVERYTHING - {"association"}, 2),
+    "stages/scene/mipnerf360.py": (set(), 0),
+    "stages/sfm/stage.py": (EVERYTHING - {"scene"}, 4),
+    # Backends: the chosen one counts.
+    "stages/masks/backends/graph.py": (AFTER_MASKS, 4),
+    "stages/masks/backends/sam.py": (set(), 0),
+    "stages/tracking/backends/sfm.py": (AFTER_MASKS - {"masks"}, 4),
+    "stages/tracking/backends/deva.py": (set(), 0),
+    "stages/tracking/deva/driver.py": (set(), 0),
+    "stages/tracking/repair.py": (set(), 0),
+    "stages/tracking/quality.py": ({"association"}, 0),
+    "stages/grounding/backends/colour_words.py": ({"grounding"} | SCORES, 0),
+    "stages/grounding/backends/manual.py": (set(), 0),
+    "stages/grounding/dino.py": (set(), 0),
+    # Training: what its configuration leaves out does not count, nor do a GPU's kernels here.
+    "splatting/trainer.py": (AFTER_TRAINING, 4),
+    "splatting/strategies/densification.py": (AFTER_TRAINING, 4),
+    "splatting/strategies/igd.py": (AFTER_TRAINING, 2),
+    "splatting/strategies/mcmc.py": (set(), 0),
+    "splatting/strategies/near.py": (set(), 0),
+    "splatting/neighbours/la_knn.py": (AFTER_TRAINING, 2),
+    "splatting/neighbours/cuda.py": (set(), 0),
+    "splatting/losses/_photometric_triton.py": (set(), 0),
+    "splatting/losses/blended.py": (set(), 0),
+    "splatting/losses/robust.py": (set(), 0),
+    "splatting/rasterization/cpu.py": (AFTER_TRAINING, 4),
+    "splatting/rasterization/gsplat.py": (set(), 0),
+    "splatting/rasterization/reference.py": (set(), 0),
+    "splatting/labels.py": ({"render", "grounding", "comparison"} | SCORES, 0),
+    "compute/gsplat_build.py": (set(), 0),
+    # What comes after.
+    "stages/rendering/stage.py": ({"render", "grounding", "comparison"} | SCORES, 0),
+    "stages/metrics/iou.py": (SCORES, 0),
+    "stages/report/curves.py": ({"curves"}, 0),
+    "stages/report/qualitative.py": ({"comparison"}, 0),
+    "stages/tables/writers.py": ({"tables"}, 0),
+    "stages/tables/published.json": ({"tables"}, 0),
+    "stages/tables/paper/build.py": (set(), 0),
+    # An `__init__.py` with nothing but a docstring.
+    "stages/__init__.py": (set(), 0),
+    "splatting/__init__.py": (set(), 0),
+}
+
+
+@pytest.fixture(scope="module")
+def jobs(finished: Workflow) -> dict[str, Job]:
+    return finished.jobs()
+
+
+@pytest.mark.parametrize("module", RERUNS)
+def test_a_docstring_reruns_what_runs_its_module(module: str, jobs: dict[str, Job]) -> None:
+    """By the inputs that Snakemake recorded; the next test shows that it goes by them."""
+    assert (REPOSITORY / "gradiseg_core" / module).is_file()
+    again = downstream(jobs, f"gradiseg_core/{module}")
+    stages, trainings = RERUNS[module]
+    assert {jobs[output].rule for output in again} == stages
+    assert sum(jobs[output].rule == "train" for output in again) == trainings
+
+
+def test_inputs_are_what_a_dry_run_goes_by(workflow: Workflow, jobs: dict[str, Job]) -> None:
+    """From the end of the pipeline to its start, each edit on top of those before."""
+    again: set[str] = set()
+    for module in (
+        *("config/root.py", "stages/tracking/deva/driver.py", "stages/report/curves.py"),
+        *("splatting/strategies/igd.py", "stages/scene/lerf_mask.py"),
+    ):
+        path = f"gradiseg_core/{module}"
+        text = (workflow.folder / path).read_text()
+        (workflow.folder / path).write_text(text.replace('"""', '"""Edited. ', 1))
+        again |= downstream(jobs, path)
+        rules = Counter(rule for rule, _ in {(jobs[file].rule, jobs[file].log) for file in again})
+        assert workflow.planned() == rules, module
+
+
+def test_nothing_but_code_is_an_input(jobs: dict[str, Job]) -> None:
+    """No page, schema or study, and nothing of another scene."""
+    for output, job in jobs.items():
+        own = [path for path in job.inputs if path.startswith(("gradiseg_core/", "workflow_"))]
+        rest = {path for path in job.inputs if path not in own}
+        assert {Path(path).suffix for path in own} <= {".py", ".json", ".yaml"}
+        scenes = {"results/alpha", "results/beta-2"}
+        if job.rule in ("tables", "quality"):
+            continue
+        scene = next(scene for scene in scenes if output.startswith(scene))
+        for path in rest:
+            assert path.startswith((scene, "photos/", "resources/demo/")), (output, path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "most"), [("train", 56), ("tracking", 30), ("curves", 10), ("tables", 12)]
+)
+def test_a_stage_depends_on_few_modules(rule: str, most: int, jobs: dict[str, Job]) -> None:
+    for job in jobs.values():
+        modules = [path for path in job.inputs if path.startswith("gradiseg_core/")]
+        if job.rule == rule:
+            assert 3 <= len(modules) <= most
+
+
+def downstream(jobs: dict[str, Job], path: str) -> set[str]:
+    """The outputs that are made again when a file changes."""
+    again: set[str] = set()
+    changed = {path}
+    while changed:
+        changed = {file for file, job in jobs.items() if job.inputs & changed} - again
+        again |= changed
+    return again
 
 
 def test_files_of_the_same_content_rerun_nothing(workflow: Workflow) -> None:
@@ -83,10 +223,10 @@ def test_core_module_of_a_late_stage(workflow: Workflow) -> None:
 
 def test_core_module_that_no_stage_runs(workflow: Workflow) -> None:
     workflow.append("gradiseg_core/config/docs.py", "# other documentation\n")
-    (workflow.folder / "gradiseg_core" / "stages" / "metrics" / "extra.py").write_text("ANSWER = 42\n")
+    extra = workflow.folder / "gradiseg_core" / "stages" / "metrics" / "extra.py"
+    extra.write_text("ANSWER = 42\n")
     assert workflow.planned() == {}
     workflow.append("gradiseg_core/stages/metrics/iou.py", "from .extra import ANSWER  # noqa\n")
-    (workflow.folder / "gradiseg_core" / "stages" / "metrics" / "extra.py").touch()
     done = workflow.snakemake("--dry-run", "--rerun-triggers", "input")
     assert "gradiseg_core/stages/metrics/extra.py" in done.stdout + done.stderr
 
