@@ -123,10 +123,10 @@ def loss_backends(device: torch.device) -> LossBackends:
 
     A GPU has none where Triton is not installed, or does not compile our kernels for it.
     """
-    from gradiseg_core.compute.triton_runtime import runs_on
-
     if device.type == "cpu":
         return LossBackends("cpu", "cpu")
+    from gradiseg_core.compute.triton_runtime import runs_on
+
     compiled = "triton" if runs_on(device) else "torch"
     return LossBackends(compiled, compiled)
 

@@ -58,6 +58,11 @@ def idle(section: Section | None = None, *, gpu: bool = False) -> list[Path]:
 
 def _of_training(config: TrainConfig, *, gpu: bool) -> list[str]:
     names = [] if gpu else [_REFERENCE]
+    losses = config.losses
+    if losses.blended == "encodings":
+        names += [] if gpu else ["splatting/losses/blended.py"]
+        if not (losses.robustness or losses.disagreement_width):
+            names += [] if gpu else ["splatting/losses/robust.py"]
     if config.la_knn is None:
         names.append("splatting/neighbours/la_knn.py")
     if (config.la_knn is None or config.la_knn.candidates != "all") and not gpu:

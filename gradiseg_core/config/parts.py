@@ -24,7 +24,6 @@ from typing import Annotated, Any
 from pydantic import SerializeAsAny, ValidationError, WithJsonSchema
 
 from gradiseg_core.config.base import Section
-from gradiseg_core.config.messages import explain, nearest
 
 _PACKAGE = f"{__package__.partition('.')[0]}.splatting"
 
@@ -84,6 +83,8 @@ def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, Part
     found = {}
     for name, values in given.items():
         if name not in names(kind):
+            from gradiseg_core.config.messages import nearest
+
             raise ValueError(f"there is no {name!r}{nearest(name, names(kind))}")
         model = getattr(load(kind, name), "Options", None)
         if model is None:
@@ -91,5 +92,7 @@ def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, Part
         try:
             found[name] = model.model_validate({} if values is None else values, context=context)
         except ValidationError as error:
+            from gradiseg_core.config.messages import explain
+
             raise ValueError("; ".join(explain(error, model, name))) from error
     return found

@@ -20,7 +20,6 @@ from gradiseg_core.errors import GradisegError
 from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.initialize import gaussians_from_points
-from gradiseg_core.splatting.losses.blended import GROUP, PADDED, class_channels
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.parts import Run, strategies_of, terms_of
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
@@ -214,6 +213,8 @@ class Trainer:
         if self.config.losses.blended == "encodings":
             return self.render(view)
         assert view.ids is not None
+        from gradiseg_core.splatting.losses.blended import GROUP, class_channels
+
         channels = class_channels(self.gaussians.params["identities"], self.classifier, view.ids)
         first, *others = (self._blend(view, group) for group in channels.split(GROUP, dim=1))
         blended = [first.identity, *(other.identity for other in others)]
@@ -221,6 +222,8 @@ class Trainer:
 
     def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
         """Render [N, I] values; zeros make of them what rasterizers are compiled for."""
+        from gradiseg_core.splatting.losses.blended import PADDED
+
         count = values.shape[1]
         rendering = self.render(view, pad(values, (0, -count % PADDED)))
         return replace(rendering, identity=rendering.identity[..., :count])

@@ -63,6 +63,8 @@ class Workflow:
         return subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
+            # The same jobs on all machines; a test of GPUs sets it.
+            env={"CUDA_VISIBLE_DEVICES": ""} | os.environ,
             capture_output=True,
             text=True,
             timeout=300,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from gradiseg_core.config.train import Losses
-from gradiseg_core.splatting.losses.blended import blended_loss
 from gradiseg_core.splatting.losses.identity import identity_loss
-from gradiseg_core.splatting.losses.robust import reach_px, robust_identity_loss
 from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.terms.base import Iteration, LossTerm
@@ -33,6 +31,8 @@ class IdentityTerm(LossTerm):
         assert labels is not None
         exponent, width_px = self._pixel_weights(now.step, labels)
         if self.losses.blended == "probabilities":
+            from gradiseg_core.splatting.losses.blended import blended_loss
+
             assert now.view.ids is not None
             return blended_loss(
                 features, labels, now.view.ids, classifier.num_classes,
@@ -40,6 +40,8 @@ class IdentityTerm(LossTerm):
             )  # fmt: skip
         if not (exponent or width_px):
             return identity_loss(features, labels, classifier, backend=self.backend, in_range=True)
+        from gradiseg_core.splatting.losses.robust import robust_identity_loss
+
         return robust_identity_loss(
             features, labels, classifier, exponent,
             width_px=width_px, backend=self.backend, in_range=True,
@@ -48,8 +50,11 @@ class IdentityTerm(LossTerm):
     def _pixel_weights(self, step: int, labels: Tensor) -> tuple[float, int]:
         """Return the exponent q and the half width of disagreement; both are 0 at the start."""
         losses = self.losses
-        if not self.schedule.after(step, losses.robust_start):
+        doubting = losses.robustness or losses.disagreement_width
+        if not doubting or not self.schedule.after(step, losses.robust_start):
             return 0.0, 0
+        from gradiseg_core.splatting.losses.robust import reach_px
+
         return losses.robustness, reach_px(labels.shape, losses.disagreement_width)
 
 
