@@ -19,7 +19,7 @@ from gradiseg_core.config.idle import idle
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
-# Not `workflow.basedir`, which is another workflow's folder where that one includes this as a module.
+# Not `workflow.basedir`, which is the other workflow's folder where this one is included as a module.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
 # A scene's name is a rule too, so that it can be a target: no scene may have the name of another.
@@ -82,7 +82,7 @@ def given(stage):
 
 
 def given_otherwise(stage):
-    """Parameter function: what is in the others, by which a change of theirs reruns the job."""
+    """Parameter function: the contents of the other files, so that a change reruns the job."""
     return lambda w: config_inputs.contents(
         path for path in own_files(w, stage) if not config_paths.can_be_named(path)
     )
@@ -188,7 +188,7 @@ def masks_of_all_views(w):
 
 
 def work(name):
-    """Parameter function: a folder for what must survive a failed job; no rule's output."""
+    """Parameter function: a folder for what must survive a failed job, so it is no output."""
     return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
 
 
@@ -223,7 +223,7 @@ def all_metrics_of(scene):
 
 
 def training_threads(wildcards):
-    """Threads of one training: two trainings of one thread each beat one of two threads."""
+    """Threads of one training; few, as two trainings with one thread each beat one with two."""
     trainings = sum(
         len(SETTINGS.variants_of(scene)) * len(SETTINGS.seeds_of(scene))
         for scene in SETTINGS.scenes
@@ -231,7 +231,7 @@ def training_threads(wildcards):
     try:
         cores = workflow.cores
     except WorkflowError:
-        # A report or a lint, which runs nothing, is made without --cores.
+        # --report and --lint run nothing and are called without --cores.
         cores = 1
     return max(1, min(4, cores // trainings))
 

@@ -5,7 +5,7 @@
 # These rules name no core modules: Snakemake removes the outputs of a job before it runs again, and
 # a changed line of code must not cost gigabytes. Their settings reach the script past `params`.
 
-# For the script, whose environment holds no backend that it could ask.
+# For the script: its environment holds no backend that could be asked.
 config["_checkpoints"] = {name: asdict(entry) for name, entry in checkpoints().items()}
 
 CHECKPOINT_FILES = [

@@ -1,4 +1,4 @@
-"""Ends a job when the Snakemake that started it is no more.
+"""Ends a job when the Snakemake that started it has ended.
 
 A Snakemake that is killed (SIGKILL, out of memory) cannot stop its jobs; they would go on beside
 those of the next call, and write the same files. Linux only; elsewhere nothing happens.
@@ -22,8 +22,8 @@ def hold() -> None:
     pids = _snakemakes()
     if not pids or not hasattr(os, "pidfd_open"):
         return
-    # The kernel's own way sees the parent alone, which is often a shell, but needs no Python lock,
-    # which a long call into a library may hold.
+    # The kernel watches the direct parent only, which is often a shell. But it does so without
+    # Python's lock, which a long call into a library may hold.
     if pids[0] == os.getppid():
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:

@@ -1,4 +1,4 @@
-"""What every script of the workflow does around its one call: logging, errors, the import path.
+"""What every script does around its one call into the core: import path, logging, errors.
 
 Messages go to the terminal and to the rule's log file; an expected error ends the job with its
 message alone, an unexpected one with its traceback. A job that its rule gives a GPU holds one, and

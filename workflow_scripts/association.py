@@ -1,4 +1,4 @@
-"""Score the consistent IDs of a scene against its exact ones."""
+"""Score the IDs that tracking gave against the scene's exact IDs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tables 1 to 4 and Figure 6 of the paper: its numbers, and ours beside them."""
+"""Tables 1 to 4 and Figure 6 of the paper, our numbers beside the printed ones."""
 
 from pathlib import Path
 

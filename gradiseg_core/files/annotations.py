@@ -1,4 +1,4 @@
-"""Annotations of a view in the undistorted frame, in which everything is rendered and scored."""
+"""Annotations of a view, undistorted as its photograph was, since that is what is scored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def true_ids(scene_dir: Path, colmap_dir: Path, view: SceneView) -> NDArray[np.i
 def true_id_map(
     scene_dir: Path, colmap_dir: Path, manifest: SceneManifest, view: SceneView
 ) -> NDArray[np.int32] | None:
-    """Return one ID map of what is known about a view, for pictures.
+    """Return one ID map that shows what is known about a view, for pictures.
 
     Exact IDs where the scene has them, else the annotated masks numbered by prompt (where masks
     overlap, the smaller one lies on top); None without either.

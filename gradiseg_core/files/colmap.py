@@ -102,7 +102,7 @@ def load_user_points(colmap_dir: Path) -> NDArray[np.float64]:
 
 
 def load_observations(colmap_dir: Path) -> Observations:
-    """Return which sparse points every view observed, and where.
+    """Return which sparse points each view observed, and where in its image.
 
     Raises:
         InputError: If the model is missing or damaged.

@@ -1,4 +1,4 @@
-"""Recognising a full disk behind whatever error it caused.
+"""Recognises that an error was caused by a full disk.
 
 Python says ENOSPC; COLMAP's database says "No registered database factory succeeded", SQLite
 "database or disk is full", PyTorch "unexpected pos" or "failed writing file". None names the disk.
@@ -14,12 +14,12 @@ from pathlib import Path
 
 _CODES = (errno.ENOSPC, errno.EDQUOT)
 _SAYINGS = ("no space left on device", "database or disk is full", "disk quota exceeded")
-#: A disk without room for this explains an error that does not speak of it: no stage gets far.
+#: Where less than this is free, the disk is taken for the cause of an error that does not name it.
 _PROBE = 1_000_000  # bytes
 
 
 def is_full_disk(error: BaseException, path: Path) -> bool:
-    """Whether an error, or what caused it, comes from a full disk.
+    """Tell whether an error, or what caused it, comes from a full disk.
 
     Args:
         error: The error.
@@ -30,7 +30,7 @@ def is_full_disk(error: BaseException, path: Path) -> bool:
 
 
 def explain_full_disk(error: BaseException, folders: Iterable[Path]) -> str | None:
-    """Return what a full disk means and which one it is; None where the error is another.
+    """Return a message that names the full disk; None where the error has another cause.
 
     Args:
         error: What ended a stage.
@@ -76,7 +76,7 @@ def _existing(path: Path) -> Path:
 
 
 def _full(folder: Path) -> bool:
-    """Whether a small file does not fit; quotas, which `disk_usage` knows nothing of, included."""
+    """Tell whether a small file does not fit; this also finds quotas, unlike `disk_usage`."""
     if shutil.disk_usage(folder).free < _PROBE:
         return True
     try:

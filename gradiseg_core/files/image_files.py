@@ -1,7 +1,7 @@
-"""Opening image files of others: by content, with one error for all that can be wrong in them.
+"""Opens image files by their content, and raises one error for everything that can be wrong.
 
-A file's ending says nothing certain about its content, EXIF tags may be of the wrong type, and the
-image library raises a dozen kinds of exceptions on damaged files.
+The ending of a file name proves nothing about its content, EXIF tags may be of the wrong type, and
+the image library raises a dozen kinds of exceptions on damaged files.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{what.partition(' ')[2]} not found: {path}") from error
-    except Exception as error:  # Pillow raises nearly every built-in kind on damaged files
+    except Exception as error:  # damaged files make Pillow raise nearly every kind of exception
         raise UnreadableImageError(path, what, _why(path, error)) from error
 
 
@@ -76,14 +76,14 @@ def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1..8; 1 where there is none or the tags cannot be read."""
     try:
         value = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception as error:  # damaged EXIF data raise many kinds; the pixels are fine
+    except Exception as error:  # damaged EXIF data cause many kinds of errors; the pixels are fine
         logger.debug("EXIF data cannot be read: %s", error)
         return 1
     return value if value in _UPRIGHT else 1
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image upright, of which `orientation` is the EXIF orientation."""
+    """Return an image upright, given its EXIF orientation."""
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
@@ -93,7 +93,7 @@ def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def exif_of_camera(image: Image.Image) -> bytes:
-    """Return what the EXIF data say about camera and exposure, for a file that is rewritten.
+    """Return the EXIF tags about camera and exposure, to keep them in a file that is rewritten.
 
     Structure from motion reads the focal length from them. The orientation and what describes the
     file itself are left out, and so are tags that cannot be written.
@@ -116,7 +116,7 @@ def exif_of_camera(image: Image.Image) -> bytes:
 
 
 def is_lossy(image: Image.Image) -> bool:
-    """Whether the file's format changes pixel values when it is written."""
+    """Tell whether the file's format changes pixel values when it is written."""
     return image.format in _LOSSY
 
 
@@ -131,7 +131,7 @@ def _writable(tags: dict) -> bool:
 
 
 def _why(path: Path, error: Exception) -> str:
-    """Return the reason in the user's terms, from the first bytes of the file."""
+    """Return why a file cannot be read, in plain words, from its first bytes."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(64)

@@ -55,8 +55,8 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.boo
         [H, W] bool.
 
     Raises:
-        InputError: If the file is missing, unreadable, or no binary mask; the message has its
-            values.
+        InputError: If the file is missing, unreadable, or no binary mask; the message lists
+            its values.
     """
     with opened(path, "a mask") as file:
         try:

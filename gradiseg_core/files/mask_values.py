@@ -1,9 +1,9 @@
-"""What the pixel values of others' masks mean, or that they cannot be told.
+"""Decides what the pixel values of a mask mean, or that nobody can tell.
 
 Masks come as 0 and 255, 0 and 1, one bit, two colours of a palette, 16 bits, floats, an alpha
 channel, or with greys along the outlines (antialiased, or JPEG). A threshold alone reads several of
-these as empty masks, and an empty annotation then agrees with an empty prediction. What is none of
-them is refused with the values found.
+these as empty masks, and an empty annotation then agrees with an empty prediction. Anything
+else is refused, and the message lists its values.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _DARK, _BRIGHT = 16, 239  # greys up to and from which count as black and white 
 _MIDDLE = (64, 191)
 _LARGEST_MIDDLE = 0.2  # share of the pixels that outlines may cover
 _PLATEAU = 1e-3  # share of the pixels
-_GREY_NOISE = 8  # largest difference of channels that still is a grey
+_GREY_NOISE = 8  # channels that differ by no more are grey
 
 
 def mask_of(image: Image.Image) -> NDArray[np.bool_]:
     """Return which pixels of a mask are set, [H, W] bool.
 
     Raises:
-        ValueError: If that cannot be told from the values; the message has them.
+        ValueError: If the values do not tell; the message lists them.
     """
     if image.mode == "1":
         return np.asarray(image)
@@ -69,7 +69,7 @@ def _with_alpha(rgba: NDArray[np.uint8]) -> NDArray[np.bool_]:
         return _of_colors(rgb)
     visible = np.unique(rgb[alpha > _THRESHOLD], axis=0)
     black_and_white = np.array_equal(visible, [[0, 0, 0], [255, 255, 255]])
-    if not black_and_white:  # one colour, or a photograph that is cut out
+    if not black_and_white:  # one colour, or a photograph of the object alone
         return _of_greys(alpha)
     return _of_greys(np.where(alpha > _THRESHOLD, rgb[..., 0], 0).astype(np.uint8))
 
@@ -110,7 +110,7 @@ def _of_greys(values: NDArray) -> NDArray[np.bool_]:
 
 
 def _antialiased(values: NDArray[np.uint8]) -> bool:
-    """Whether greys lie along outlines alone, between black and white."""
+    """Tell whether greys lie only along outlines, between black and white."""
     counts = np.bincount(values.ravel(), minlength=256)
     middle = counts[_MIDDLE[0] : _MIDDLE[1] + 1].sum()
     if counts[_BRIGHT:].sum() <= middle or middle > _LARGEST_MIDDLE * values.size:

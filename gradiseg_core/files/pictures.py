@@ -1,4 +1,4 @@
-"""Pictures of what a view's rendering returns: features, depth, labels, panels with titles.
+"""Draws what a rendering returns: features, depth, labels; and rows of pictures with titles.
 
 All functions are pure: arrays in, [H, W, 3] uint8 pictures out.
 """
@@ -123,7 +123,7 @@ def overlay_ids(
 def matched_palette(
     predicted: NDArray[np.integer], truth: NDArray[np.integer]
 ) -> NDArray[np.uint8]:
-    """Colour true objects like the predicted IDs that cover them, so that equal means correct.
+    """Give true objects the colours of the predicted IDs that cover them: equal means correct.
 
     Args:
         predicted: [H, W] predicted IDs.

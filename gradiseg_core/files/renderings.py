@@ -1,4 +1,4 @@
-"""Arrays of rendered views that later stages read: encodings and probabilities of IDs."""
+"""Rendered arrays that later stages read: encodings, and probabilities of IDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels of any depth and colour space as 8-bit RGB."""
+"""Converts pixels of any depth and colour space to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def depth_of(image: Image.Image) -> Depth | None:
 def joint_white(depths: list[Depth]) -> float:
     """Return the value that is white in all photographs of these ranges.
 
-    A photograph alone does not say it: a dark one of 16 bits looks like one of 12.
+    One photograph alone does not tell: a dark one of 16 bits looks like one of 12.
 
     Raises:
-        ValueError: If the values fit no usual range; the message has them.
+        ValueError: If the values fit no usual range; the message lists them.
     """
     low, high = min(depth.low for depth in depths), max(depth.high for depth in depths)
     found = f"values from {low:.6g} to {high:.6g}"

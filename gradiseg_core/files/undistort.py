@@ -1,4 +1,4 @@
-"""Removing lens distortion from a reconstruction, and from ID maps of the same views."""
+"""Removes lens distortion from a reconstruction and from ID maps of its views."""
 
 from __future__ import annotations
 
@@ -155,5 +155,5 @@ def _cameras_by_name(folder: Path, stamp: int) -> dict[str, Any]:
     from gradiseg_core.files._pycolmap import pycolmap
 
     model = pycolmap.Reconstruction(folder)
-    # Copies: the objects inside a reconstruction die with it.
+    # Copies: objects inside a reconstruction are freed with it.
     return {image.name: pycolmap.Camera(image.camera.todict()) for image in model.images.values()}

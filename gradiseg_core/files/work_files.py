@@ -1,7 +1,7 @@
-"""Files in working folders, which outlive a killed run: written whole or not at all, read warily.
+"""Files in working folders, which outlive a killed run: written whole or not at all.
 
 A power cut or a full disk may leave any of them empty or cut short. Such a file must not stop every
-later run: it is set aside under another name, with a warning, and its stage goes on from what is
+later run: it is set aside under another name, with a warning, and its stage goes on with what is
 left.
 """
 
@@ -20,7 +20,7 @@ UNREADABLE = ".unreadable"
 
 
 def write_whole(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
-    """Write a file so that a kill or a power cut leaves the old one or the new one, both whole.
+    """Write a file so that a kill or a power cut leaves either the old or the new one, complete.
 
     Args:
         path: The file; its folder exists.
@@ -42,7 +42,7 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
 
 
 def set_aside(path: Path, why: object, consequence: str) -> Path:
-    """Rename what cannot be read to `<name>.unreadable`, and warn; return the new path.
+    """Rename an unreadable file to `<name>.unreadable`, with a warning; return the new path.
 
     Args:
         path: The file.

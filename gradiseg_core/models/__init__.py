@@ -1,1 +1,1 @@
-"""What the stages share that run foundation models: devices, memory, SAM itself."""
+"""Foundation models that several stages run, and how their weights are fetched and read."""

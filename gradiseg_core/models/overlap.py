@@ -1,9 +1,9 @@
-"""One ID image from masks that overlap, as SAM's do: a handle, its mug, the table below both.
+"""Makes one ID map of masks that overlap, as SAM's do: a handle, its mug, the table below.
 
 Masks are laid over one another in an order, and each pixel takes the uppermost. An order of sizes
 decides what an object is: with the largest on top, parts vanish in their wholes; with the smallest
 on top, wholes are what their parts leave over. A mask that is mostly covered in this way is
-dropped, since what is left of it is a fringe and no object. Its pixels are then without a segment:
+dropped, since what is left of it is a fringe, not an object. Its pixels are then without a segment:
 they are not given to the mask below, which lost them for the same reason.
 
 This is what DEVA's demo does with SAM's masks, which Gaussian Grouping runs with small objects
@@ -33,7 +33,7 @@ def flatten(
     min_visible: float,
     min_area: float,
 ) -> NDArray[np.int32]:  # [H, W]
-    """Return the ID image of n overlapping masks.
+    """Return the ID map of n overlapping masks.
 
     Args:
         mask: Gives the mask of an index 0..n-1, [H, W]. Masks are asked for one by one, so that
@@ -42,7 +42,7 @@ def flatten(
         scores: Confidence of each mask.
         shape: (H, W).
         rule: What lies on top: the `largest`, the `smallest`, or the most `confident` mask; the
-            earlier of two alike.
+            earlier of two equal ones.
         min_visible: A mask of which less than this share stays visible is dropped, 0..1. Of no
             effect with `smallest`, where a whole is rightly covered by its parts.
         min_area: A mask that shows fewer pixels is dropped.
@@ -64,4 +64,4 @@ def flatten(
 
 def _bottom_to_top(areas: NDArray, scores: NDArray, rule: Rule) -> NDArray[np.int64]:
     key = {"largest": areas, "smallest": -areas, "confident": scores}[rule]
-    return np.lexsort((-np.arange(len(key)), key))  # of two alike the earlier comes last
+    return np.lexsort((-np.arange(len(key)), key))  # of two equal ones the earlier comes last

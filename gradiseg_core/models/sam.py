@@ -1,4 +1,4 @@
-"""Segment Anything: the model from its checkpoint file.
+"""Loads Segment Anything from its checkpoint file.
 
 Kirillov et al., "Segment Anything" (ICCV 2023), through the package `segment-anything`. Its own
 builders read a checkpoint with whatever unpickling the installed PyTorch defaults to; here they
@@ -16,7 +16,7 @@ from gradiseg_core.models.weights import load_checkpoint
 if TYPE_CHECKING:
     import torch
 
-#: Tensor whose first side, the width of the image encoder, tells the architectures apart.
+#: The first side of this tensor, the width of the image encoder, tells the architectures apart.
 _WIDTH_KEY = "image_encoder.patch_embed.proj.weight"
 _ARCHITECTURE_OF_WIDTH = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 

@@ -1,4 +1,4 @@
-"""Options and checkpoints of Segment Anything, which several backends ask."""
+"""Options and checkpoints of Segment Anything, which several backends run."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ CHECKPOINTS = (
 
 
 class SamMasks(BackendOptions):
-    """Segment Anything's automatic masks, laid over one another to one ID image.
+    """Segment Anything's automatic masks, laid over one another in one ID map.
 
-    Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
+    Gaussian Grouping sets only the threshold of the predicted IoU itself; the rest is
     what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
     """
 

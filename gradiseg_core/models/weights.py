@@ -1,4 +1,4 @@
-"""Reading checkpoints of others: tensors and nothing else, so that no file can run code."""
+"""Reads tensors, and nothing else, from checkpoints, so that no file can run code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_checkpoint(path: Path, *, key: str) -> dict[str, Any]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises whatever its bytes happen to trigger
+    except Exception as error:  # a damaged file can raise anything
         raise InputError(
             f"{key}: {path} cannot be read as a PyTorch checkpoint of plain tensors "
             f"({str(error).strip().partition(chr(10))[0]}); download it again, and take no file "

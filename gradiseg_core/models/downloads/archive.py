@@ -1,7 +1,7 @@
-"""Zip archives that are not trusted: what may be unpacked, and unpacking it.
+"""Unpacks zip archives that are not trusted, and only what may be unpacked.
 
-Nothing is written outside the target, no link is made, and an archive that would swell beyond
-measure (a bomb) is refused before its first byte is unpacked.
+Nothing is written outside the target, no link is made, and an archive that would grow without
+end (a bomb) is refused before its first byte is unpacked.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gradiseg_core.errors import DownloadError
 
-#: Bytes that stay free, so that a download does not take the last of a disk that others write to.
+#: Bytes that a download leaves free, for others that write to the same disk.
 RESERVE = 200_000_000
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Fetching a checkpoint or a dataset: once, whole, checked, or not at all.
+"""Fetches a checkpoint or a dataset: once, whole and checked, or not at all.
 
 Every download is made under a hidden name beside its target, compared with its hash, and moved into
 place; a lock per target keeps two processes from doing it twice.
@@ -219,8 +219,8 @@ def _unpack_lerf_mask(path: Path, folder: Path) -> None:
 def _making(target: Path, name: str, page: str, config: DownloadsConfig) -> Iterator[Path | None]:
     """Yield the hidden path to fetch to, and move it to ``target`` at the end.
 
-    Yields None where the target is there already. What had arrived stays, to be continued, when the
-    connection failed or the process was stopped; after any other error nothing stays.
+    Yields None where the target is there already. What has arrived is kept, to be continued, when
+    the connection failed or the process was stopped; after any other error nothing stays.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +241,7 @@ def _making(target: Path, name: str, page: str, config: DownloadsConfig) -> Iter
                 os.replace(partial, target)
         except UnreachableError:
             raise
-        except Exception:  # whatever it was: nothing half made may stay; it is raised again
+        except Exception:  # nothing half made may stay, whatever the error; it is raised again
             for left in (partial, _hub_folder(partial), mark_file(partial)):
                 _remove(left)
             raise

@@ -1,4 +1,4 @@
-"""One file over HTTP: retries, resume, and a check of what arrives.
+"""Fetches one file over HTTP: retries, resumes, and checks what arrives.
 
 pooch, which fetches by address and hash, starts again from the first byte after a cut connection;
 with files of 2.6 GB that is not good enough, so that the transfer itself is done here on requests.
@@ -31,14 +31,14 @@ _LONGEST_PAUSE_S = 60.0
 
 
 class TransientError(DownloadError):
-    """An answer of the server that may be another one a little later."""
+    """The server's answer may be different if it is asked again a little later."""
 
 
 class UnreachableError(DownloadError):
     """The connection failed for good; what had arrived is worth keeping."""
 
 
-#: What a further attempt can mend; the rest (404, a wrong hash, a full disk) it cannot.
+#: Errors that another attempt may avoid, unlike a 404, a wrong hash or a full disk.
 TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
     TransientError,
     requests.ConnectionError,
@@ -66,7 +66,7 @@ def fetch_url(
     expected_size: int | None = None,
     sleep: Callable[[float], Any] = time.sleep,
 ) -> None:
-    """Fetch ``url`` into ``target``; what an earlier call left there is completed.
+    """Fetch ``url`` into ``target``; a part that an earlier call left is completed.
 
     Beside ``target`` lies ``<target>.json`` with the server's mark of the content (ETag or date),
     without which nothing is resumed: a half of one file and a half of another must not meet.
@@ -115,7 +115,7 @@ def explain(error: Exception) -> str:
 
 
 def check_answer(response: requests.Response, url: str) -> None:
-    """Refuse answers that are not the file.
+    """Raise unless the answer is the file.
 
     Raises:
         TransientError: If the server is busy or broken.

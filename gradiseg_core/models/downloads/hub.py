@@ -1,4 +1,4 @@
-"""Files of Hugging Face repositories, each compared with the hash that the hub publishes."""
+"""Fetches files of Hugging Face repositories and compares them with the hub's hashes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Hub:
                 f"fetching {repo} needs the package huggingface-hub; run `pip install "
                 "-e '.[models]'`, start Snakemake with `--sdm conda`, or fetch it by hand"
             ) from error
-        # Public repositories: a token on this machine is not sent, and an outdated one no obstacle.
+        # Public repositories need no token: none is sent, so that an outdated one does no harm.
         self._api = HfApi(endpoint=endpoint, token=False)
 
     def commit(self) -> str:

@@ -2,7 +2,7 @@
 
     {"sam": {"source": "https://...", "sha256": "...", "bytes": 123}, ...}
 
-Where a publisher gives a hash, that one is in the registry and is checked as well.
+Hashes that a publisher gives are in the registry, and are checked as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Single files out of a large zip archive on a server, by HTTP ranges."""
+"""Fetches single files of a large zip archive on a server, by HTTP ranges."""
 
 from __future__ import annotations
 
