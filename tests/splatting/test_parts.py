@@ -177,8 +177,7 @@ def test_the_files_of_the_page_run(
         assert float(trainer.iterate()["flatness_loss"]) == pytest.approx(scales)  # type: ignore[arg-type]
     else:
         with pytest.raises(GradisegError, match="no Gaussian is left at iteration"):
-            for _ in range(30):
-                trainer.iterate()
+            all(trainer.iterate() for _ in range(30))
     trainer.feed.close()
 
 
