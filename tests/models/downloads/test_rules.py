@@ -68,8 +68,7 @@ def test_the_rules_fetch(workflow: Workflow, server: Server) -> None:
     content = os.urandom(50_000)
     sam, garden = checkpoints()["sam_vit_b"], DATASETS["mipnerf360", "garden"]
     assert sam.sha256 is not None
-    registry = workflow.folder / "gradiseg_core" / "downloads"
-    edited = registry / "checkpoints.py"
+    edited = workflow.folder / "gradiseg_core" / "models" / "sam_options.py"
     text = edited.read_text().replace(sam.sha256, hashlib.sha256(content).hexdigest())
     prefix = sam.url.removesuffix("sam_vit_b_01ec64.pth")
     assert prefix in text

@@ -1,4 +1,4 @@
-"""The stage: both backends on a scene whose right answer is known, and the editable choice."""
+"""The stage: `manual` and `colour_words` on a scene whose answer is known, and edited choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pycolmap is imported in one place only, after Pillow's codecs (see `sfm._pycolmap`)."""
+"""pycolmap is imported in one place only, after Pillow's codecs (see `files._pycolmap`)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ word selects nothing and says so. Use it to try the pipeline. For real text quer
 ``groundingdino``; ``manual`` takes IDs that were chosen by hand.
 
 For every ID in the rendered test views (colour and argmax map, never the photographs or the
-annotations): the share of its pixels that have the named colour (:mod:`colours`), pooled over the
+annotations): the share of its pixels that have the named colour (``colours``), pooled over the
 views. Large IDs count as background; small ones and those at the image border get a lower weight.
 The best ID wins. IDs of the same colour that touch it join it, because tracking may have split the
 object.

@@ -1,7 +1,7 @@
 """Backend ``groundingdino``: boxes that a text model finds, their masks, and the IDs inside.
 
 For each prompt, in the rendered picture of the first test view: Grounding DINO's boxes
-(:mod:`dino`), SAM's mask of each (:mod:`box_masks`), their union is the text mask; an ID is
+(``dino``), SAM's mask of each (``box_masks``), their union is the text mask; an ID is
 selected where more than 0.7 of its pixels lie in it (:func:`selection.select_ids`). That is
 Gaussian Grouping's procedure with its thresholds. As options: the best box alone; the photograph
 instead of the rendering; several views with a vote (:func:`selection.vote_ids`), in which a view
