@@ -45,14 +45,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    #: Keys that there were once, and what to write instead; ``"key: value"`` is a value of a key.
+    #: Keys of earlier versions, and what to write instead; ``"key: value"`` is a value of a key.
     removed: ClassVar[dict[str, str]] = {}
 
     def conflicts(self) -> Iterable[Conflict]:
         """Return which of its values do not go together.
 
-        A check of more than one field belongs here and not into a validator of pydantic's: the
-        parts that a file, a scene and a variant write are checked for it when they are merged.
+        A check of more than one field belongs here and not in a validator of pydantic's, because a
+        file, a scene and a variant each write a part of a section, and only the merged section can
+        be checked.
         """
         return ()
 

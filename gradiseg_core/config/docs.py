@@ -60,17 +60,16 @@ scenes:
     path: photos/my_scene
 ```
 
-Below a scene, every section from `colmap` to `metrics` may be repeated with the keys that differ
-for this scene; they are merged over the section, key by key. Null takes away all that lies below
-it, and a mapping over null starts from the defaults. Whether values go together is asked of the
-merged section only.
+A scene may repeat any section from `colmap` to `metrics` with the keys that it changes. They are
+merged into the section, key by key: null replaces a whole mapping, and a mapping replaces null by
+the defaults and its own keys. Only the merged section is checked for values that conflict.
 """
 
 _VARIANTS = """
-A variant is a training to compare: what it has different in section `train`, on top of the whole
-method, on every scene that `variants` (of the file, or of the scene) names it for. It is merged
-over the scene's `train` as that is over the file's; `igd: null` and `la_knn: null` leave a module
-out:
+A variant is a training to compare: a set of changes to section `train` of the whole method. It runs
+on every scene whose `variants` (the file's, or the scene's own) name it. Its keys are merged into
+the scene's `train`, as the scene's are into the file's; `igd: null` and `la_knn: null` leave a
+module out:
 
 ```yaml
 variants: [baseline, gradiseg, late_igd, longer]
@@ -83,7 +82,7 @@ own_variants:
     train: {igd: null, la_knn: null}
 ```
 
-Those that ship stand in the same form in `gradiseg_core/config/presets/variants.yaml`:
+The variants that ship have the same form, in `gradiseg_core/config/presets/variants.yaml`:
 
 ```yaml
 @PRESETS@```

@@ -1,8 +1,8 @@
 """Sections that are written in layers: for all scenes, for one scene, for one variant.
 
-A layer may say anything that the layers above it make right, so it is checked for keys and types
-alone. What its values mean together is asked of the merged section, and what is wrong there is told
-with the keys that the user wrote, in the layer where they stand.
+A layer alone is checked for keys and types only, since a layer above it may change its values. The
+merged section is checked for values that conflict, and a message names the keys that the user
+wrote, in the layer where they stand.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class Layer:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``over`` laid on it, mapping by mapping; anything else is replaced.
 
-    So null takes away a mapping that lies below it, and a mapping above a null starts from the
-    defaults again.
+    So null replaces a whole mapping, and a mapping over null starts from the defaults.
     """
     merged = dict(base)
     for key, value in over.items():

@@ -120,7 +120,7 @@ class RootConfig(Section):
     """The configuration file. Only `scenes` is required."""
 
     scenes: dict[str, SceneEntry] = option(
-        ..., "The scenes: a name each, and where its photographs come from.", min_length=1
+        ..., "The scenes: the name of each, and where its photographs come from.", min_length=1
     )
     absent_scenes: Literal["error", "skip"] = option(
         "error",
@@ -130,16 +130,16 @@ class RootConfig(Section):
     )
     variants: tuple[str, ...] = option(
         ("baseline", "igd", "la_knn", "gradiseg"),
-        "Trainings to compare: Gaussian Grouping's (`baseline`), with IGD (`igd`), with LA-KNN "
-        "(`la_knn`), with both (`gradiseg`); `gradiseg_plus`, which adds what goes beyond the "
-        "paper; and those of `own_variants`.",
+        "Trainings to compare: Gaussian Grouping (`baseline`), the same with IGD (`igd`), with "
+        "LA-KNN (`la_knn`) and with both (`gradiseg`); `gradiseg_plus`, which adds options that go "
+        "beyond the paper; and those of `own_variants`.",
         source="GradiSeg Table 4",
         min_length=1,
     )
     own_variants: dict[str, OwnVariant] = option(
         {},
-        "Variants of one's own: a name each, and what it has different in section `train`, on top "
-        "of the whole method.",
+        "Your own variants: the name of each, and the keys of section `train` that it changes. A "
+        "variant that changes nothing is the whole method.",
     )
     seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
@@ -157,10 +157,10 @@ class RootConfig(Section):
     )
     made: tuple[InputPath, ...] = option(
         (),
-        "For a workflow that includes this one: folders that its own rules make. `path` and "
-        "`folder` may name them, and what is in them, before they exist; each is an input as a "
-        "whole. Whether a scene in one has exact IDs is not known then, so that its association is "
-        "scored only where `<results>/<scene>/association/quality.json` is asked for.",
+        "Folders that the rules of a workflow make which includes this one. `path` and `folder` "
+        "may name them, or what is in them, before they exist; each folder is one input. Whether "
+        "such a scene has exact IDs is not known before, so its association is scored only if "
+        "`<results>/<scene>/association/quality.json` is a target.",
     )
     results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(
@@ -171,16 +171,16 @@ class RootConfig(Section):
     tracking: TrackingSection = option(TrackingSection(), "Stage 4, one ID per object.")
     tracking_2d: TrackingSection | None = option(
         None,
-        "For `baseline_2d`: what its tracker has different from section `tracking`, such as "
-        "another `backend`.",
+        "For `baseline_2d`: the keys of section `tracking` that its tracker changes, such as "
+        "`backend`.",
     )
     train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
     render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
     grounding: GroundingSection = option(GroundingSection(), "Stage 7, from prompts to IDs.")
     second_grounding: GroundingSection | None = option(
         None,
-        "A second grounding of the same trainings, scored beside the first: what it "
-        "has different from section `grounding`, such as another `backend`.",
+        "A second grounding of the same trainings, scored beside the first: the keys of section "
+        "`grounding` that it changes, among them `backend`.",
         source="GradiSeg Tables 1 and 2",
     )
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")

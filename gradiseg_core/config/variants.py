@@ -1,6 +1,6 @@
 """Variants: the trainings that a configuration compares.
 
-A variant is what it has different in section ``train``, on top of the whole method. Those that ship
+A variant is a set of changes to section ``train`` of the whole method. Those that ship
 stand in ``presets/variants.yaml``, in the form in which users write their own.
 """
 
@@ -20,7 +20,7 @@ class OwnVariant(Section):
     """A variant of one's own: the whole method with other training parameters."""
 
     removed: ClassVar[dict[str, str]] = {
-        "base": "a variant is what it changes of the whole method, and `base` is gone. Instead of "
+        "base": "is no key any more: a variant lists its changes to the whole method. Instead of "
         "`base: baseline` write `train: {igd: null, la_knn: null, densification: {until: 10000}}`, "
         "instead of `base: igd` `train: {la_knn: null}`, instead of `base: la_knn` "
         "`train: {igd: null}`; leave out `base: gradiseg`",
@@ -29,7 +29,7 @@ class OwnVariant(Section):
     label: str | None = option(None, "Its name in tables; null takes its key.")
     train: TrainConfig | None = option(
         None,
-        "What it has different in section `train`; it goes before a scene's own overrides. "
+        "The keys of section `train` that it changes; they override a scene's own. "
         "`igd: null` and `la_knn: null` leave a module of the paper out.",
     )
 
@@ -44,12 +44,12 @@ def definitions(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def with_variant(train: TrainConfig, name: str) -> TrainConfig:
-    """Return training parameters with those of a variant that ships laid on them."""
+    """Return training parameters, changed as a variant that ships changes them."""
     return resolve(TrainConfig, [Layer("train", train.model_dump()), layer_of(name, PRESETS[name])])
 
 
 def layer_of(name: str, entry: Mapping[str, Any]) -> Layer:
-    """Return what a variant has different in section ``train``.
+    """Return what a variant changes in section ``train``.
 
     Args:
         name: Its name.

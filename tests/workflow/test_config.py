@@ -64,17 +64,17 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"own_variants": {"mine": {"base": "igd"}}},
-            "own_variants.mine.base: a variant is what it changes of the whole method, and `base` "
-            "is gone. Instead of `base: baseline` write `train: {igd: null, la_knn: null, ",
+            "own_variants.mine.base: is no key any more: a variant lists its changes to the whole "
+            "method. Instead of `base: baseline` write `train: {igd: null, la_knn: null, ",
         ),
         (
             {"train": {"densification": {"until_baseline": 12_000}}},
-            "train.densification.until_baseline: is gone: densification ends at "
+            "train.densification.until_baseline: is no key any more: densification ends at "
             "`densification.until` in every variant",
         ),
         (
             {"own_variants": {"m": {"train": {"densification": {"until_baseline": 12_000}}}}},
-            "own_variants.m.train.densification.until_baseline: is gone",
+            "own_variants.m.train.densification.until_baseline: is no key any more",
         ),
         (
             {"train": {"igd": None}},
