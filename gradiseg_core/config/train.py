@@ -153,9 +153,9 @@ class Densification(PartOptions):
 
     removed: ClassVar[dict[str, str]] = {
         "until_baseline": "is no key any more: densification ends at `densification.until` in "
-        "every variant, and variant `baseline` sets that to 10,000, as Gaussian Grouping does; for another end "
-        "write a variant of your own, `train: {igd: null, la_knn: null, densification: {until: "
-        "...}}`",
+        "every variant, and variant `baseline` sets that to 10,000, as Gaussian Grouping does; "
+        "for another end write a variant of your own, `train: {igd: null, la_knn: null, "
+        "densification: {until: ...}}`",
         "split_scale": constant("SPLIT_SCALE", "splatting/strategies/densification.py"),
         "prune_scale": constant("PRUNE_SCALE", "splatting/strategies/surgery.py"),
     }
