@@ -56,7 +56,7 @@ class ColmapConfig(Section):
         "Search for more matches along the epipolar lines of a first estimate: registers more of "
         "the images that are noisy or far apart, and takes several times as long.",
         source="measured: 35 instead of 21 of 36 noisy 400 x 300 images registered, but no better "
-        "poses on tabletop_breakfast (docs/results.md)",
+        "poses on tabletop_breakfast (studies/scenes.md)",
     )
     mapper: Literal["incremental", "global"] = option(
         "incremental",

@@ -34,7 +34,7 @@ class GroundingConfig(BackendConfig):
         "Predicted mask: `probability`, any selected ID above `probability_threshold`; `argmax`, "
         "the selected IDs of the label map; `auto`, the first where labels are read from blended "
         "encodings, the second where from probabilities, which fall off slowly at outlines.",
-        source="Gaussian Grouping (render_lerf_mask.py); measured (docs/results.md)",
+        source="Gaussian Grouping (render_lerf_mask.py); measured (studies/method.md)",
     )
     probability_threshold: float = option(
         0.2,

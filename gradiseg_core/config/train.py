@@ -84,14 +84,14 @@ class Losses(Section):
         "What Eq. 2 blends for the 2D identity loss: encodings, and F classifies the blend, or "
         "every Gaussian's probabilities F(e), as `labels: probabilities` reads them. The latter "
         "takes a rendering of as many channels as a view's mask has IDs.",
-        source="Gaussian Grouping; measured (docs/results.md)",
+        source="Gaussian Grouping; measured (studies/method.md)",
     )
     robustness: float = option(
         0.0,
         "q: every pixel's identity loss is weighted by p^q, p the probability of its mask's ID, so "
         "that masks that the model has reason to doubt hardly pull (generalised cross-entropy); 0 "
         "is the paper's cross-entropy.",
-        source="Zhang and Sabuncu 2018; measured (docs/results.md)",
+        source="Zhang and Sabuncu 2018; measured (studies/method.md)",
         ge=0,
         le=1,
     )
@@ -100,7 +100,7 @@ class Losses(Section):
         "Iteration from which `robustness` and `disagreement_width` hold: until then the model "
         "learns what to believe.",
         unit=OF_30_000,
-        source="measured (docs/results.md)",
+        source="measured (studies/method.md)",
         ge=0,
     )
     disagreement_width: float = option(
@@ -109,7 +109,7 @@ class Losses(Section):
         "disagree over more than twice this width, as where an object is missed, merged or "
         "renamed; thinner ones, as along outlines, stay. 0 leaves nothing out.",
         unit="share of the image diagonal",
-        source="measured (docs/results.md)",
+        source="measured (studies/method.md)",
         ge=0,
         lt=0.5,
     )
@@ -119,7 +119,7 @@ class Losses(Section):
         "rotations and positions through the blending weights; before it, a GPU blends identities "
         "in a call of their own.",
         unit=OF_30_000,
-        source="Gaussian Grouping detaches nothing; measured (docs/results.md)",
+        source="Gaussian Grouping detaches nothing; measured (studies/method.md)",
         ge=0,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
@@ -227,7 +227,7 @@ class Igd(PartOptions):
         "quantile",
         "How tau is given. The paper prints no value. An absolute one transfers between image "
         "sizes, but not between masks with more and fewer errors, nor numbers of Gaussians.",
-        source="measured (docs/results.md)",
+        source="measured (studies/options.md)",
     )
     quantile: float = option(
         0.99,
@@ -318,7 +318,7 @@ class Gsplat(Section):
         "split",
         "Blend colour and identity in one call, padded to 32 channels, or in two calls of 3 and 16 "
         "over the same lists. The same numbers; benchmarks/gpu.py tells which is faster on a GPU.",
-        source="registers of the compiled kernels (docs/cuda_core.md); not yet timed",
+        source="registers of the compiled kernels (studies/cuda_core.md); not yet timed",
     )
     packed: bool = option(
         False,
@@ -400,7 +400,7 @@ class TrainConfig(Section):
         "(Eq. 2), `probabilities` classifies every Gaussian and blends the probabilities, so that "
         "no third object's label appears between two. It is kept with the trained scene; training "
         "is the same.",
-        source="Gaussian Grouping; measured (docs/results.md)",
+        source="Gaussian Grouping; measured (studies/method.md)",
         changes_result=False,
     )
     strategies: FurtherParts = option(

@@ -37,7 +37,7 @@ ENCLOSURE = 0.6  # share of its border that a segment has on the one that absorb
 
 VERSION = 2  # counts up when the same image and parameters come out differently
 _FINE_AREA = 12  # px; smallest region of the first step, which joins smaller ones blindly
-# The second merging: by borders more than by means, which shading moves (docs/masks.md).
+# The second merging: by borders more than by means, which shading moves (studies/masks.md).
 _COARSE_BOUNDARY_WEIGHT = 0.8
 _COARSE_SMALL_AREA = 3000.0  # px at 640 px
 _COARSE_REACH = 4  # px at 640 px
