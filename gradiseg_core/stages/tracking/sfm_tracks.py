@@ -1,8 +1,9 @@
 """Backend `sfm`: association of per-view masks by the SfM points that they share.
 
-The steps (studies/association.md): `evidence` says which point is seen in which mask, `linkage` joins
-masks whose points share masks, `joining` joins parts that are always side by side, `refine` lets
-points and masks vote, divides masks that cover several objects and fills pixels without a mask.
+The steps (studies/association.md): `evidence` says which point is seen in which mask, `linkage`
+joins masks whose points share masks, `joining` joins parts that are always side by side, `refine`
+lets points and masks vote, divides masks that cover several objects and fills pixels without a
+mask.
 """
 
 from __future__ import annotations
