@@ -1,8 +1,8 @@
 """Threads and compilation of the CPU kernels, for every module that holds numba kernels.
 
-Kernels release the GIL and work on one band of the problem at a time; :func:`run_bands` hands bands
-to plain Python threads, :func:`run_queue` lets kernels take them. That leaves numba's own threading
-layers out of the game, two of which have traps (``omp``: a fork after use kills the child;
+Kernels release the GIL and work on one band of the problem at a time. :func:`run_queue` starts them
+on plain Python threads, where each takes band after band from a queue. numba's own threading layers
+are not used: two of them have traps (``omp``: a fork after use kills the child;
 ``workqueue``: aborts on concurrent callers). What a band computes never depends on which thread
 takes it, so results do not depend on the number of threads or on scheduling.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -151,8 +150,7 @@ def run_queue(function: Any, bands: int, *args: Any) -> None:
     """Call the kernel ``function(queue, *args)`` once on every one of :func:`get_threads` threads.
 
     The kernel itself takes bands from the queue, with :func:`take`, until the number is past the
-    last band. For kernels of many bands or many arguments: Python and its lock come in once a
-    thread instead of once a band.
+    last band. So Python and its lock are needed once for each thread, not for each band.
 
     Args:
         function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
@@ -162,24 +160,6 @@ def run_queue(function: Any, bands: int, *args: Any) -> None:
     announce_compilation(function)
     queue = np.zeros(1, np.int64)
     _on_threads(lambda: function(queue, *args), min(get_threads(), bands))
-
-
-def run_bands(function: Any, bands: int, *args: Any) -> None:
-    """Call the kernel ``function(band, *args)`` for every band, on :func:`get_threads` threads.
-
-    Args:
-        function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
-        bands: Number of bands.
-        *args: Passed to every call.
-    """
-    announce_compilation(function)
-    counter = itertools.count()  # next() holds the GIL, so that each band is taken once
-
-    def work() -> None:
-        while (band := next(counter)) < bands:
-            function(band, *args)
-
-    _on_threads(work, min(get_threads(), bands))
 
 
 def _on_threads(work: Callable[[], None], threads: int) -> None:

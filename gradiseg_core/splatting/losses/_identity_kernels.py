@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute import simd as v
-from gradiseg_core.compute.cpu_runtime import kernel, run_bands
+from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
 
 BLOCK = 64  # pixels
-BANDS = 32  # of blocks, handed to the threads one by one
+BANDS = 32  # of blocks; threads take one after another
 TILE = 8  # accumulators of a register tile; C is padded to its multiple
 
 # NaN and infinity keep their meaning, so that a diverging run shows itself in the loss.
@@ -60,8 +60,8 @@ def cross_entropy(
     for_bias = np.zeros((for_weight.shape[0], scaled_bias.size * v.LANES), dtype=np.float32)
     if pixel_weights is None:
         pixel_weights = np.empty(0, dtype=np.float32)
-    run_bands(
-        _loss_band,
+    run_queue(
+        _loss_bands,
         bands,
         features,
         labels,
@@ -92,7 +92,7 @@ def argmax(
     """Return the most probable class of every encoding, [P]; the smallest among equals."""
     scaled, _, scaled_bias = _padded(weight, bias)
     best = np.empty(len(features), dtype=np.int64)
-    run_bands(_argmax_band, BANDS, features, scaled, scaled_bias, best)
+    run_queue(_argmax_bands, BANDS, features, scaled, scaled_bias, best)
     return best
 
 
@@ -105,7 +105,7 @@ def softmax_at(
     """Return the probabilities of ``ids`` for every encoding, [P, I]."""
     scaled, _, scaled_bias = _padded(weight, bias)
     chosen = np.empty((len(features), len(ids)), dtype=np.float32)
-    run_bands(_softmax_band, BANDS, features, scaled, scaled_bias, ids, chosen)
+    run_queue(_softmax_bands, BANDS, features, scaled, scaled_bias, ids, chosen)
     return chosen
 
 
@@ -124,8 +124,8 @@ def _padded(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 
 
 @kernel(fastmath=_FASTMATH)
-def _loss_band(
-    band,
+def _loss_bands(
+    queue,
     features,
     labels,
     pixel_weights,
@@ -138,7 +138,7 @@ def _loss_band(
     for_weight,
     for_bias,
 ):
-    """Run a band's blocks; see ``cross_entropy`` for the outputs."""
+    """Run bands of blocks; see ``cross_entropy`` for the outputs."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     padded_dim = plain.size // classes
@@ -151,32 +151,35 @@ def _loss_band(
     mass = np.empty(BLOCK, dtype=np.float32)
     rows = np.zeros(BLOCK * padded_dim, dtype=np.float32)
     result = np.empty(BLOCK * padded_dim, dtype=np.float32)
-    for block in range(blocks * band // bands, blocks * (band + 1) // bands):
-        first = block * BLOCK
-        count = min(BLOCK, num_pixels - first)
-        _fill_columns(features, first, count, columns)
-        _logits(columns, scaled, scaled_bias, dim, logits, top)
-        losses[band] += _target_logits(labels, pixel_weights, first, count, logits, top)
-        _exponentials(logits, top, classes, mass)
-        if with_gradient:
-            for pixel in range(count):
-                logits[labels[first + pixel] * BLOCK + pixel] -= mass[pixel]
-        losses[band] += _finish_mass(pixel_weights, first, count, mass)
-        if with_gradient:
-            _gradients_of_block(
-                features,
-                plain,
-                scale,
-                first,
-                count,
-                logits,
-                mass,
-                rows,
-                result,
-                gradient,
-                for_weight[band],
-                for_bias[band],
-            )
+    band = take(queue)
+    while band < bands:
+        for block in range(blocks * band // bands, blocks * (band + 1) // bands):
+            first = block * BLOCK
+            count = min(BLOCK, num_pixels - first)
+            _fill_columns(features, first, count, columns)
+            _logits(columns, scaled, scaled_bias, dim, logits, top)
+            losses[band] += _target_logits(labels, pixel_weights, first, count, logits, top)
+            _exponentials(logits, top, classes, mass)
+            if with_gradient:
+                for pixel in range(count):
+                    logits[labels[first + pixel] * BLOCK + pixel] -= mass[pixel]
+            losses[band] += _finish_mass(pixel_weights, first, count, mass)
+            if with_gradient:
+                _gradients_of_block(
+                    features,
+                    plain,
+                    scale,
+                    first,
+                    count,
+                    logits,
+                    mass,
+                    rows,
+                    result,
+                    gradient,
+                    for_weight[band],
+                    for_bias[band],
+                )
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)
@@ -389,8 +392,8 @@ def _add_products(out, at, out_row, a, a_at, a_row, a_step, b, b_at, count):
 
 
 @kernel(fastmath=_FASTMATH)
-def _argmax_band(band, features, scaled, scaled_bias, best):
-    """Write the most probable class of a band's encodings."""
+def _argmax_bands(queue, features, scaled, scaled_bias, best):
+    """Write the most probable class of every encoding."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     blocks = -(-num_pixels // BLOCK)
@@ -398,22 +401,26 @@ def _argmax_band(band, features, scaled, scaled_bias, best):
     logits = np.empty(classes * BLOCK, dtype=np.float32)
     top = np.empty(BLOCK, dtype=np.float32)
     winner = np.zeros(BLOCK, dtype=np.int32)
-    for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
-        first = block * BLOCK
-        count = min(BLOCK, num_pixels - first)
-        _fill_columns(features, first, count, columns)
-        _logits(columns, scaled, scaled_bias, dim, logits, top)
-        for c in range(classes - 1, -1, -1):
-            for pixel in range(BLOCK):
-                if logits[c * BLOCK + pixel] == top[pixel]:
-                    winner[pixel] = c
-        for pixel in range(count):
-            best[first + pixel] = winner[pixel]
+    band = take(queue)
+    while band < BANDS:
+        for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
+            first = block * BLOCK
+            count = min(BLOCK, num_pixels - first)
+            _fill_columns(features, first, count, columns)
+            _logits(columns, scaled, scaled_bias, dim, logits, top)
+            winner[:] = 0  # of NaN, whatever block came before
+            for c in range(classes - 1, -1, -1):
+                for pixel in range(BLOCK):
+                    if logits[c * BLOCK + pixel] == top[pixel]:
+                        winner[pixel] = c
+            for pixel in range(count):
+                best[first + pixel] = winner[pixel]
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)
-def _softmax_band(band, features, scaled, scaled_bias, ids, chosen):
-    """Write the probabilities of ``ids`` for a band's encodings."""
+def _softmax_bands(queue, features, scaled, scaled_bias, ids, chosen):
+    """Write the probabilities of ``ids`` for every encoding."""
     num_pixels, dim = features.shape
     classes = scaled_bias.size
     blocks = -(-num_pixels // BLOCK)
@@ -421,13 +428,16 @@ def _softmax_band(band, features, scaled, scaled_bias, ids, chosen):
     logits = np.empty(classes * BLOCK, dtype=np.float32)
     top = np.empty(BLOCK, dtype=np.float32)
     mass = np.empty(BLOCK, dtype=np.float32)
-    for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
-        first = block * BLOCK
-        count = min(BLOCK, num_pixels - first)
-        _fill_columns(features, first, count, columns)
-        _logits(columns, scaled, scaled_bias, dim, logits, top)
-        _exponentials(logits, top, classes, mass)
-        for pixel in range(count):
-            for i in range(ids.size):
-                value = logits[ids[i] * BLOCK + pixel] / mass[pixel]
-                chosen[first + pixel, i] = value
+    band = take(queue)
+    while band < BANDS:
+        for block in range(blocks * band // BANDS, blocks * (band + 1) // BANDS):
+            first = block * BLOCK
+            count = min(BLOCK, num_pixels - first)
+            _fill_columns(features, first, count, columns)
+            _logits(columns, scaled, scaled_bias, dim, logits, top)
+            _exponentials(logits, top, classes, mass)
+            for pixel in range(count):
+                for i in range(ids.size):
+                    value = logits[ids[i] * BLOCK + pixel] / mass[pixel]
+                    chosen[first + pixel, i] = value
+        band = take(queue)

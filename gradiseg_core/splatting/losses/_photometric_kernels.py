@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute import simd as v
-from gradiseg_core.compute.cpu_runtime import kernel, run_bands
+from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
 from gradiseg_core.splatting.losses.window import C1, C2, WINDOW_RADIUS, window
 
 TAPS = 2 * WINDOW_RADIUS + 1
 PAD = 3 * WINDOW_RADIUS  # floats in front of a padded row: the window's reach, 3 floats a pixel
 
-BANDS = 16  # of rows, handed to the threads one by one
+BANDS = 16  # of rows; threads take one after another
 
 # NaN and infinity keep their meaning, so that a diverging run shows itself in the loss.
 _FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
@@ -47,7 +47,7 @@ def run(
     gradient = np.empty(height * row + v.LANES if with_gradient else 0, dtype=np.float32)
     sums = np.zeros((height, 2))
     if lambda_dssim == 0.0:
-        run_bands(_l1_rows, BANDS, x, y, row, np.float32(1.0 / x.size), gradient, sums)
+        run_queue(_l1_rows, BANDS, x, y, row, np.float32(1.0 / x.size), gradient, sums)
         similarity = np.nan
     else:
         # Rows are padded to whole vectors, and 5 rows of zeros stand above and below the picture.
@@ -55,10 +55,10 @@ def run(
         blurred = np.empty(rows * 4 * stride, dtype=np.float32)
         partials = np.empty((rows * 3 if with_gradient else 0) * stride, dtype=np.float32)
         size = (row, stride, height)
-        run_bands(_blur_rows, BANDS, x, y, *size, _WINDOW, blurred)
-        run_bands(_ssim_rows, BANDS, *size, _WINDOW, blurred, partials, sums, with_gradient)
+        run_queue(_blur_rows, BANDS, x, y, *size, _WINDOW, blurred)
+        run_queue(_ssim_rows, BANDS, *size, _WINDOW, blurred, partials, sums, with_gradient)
         scales = np.array([(1.0 - lambda_dssim) / x.size, -lambda_dssim / x.size], dtype=np.float32)
-        run_bands(_gradient_rows, BANDS, x, y, *size, _WINDOW, partials, scales, gradient, sums)
+        run_queue(_gradient_rows, BANDS, x, y, *size, _WINDOW, partials, scales, gradient, sums)
         similarity = float(sums[:, 1].sum()) / x.size
     l1 = float(sums[:, 0].sum()) / x.size
     return l1, similarity, gradient[: x.size].reshape(rendered.shape) if with_gradient else None
@@ -71,10 +71,13 @@ def _rows_of(band, rows):
 
 
 @kernel(fastmath=_FASTMATH)
-def _l1_rows(band, x, y, row, scale, gradient, sums):
+def _l1_rows(queue, x, y, row, scale, gradient, sums):
     """Sum |x - y| of every row; write its gradient times ``scale`` unless it is empty."""
-    for r in _rows_of(band, sums.shape[0]):
-        sums[r, 0] = _l1_row(x, y, r * row, row, scale, gradient)
+    band = take(queue)
+    while band < BANDS:
+        for r in _rows_of(band, sums.shape[0]):
+            sums[r, 0] = _l1_row(x, y, r * row, row, scale, gradient)
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)
@@ -89,16 +92,19 @@ def _l1_row(x, y, start, row, scale, gradient):
 
 
 @kernel(fastmath=_FASTMATH)
-def _blur_rows(band, x, y, row, stride, height, weights, blurred):
+def _blur_rows(queue, x, y, row, stride, height, weights, blurred):
     """Pass 1: ``blurred[r + 5, m]`` is row r of map m (x, y, x^2 + y^2, xy) blurred along it."""
-    for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
-        inside = r - WINDOW_RADIUS
-        if 0 <= inside < height:
-            padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
-            _fill_row(x, y, inside * row, row, stride, padded)
-            _blur_along(padded, 4, stride, weights, blurred, r * 4 * stride)
-        else:
-            blurred[r * 4 * stride : (r + 1) * 4 * stride] = np.float32(0.0)
+    band = take(queue)
+    while band < BANDS:
+        for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
+            inside = r - WINDOW_RADIUS
+            if 0 <= inside < height:
+                padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
+                _fill_row(x, y, inside * row, row, stride, padded)
+                _blur_along(padded, 4, stride, weights, blurred, r * 4 * stride)
+            else:
+                blurred[r * 4 * stride : (r + 1) * 4 * stride] = np.float32(0.0)
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)
@@ -127,18 +133,21 @@ def _blur_along(padded, maps, stride, weights, out, start):
 
 
 @kernel(fastmath=_FASTMATH)
-def _ssim_rows(band, row, stride, height, weights, blurred, partials, sums, with_gradient):
+def _ssim_rows(queue, row, stride, height, weights, blurred, partials, sums, with_gradient):
     """Pass 2: sum SSIM of every row; ``partials[r + 5, m]`` is A, B or C blurred along row r."""
-    for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
-        inside = r - WINDOW_RADIUS
-        if 0 <= inside < height:
-            padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
-            _ssim_row(row, stride, inside, weights, blurred, padded)
-            sums[inside, 1] = _sum_tail_cleared(padded, row, stride)
-            if with_gradient:
-                _blur_along(padded, 3, stride, weights, partials, r * 3 * stride)
-        elif with_gradient:
-            partials[r * 3 * stride : (r + 1) * 3 * stride] = np.float32(0.0)
+    band = take(queue)
+    while band < BANDS:
+        for r in _rows_of(band, height + 2 * WINDOW_RADIUS):
+            inside = r - WINDOW_RADIUS
+            if 0 <= inside < height:
+                padded = np.zeros(4 * (stride + 2 * PAD), dtype=np.float32)
+                _ssim_row(row, stride, inside, weights, blurred, padded)
+                sums[inside, 1] = _sum_tail_cleared(padded, row, stride)
+                if with_gradient:
+                    _blur_along(padded, 3, stride, weights, partials, r * 3 * stride)
+            elif with_gradient:
+                partials[r * 3 * stride : (r + 1) * 3 * stride] = np.float32(0.0)
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)
@@ -191,21 +200,24 @@ def _sum_tail_cleared(padded, row, stride):
 
 
 @kernel(fastmath=_FASTMATH)
-def _gradient_rows(band, x, y, row, stride, height, weights, partials, scales, gradient, sums):
+def _gradient_rows(queue, x, y, row, stride, height, weights, partials, scales, gradient, sums):
     """Pass 3: sum |x - y| of every row and assemble the gradient unless it is empty.
 
     ``scales`` are dLoss/d|x - y| and dLoss/dSSIM of one value.
     """
-    for r in _rows_of(band, height):
-        sums[r, 0] = _l1_row(x, y, r * row, row, scales[0], gradient)
-        if gradient.size > 0:
-            combined = np.empty(stride, dtype=np.float32)
-            padded = np.zeros(2 * stride, dtype=np.float32)
-            padded[:row] = x[r * row : (r + 1) * row]
-            padded[stride : stride + row] = y[r * row : (r + 1) * row]
-            _combine(padded, stride, r, weights, partials, scales[1], combined)
-            for j in range(row):
-                gradient[r * row + j] += combined[j]
+    band = take(queue)
+    while band < BANDS:
+        for r in _rows_of(band, height):
+            sums[r, 0] = _l1_row(x, y, r * row, row, scales[0], gradient)
+            if gradient.size > 0:
+                combined = np.empty(stride, dtype=np.float32)
+                padded = np.zeros(2 * stride, dtype=np.float32)
+                padded[:row] = x[r * row : (r + 1) * row]
+                padded[stride : stride + row] = y[r * row : (r + 1) * row]
+                _combine(padded, stride, r, weights, partials, scales[1], combined)
+                for j in range(row):
+                    gradient[r * row + j] += combined[j]
+        band = take(queue)
 
 
 @kernel(fastmath=_FASTMATH)

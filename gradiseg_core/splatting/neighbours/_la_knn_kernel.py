@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute import simd as v
-from gradiseg_core.compute.cpu_runtime import kernel, run_bands
+from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
 
 TILE = 2048  # Gaussians: 24 KiB of coordinates
 GROUP = 32  # samples that pass over a tile one after the other: its way from memory pays
@@ -50,79 +50,86 @@ def run(
     start = -(buffer.ctypes.data // buffer.itemsize) % v.LANES
     coordinates = buffer[start : start + (tiles + 1) * 3 * TILE]
     reach = np.zeros(tiles + 1, dtype=np.float32)
-    run_bands(_tile_means, BANDS, means, stride, centre, coordinates, reach)
+    run_queue(_tile_means, BANDS, means, stride, centre, coordinates, reach)
     found = np.full((len(sample), k), -1, dtype=np.int64)
     groups = -(-len(sample) // GROUP)
-    run_bands(_search, groups, means, sample, directions, stride, centre, coordinates, reach, found)
+    run_queue(_search, groups, means, sample, directions, stride, centre, coordinates, reach, found)
     return found
 
 
 @kernel()
-def _tile_means(band, means, stride, centre, coordinates, reach):
-    """Write centred coordinates of a band's tiles, and each one's largest absolute coordinate."""
-    for tile in range(reach.size * band // BANDS, reach.size * (band + 1) // BANDS):
-        first = tile * TILE
-        step = 1
-        if tile == reach.size - 1:
-            first = 0
-            step = stride
-        highest = np.float32(0.0)
-        for axis in range(3):
-            base = (tile * 3 + axis) * TILE
-            for place in range(TILE):
-                j = first + place * step
-                if j < means.shape[0]:
-                    value = means[j, axis] - centre[axis]
-                    coordinates[base + place] = value
-                    if abs(value) > highest:
-                        highest = abs(value)
-                else:
-                    coordinates[base + place] = np.float32(np.nan)
-        reach[tile] = highest
+def _tile_means(queue, means, stride, centre, coordinates, reach):
+    """Write centred coordinates of all tiles, and each one's largest absolute coordinate."""
+    band = take(queue)
+    while band < BANDS:
+        for tile in range(reach.size * band // BANDS, reach.size * (band + 1) // BANDS):
+            first = tile * TILE
+            step = 1
+            if tile == reach.size - 1:
+                first = 0
+                step = stride
+            highest = np.float32(0.0)
+            for axis in range(3):
+                base = (tile * 3 + axis) * TILE
+                for place in range(TILE):
+                    j = first + place * step
+                    if j < means.shape[0]:
+                        value = means[j, axis] - centre[axis]
+                        coordinates[base + place] = value
+                        if abs(value) > highest:
+                            highest = abs(value)
+                    else:
+                        coordinates[base + place] = np.float32(np.nan)
+            reach[tile] = highest
+        band = take(queue)
 
 
 @kernel()
-def _search(group, means, sample, directions, stride, centre, coordinates, reach, found):
-    """Fill ``found`` for a group of samples."""
+def _search(queue, means, sample, directions, stride, centre, coordinates, reach, found):
+    """Fill ``found``, group by group of samples."""
     count, k = found.shape
+    groups = (count + GROUP - 1) // GROUP
     tiles = reach.size - 1
-    first = group * GROUP
-    last = min(first + GROUP, count)
-    distances = np.full((GROUP, k), np.inf)
-    worst = np.full(GROUP, -1.0)
-    for row in range(first, last):
-        if not np.isnan(directions[row, 0]):
-            worst[row - first] = _pass_tile(
-                means,
-                sample[row],
-                directions[row],
-                centre,
-                coordinates,
-                tiles,
-                0,
-                stride,
-                reach[tiles],
-                np.inf,
-                np.full(k, np.inf),
-                np.empty(k, dtype=np.int64),
-            )
-    for tile in range(tiles):
+    group = take(queue)
+    while group < groups:
+        first = group * GROUP
+        last = min(first + GROUP, count)
+        distances = np.full((GROUP, k), np.inf)
+        worst = np.full(GROUP, -1.0)
         for row in range(first, last):
-            if worst[row - first] > 0.0:
+            if not np.isnan(directions[row, 0]):
                 worst[row - first] = _pass_tile(
                     means,
                     sample[row],
                     directions[row],
                     centre,
                     coordinates,
-                    tile,
-                    tile * TILE,
-                    1,
-                    reach[tile],
-                    worst[row - first],
-                    distances[row - first],
-                    found[row],
+                    tiles,
+                    0,
+                    stride,
+                    reach[tiles],
+                    np.inf,
+                    np.full(k, np.inf),
+                    np.empty(k, dtype=np.int64),
                 )
+        for tile in range(tiles):
+            for row in range(first, last):
+                if worst[row - first] > 0.0:
+                    worst[row - first] = _pass_tile(
+                        means,
+                        sample[row],
+                        directions[row],
+                        centre,
+                        coordinates,
+                        tile,
+                        tile * TILE,
+                        1,
+                        reach[tile],
+                        worst[row - first],
+                        distances[row - first],
+                        found[row],
+                    )
+        group = take(queue)
 
 
 @kernel()
