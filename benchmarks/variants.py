@@ -75,7 +75,7 @@ def main() -> None:
                 if index:  # the first compiles and fills caches
                     times[name].append(elapsed)
         for trainer in trainers.values():
-            trainer.feed.close()
+            trainer.prefetcher.close()
         middle = {name: median(values) for name, values in times.items()}
         for name, ms in middle.items():
             print(f"{phase}: {name} {ms:.2f} ms, {ms / middle['baseline']:.2f} x baseline")

@@ -109,9 +109,9 @@ def train_branches(
             trainer = Trainer(data, branch.config, seed, device=device)
             trainer.load_state_dict(copy.deepcopy(trunk.state_dict()))
             _advance(trainer, config.iterations)
-            trainer.feed.close()
+            trainer.prefetcher.close()
             yield branch, trainer
-        trunk.feed.close()
+        trunk.prefetcher.close()
 
 
 def _advance(trainer: Trainer, step: int) -> None:

@@ -40,7 +40,7 @@ def measure(results: Results, run: Operations, scene: GpuScene) -> None:
             record = results.measure("iteration", scene.name, code, iterate)
             record.ms, record.best_ms = record.ms / ITERATIONS, record.best_ms / ITERATIONS
             record.note = f"mean of {ITERATIONS}, L_3d in every fifth"
-            trainer.feed.close()
+            trainer.prefetcher.close()
             del trainer, iterate  # lest the next one's memory be counted on top
     for code, step in _by_hand(results, run, scene).items():
         results.measure("iteration", scene.name, code, step)

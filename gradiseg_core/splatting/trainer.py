@@ -17,11 +17,11 @@ from gradiseg_core.cameras import scene_extent
 from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError
-from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.initialize import gaussians_from_points
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.parts import Run, strategies_of, terms_of
+from gradiseg_core.splatting.prefetch import Prefetcher
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
@@ -75,7 +75,7 @@ class Trainer:
         self.data, self.config, self.device = data, config, device
         self.seed = seed
         self.rasterizer = rasterizer or make_rasterizer(config, device)
-        self.feed = Feed(data.train, device, int(config.gpu_views_gb * 1e9))
+        self.prefetcher = Prefetcher(data.train, device, int(config.gpu_views_gb * 1e9))
         self.watch = LossWatch(device)
         self.schedule = Schedule(config.iterations, views=len(data.train))
         self.extent = scene_extent(data.train.cameras)
@@ -162,7 +162,7 @@ class Trainer:
         """
         self.step += 1
         self._set_position_rate()
-        view = self.feed.get(self._next_view(), self.queue[-1] if self.queue else None)
+        view = self.prefetcher.get(self._next_view(), self.queue[-1] if self.queue else None)
         assert view.labels is not None
         rendering = self._render_for_losses(view)
         now = Iteration(self.step, view, rendering, self.gaussians, self.classifier)

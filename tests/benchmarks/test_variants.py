@@ -25,4 +25,4 @@ def test_what_is_timed_are_iterations_of_the_named_phase_that_change_no_number()
         assert trainer.step == step + STEPS
         assert shares == [share] * 2 * STEPS
         assert len(trainer.gaussians) == 200
-        trainer.feed.close()
+        trainer.prefetcher.close()

@@ -132,8 +132,8 @@ def test_one_file_is_a_strategy_or_a_term(scene: tuple[Path, Path, Path]) -> Non
     assert resumed.strategies["thinning"].removed == 2  # type: ignore[attr-defined]
     for one in (trainer, resumed):
         one.iterate()
-        one.feed.close()
-    plain.feed.close()
+        one.prefetcher.close()
+    plain.prefetcher.close()
     assert torch.equal(trainer.gaussians.params["means"], resumed.gaussians.params["means"])
 
 
@@ -178,7 +178,7 @@ def test_the_files_of_the_page_run(
     else:
         with pytest.raises(GradisegError, match="no Gaussian is left at iteration"):
             all(trainer.iterate() for _ in range(30))
-    trainer.feed.close()
+    trainer.prefetcher.close()
 
 
 def test_files_are_those_of_the_parts_that_run() -> None:

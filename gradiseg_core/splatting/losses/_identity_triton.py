@@ -218,22 +218,22 @@ def argmax(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def softmax_at(features: Tensor, weight: Tensor, bias: Tensor, ids: Tensor) -> Tensor:
     """Return the probabilities of ``ids`` [I], valid int64, for each encoding, [P, D] to [P, I]."""
-    chances = torch.empty(len(features), len(ids), device=features.device)
-    _softmax(features, weight, bias, ids, chances, own=False)
-    return chances
+    probs = torch.empty(len(features), len(ids), device=features.device)
+    _softmax(features, weight, bias, ids, probs, own=False)
+    return probs
 
 
 def softmax_of_own(features: Tensor, weight: Tensor, bias: Tensor, ids: Tensor) -> Tensor:
     """Return the probability of each encoding's own ID [P], any integer type, NaN without class."""
-    chances = torch.empty(len(features), device=features.device)
-    _softmax(features, weight, bias, ids, chances, own=True)
-    return chances
+    probs = torch.empty(len(features), device=features.device)
+    _softmax(features, weight, bias, ids, probs, own=True)
+    return probs
 
 
 def _softmax(
-    features: Tensor, weight: Tensor, bias: Tensor, ids: Tensor, chances: Tensor, *, own: bool
+    features: Tensor, weight: Tensor, bias: Tensor, ids: Tensor, probs: Tensor, *, own: bool
 ) -> None:
-    if chances.numel() == 0:
+    if probs.numel() == 0:
         return
     with on_device(features.device):
         softmax_kernel[(triton.cdiv(len(features), PIXELS_TILE[0]),)](
@@ -241,7 +241,7 @@ def _softmax(
             weight.contiguous(),
             bias.contiguous(),
             ids.contiguous(),
-            chances,
+            probs,
             len(features),
             len(weight),
             len(ids),

@@ -247,7 +247,7 @@ def softmax_kernel(
     weight,  # [C, D]
     bias,  # [C]
     ids,  # [I], or one a pixel, [P], where OWN
-    chances,  # [P, I], or [P] where OWN
+    probs,  # [P, I], or [P] where OWN
     num_pixels,
     num_classes,
     num_ids,
@@ -277,7 +277,7 @@ def softmax_kernel(
         own = tl.load(ids + start + pixel, mask=there, other=0)
         valid, _, _, z = own_logit(weight, bias, own, num_classes, x, D, BLOCK_D)
         tl.store(
-            chances + start + pixel, tl.where(valid, tl.exp2(z - mass), float("nan")), mask=there
+            probs + start + pixel, tl.where(valid, tl.exp2(z - mass), float("nan")), mask=there
         )
     else:
         d = tl.arange(0, BLOCK_D)
@@ -289,5 +289,5 @@ def softmax_kernel(
             w = tl.load(weight + at, mask=wanted[:, None] & (d < D)[None, :], other=0.0)
             b = tl.load(bias + c, mask=wanted, other=0.0)
             z = logits(x_high, x_low, w, b)
-            to = chances + start * num_ids + pixel[:, None] * num_ids + i[None, :]
+            to = probs + start * num_ids + pixel[:, None] * num_ids + i[None, :]
             tl.store(to, tl.exp2(z - mass[:, None]), mask=there[:, None] & wanted[None, :])

@@ -71,15 +71,15 @@ def blended_loss(
     Returns:
         Scalar, the mean over all pixels; differentiable with respect to ``blended``.
     """
-    chances = blended + (ids == 0).to(blended.dtype)
+    probs = blended + (ids == 0).to(blended.dtype)
     column = torch.searchsorted(ids, labels.to(ids.dtype))
-    own = chances.gather(-1, column[..., None])[..., 0].clamp(_LEAST, 1.0)
+    own = probs.gather(-1, column[..., None])[..., 0].clamp(_LEAST, 1.0)
     losses = -own.log()
     if exponent or width_px:
         with torch.no_grad():
             weights = own**exponent
             if width_px:
-                others = torch.maximum(chances.amax(-1), 1.0 - chances.sum(-1))
+                others = torch.maximum(probs.amax(-1), 1.0 - probs.sum(-1))
                 weights.masked_fill_(wide_disagreement(own < others, width_px), 0.0)
         losses = weights * losses
     return losses.mean() / math.log(num_classes)

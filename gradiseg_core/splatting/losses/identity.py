@@ -254,8 +254,8 @@ def label_probabilities(
         present = torch.bincount(own).nonzero().squeeze(1)  # [I] IDs of this view
         place = torch.zeros(int(present[-1]) + 1, dtype=torch.int64)
         place[present] = torch.arange(len(present))
-        chances = probabilities(flat, classifier, present, backend=backend)  # [P, I]
-        chosen = chances.gather(-1, place[own.long()][:, None]).squeeze(-1)
+        probs = probabilities(flat, classifier, present, backend=backend)  # [P, I]
+        chosen = probs.gather(-1, place[own.long()][:, None]).squeeze(-1)
     else:
         target = own.long().clamp(0, classifier.num_classes - 1)[:, None]
         pairs = zip(flat.split(_CHUNK), target.split(_CHUNK), strict=True)

@@ -91,7 +91,7 @@ def train(
         journal.close()
         raise
     finally:
-        trainer.feed.close()
+        trainer.prefetcher.close()
     save_run(trainer, out_dir, variant)
     resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")

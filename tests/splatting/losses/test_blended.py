@@ -26,14 +26,14 @@ def make(num_classes: int, ids: list[int], pixels: tuple[int, int] = (12, 17), c
 
 def plainly(identities, classifier, weights, labels, exponent: float = 0.0, width_px: int = 0):
     """The same from the probabilities of all classes."""
-    chances = weights @ classifier(identities).softmax(-1)
-    background = torch.zeros_like(chances)
+    probs = weights @ classifier(identities).softmax(-1)
+    background = torch.zeros_like(probs)
     background[..., 0] = 1.0 - weights.sum(-1)
-    chances = chances + background
-    own = chances.gather(-1, labels.long()[..., None])[..., 0]
+    probs = probs + background
+    own = probs.gather(-1, labels.long()[..., None])[..., 0]
     factor = own.detach() ** exponent
     if width_px:
-        factor = factor * ~wide_disagreement(chances.argmax(-1) != labels, width_px)
+        factor = factor * ~wide_disagreement(probs.argmax(-1) != labels, width_px)
     return -(factor * own.log()).mean() / math.log(classifier.num_classes)
 
 
@@ -57,13 +57,13 @@ def test_it_is_the_loss_of_all_classes(num_classes: int, ids: list[int], exponen
 
 def test_wide_disagreement_is_left_out_also_where_the_mask_lacks_the_object() -> None:
     """The model is sure of classes 1 (left) and 2; the mask has 1 everywhere, so lacks 2."""
-    chances = torch.zeros(20, 30, 1)
-    chances[:, :15, 0] = 0.9
-    chances[:, 15:, 0] = 0.1
-    chances.requires_grad_()
+    probs = torch.zeros(20, 30, 1)
+    probs[:, :15, 0] = 0.9
+    probs[:, 15:, 0] = 0.1
+    probs.requires_grad_()
     labels = torch.ones(20, 30, dtype=torch.int16)
-    blended_loss(chances, labels, torch.tensor([1]), 3, width_px=2).backward()
-    gradient = chances.grad[..., 0]
+    blended_loss(probs, labels, torch.tensor([1]), 3, width_px=2).backward()
+    gradient = probs.grad[..., 0]
     assert bool((gradient[:, :15] < 0).all())
     assert not gradient[:, 15:].any()
 

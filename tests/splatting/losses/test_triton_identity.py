@@ -137,8 +137,8 @@ def test_a_label_without_class_is_nan_and_nobody_waited_for_it(triton_device, ba
     parameters = head.weight.detach(), head.bias.detach()
     assert kernels.cross_entropy(features, labels, *parameters, None).isnan()
     flat, own = features.reshape(-1, 16), labels.reshape(-1)
-    chances = kernels.softmax_of_own(flat, *parameters, own)
-    assert chances.isnan().nonzero().tolist() == [[13]]
+    probs = kernels.softmax_of_own(flat, *parameters, own)
+    assert probs.isnan().nonzero().tolist() == [[13]]
 
 
 def test_upstream_gradients_scale_as_often_as_one_likes(triton_device) -> None:

@@ -21,11 +21,11 @@ from gradiseg_core.config.train import (
 )
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
-from gradiseg_core.splatting.feed import Feed
 from gradiseg_core.splatting.losses import spatial as spatial_loss
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.neighbours.dispatch import searches_a_tree
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
+from gradiseg_core.splatting.prefetch import Prefetcher
 from gradiseg_core.splatting.rasterization import reference
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
@@ -93,7 +93,7 @@ def test_views_beyond_the_budget_are_read_again_and_are_the_same(scene) -> None:
         for _ in range(12):
             trainer.iterate()
         trained.append(trainer.gaussians.params["means"].detach())
-        trainer.feed.close()
+        trainer.prefetcher.close()
     assert torch.equal(*trained)
 
 
@@ -105,7 +105,7 @@ def test_the_next_view_is_read_meanwhile(scene) -> None:
         asked.append((index, threading.current_thread().name))
         return data.train[index]
 
-    feed = Feed(Views(data.train.cameras, load, 0), CPU, 0)
+    feed = Prefetcher(Views(data.train.cameras, load, 0), CPU, 0)
     assert feed.get(2, upcoming=0).camera.name == data.train[2].camera.name
     assert feed.get(0, upcoming=1).camera.name == data.train[0].camera.name
     assert feed.get(3).camera.name == data.train[3].camera.name  # 1 was brought for nothing
@@ -118,7 +118,7 @@ def test_an_error_of_the_reading_thread_arrives(scene) -> None:
     def load(index: int):
         raise InputError("gone.png is missing")
 
-    feed = Feed(Views([None, None], load, 0), CPU, 0)  # type: ignore[list-item]
+    feed = Prefetcher(Views([None, None], load, 0), CPU, 0)  # type: ignore[list-item]
     with pytest.raises(InputError, match=r"gone\.png"):
         feed.get(0)
     feed.close()
@@ -351,7 +351,7 @@ def test_gpu_checkpoints_move_to_the_cpu_and_back(scene, tmp_path) -> None:
 def test_gpu_copies_views_beyond_its_budget(scene) -> None:
     data = load_training_data(*scene, CONFIG)
     device = torch.device("cuda")
-    feed = Feed(data.train, device, int(2.5 * data.train[0].bytes))
+    feed = Prefetcher(data.train, device, int(2.5 * data.train[0].bytes))
     order = [0, 1, 2, 3, 0, 3, 2, 1, 2, 3]
     for now, after in zip(order, [*order[1:], None], strict=True):
         view = feed.get(now, after)

@@ -165,7 +165,7 @@ def test_state_and_iteration_are_what_pytorch_allocates(channels) -> None:
     assert 0.95 * model.state * COUNT < state <= model.state * COUNT
     used = peak(trainer.iterate)
     assert 0.85 * model.iteration * COUNT < used < 1.03 * model.iteration * COUNT
-    trainer.feed.close()
+    trainer.prefetcher.close()
 
 
 def test_so_is_an_iteration_that_blends_probabilities() -> None:
@@ -176,7 +176,7 @@ def test_so_is_an_iteration_that_blends_probabilities() -> None:
     model = memory_model(config, FUSED, **{**SMALL, "classes": 256})
     used = peak(trainer.iterate)
     assert 0.85 * model.iteration * COUNT < used < 1.03 * model.iteration * COUNT
-    trainer.feed.close()
+    trainer.prefetcher.close()
 
 
 def test_densification_is_what_pytorch_allocates() -> None:
@@ -306,4 +306,4 @@ def test_gpu_peak_stays_below_the_estimate(channels, tmp_path: Path) -> None:
     tensors = model.view + model.resident + len(trainer.gaussians) * (model.state + model.iteration)
     assert 0.6 * tensors < used < tensors, f"{used / 1e6:.0f} MB, model {tensors / 1e6:.0f}"
     assert room_on(device) > used
-    trainer.feed.close()
+    trainer.prefetcher.close()

@@ -375,7 +375,7 @@ def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
 
     history, trainer = run(40)
     assert sum(history[-5:]) < 0.5 * sum(history[:5])
-    view = trainer.feed.get(0)
+    view = trainer.prefetcher.get(0)
     assert view.ids is not None
     assert view.ids.tolist() == sorted(set(view.labels.flatten().tolist()))
     # The same with one ID a group.
