@@ -84,7 +84,7 @@ def test_the_shipped_configuration_is_the_papers() -> None:
         for variant, start in plan.starts[scene].items():
             igd = settings.trainings[scene][variant].igd
             assert (igd.start, igd.until) == (start, start + 3000)
-        assert settings.resolve(scene, "tracking")["deva"]["sam"]["model"] == "vit_h"
+        assert settings.resolve(scene, "tracking")["options"]["sam"]["model"] == "vit_h"
         assert settings.resolve(scene, "tracking_2d")["backend"] == "deva"
         assert settings.resolve(scene, "grounding")["backend"] == "groundingdino"
         assert settings.resolve(scene, "second_grounding")["backend"] == "manual"
