@@ -16,6 +16,7 @@ from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config import datasets
 from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.idle import idle
+from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
@@ -33,7 +34,7 @@ try:
     SETTINGS = config_root.load(config, reserved=RULE_NAMES)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-PAPER = config_paper.paper_plan(SETTINGS)
+PAPER = paper_plan(SETTINGS)
 for name, why in SETTINGS.absent.items():
     print(f"scene {name} is left out: {why}", file=sys.stderr)
 

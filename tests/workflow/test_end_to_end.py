@@ -19,7 +19,7 @@ scenes:
   tiny:
     source: lerf_mask
     path: tiny
-variants: [baseline, gradiseg]
+variants: [gradiseg]
 seeds: [0]
 train:
   {iterations: 60, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
@@ -73,6 +73,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    baseline = ("--config", "variants=[baseline]", "--", "results/tiny/baseline/seed0/train")
+    done = snakemake(folder, "--cores", "2", *baseline)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
 
 
@@ -107,6 +110,9 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     assert {job["rule"] for job in jobs} == {
         *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
         *("metrics", "curves", "comparison", "quality", "tables"),
+    }
+    assert {job["output"][0].split("/")[2] for job in jobs if job["rule"] == "train"} == {
+        *("baseline", "gradiseg"),
     }
     core = REPOSITORY / "gradiseg_core"
     for job in jobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,22 +16,13 @@ from rattler.exceptions import InvalidMatchSpecError
 from envs import lock as environments
 from gradiseg_core import modules
 from gradiseg_core.config import backends
+from gradiseg_core.config.idle import ON_GPUS
 from tests.workflow.conftest import REPOSITORY
 from tests.workflow.imports import third_party
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
 DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
-# What runs on a GPU alone, and so in envs/train_cuda.yaml and no other environment.
-ON_GPUS_ONLY = (
-    "splatting/rasterization/gsplat.py",
-    "compute/gsplat_build.py",
-    "compute/toolchain.py",
-    "splatting/neighbours/_stream_triton.py",
-    "splatting/losses/_identity_triton.py",
-    "splatting/losses/_identity_triton_kernels.py",
-    "splatting/losses/_photometric_triton.py",
-)
 SCRIPTS = REPOSITORY / "workflow_scripts"
 STUDIES = REPOSITORY / "studies"
 # What every script starts with.
@@ -71,11 +61,11 @@ def rules() -> list[Run]:
             continue
         path = ("" if script[1].startswith("workflow") else "studies/") + script[1]
         for key, name in re.findall(r'(?:(\w+)=)?"(?:\.\./)+envs/(\w+)\.yaml"', text):
-            found.append(Run(name, path, ON_GPUS_ONLY * (key != "cuda")))
+            found.append(Run(name, path, ON_GPUS * (key != "cuda")))
         if stage := re.search(r'environment_of\("(\w+)"\)', text):
             for name in backends.names(stage[1]):
                 backend = backends.load(stage[1], name)
-                found.append(Run(backend.requires.environment, path, ON_GPUS_ONLY, (backend.file,)))
+                found.append(Run(backend.requires.environment, path, ON_GPUS, (backend.file,)))
     return found
 
 
@@ -301,21 +291,3 @@ def test_closure_follows_lazy_and_relative_imports(
     finally:
         modules._cached_module_file.cache_clear()
         modules.imported_names.cache_clear()
-
-
-def test_closure_names_what_really_runs() -> None:
-    """Modules that an import loads are a subset of what the static analysis finds."""
-    import subprocess
-
-    code = (
-        "import sys; import gradiseg_core.stages.masks.stage; "
-        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() "
-        "if n.split('.')[0] == 'gradiseg_core'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    loaded = {Path(line).resolve() for line in done.stdout.split()}
-    loaded = {path for path in loaded if not modules.runs_nothing(path)}
-    assert loaded
-    assert loaded <= set(files_of("workflow_scripts/masks.py"))

@@ -20,7 +20,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from gradiseg_core.config.paper import FIGURE, FILES, paper_plan
+from gradiseg_core.config.paper import FIGURE, FILES
+from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.root import Settings, load
 from tests import paper_scenes, tiny_grounding_dino, tiny_sam
 from tests.workflow.conftest import REPOSITORY, Workflow

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gradiseg_core.config.idle import idle
+from gradiseg_core.modules import PACKAGE_DIR, closure
 from tests.workflow.conftest import REPOSITORY, Job, Workflow
 
 SCORES = {"metrics", "tables", "quality"}
@@ -145,6 +147,22 @@ def test_a_stage_depends_on_few_modules(rule: str, most: int, jobs: dict[str, Jo
         modules = [path for path in job.inputs if path.startswith("gradiseg_core/")]
         if job.rule == rule:
             assert 3 <= len(modules) <= most
+
+
+def test_no_script_needs_the_whole_configuration() -> None:
+    """Nor does collecting the runs of a study need more than reading them."""
+    scripts = REPOSITORY / "workflow_scripts"
+    root = PACKAGE_DIR / "config" / "root.py"
+    for script in scripts.glob("*.py"):
+        assert root not in closure([script], idle(gpu=True)), script.name
+    studies = REPOSITORY / "studies"
+    names = [studies / "scripts" / "runs.py", studies / "scripts" / "_study.py"]
+    names += [scripts / "_stage.py", scripts / "_lifeline.py"]
+    found = closure(names, idle(gpu=True), packages=[studies])
+    assert {path.relative_to(REPOSITORY).as_posix() for path in found} == {
+        *("gradiseg_core/__init__.py", "gradiseg_core/errors.py"),
+        *("gradiseg_core/compute/devices.py", "studies/runs.py"),
+    }
 
 
 def downstream(jobs: dict[str, Job], path: str) -> set[str]:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from gradiseg_core.cli import main
 from gradiseg_core.config.labels import VARIANT_LABELS
-from gradiseg_core.config.paper import FILES, PaperPlan, paper_plan
+from gradiseg_core.config.paper import FILES, PaperPlan
+from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.root import load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.stages.tables.model import NOT_AVAILABLE, Cell, Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gradiseg_core.config.paper import paper_plan
+from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import Settings, load
 from gradiseg_core.stages.tables import writers
