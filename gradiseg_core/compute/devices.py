@@ -3,9 +3,9 @@
 Several jobs of one workflow may run at once. Each takes a device that no other job holds: a lock
 file a device, held while the job lives and released by the system when it dies in any way.
 
-A number says little about a card: CUDA counts what a process may use, in an order of its own, and a
-scheduler or a container shows every job another part, from 0. So cards go by UUID, else by what
-the driver calls them on the whole machine. Nothing here imports PyTorch or touches CUDA.
+A number does not identify a card: CUDA numbers the cards that a process may use, in its own order,
+and a scheduler or a container may show each job other cards, always from 0. So cards are identified
+by UUID, or else by their name in the driver. Nothing here imports PyTorch or touches CUDA.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def _named(entry: str, cards: list[Gpu], *, in_order: bool) -> Gpu | None:
 def present() -> list[Gpu]:
     """Return the GPUs that this process can open, in the order of their PCI addresses.
 
-    Asked are, in turn, ``nvidia-smi``, which knows parts of cards (MIG) as well; the driver's own
-    files; and the device files, which give numbers only.
+    The sources, in this order: ``nvidia-smi``, which also knows parts of cards (MIG); the driver's
+    files; the device files, which give numbers only.
     """
     return _from_tool() or _from_driver() or _from_nodes()
 
@@ -128,7 +128,7 @@ def _from_tool() -> list[Gpu]:
 
 
 def _from_driver() -> list[Gpu]:
-    """Read the driver's files, which may list cards that this process is not let to open."""
+    """Read the driver's files, without the cards that this process may not open."""
     found: list[Gpu] = []
     folders = sorted(DRIVER.glob("*/information"))
     for position, (bus, facts) in enumerate(_usable(folders)):
@@ -183,8 +183,8 @@ def uses_gpu(wanted: str) -> bool:
 def prepare_allocator() -> None:
     """Let PyTorch's GPU memory grow in place, unless the user chose; before CUDA starts.
 
-    Tensors grow at every densification. With segments of fixed size, what the old ones leave is too
-    small for the new ones, and memory runs out while much of it is free.
+    Tensors grow at every densification. With segments of fixed size, the gaps of old tensors are
+    too small for new ones, and memory runs out although much of it is free.
     """
     if not any(name in os.environ for name in ALLOCATOR):
         os.environ[ALLOCATOR[0]] = "expandable_segments:True"

@@ -17,9 +17,9 @@ class Schedule:
 
     Attributes:
         iterations: Length of the run.
-        views: Training views. What densification and IGD decide on are means and sums over views,
-            so in short runs their intervals do not fall below one pass over the views (nor below
-            the paper's own number, which a run of 30,000 always keeps).
+        views: Number of training views. Densification and IGD decide by means and sums over views.
+            In short runs their intervals are therefore at least one pass over the views, or the
+            paper's own interval where that is shorter.
     """
 
     iterations: int

@@ -45,11 +45,11 @@ SH_DEGREE_EVERY = 1000
 
 
 class Trainer:
-    """One run: the method, or the parts of it that are configured, on one scene from one seed.
+    """One training of one scene from one seed, with the parts that the configuration asks for.
 
     All randomness comes from one generator whose state is checkpointed, so that a resumed run goes
-    on exactly where it was. On a GPU a second generator draws there what would be slow to bring:
-    samples of the spatial loss, and MCMC's noise.
+    on exactly where it was. On a GPU a second generator draws the samples of the spatial loss and
+    MCMC's noise there, because copying them would be slow.
     """
 
     def __init__(
@@ -154,11 +154,11 @@ class Trainer:
         )
 
     def iterate(self) -> dict[str, Tensor | None]:
-        """Run one iteration; return the detached parts of its loss (None: did not run).
+        """Run one iteration; return the loss and its parts, detached (None: left out this time).
 
         Raises:
-            GradisegError: If the loss is not finite (on a GPU: or was in one of the last
-                iterations, see :class:`LossWatch`).
+            GradisegError: If the loss is not finite; on a GPU this may be noticed some iterations
+                late, see :class:`LossWatch`.
         """
         self.step += 1
         self._set_position_rate()
@@ -221,7 +221,7 @@ class Trainer:
         return replace(first, identity=torch.cat(blended, dim=-1))
 
     def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
-        """Render [N, I] values; zeros make of them what rasterizers are compiled for."""
+        """Render [N, I] values, padded with zeros to a number of channels that rasterizers have."""
         from gradiseg_core.splatting.losses.blended import PADDED
 
         count = values.shape[1]
@@ -232,7 +232,7 @@ class Trainer:
     def evaluate(self) -> float | None:
         """Return the mean PSNR over the test views, dB, or None without test views.
 
-        Views of one colour, as black ones, do not count, as in the metrics.
+        As in the metrics, views of one colour, such as black ones, do not count.
         """
         values = []
         for held_out in self.data.test:
@@ -301,7 +301,7 @@ class Trainer:
 
 
 class Throughput:
-    """Iterations a second since the last question."""
+    """Iterations per second since the last measurement."""
 
     def __init__(self, step: int) -> None:
         """Start counting at ``step``."""

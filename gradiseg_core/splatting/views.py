@@ -1,7 +1,7 @@
 """Views that are trained on, and what else training starts from.
 
-Views stay in main memory as they are on disk, a byte a channel and two bytes a label, as far as a
-budget reaches; the others are read again whenever their turn comes.
+Views stay in main memory up to a budget, as on disk: one byte for a channel, two for a label. The
+others are read again each time they are needed.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class TrainingView:
 
 
 class Views(Sequence[TrainingView]):
-    """Views that are read when they are asked for, and kept as far as a budget reaches.
+    """Views that are read when they are asked for, and kept up to a budget.
 
-    What came first stays. Training goes through all views once an epoch, in a new order each time:
-    throwing out the longest unused would throw out what is about to be needed.
+    The first ones stay. Training goes through all views once an epoch, in a new order each time, so
+    that the least recently used view is likely to be needed next.
     """
 
     def __init__(

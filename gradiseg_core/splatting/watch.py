@@ -16,9 +16,9 @@ EVERY = 100  # iterations between looks at what a GPU found
 class LossWatch:
     """Raises when a loss is infinite or not a number.
 
-    In main memory the loss is looked at in each iteration. On a GPU that would make the host wait
-    for the device each time, so that the device notes the first bad iteration and the host looks
-    every :data:`EVERY` iterations, and whenever :meth:`check` is called.
+    On a CPU the loss is checked in every iteration. On a GPU the host would have to wait for the
+    device each time. There the device notes the first bad iteration, and the host reads it every
+    :data:`EVERY` iterations and whenever :meth:`check` is called.
     """
 
     def __init__(self, device: torch.device) -> None:

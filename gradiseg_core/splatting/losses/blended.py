@@ -6,8 +6,8 @@ lies in, so that pixels come out right of Gaussians that are wrong. Here F class
 and a pixel's probabilities are sum_i w_i F(e_i), as :mod:`gradiseg_core.splatting.labels` reads
 them.
 
-Of a view's pixels only the probabilities of the IDs in its own mask are needed: what the others
-have together is what is left to 1. So there is no [H, W, C], and the channels to blend are few.
+Only the IDs in a view's own mask need a probability for each pixel; all others together have what
+is left to 1. So few channels are blended, and [H, W, C] never exists.
 """
 
 from __future__ import annotations

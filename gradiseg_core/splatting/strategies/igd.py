@@ -27,12 +27,13 @@ _NEIGHBOURS = 8  # enough to see both sides of a boundary, few enough to stay at
 
 
 class IgdStrategy(Strategy):
-    """Monitor identity gradients; split the Gaussians in which they pile up.
+    """Monitor identity gradients; split the Gaussians that accumulate the most.
 
-    A Gaussian that straddles a boundary is pulled towards two identities; the norms of its identity
-    gradient add up without progress. Every ``config.every`` iterations transparent and oversized
-    Gaussians are pruned and those above the threshold are replaced by two children, one on each
-    side. The paper gives neither threshold nor split rule; see ``docs/method.md``.
+    A Gaussian that straddles a boundary is pulled towards two identities: the norms of its identity
+    gradients add up although it does not move. Every ``config.every`` iterations transparent and
+    oversized Gaussians are pruned, and each Gaussian above the threshold is replaced by two
+    children, one on each side. The paper gives neither threshold nor split rule; see
+    ``docs/method.md``.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
 """Pruning of floaters in front of cameras, an option beyond the paper.
 
-3DGS prunes large Gaussians only while it densifies. Afterwards one that floats near a camera may
-grow without bound where training views hardly see it, and a held-out view beside that camera looks
-through its fog. Size alone does not tell such Gaussians from those of a far background; size over
-the distance to the nearest camera does.
+3DGS prunes large Gaussians only while it densifies. Later, a Gaussian near a camera that training
+views hardly see may grow without bound, and fogs a held-out view beside that camera. Gaussians of a
+far background are as large, so the criterion is size over the distance to the nearest camera.
 """
 
 from __future__ import annotations

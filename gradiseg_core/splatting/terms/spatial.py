@@ -30,9 +30,9 @@ class SpatialTerm(LossTerm):
     """Eq. 3 over M sampled Gaussians and their K neighbours.
 
     The direction of Eq. 4 is minus the gradient of the loss with respect to a Gaussian's position.
-    The view at hand leaves most Gaussians without one, so the default takes the optimizer's running
+    One view gives a gradient to the Gaussians that it sees only. The default therefore takes Adam's
     first moment, which every Gaussian has that was ever seen; ``last`` keeps the gradient of the
-    last view that saw it. Gaussians that have neither yet are not sampled.
+    last view that saw it. Gaussians without a gradient so far are not sampled.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class SpatialTerm(LossTerm):
         self.generator = generator
         self.device = generator.device
         self._knn = make_knn(self.device)
-        # The positions that the tree was built from: stale by design, so a checkpoint needs them.
+        # The positions that the tree was built from. They grow stale on purpose, so a checkpoint
+        # must hold them.
         self._tree_means: Tensor | None = None
         self._tree_step = 0
 
