@@ -1,0 +1,193 @@
+"""Supervoxels, merging and background on surfaces made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradiseg_core.geometry.fusion import Volume
+from gradiseg_core.geometry.labels import snap, take_over
+from gradiseg_core.geometry.options import LabelOptions, SegmentationOptions
+from gradiseg_core.geometry.segmentation import (
+    absorb_small,
+    build_hierarchy,
+    is_background,
+    supervoxels,
+)
+from gradiseg_core.geometry.support import Support
+from gradiseg_core.geometry.surface import Surface
+from tests.synthetic import ring_of_cameras
+
+
+def _strip(length: int = 60, width: int = 10) -> Surface:
+    """A flat strip of voxels along x, all of one colour."""
+    index = np.array([(i, j, 0) for i in range(length) for j in range(width)], np.int64)
+    node = {tuple(place): n for n, place in enumerate(index.tolist())}
+    edges = [
+        (n, node[i + di, j + dj, 0])
+        for (i, j, _), n in node.items()
+        for di, dj in ((0, 1), (1, -1), (1, 0), (1, 1))
+        if (i + di, j + dj, 0) in node
+    ]
+    count = len(index)
+    return Surface(
+        points=index.astype(np.float64) * 0.01,
+        normals=np.tile(np.array([0.0, 0.0, 1.0], np.float32), (count, 1)),
+        lab=np.tile(np.array([50.0, 0.0, 0.0], np.float32), (count, 1)),
+        concavity=np.zeros(count, np.float32),
+        index=index,
+        edges=np.array(sorted(edges), np.int64),
+        voxel=0.01,
+    )
+
+
+def _support(surface: Surface, height: float = 10.0) -> Support:
+    count = len(surface)
+    return Support(
+        np.zeros(3),
+        np.array([0.0, 0.0, 1.0]),
+        0.5,
+        np.full(count, height, np.float32),
+        np.zeros(count, bool),
+    )
+
+
+def _regions(surface: Surface, stop: float = 0.3, **options) -> np.ndarray:
+    chosen = SegmentationOptions(whole_size=200, **options)
+    return build_hierarchy(surface, _support(surface), chosen, 0.6).cut(stop)
+
+
+def test_flat_surface_of_one_colour_is_one_region() -> None:
+    surface = _strip()
+    assert (_regions(surface) == 0).all()
+    grown = supervoxels(surface, _support(surface), SegmentationOptions())
+    assert np.unique(grown).tolist() == list(range(12 * 2))  # cells of 5 voxels
+    assert np.bincount(grown).min() > 5
+
+
+def test_crease_separates() -> None:
+    surface = _strip()
+    x = surface.index[:, 0]
+    surface.concavity[(x == 29) | (x == 30)] = 1.0
+    regions = _regions(surface)
+    assert np.array_equal(np.unique(regions), [0, 1])
+    assert (regions[x < 29] == 0).all()
+    assert (regions[x > 30] == 1).all()
+
+
+def test_colour_alone_does_not_separate_and_makes_a_weak_crease_count() -> None:
+    surface = _strip()
+    x = surface.index[:, 0]
+    surface.lab[x >= 30] = (50.0, 60.0, 0.0)
+    assert (_regions(surface) == 0).all()
+    # c = 0.4: 0.4 x 0.45 = 0.18 stays joined in one colour, 0.4 + 0.1 = 0.5 does not in two.
+    surface.concavity[(x == 29) | (x == 30)] = 0.4
+    assert _regions(surface).max() == 1
+    surface.lab[:] = (50.0, 0.0, 0.0)
+    assert _regions(surface).max() == 0
+
+
+def test_merges_come_in_order_and_cuts_nest() -> None:
+    surface = _strip()
+    x = surface.index[:, 0]
+    surface.concavity[(x == 19) | (x == 20)] = 0.5
+    surface.concavity[(x == 39) | (x == 40)] = 1.0
+    counts = [_regions(surface, stop).max() + 1 for stop in (0.1, 0.3, 0.6)]
+    assert counts == [3, 2, 1]
+
+
+def test_support_is_no_region() -> None:
+    from dataclasses import replace
+
+    surface = _strip()
+    inside = surface.index[:, 0] < 20
+    support = replace(_support(surface), inside=inside)
+    regions = build_hierarchy(surface, support, SegmentationOptions(), 0.3).cut(0.3)
+    assert np.array_equal(regions == -1, inside)
+    everything = replace(support, inside=np.ones(len(surface), bool))
+    assert (build_hierarchy(surface, everything, SegmentationOptions(), 0.3).cut(0.3) == -1).all()
+
+
+def test_small_regions_go_to_the_neighbour_that_costs_least() -> None:
+    surface = _strip()
+    x = surface.index[:, 0]
+    regions = np.where(x < 28, 0, np.where(x < 32, 1, 2)).astype(np.int64)  # 40 nodes between
+    surface.concavity[(x == 27) | (x == 28)] = 1.0
+    absorbed = absorb_small(regions, surface, SegmentationOptions())
+    assert np.array_equal(np.unique(absorbed[x < 28]), [0])
+    assert np.array_equal(np.unique(absorbed[x >= 28]), [2])
+
+
+@pytest.mark.parametrize(
+    ("height", "focus", "expected"),
+    [(10.0, 0.0, False), (2.0, 0.0, True), (10.0, 0.95, True)],
+)
+def test_background_is_flat_or_at_the_rim(height: float, focus: float, expected: bool) -> None:
+    surface = _strip()
+    regions = np.zeros(len(surface), np.int64)
+    volume = Volume(np.array([focus, 0.0, 0.0]), 2.6, 1.0, 0.01)
+    cameras = ring_of_cameras(6, 320, 240)
+    found = is_background(
+        regions, surface, _support(surface, height), volume, cameras, SegmentationOptions()
+    )
+    assert found.tolist() == [expected]
+
+
+def test_background_is_what_rises_without_a_crease_or_is_cut_off() -> None:
+    from dataclasses import replace
+
+    surface = _strip()
+    x = surface.index[:, 0]
+    support = replace(_support(surface), inside=x < 20)
+    regions = np.where(x < 20, -1, 0)
+    volume = Volume(np.zeros(3), 2.6, 1.0, 0.01)
+    cameras = ring_of_cameras(6, 320, 240)
+
+    def background() -> bool:
+        options = SegmentationOptions()
+        return bool(is_background(regions, surface, support, volume, cameras, options)[0])
+
+    assert background()
+    surface.concavity[(x == 19) | (x == 20)] = 0.5
+    assert not background()
+    surface.points[:, :2] *= 5  # 3 m wide: every frame cuts it off
+    assert background()
+
+
+def test_outlines_move_to_edges_of_the_photograph() -> None:
+    """Labels are 5 px off the edge of the photograph; the watershed brings them there."""
+    photograph = np.full((240, 320, 3), 40, np.uint8)
+    photograph[:, 160:] = (200, 60, 60)
+    labels = np.zeros((240, 320), np.int32)
+    labels[:, 155:] = 3
+    labels[100:110, 150:170] = -1
+    snapped = snap(labels, photograph, LabelOptions())
+    assert np.array_equal(np.unique(snapped), [0, 3])
+    truth = np.arange(320)[None, :] >= 160
+    assert ((snapped == 3) == truth).mean() > 0.99
+
+
+def test_thin_labels_keep_a_core() -> None:
+    photograph = np.full((240, 320, 3), 90, np.uint8)
+    photograph[100:103] = 220
+    labels = np.zeros((240, 320), np.int32)
+    labels[100:103] = 1
+    snapped = snap(labels, photograph, LabelOptions())
+    assert (snapped[101] == 1).all()
+    assert (snapped == 1).sum() < 5 * 320
+
+
+def test_views_without_a_known_label_are_background() -> None:
+    photograph = np.zeros((24, 32, 3), np.uint8)
+    unknown = np.full((24, 32), -1, np.int32)
+    assert (snap(unknown, photograph, LabelOptions()) == 0).all()
+    assert (snap(np.full((24, 32), 2, np.int32), photograph, LabelOptions()) == 2).all()
+
+
+def test_other_ids_are_taken_over_in_background_only() -> None:
+    maps = [np.array([[1, 1, 0, 0, 0]], np.int32)] * 2
+    others = [np.array([[5, 5, 7, 7, 5]], np.int32), np.array([[5, 7, 7, 7, 2]], np.int32)]
+    # 7: 4 of 5 px lie in the background; 5: 1 of 4; 2: all.
+    first, second = take_over(maps, others, 0.6)
+    assert first.tolist() == [[1, 1, 3, 3, 0]]
+    assert second.tolist() == [[1, 1, 3, 3, 2]]
