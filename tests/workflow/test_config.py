@@ -613,4 +613,4 @@ def test_names_that_mean_something_else_are_taken(tmp_path: Path) -> None:
 def test_the_shipped_configuration_is_valid() -> None:
     raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     settings = load(raw, REPOSITORY)
-    assert settings.root.variants == ("baseline", "igd", "la_knn", "gradiseg")
+    assert settings.root.variants == ("baseline", "gradiseg", "gradiseg_plus")
