@@ -27,6 +27,6 @@ rule masks:
         config=settings_of("masks"),
         work=work("masks"),
     message:
-        "{wildcards.scene}: segment every training view"
+        "{wildcards.scene}: segment every training view by backend {params.config[backend]}"
     script:
         "../workflow_scripts/masks.py"

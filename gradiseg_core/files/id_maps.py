@@ -17,17 +17,20 @@ IDs cannot be averaged, so every way of resampling takes whole IDs. They differ 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradiseg_core.errors import InputError
+from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.image_files import is_lossy, opened
 from gradiseg_core.files.mask_values import ids_of
 
 _ENDINGS = (".png", ".PNG", ".Png", ".tif", ".tiff", ".TIF", ".TIFF")
 
+#: The largest ID that a file holds.
+MAX_ID = 65535
 _TIE = 1e-4  # share of a pixel: breaks ties of areas and decides nothing else
 
 
@@ -71,10 +74,41 @@ def write_id_map(path: Path, ids: NDArray) -> None:
         ValueError: If an ID lies outside 0..65535 (it would wrap).
     """
     low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
-    if low < 0 or high > 65535:
+    if low < 0 or high > MAX_ID:
         raise ValueError(f"IDs {low}..{high} do not fit 16 bits: {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(ids.astype(np.uint16)).save(path)
+
+
+def check_ids(ids: Any, shape: tuple[int, int], maker: str, *, most: int = MAX_ID) -> None:
+    """Make sure that what a backend returned for a view is an ID map of it.
+
+    Args:
+        ids: What it returned.
+        shape: (H, W) of the view's undistorted photograph, px.
+        maker: The backend and the view, as the message names them.
+        most: The largest ID that is allowed.
+
+    Raises:
+        GradisegError: If it is no [H, W] array of integers in 0..most.
+    """
+    if not isinstance(ids, np.ndarray):
+        wrong = f"{type(ids).__name__}, no NumPy array"
+    elif not np.issubdtype(ids.dtype, np.integer):
+        wrong = f"values of type {ids.dtype}, which are no whole numbers"
+    elif ids.shape != tuple(shape):
+        wrong = f"an array of shape {list(ids.shape)}"
+    elif ids.min(initial=0) < 0:
+        wrong = f"the ID {int(ids.min())}; IDs count from 0, which is no segment"
+    elif ids.max(initial=0) > most:
+        wrong = f"IDs up to {int(ids.max())}; they go up to {most}, so it must find fewer segments"
+    else:
+        return
+    raise GradisegError(
+        f"{maker}: returned {wrong}. Expected an array of integers, {list(shape)}, as high and "
+        f"wide as the undistorted photograph, with IDs in 0..{most}: correct the backend's file or "
+        "its options"
+    )
 
 
 def resize_by_area(ids: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gradiseg_core.files.work_files import read_json, write_whole
 from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
@@ -87,11 +88,18 @@ def test_a_cut_mask_is_made_again(tmp_path, caplog):
             return np.arange(64 * 64).reshape(64, 64) % 7
 
     segmenter = Segmenter()
-    assert write_view(segmenter, "a.jpg", tmp_path) == write_view(segmenter, "a.jpg", tmp_path) == 6
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg")
+
+    def write():
+        return write_view(
+            segmenter, "a.jpg", tmp_path, photograph=tmp_path / "a.jpg", backend="mod_7"
+        )
+
+    assert write() == write() == 6
     assert segmenter.calls == 1
     content = (tmp_path / "a.png").read_bytes()
     for cut in (b"", content[:-30]):
         (tmp_path / "a.png").write_bytes(cut)
-        assert write_view(segmenter, "a.jpg", tmp_path) == 6
+        assert write() == 6
     assert segmenter.calls == 3
     assert "a.jpg is segmented anew" in caplog.text

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gradiseg_core.config.masks import MasksConfig
-from gradiseg_core.errors import GradisegError, InputError
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.id_maps import check_ids
+from gradiseg_core.files.image_files import opened, orientation_of, turned_size
 from gradiseg_core.files.images import IMAGE_SUFFIXES
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.work_files import set_aside, write_whole
@@ -26,7 +29,6 @@ from gradiseg_core.stages.masks.interface import Request, Segmenter
 
 logger = logging.getLogger(__name__)
 
-MAX_ID = 65535
 _KEY = "gradiseg-made-from"  # text entry of our PNG files: the fingerprint of their inputs
 
 
@@ -65,7 +67,7 @@ def generate(
         BackendUnavailableError: If the backend does not exist, or its packages, its device or the
             memory for it are missing.
         InputError: If an input is missing or of the wrong size.
-        GradisegError: If a view has more than 65535 segments.
+        GradisegError: If the backend returns for a view what is no ID map of it.
     """
     names = _names(Path(scene_dir), Path(colmap_dir), split)
     request = Request(Path(scene_dir), Path(colmap_dir), names, config.options, dict(weights or {}))
@@ -74,7 +76,7 @@ def generate(
     kept = out_dir if work_dir is None else Path(work_dir)
     kept.mkdir(parents=True, exist_ok=True)
 
-    counts = dict(_run(segmenter, names, kept, threads))
+    counts = dict(_run(segmenter, request, config.backend, kept, threads))
     stems = {Path(name).stem for name in names}
     for stale in out_dir.glob("*.png"):
         if stale.stem not in stems:
@@ -95,11 +97,20 @@ def generate(
     return result
 
 
-def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
+def write_view(
+    segmenter: Segmenter, name: str, folder: Path, *, photograph: Path, backend: str
+) -> int:
     """Make one view's file, unless it is there already; return its number of segments.
 
+    Args:
+        segmenter: What makes the segments.
+        name: Of the view.
+        folder: Where to write.
+        photograph: The view's undistorted photograph.
+        backend: The segmenter's name, for messages.
+
     Raises:
-        GradisegError: If there are more segments than 16 bits hold.
+        GradisegError: If the segmenter returns no ID map of the photograph.
     """
     path = folder / f"{Path(name).stem}.png"
     fingerprint = segmenter.fingerprint(name)
@@ -111,11 +122,9 @@ def write_view(segmenter: Segmenter, name: str, folder: Path) -> int:
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
             set_aside(path, error, f"{name} is segmented anew")
     ids = segmenter.segments(name)
-    if ids.max(initial=0) > MAX_ID:
-        raise GradisegError(
-            f"{name} has {int(ids.max())} segments, more than the {MAX_ID} that a 16-bit ID map "
-            "holds; raise the `min_area` of its backend"
-        )
+    with opened(photograph) as original:
+        width, height = turned_size(original.size, orientation_of(original))
+    check_ids(ids, (height, width), f"masks backend `{backend}`, view {name}")
     info = PngInfo()
     info.add_text(_KEY, fingerprint)
     picture = Image.fromarray(ids.astype(np.uint16))
@@ -140,14 +149,16 @@ def _names(scene_dir: Path, colmap_dir: Path, split: str) -> list[str]:
 
 
 def _run(
-    segmenter: Segmenter, names: list[str], folder: Path, threads: int
+    segmenter: Segmenter, request: Request, backend: str, folder: Path, threads: int
 ) -> Iterator[tuple[str, int]]:
     """Yield (name, number of segments) as the views are finished, and log the progress."""
+    names = request.names
+    write = partial(write_view, segmenter, folder=folder, backend=backend)
     workers = min(threads, len(names), segmenter.max_processes or threads)
     step = max(1, len(names) // 10)
     if workers <= 1:
         for done, name in enumerate(names, 1):
-            yield name, write_view(segmenter, name, folder)
+            yield name, write(name, photograph=request.image_path(name))
             if done % step == 0:
                 logger.info("masks: %d of %d views", done, len(names))
         return
@@ -155,7 +166,10 @@ def _run(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         with _without_main_module():
-            jobs = {pool.submit(write_view, segmenter, name, folder): name for name in names}
+            jobs = {
+                pool.submit(write, name, photograph=request.image_path(name)): name
+                for name in names
+            }
         try:
             for done, job in enumerate(as_completed(jobs), 1):
                 yield jobs[job], job.result()

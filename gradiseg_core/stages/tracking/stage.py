@@ -19,8 +19,8 @@ from typing import Literal
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.errors import InputError
-from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.errors import GradisegError, InputError
+from gradiseg_core.files.id_maps import check_ids, write_id_map
 from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.tracking.consistency import track_consistency
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Below this share of agreeing track observations the job's log warns.
 WARN_CONSISTENCY = 0.9
+#: The largest ID of a backend: ID maps are int32 until they are numbered anew.
+MOST_OBJECTS = 2**31 - 1
 #: Most views shown in the contact sheet, evenly spaced.
 SHEET_VIEWS = 40
 
@@ -82,6 +84,7 @@ def associate(
     Raises:
         InputError: If inputs are missing or contradict each other, or there are too many objects.
         BackendUnavailableError: If the backend does not exist.
+        GradisegError: If the backend does not return an ID map of every view.
     """
     from gradiseg_core.files.colmap import load_cameras
 
@@ -102,6 +105,9 @@ def associate(
         weights=weights or {},
     )
     tracked: Tracked = config.chosen.run(request)
+    cameras = {view.stem: registered[view.name] for view in views}
+    shapes = {stem: (camera.height, camera.width) for stem, camera in cameras.items()}
+    _check(tracked.maps, shapes, f"tracking backend `{config.backend}`")
     given = tracked.maps if config.chosen.given_ids else None
     evidence = _SfmTracks.load(colmap_dir, views)
     repaired = None
@@ -126,6 +132,21 @@ def associate(
     _write(out_dir, maps, summary, colmap_dir, views, SHEET_VIEWS)
     _report(summary, out_dir)
     return summary
+
+
+def _check(maps: IdMaps, shapes: Mapping[str, tuple[int, int]], backend: str) -> None:
+    """Make sure that a backend returned an ID map of every view, and of nothing else."""
+    for stems, what in (
+        (shapes.keys() - maps.keys(), "no ID map of"),
+        (maps.keys() - shapes.keys(), "ID maps of what is no view:"),
+    ):
+        if stems:
+            raise GradisegError(
+                f"{backend} returned {what} {', '.join(sorted(stems))}. Expected one for every "
+                "view of the request, by its stem: correct the backend's file"
+            )
+    for stem, shape in shapes.items():
+        check_ids(maps[stem], shape, f"{backend}, view {stem}", most=MOST_OBJECTS)
 
 
 @dataclass(frozen=True)

@@ -150,14 +150,33 @@ class _Fixed:
 
 
 def test_more_segments_than_16_bits(scene, tmp_path, monkeypatch):
-    many = np.arange(180 * 400).reshape(180, 400)
+    many = np.arange(180 * 240).reshape(180, 240) * 2
     monkeypatch.setattr(graph, "run", lambda request: _Fixed(many))
-    with pytest.raises(GradisegError, match=r"view_1\.png has 71999 segments.*65535"):
+    with pytest.raises(GradisegError, match=r"`graph`, view view_1\.png: .* up to 86398.*65535"):
         generate(*scene, tmp_path / "out", MasksConfig(), threads=2)
     assert not list((tmp_path / "out").iterdir())
     monkeypatch.setattr(graph, "run", lambda request: _Fixed(many % 65536))
     generate(*scene, tmp_path / "out", MasksConfig(), threads=2)
-    assert read_id_map(tmp_path / "out" / "view_1.png").max() == 65535
+    assert read_id_map(tmp_path / "out" / "view_1.png").max() == 65534
+
+
+@pytest.mark.parametrize(
+    ("ids", "wrong"),
+    [
+        (np.full((180, 240), -1), "the ID -1"),
+        (np.zeros((180, 240), np.float32), "type float32"),
+        (np.zeros((180, 240), bool), "type bool"),
+        (np.zeros((240, 180), int), r"shape \[240, 180\]"),
+        (np.zeros((180, 240, 1), int), r"shape \[180, 240, 1\]"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_segments_of_the_view_is_refused(scene, tmp_path, monkeypatch, ids, wrong):
+    monkeypatch.setattr(graph, "run", lambda request: _Fixed(ids))
+    message = rf"masks backend `graph`, view view_1\.png: returned .*{wrong}.*\[180, 240\]"
+    with pytest.raises(GradisegError, match=message):
+        generate(*scene, tmp_path / "out", MasksConfig(), threads=1)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_unknown_backend():

@@ -11,7 +11,7 @@ from PIL import Image
 from gradiseg_core.config import backends
 from gradiseg_core.config.root import load
 from gradiseg_core.config.tracking import TrackingConfig
-from gradiseg_core.errors import BackendUnavailableError, InputError
+from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import id_colors
 from gradiseg_core.stages.tracking import stage
@@ -259,6 +259,33 @@ def test_the_report_says_what_is_wrong_and_the_log_warns(folders, tmp_path, capl
     assert "6 IDs became 5, 0 of them new" in text
     assert "Every object that can be judged keeps its ID" in text
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ids: ids - 1, r"view view_00: returned the ID -1"),
+        (lambda ids: ids.T, r"view view_00: returned an array of shape \[128, 96\]"),
+        (lambda ids: ids / 1.0, r"view view_00: returned values of type float64"),
+        (None, r"returned no ID map of view_00\."),
+    ],
+)
+def test_what_a_backend_returns_is_checked(folders, tmp_path, monkeypatch, change, message):
+    from gradiseg_core.stages.tracking.backends import sfm
+
+    _, scene_dir, colmap_dir, masks_dir = folders
+    run = sfm.run
+
+    def broken(request):
+        tracked = run(request)
+        ids = tracked.maps.pop("view_00")
+        if change is not None:
+            tracked.maps["view_00"] = change(np.maximum(ids, 1) * (ids != ids.max()))
+        return tracked
+
+    monkeypatch.setattr(sfm, "run", broken)
+    with pytest.raises(GradisegError, match=rf"tracking backend `sfm`,? {message}"):
+        associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
 
 
 def test_a_low_consistency_warns(folders, tmp_path, caplog):
