@@ -9,7 +9,9 @@ names it::
       strategies:
         my_strategy: {every: 500}
 
-These files import PyTorch, which takes seconds, so that one is imported only where it is named.
+``{}`` takes the defaults; null leaves a part out, as a scene or a variant may do with one of the
+file. These files import PyTorch, which takes seconds, so that one is imported only where it is
+named.
 """
 
 from __future__ import annotations
@@ -24,8 +26,17 @@ from typing import Annotated, Any
 from pydantic import SerializeAsAny, ValidationError, WithJsonSchema
 
 from gradiseg_core.config.base import Section
+from gradiseg_core.config.part_files import imported, lacking, model_below, shadowing
+from gradiseg_core.errors import ConfigError
 
 _PACKAGE = f"{__package__.partition('.')[0]}.splatting"
+#: The paper's own parts, whose options are in section ``train``.
+OWN = {
+    "strategies": ("densification", "igd", "mcmc", "near"),
+    "terms": ("photometric", "identity", "spatial"),
+}
+#: Files of the folders that are no parts; a helper of one's own starts with an underscore.
+HELPERS = ("base", "surgery")
 
 
 class PartOptions(Section):
@@ -41,7 +52,10 @@ class PartOptions(Section):
 
 
 #: Further parts: the name of each, and its options.
-FurtherParts = dict[str, Annotated[SerializeAsAny[PartOptions], WithJsonSchema({"type": "object"})]]
+FurtherParts = dict[
+    str,
+    Annotated[SerializeAsAny[PartOptions], WithJsonSchema({"type": ["object", "null"]})],
+]
 
 
 def load(kind: str, name: str) -> ModuleType:
@@ -50,8 +64,28 @@ def load(kind: str, name: str) -> ModuleType:
     Args:
         kind: ``strategies`` or ``terms``.
         name: Of the file.
+
+    Raises:
+        ConfigError: If the file cannot be imported, or lacks what a part must hold.
     """
-    return importlib.import_module(f"{_PACKAGE}.{kind}.{name}")
+    what = {"strategies": "strategy", "terms": "loss term"}[kind]
+    module = imported(f"{_PACKAGE}.{kind}.{name}", f"{what} `{name}`")
+    contents: dict[str, Any] = {"make": ("a function", callable)}
+    if name not in OWN[kind]:
+        contents["Options"] = ("a class derived from PartOptions", model_below(PartOptions))
+    wrong = lacking(module, contents)
+    if wrong:
+        raise ConfigError(
+            f"{module.__file__} lacks {wrong}; splatting/{kind}/base.py says what the file of a "
+            f"{what} holds"
+        )
+    shadowed = "" if name in OWN[kind] else shadowing(module.Options, PartOptions)
+    if shadowed:
+        raise ConfigError(
+            f"{module.__file__}: PartOptions has something called {shadowed} itself; give the "
+            "option another name"
+        )
+    return module
 
 
 def path_of(kind: str, name: str) -> Path:
@@ -63,14 +97,17 @@ def path_of(kind: str, name: str) -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """Return the names of the files of a kind, sorted."""
+    """Return the parts of a kind, sorted."""
     folders = importlib.import_module(f"{_PACKAGE}.{kind}").__path__
     files = (file for folder in folders for file in Path(folder).glob("*.py"))
-    return sorted({file.stem for file in files if not file.stem.startswith("_")})
+    stems = {file.stem for file in files if not file.stem.startswith("_")}
+    return sorted(stems.difference(HELPERS))
 
 
 def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, PartOptions]:
     """Return the options of further parts, each validated by its file's ``Options``.
+
+    A part of which the configuration says null is left out.
 
     Args:
         kind: ``strategies`` or ``terms``.
@@ -79,6 +116,7 @@ def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, Part
 
     Raises:
         ValueError: If there is no such part, it has a section of its own, or its options are wrong.
+        ConfigError: If its file is wrong.
     """
     found = {}
     for name, values in given.items():
@@ -86,13 +124,20 @@ def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, Part
             from gradiseg_core.config.messages import nearest
 
             raise ValueError(f"there is no {name!r}{nearest(name, names(kind))}")
-        model = getattr(load(kind, name), "Options", None)
-        if model is None:
+        if name in OWN[kind]:
             raise ValueError(f"{name!r} is configured by the keys of section `train`, not here")
+        if values is None:
+            continue
+        model = load(kind, name).Options
         try:
-            found[name] = model.model_validate({} if values is None else values, context=context)
+            found[name] = model.model_validate(values, context=context)
         except ValidationError as error:
             from gradiseg_core.config.messages import explain
 
             raise ValueError("; ".join(explain(error, model, name))) from error
+        file = found[name].file(name)
+        if file is not None and file not in names(kind):
+            raise ValueError(
+                f"`file` of the options of {name!r} returns {file!r}, which is no file"
+            )
     return found

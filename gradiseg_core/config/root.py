@@ -394,6 +394,7 @@ def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
         children = [
             (key, value, getattr(valid, key, None) if isinstance(valid, BaseModel) else valid[key])
             for key, value in raw.items()
+            if value is not None  # null may leave an entry of a mapping out
         ]
     elif isinstance(raw, list | tuple) and isinstance(valid, list | tuple):
         children = list(zip(range(len(raw)), raw, valid, strict=True))

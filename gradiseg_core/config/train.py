@@ -406,12 +406,12 @@ class TrainConfig(Section):
     strategies: FurtherParts = option(
         {},
         "Further strategies: the name of each file in gradiseg_core/splatting/strategies/, and its "
-        "options (docs/architecture.md).",
+        "options; null leaves it out (docs/architecture.md).",
     )
     terms: FurtherParts = option(
         {},
         "Further terms of the loss: the name of each file in gradiseg_core/splatting/terms/, and "
-        "its options (docs/architecture.md).",
+        "its options; null leaves it out (docs/architecture.md).",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
@@ -471,7 +471,9 @@ class TrainConfig(Section):
             sections = [(key, value) for key, value in self if isinstance(value, PartOptions)]
             files = ((key, section.file(key), section) for key, section in sections)
             own = [Part(key, file, section) for key, file, section in files if file is not None]
-        return [*own, *(Part(key, key, options) for key, options in getattr(self, kind).items())]
+        given: dict[str, PartOptions] = getattr(self, kind)
+        further = ((key, options.file(key), options) for key, options in given.items())
+        return [*own, *(Part(key, file, options) for key, file, options in further if file)]
 
     @property
     def files(self) -> list[Path]:

@@ -12,11 +12,16 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.placement import LossBackends
 from gradiseg_core.config.parts import load
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.errors import ConfigError
 from gradiseg_core.splatting.schedule import Schedule
 
 if TYPE_CHECKING:
     from gradiseg_core.splatting.strategies.base import Strategy
     from gradiseg_core.splatting.terms.base import LossTerm
+
+#: What the parts of a folder are, and a hook that tells them from anything else: their classes are
+#: not imported here, since their files import this one.
+_KINDS = {"strategies": ("Strategy", "step_post_optimizer"), "terms": ("LossTerm", "value")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,20 @@ def terms_of(run: Run) -> dict[str, LossTerm]:
     return _made("terms", run)
 
 
-def _made(kind: str, run: Run) -> dict[str, Any]:
-    parts = run.config.parts(kind)
-    return {p.name: load(kind, p.file).make(p.options, run) for p in parts}
+def _made(folder: str, run: Run) -> dict[str, Any]:
+    """Return the parts by their keys in the configuration.
+
+    Raises:
+        ConfigError: If `make` of a part's file returns something else.
+    """
+    kind, hook = _KINDS[folder]
+    made = {}
+    for part in run.config.parts(folder):
+        module = load(folder, part.file)
+        made[part.name] = module.make(part.options, run)
+        if not hasattr(made[part.name], hook):
+            raise ConfigError(
+                f"{module.__file__}: `make` returned {type(made[part.name]).__name__}, no "
+                f"{kind}; {folder}/base.py says what it returns"
+            )
+    return made

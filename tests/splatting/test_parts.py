@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import gradiseg_core.splatting.strategies
 import gradiseg_core.splatting.terms
-from gradiseg_core.config.parts import load, names
+from gradiseg_core.config.parts import OWN, load, names
 from gradiseg_core.config.root import load as load_settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.config.variants import with_variant
@@ -107,7 +108,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 @pytest.mark.usefixtures("toys")
 def test_one_file_is_a_strategy_or_a_term(scene: tuple[Path, Path, Path]) -> None:
     values = CONFIG.model_dump(mode="json") | {
-        "strategies": {"thinning": {"every": 4}}, "terms": {"opacity": None},
+        "strategies": {"thinning": {"every": 4}}, "terms": {"opacity": {}},
     }  # fmt: skip
     config = TrainConfig.model_validate(values)
     assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
@@ -181,6 +182,89 @@ def test_the_files_of_the_page_run(
     trainer.prefetcher.close()
 
 
+@pytest.mark.usefixtures("toys")
+def test_null_leaves_a_part_out_in_every_layer(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    raw = {
+        "scenes": {
+            "on": {"path": "photos"},
+            "off": {"path": "photos", "train": {"strategies": {"thinning": None}}},
+            "again": {"path": "photos", "train": {"terms": {"opacity": {}}}},
+        },
+        "train": {"strategies": {"thinning": {"every": 7}}, "terms": {"opacity": None}},
+        "variants": ["gradiseg", "plain"],
+        "own_variants": {"plain": {"train": {"strategies": {"thinning": None}}}},
+    }
+    settings = load_settings(raw, tmp_path)
+
+    def parts(scene: str, variant: str) -> list[str]:
+        train = settings.section(scene, "train", variant)
+        return [*train.strategies, *train.terms]
+
+    assert parts("on", "gradiseg") == ["thinning"]
+    assert parts("on", "plain") == []
+    assert parts("off", "gradiseg") == []
+    assert parts("again", "gradiseg") == ["thinning", "opacity"]
+    assert settings.section("on", "train", "gradiseg").strategies["thinning"].every == 7
+    with pytest.raises(ConfigError, match="there is no 'opacty'"):
+        load_settings({**raw, "train": {"terms": {"opacty": None}}}, tmp_path)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_part_whose_options_name_no_file_does_not_run() -> None:
+    options = load("strategies", "thinning").Options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "file", lambda self, key: None if self.odd else key)
+        for odd, runs in ((True, False), (False, True)):
+            given = {"thinning": {"every": 5, "odd": odd}}
+            config = TrainConfig.model_validate({"strategies": given})
+            assert ("thinning" in [part.name for part in config.parts("strategies")]) == runs
+            assert ("thinning.py" in [file.name for file in config.files]) == runs
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("def make(", "def made(", r"thinning\.py lacks `make`, a function"),
+        ("class Options(PartOptions)", "class Option(PartOptions)", "lacks `Options`, a class"),
+        ("class Options(PartOptions)", "class Options", "lacks `Options`, a class"),
+        ("odd: bool", "file: bool", "PartOptions has something called `file`"),
+        (
+            "import prune",
+            "import prunes",
+            r"strategy `thinning` \(\S+thinning\.py:5\) cannot be imported: ImportError",
+        ),
+        ("def make(", "def make", r"thinning\.py:\d+\) cannot be imported: SyntaxError"),
+    ],
+)
+def test_a_wrong_file_stops_before_any_job(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "thinning" / "thinning.py").write_text(TOY_STRATEGY.replace(old, new))
+    raw = {"scenes": {"a": {"path": "photos"}}, "train": {"strategies": {"thinning": {}}}}
+    with pytest.raises(ConfigError, match=message):
+        load_settings(raw, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("strategies", "surgery"), ("terms", "base")])
+def test_a_helper_is_no_part(kind: str, name: str) -> None:
+    assert name not in names(kind)
+    with pytest.raises(ValidationError, match=f"there is no '{name}'"):
+        TrainConfig.model_validate({kind: {name: {}}})
+
+
+@pytest.mark.usefixtures("toys")
+def test_make_that_returns_no_part_is_named(
+    scene: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load("terms", "opacity"), "make", lambda options, run: None)
+    config = TrainConfig.model_validate(CONFIG.model_dump(mode="json") | {"terms": {"opacity": {}}})
+    with pytest.raises(ConfigError, match=r"opacity\.py: `make` returned NoneType, no LossTerm"):
+        Trainer(load_training_data(*scene, config), config, 0)
+
+
 def test_files_are_those_of_the_parts_that_run() -> None:
     def strategies(config: TrainConfig) -> list[str]:
         return [file.stem for file in config.files if file.parent.name == "strategies"]
@@ -194,8 +278,9 @@ def test_files_are_those_of_the_parts_that_run() -> None:
 
 @pytest.mark.parametrize("kind", ["strategies", "terms"])
 def test_every_part_that_ships_can_be_made(kind: str) -> None:
-    helpers = {"base", "surgery"}
-    found = set(names(kind)) - helpers
+    found = set(names(kind))
+    assert found == set(OWN[kind])
+    assert not any(hasattr(load(kind, name), "Options") for name in OWN[kind])
     assert found >= ({"igd", "mcmc"} if kind == "strategies" else {"spatial"})
     assert all(hasattr(load(kind, name), "make") for name in found)
 
