@@ -24,7 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.errors import GradisegError, InputError
-from gradiseg_core.files.image_files import is_lossy, opened
+from gradiseg_core.files.image_files import (
+    is_lossy,
+    opened,
+    refuse_changed_values,
+    stored_bits,
+)
 from gradiseg_core.files.mask_values import ids_of
 
 _ENDINGS = (".png", ".PNG", ".Png", ".tif", ".tiff", ".TIF", ".TIFF")
@@ -44,16 +49,17 @@ def read_id_map(path: Path) -> NDArray[np.int32]:
         [H, W] int32.
 
     Raises:
-        InputError: If the file is missing, unreadable or lossy, or has colours or values that are
-            no IDs.
+        InputError: If the file is missing, unreadable or lossy, carries an orientation, or has
+            colours or values that are no IDs.
     """
     with opened(path, "an ID map") as file:
         if is_lossy(file):
             raise InputError(
                 f"{path} is a {file.format} file, which changes the IDs; save ID maps as png"
             )
+        refuse_changed_values(path, file, "an ID map")
         try:
-            return ids_of(file)
+            return ids_of(file, stored_bits(path, file))
         except ValueError as error:
             raise InputError(f"{path} has {error}") from error
 

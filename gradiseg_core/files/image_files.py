@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from gradiseg_core.errors import GradisegError, InputError
 
@@ -27,6 +27,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_INVERSE = {6: 8, 8: 6}  # what undoes an orientation; the others undo themselves
 _ABOUT_CAMERA = (
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -50,7 +51,7 @@ class UnreadableImageError(InputError):
 
 @contextmanager
 def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
-    """Open an image file and decode its first picture.
+    """Open an image file and decode its first picture, its pixels as they are stored.
 
     Args:
         path: The file; its content decides about the format.
@@ -62,7 +63,7 @@ def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
     """
     try:
         with Image.open(path) as file:
-            file.load()
+            _load_as_stored(file)
             yield file
     except (GradisegError, MemoryError):
         raise
@@ -70,6 +71,67 @@ def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
         raise InputError(f"{what.partition(' ')[2]} not found: {path}") from error
     except Exception as error:  # damaged files make Pillow raise nearly every kind of exception
         raise UnreadableImageError(path, what, _why(path, error)) from error
+
+
+def _load_as_stored(file: Image.Image) -> None:
+    """Decode the pixels; undo what Pillow does to TIFF files alone: it turns them, and forgets it.
+
+    COLMAP, and everyone who asks :func:`orientation_of`, must see the same pixels in all formats.
+    """
+    orientation = orientation_of(file) if file.format == "TIFF" else 1
+    if orientation == 1:
+        file.load()
+        return
+    getattr(file, "n_frames", 1)  # counted once; counting later would load, and turn, anew
+    file.load()
+    if orientation_of(file) == orientation:
+        return  # a Pillow that leaves the pixels alone
+    file.getexif()[ExifTags.Base.Orientation] = _INVERSE.get(orientation, orientation)
+    ImageOps.exif_transpose(file, in_place=True)
+    file.getexif()[ExifTags.Base.Orientation] = orientation
+
+
+def stored_bits(path: Path, image: Image.Image) -> int:
+    """Return how many bits a channel has in a PNG or TIFF file; 8 for other formats.
+
+    Pillow stretches greys of 2 and 4 bits to 8, and keeps the upper 8 of several channels of 16.
+
+    Args:
+        path: The file.
+        image: It, opened.
+    """
+    if image.format == "PNG":
+        with Path(path).open("rb") as file:
+            return file.read(25)[24]  # IHDR is the first chunk
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, 8)
+        return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+    return 8
+
+
+def loses_depth(image: Image.Image, bits: int) -> bool:
+    """Tell whether Pillow keeps 8 bits only of a file with ``bits`` a channel."""
+    return bits > 8 and not (image.mode == "F" or image.mode.startswith("I"))
+
+
+def refuse_changed_values(path: Path, image: Image.Image, what: str) -> None:
+    """Refuse a mask or ID map whose values or place Pillow does not give as they were meant.
+
+    Raises:
+        InputError: If the file carries an orientation, or has several channels of 16 bits.
+    """
+    orientation = orientation_of(image)
+    if orientation != 1:
+        raise InputError(
+            f"{path} carries the EXIF orientation {orientation}, so that programs disagree about "
+            f"how {what} lies on its photograph; turn its pixels as the photograph's are and save "
+            "it as png without the orientation"
+        )
+    if loses_depth(image, bits := stored_bits(path, image)):
+        raise InputError(
+            f"{path} has several channels of {bits} bits, of which the lower ones would be lost; "
+            f"save {what} in one grey channel of 8 or 16 bits"
+        )
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.image_files import opened, orientation_of, turned
+from gradiseg_core.files.image_files import (
+    opened,
+    orientation_of,
+    refuse_changed_values,
+    stored_bits,
+    turned,
+)
 from gradiseg_core.files.mask_values import mask_of
 from gradiseg_core.files.tones import eight_bit_rgb
 
@@ -55,12 +61,13 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.boo
         [H, W] bool.
 
     Raises:
-        InputError: If the file is missing, unreadable, or no binary mask; the message lists
-            its values.
+        InputError: If the file is missing, unreadable, carries an orientation, or is no binary
+            mask; the message lists its values.
     """
     with opened(path, "a mask") as file:
+        refuse_changed_values(path, file, "a mask")
         try:
-            mask = mask_of(file)
+            mask = mask_of(file, stored_bits(path, file))
         except ValueError as error:
             raise InputError(
                 f"{path} is no binary mask: {error}; save it as 0 and 255, the object white"

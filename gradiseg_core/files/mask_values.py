@@ -18,10 +18,15 @@ _MIDDLE = (64, 191)
 _LARGEST_MIDDLE = 0.2  # share of the pixels that outlines may cover
 _PLATEAU = 1e-3  # share of the pixels
 _GREY_NOISE = 8  # channels that differ by no more are grey
+_INEXACT_FLOAT = 2**24  # from here on 32-bit floats skip whole numbers
 
 
-def mask_of(image: Image.Image) -> NDArray[np.bool_]:
+def mask_of(image: Image.Image, bits: int = 8) -> NDArray[np.bool_]:
     """Return which pixels of a mask are set, [H, W] bool.
+
+    Args:
+        image: The mask.
+        bits: Bits a channel of its file.
 
     Raises:
         ValueError: If the values do not tell; the message lists them.
@@ -31,17 +36,22 @@ def mask_of(image: Image.Image) -> NDArray[np.bool_]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _with_alpha(np.asarray(_rgba(image)))
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
-        return _of_greys(np.asarray(image))
+        stored = _as_stored(image, bits)
+        return _of_greys(stored if stored.max(initial=0) == 1 else np.asarray(image))
     return _of_colors(np.asarray(image.convert("RGB")))
 
 
-def ids_of(image: Image.Image) -> NDArray[np.int32]:
+def ids_of(image: Image.Image, bits: int = 8) -> NDArray[np.int32]:
     """Return the values of an ID map, [H, W] int32.
+
+    Args:
+        image: The map.
+        bits: Bits a channel of its file.
 
     Raises:
         ValueError: If the image has several channels that differ, or values that are no IDs.
     """
-    values = np.asarray(image)
+    values = _as_stored(image, bits)
     if values.ndim == 3:
         if image.mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]) == 0:
             values = values[..., :-1]
@@ -51,11 +61,42 @@ def ids_of(image: Image.Image) -> NDArray[np.int32]:
                 "the object's ID (a coloured visualisation cannot be used)"
             )
         values = values[..., 0]
-    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-        raise ValueError("values that are not whole numbers, so no IDs")
+    if image.mode in ("P", "PA"):
+        _refuse_other_greys(image, values)
+    if values.dtype.kind == "f":
+        if not np.array_equal(values, np.rint(values)):
+            raise ValueError("values that are not whole numbers, so no IDs")
+        if values.max(initial=0) >= _INEXACT_FLOAT:
+            raise ValueError(
+                f"values up to {values.max():g}, and floats are exact below {_INEXACT_FLOAT} "
+                "only, so they are no IDs"
+            )
     if values.min(initial=0) < 0:
         raise ValueError(f"negative values (down to {values.min():g}), which are no IDs")
     return values.astype(np.int32)
+
+
+def _as_stored(image: Image.Image, bits: int) -> NDArray:
+    """Return the values before Pillow stretched greys of 2 or 4 bits to 0..255."""
+    values = np.asarray(image)
+    return values // (255 // (2**bits - 1)) if image.mode == "L" and bits in (2, 4) else values
+
+
+def _refuse_other_greys(image: Image.Image, indices: NDArray) -> None:
+    """Refuse a palette of greys that are not their indices: either may be meant as the ID.
+
+    A program that reduces colours sorts them anew in every file, and the index means nothing.
+    """
+    palette = np.asarray(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)
+    used = np.unique(indices)
+    used = used[used < len(palette)]
+    if np.any(palette != palette[:, :1]) or np.array_equal(palette[used, 0], used):
+        return
+    entry = int(used[palette[used, 0] != used][0])
+    raise ValueError(
+        f"a palette of greys that differ from their place in it (entry {entry} is grey "
+        f"{palette[entry, 0]}), so it cannot be told which is the ID; save it as a grey png"
+    )
 
 
 def _rgba(image: Image.Image) -> Image.Image:

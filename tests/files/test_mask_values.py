@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map
 from gradiseg_core.files.images import read_mask, write_mask
+from tests.png_files import write_png
 
 MASK = np.zeros((60, 80), dtype=bool)
 MASK[12:40, 20:61] = True
@@ -171,6 +172,73 @@ def test_id_maps_that_lost_their_ids(tmp_path: Path) -> None:
     Image.fromarray(-IDS.astype(np.int32)).save(path, format="TIFF")
     with pytest.raises(InputError, match="negative values"):
         read_id_map(path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
+def test_an_orientation_is_refused_in_every_format(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = tmp_path / f"turned.{kind}"
+    Image.fromarray(GREY).save(path, exif=exif)
+    said = rf"turned\.{kind} carries the EXIF orientation 3.*without the orientation"
+    with pytest.raises(InputError, match=said):
+        read_mask(path)
+    if kind in ("png", "tif"):
+        with pytest.raises(InputError, match=said):
+            read_id_map(path)
+    exif[0x0112] = 1
+    Image.fromarray(GREY).save(path, exif=exif)
+    assert (read_mask(path) != MASK).mean() < 0.01
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_channels_of_16_bits_are_refused(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "deep.png"
+    for value in (1, 255, 300):
+        write_png(path, np.repeat(MASK[..., None] * value, channels, axis=-1), 16)
+        for read in (read_mask, read_id_map):
+            with pytest.raises(InputError, match=r"deep\.png has several channels of 16 bits"):
+                read(path)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_greys_of_few_bits_keep_their_values(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "few.png"
+    ids = IDS % 2**bits
+    write_png(path, ids, bits)
+    np.testing.assert_array_equal(read_id_map(path), ids)
+    for value in (1, 2**bits - 1):
+        write_png(path, MASK * value, bits)
+        np.testing.assert_array_equal(read_mask(path), MASK)
+    write_png(path, MASK | True, bits)
+    with pytest.raises(InputError, match="values are 1:"):
+        read_mask(path)
+
+
+def test_a_palette_of_greys_in_another_order_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ids.png"
+    image = Image.fromarray(SMALL % 4, "P")
+    for greys, accepted in (((0, 1, 2, 3), True), ((200, 100, 50, 0), False)):
+        image.putpalette([value for grey in greys for value in (grey, grey, grey)])
+        image.save(path)
+        if accepted:
+            np.testing.assert_array_equal(read_id_map(path), SMALL % 4)
+        else:
+            with pytest.raises(InputError, match=r"entry 0 is grey 200.*grey png"):
+                read_id_map(path)
+    Image.fromarray(SMALL, "L").convert("RGB").quantize(8).save(path)
+    with pytest.raises(InputError, match="palette of greys"):
+        read_id_map(path)
+
+
+@pytest.mark.parametrize("value", [2.0**24, 3e9, np.inf])
+def test_floats_that_are_not_exact_are_no_ids(tmp_path: Path, value: float) -> None:
+    Image.fromarray(np.where(MASK, value, 0).astype(np.float32)).save(tmp_path / "ids.tif")
+    with pytest.raises(InputError, match=r"ids\.tif has values up to .* exact"):
+        read_id_map(tmp_path / "ids.tif")
+    largest = np.where(MASK, 2**24 - 1, 0)
+    Image.fromarray(largest.astype(np.float32)).save(tmp_path / "ids.tif")
+    np.testing.assert_array_equal(read_id_map(tmp_path / "ids.tif"), largest)
 
 
 def test_an_id_map_is_found_under_any_usual_ending(tmp_path: Path) -> None:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.image_files import (
     UnreadableImageError,
     exif_of_camera,
+    loses_depth,
     opened,
     orientation_of,
+    stored_bits,
     turned,
     turned_size,
 )
@@ -38,6 +39,7 @@ _FORMATS = {
     ".tif": ("TIFF",),
     ".tiff": ("TIFF",),
 }
+_LEAST_PEAK = 64  # of 255: where no colours of 16 bits reach it, they have 14 bits or fewer
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
 
@@ -55,6 +57,7 @@ class Photograph:
         depth: Range of the values of a deep image; None for 8 bits.
         white: Value that becomes white, of a deep image.
         brightest: Brightest pixel in the scene, 0..255.
+        peak: Largest value of colours in 16 bits, of which the upper 8 are read; None for others.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class Photograph:
     depth: Depth | None = None
     white: float | None = None
     brightest: float = 255.0
+    peak: int | None = None
 
 
 def inspect_folder(
@@ -103,6 +107,7 @@ def inspect_folder(
             unusable.append(f"  {path.name}: unreadable ({error.reason})")
     photographs = _in_frame(photographs, folder, sparse, factor)
     photographs, ranges = _with_white(photographs)
+    ranges += _of_fewer_bits(photographs)
     majority = _majority_size(photographs)
     odd = [
         f"  {photo.path.name}: {photo.size[0]} x {photo.size[1]} px"
@@ -188,15 +193,17 @@ def _inspect(path: Path) -> Photograph:
     with opened(path) as file:
         orientation = orientation_of(file)
         suffix = path.suffix.lower()
+        shortened = loses_depth(file, stored_bits(path, file))
         plain = (
             file.mode in ("RGB", "L")
             and file.format in _FORMATS.get(suffix, ())
             and getattr(file, "n_frames", 1) == 1
-            and not _sixteen_bits(path)
+            and not shortened
         )
         depth = depth_of(file)
         grey = file if file.mode == "L" or depth else eight_bit_rgb(file).convert("L")
         brightest = 255.0 if depth else float(np.max(grey.getextrema()))
+        peak = int(np.asarray(file)[..., :3].max(initial=0)) if shortened else None
         name = path.name if suffix in _FORMATS else f"{path.stem}.jpg"
         return Photograph(
             path,
@@ -206,13 +213,8 @@ def _inspect(path: Path) -> Photograph:
             as_is=plain and orientation == 1,
             depth=depth,
             brightest=brightest,
+            peak=peak,
         )
-
-
-def _sixteen_bits(path: Path) -> bool:
-    """Whether the file has more than 8 bits a channel, of which the image library keeps the top."""
-    with Image.open(path) as file:
-        return any(";16" in str(tile[3]) for tile in file.tile)
 
 
 def _in_frame(
@@ -261,6 +263,20 @@ def _with_white(photographs: list[Photograph]) -> tuple[list[Photograph], list[s
             brightest = 255.0 * photo.depth.high / level
             photographs[index] = replace(photo, white=level, brightest=brightest)
     return photographs, problems
+
+
+def _of_fewer_bits(photographs: list[Photograph]) -> list[str]:
+    """Return what is wrong with colours of 10 to 14 bits in files of 16: they would turn dark."""
+    deep = [photo for photo in photographs if photo.peak is not None]
+    joint = max((photo.peak or 0 for photo in deep), default=_LEAST_PEAK)
+    if joint >= _LEAST_PEAK:
+        return []
+    return [
+        f"  {photo.path.name}: colours in 16 bits, and no value of the {len(deep)} images of this "
+        f"kind is above {256 * joint + 255} of 65535, as if they had 10 to 14 bits; save them in "
+        "8 bits"
+        for photo in deep
+    ]
 
 
 def _report(folder: Path, photographs: list[Photograph]) -> None:

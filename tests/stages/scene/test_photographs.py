@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.scene.stage import prepare
+from tests.png_files import write_png
 
 from .conftest import save_photo
 
@@ -131,15 +131,9 @@ def test_every_depth_becomes_8_bits(tmp_path: Path, name: str) -> None:
 
 def test_16_bit_colours_are_rewritten_in_8(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    deep = (np.stack([RAMP] * 3, axis=-1) / 255.0 * 65535).astype(">u2")
-    rows = b"".join(b"\0" + row.tobytes() for row in deep)
-    png = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 0)  # 16 bits, RGB
-    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-        png += struct.pack(">I", len(data)) + kind + data
-        png += struct.pack(">I", zlib.crc32(kind + data))
+    deep = np.stack([RAMP] * 3, axis=-1) / 255.0 * 65535
     for index in range(3):
-        (tmp_path / "in" / f"{index}.png").write_bytes(png)
+        write_png(tmp_path / "in" / f"{index}.png", deep, 16)
     run(tmp_path / "in", tmp_path / "out")
     path = tmp_path / "out" / "images" / "0.png"
     assert not path.samefile(tmp_path / "in" / "0.png")
@@ -173,6 +167,60 @@ def test_ranges_that_mean_nothing_are_refused(
     Image.fromarray(values).save(tmp_path / "in" / "radiance.tif")
     with pytest.raises(InputError, match=rf"radiance\.tif.*{said}"):
         run(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_tiff_files_are_turned_once(tmp_path: Path, orientation: int, compression: str) -> None:
+    (tmp_path / "in").mkdir()
+    stored = np.stack([RAMP, RAMP // 2, RAMP // 3], axis=-1)
+    for name, kind in (("a", "png"), ("b", "tif"), ("c", "tif"), ("d", "png")):
+        path = tmp_path / "in" / f"{name}.{kind}"
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options = {"compression": compression} if kind == "tif" else {}
+        Image.fromarray(stored).save(path, exif=exif, **options)
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    images = tmp_path / "out" / "images"
+    with Image.open(tmp_path / "in" / "a.png") as file:
+        upright = np.asarray(ImageOps.exif_transpose(file))
+    assert manifest.size == upright.shape[1::-1]
+    for view in manifest.views:
+        np.testing.assert_array_equal(read_image(tmp_path / "in" / view.name), upright)
+        np.testing.assert_array_equal(read_image(images / view.name), upright)
+        with Image.open(images / view.name) as file:  # nothing is left for COLMAP to ignore
+            assert (file.getexif().get(0x0112, 1), file.size) == (1, manifest.size)
+
+
+def test_tiff_files_of_a_model_stay_as_stored(tmp_path: Path) -> None:
+    scene = tmp_path / "in"
+    (scene / "images").mkdir(parents=True)
+    stored = np.stack([RAMP, RAMP // 2, RAMP // 3], axis=-1)
+    for index in range(3):
+        Image.fromarray(stored).save(scene / "images" / f"{index}.tif", tiffinfo={274: 3})
+    (scene / "sparse" / "0").mkdir(parents=True)
+    (scene / "sparse" / "0" / "cameras.txt").write_text("1 PINHOLE 24 16 20 20 12 8\n")
+    (scene / "sparse" / "0" / "images.txt").write_text(
+        "".join(f"{k + 1} 1 0 0 0 0 0 0 1 {k}.tif\n\n" for k in range(3))
+    )
+    (scene / "sparse" / "0" / "points3D.txt").write_text("")
+    run(scene, tmp_path / "out", "lerf_mask")
+    for index in range(3):
+        path = tmp_path / "out" / "images" / f"{index}.tif"
+        np.testing.assert_array_equal(read_image(path), stored)
+        with Image.open(path) as file:
+            assert 274 not in file.tag_v2
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_colours_of_fewer_bits_in_files_of_16_are_refused(tmp_path: Path, bits: int) -> None:
+    fill(tmp_path / "in")
+    colours = np.stack([RAMP, RAMP * 0, RAMP * 0], axis=-1) / 235.0 * (2**bits - 1)
+    write_png(tmp_path / "in" / "deep.png", colours, 16)
+    with pytest.raises(InputError, match=r"deep\.png: colours in 16 bits.*10 to 14 bits"):
+        run(tmp_path / "in", tmp_path / "out")
+    write_png(tmp_path / "in" / "bright.png", np.full((16, 24, 3), 65535), 16)
+    run(tmp_path / "in", tmp_path / "out")
 
 
 def test_black_images_are_never_silent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
