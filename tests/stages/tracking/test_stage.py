@@ -156,7 +156,7 @@ def test_given_maps_are_checked(folders, tmp_path):
 
 
 def test_unknown_backend_names_the_known_ones():
-    with pytest.raises(BackendUnavailableError, match="deva, precomputed, sfm"):
+    with pytest.raises(BackendUnavailableError, match="deva, geometry, precomputed, sfm"):
         backends.load("tracking", "tracker")
 
 
