@@ -7,13 +7,21 @@ of the context managers here is open, its messages go to a file.
 from __future__ import annotations
 
 import logging
-import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+#: A program that prints the one number that a query returns.
+_READ = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1] + "?mode=ro", uri=True)
+print(db.execute(sys.argv[2]).fetchone()[0])
+"""
 
 
 @contextmanager
@@ -46,7 +54,10 @@ def progress_of_table(
 ) -> Iterator[None]:
     """Log "`what`: n of `total`" now and then, with n read from COLMAP's database.
 
-    COLMAP's long calls return nothing before they end, but commit each item to SQLite.
+    COLMAP's long calls return nothing before they end, but commit each item to SQLite. It is read
+    in a process of its own: pycolmap and Python bring a SQLite each, and two of them in one process
+    do not see each other's locks, so that one cuts the shared memory which the other has mapped,
+    and the process dies of SIGBUS (sqlite.org/howtocorrupt.html, section 2.2.1).
 
     Args:
         database: COLMAP's database file.
@@ -59,13 +70,12 @@ def progress_of_table(
 
     def watch() -> None:
         while not done.wait(every_s):
-            try:
-                with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
-                    (count,) = db.execute(query).fetchone()
-            except sqlite3.OperationalError as error:  # locked for a moment: report next time
-                logger.debug("progress of %s not readable: %s", what, error)
+            command = [sys.executable, "-c", _READ, database.as_uri(), query]
+            found = subprocess.run(command, capture_output=True, text=True, check=False)
+            if found.returncode:  # locked for a moment: report next time
+                logger.debug("progress of %s not readable: %s", what, found.stderr.strip())
                 continue
-            logger.info("%s: %d of %d", what, count, total)
+            logger.info("%s: %d of %d", what, int(found.stdout), total)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
