@@ -14,7 +14,7 @@ from gradiseg_core.files.image_files import UnreadableImageError, opened
 from gradiseg_core.files.images import IMAGE_SUFFIXES, read_mask, write_mask
 from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.ordering import in_order
-from gradiseg_core.stages.scene.listing import some
+from gradiseg_core.stages.scene.listing import some, unreadable_name
 from gradiseg_core.stages.scene.photographs import link
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,9 @@ def _collect(
         place = f"{folder.name}/{path.name}"
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             left_out.append(place)
+            continue
+        if shown := unreadable_name(path.name):
+            problems.append(f"  {folder.name}/{shown}: its name is not in UTF-8; rename it")
             continue
         prompt = path.name[: -len(path.suffix)]
         if prompt in prompts:

@@ -49,7 +49,8 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
         test_every: Split used when there is no ``images_train/``.
 
     Raises:
-        InputError: If the images, the split, a prompt or a mask are unusable; the message names it.
+        InputError: If the images, the split, a prompt, a mask or an exact ID map are unusable; the
+            message names it.
     """
     if not (folder / "images").is_dir():
         raise InputError(
@@ -64,6 +65,7 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
 
     masks = collect_masks(folder / "test_mask", test_views)
     prompts = _order_prompts({mask.prompt for mask in masks}, truth)
+    _check_exact_ids(folder / "gt_ids", views)
 
     place_images(photographs, out_dir / "images")
     place_masks(masks, out_dir / "test_mask")
@@ -128,6 +130,34 @@ def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
             + "\nRename or remove one of each."
         )
     return prompts
+
+
+def _check_exact_ids(folder: Path, views: list[SceneView]) -> None:
+    """Refuse exact IDs that cannot be read or are not as large as their photographs.
+
+    Raises:
+        InputError: One error that lists all of them.
+    """
+    problems = []
+    for view in views:
+        path = id_map_file(folder, view.stem)
+        if path is None:
+            continue
+        try:
+            height, width = read_id_map(path).shape
+        except InputError as error:
+            problems.append(f"  {error}")
+            continue
+        if (width, height) != (view.width, view.height):
+            problems.append(
+                f"  {path.name}: {width} x {height} px, but its view {view.name} is {view.width} x "
+                f"{view.height} px"
+            )
+    if problems:
+        raise InputError(
+            f"{len(problems)} ID maps in {folder} cannot be used:\n" + "\n".join(problems) + "\n"
+            "Correct them, or move the folder away: scores against exact IDs are then left out."
+        )
 
 
 def _link_id_maps(source: Path, target: Path, views: list[SceneView]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from gradiseg_core.files.images import IMAGE_SUFFIXES
@@ -86,6 +87,12 @@ def _left_out(paths: list[Path]) -> list[str]:
             "one, or bring all into one folder under different names"
         )
     return reasons
+
+
+def unreadable_name(name: str) -> str | None:
+    """Return a file's name in readable form where it is not in UTF-8, which the manifest is."""
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return None if shown == name else shown
 
 
 def some(names: list[str]) -> str:

@@ -25,7 +25,7 @@ from gradiseg_core.files.image_files import (
 )
 from gradiseg_core.files.tones import Depth, depth_of, eight_bit_rgb, joint_white
 from gradiseg_core.stages.scene.camera_sizes import belongs_to_stored, camera_sizes
-from gradiseg_core.stages.scene.listing import list_photographs, some, too_few
+from gradiseg_core.stages.scene.listing import list_photographs, some, too_few, unreadable_name
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +88,21 @@ def inspect_folder(
         The photographs in their order, all of one size.
 
     Raises:
-        InputError: One error that lists all problems: no folder, fewer than 3 images, two names
-            that differ in the suffix only, unreadable files, files of another size than most.
+        InputError: One error that lists all problems: no folder, fewer than 3 images, names that
+            are not in UTF-8, two names that differ in the suffix only, unreadable files, files of
+            another size than most.
     """
     if not folder.is_dir():
         raise InputError(f"no such folder of photographs: {folder}; set the scene's `path`")
     files = list_photographs(folder)
     if len(files) < MIN_IMAGES:
         raise InputError(too_few(folder, len(files), MIN_IMAGES))
+    wrong_names = [shown for path in files if (shown := unreadable_name(path.name))]
+    if wrong_names:
+        raise InputError(
+            f"{len(wrong_names)} of {len(files)} images in {folder} have names that are not in "
+            f"UTF-8: {some(wrong_names)}; rename them (convmv does it for a whole folder)"
+        )
     _refuse_duplicate_stems(folder, files)
 
     photographs: list[Photograph] = []

@@ -73,6 +73,31 @@ def test_optional_parts(scene: Path, tmp_path: Path) -> None:
     assert sorted(p.stem for p in (out / "object_mask").iterdir()) == ["a", "c", "e"]
 
 
+def test_exact_ids_that_do_not_fit_are_named(scene: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        write_id_map(scene / "gt_ids" / f"{name}.png", np.full((16, 24), 3))
+    write_id_map(scene / "gt_ids" / "b.png", np.full((24, 16), 3))
+    (scene / "gt_ids" / "c.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="2 ID maps") as error:
+        run(scene, tmp_path / "out")
+    assert "b.png: 16 x 24 px, but its view b.jpg is 24 x 16 px" in str(error.value)
+    assert "c.png" in str(error.value)
+    assert "a.png" not in str(error.value)
+
+
+def test_names_that_are_not_in_utf_8_are_named(scene: Path, tmp_path: Path) -> None:
+    mask, photo = scene / "test_mask" / "0" / "red apple.png", scene / "images" / "a.jpg"
+    for path, said in ((mask, r"0/caf\xe9.png: its name"), (photo, r"UTF-8: caf\xe9.jpg; rename")):
+        try:
+            moved = path.rename(path.with_name(f"caf\udce9{path.suffix}"))
+        except OSError:
+            pytest.skip("the file system takes no such names")
+        with pytest.raises(InputError) as error:
+            run(scene, tmp_path / "out")
+        assert said in str(error.value)
+        moved.rename(path)
+
+
 def test_without_images_train_every_eighth(scene: Path, tmp_path: Path) -> None:
     for path in (scene / "images_train").iterdir():
         path.unlink()
