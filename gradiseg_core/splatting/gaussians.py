@@ -25,6 +25,7 @@ class Gaussians:
             logit, ``sh0`` [N, 1, 3], ``shN`` [N, 15, 3], ``identities`` [N, D]; float32.
         optimizer: Adam; its groups carry the parameter's name.
         statistics: Tensors whose first dimension is N, registered by strategies.
+        rebuilds: How often their number or order has changed.
     """
 
     def __init__(self, values: dict[str, Tensor], learning_rates: dict[str, float]) -> None:
@@ -44,6 +45,7 @@ class Gaussians:
             raise ValueError(f"parameters disagree on the number of Gaussians: {shapes}")
         self.params = {name: nn.Parameter(values[name].detach().clone()) for name in PARAMETERS}
         self.statistics: dict[str, Tensor] = {}
+        self.rebuilds = 0
         # eps 1e-15 is 3DGS's: the usual 1e-8 would damp Gaussians with tiny gradients.
         self.optimizer = torch.optim.Adam(
             [
@@ -96,6 +98,7 @@ class Gaussians:
             keep: [N] bool, or indices [n].
             new: Values of the appended Gaussians for every parameter, each [m, ...]; None for none.
         """
+        self.rebuilds += 1
         if keep.dtype == torch.bool:
             # Once, not in every indexing below: on a GPU the host waits for their number.
             keep = keep.nonzero().squeeze(1)

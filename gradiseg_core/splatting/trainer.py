@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from gradiseg_core.cameras import scene_extent
 from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.config.train import TrainConfig
-from gradiseg_core.errors import GradisegError
+from gradiseg_core.errors import ConfigError, GradisegError
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.initialize import gaussians_from_points
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
@@ -157,6 +157,7 @@ class Trainer:
         """Run one iteration; return the loss and its parts, detached (None: left out this time).
 
         Raises:
+            ConfigError: If two terms log under one name.
             GradisegError: If the loss is not finite; on a GPU this may be noticed some iterations
                 late, see :class:`LossWatch`.
         """
@@ -185,9 +186,16 @@ class Trainer:
         """Return the weighted sum of all terms and penalties, and what goes into the log."""
         loss: Tensor | None = None
         log: dict[str, Tensor | None] = {}
-        for term in self.terms.values():
+        for key, term in self.terms.items():
             value = term.value(now)
-            log |= term.logged(None if value is None else value.detach())
+            logged = term.logged(None if value is None else value.detach())
+            twice = logged.keys() & {"loss", *log}
+            if twice:
+                raise ConfigError(
+                    f"loss term `{key}` logs {', '.join(sorted(twice))}, as another term or the "
+                    "sum does; give it a name of its own in its file, such as the file's"
+                )
+            log |= logged
             if value is not None:
                 weighted = term.weight * value
                 loss = weighted if loss is None else loss + weighted
@@ -200,7 +208,10 @@ class Trainer:
 
     def _run_strategies(self) -> None:
         for strategy in self.strategies.values():
-            if strategy.step_post_optimizer(self.step, self.gaussians):
+            before = self.gaussians.rebuilds
+            changed = strategy.step_post_optimizer(self.step, self.gaussians)
+            # Not by its word alone: search trees of Gaussians that are gone give wrong indices.
+            if changed or self.gaussians.rebuilds != before:
                 for term in self.terms.values():
                     term.gaussians_changed()
         if len(self.gaussians) == 0:

@@ -199,13 +199,15 @@ def test_null_leaves_a_part_out_in_every_layer(tmp_path: Path) -> None:
 
     def parts(scene: str, variant: str) -> list[str]:
         train = settings.section(scene, "train", variant)
+        assert isinstance(train, TrainConfig)
         return [*train.strategies, *train.terms]
 
     assert parts("on", "gradiseg") == ["thinning"]
     assert parts("on", "plain") == []
     assert parts("off", "gradiseg") == []
     assert parts("again", "gradiseg") == ["thinning", "opacity"]
-    assert settings.section("on", "train", "gradiseg").strategies["thinning"].every == 7
+    train = settings.section("on", "train", "gradiseg")
+    assert train.model_dump()["strategies"] == {"thinning": {"every": 7, "odd": False}}
     with pytest.raises(ConfigError, match="there is no 'opacty'"):
         load_settings({**raw, "train": {"terms": {"opacty": None}}}, tmp_path)
 
@@ -253,6 +255,43 @@ def test_a_helper_is_no_part(kind: str, name: str) -> None:
     assert name not in names(kind)
     with pytest.raises(ValidationError, match=f"there is no '{name}'"):
         TrainConfig.model_validate({kind: {name: {}}})
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_strategy_that_says_nothing_of_its_change(
+    scene: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """Otherwise the spatial term would ask a search tree of Gaussians that are gone."""
+    file = tmp_path / "thinning" / "thinning.py"
+    silent = TOY_STRATEGY.replace("        return True\n", "        return False\n")
+    file.write_text(silent.replace("mask[0] = True", "mask[::2] = True"))
+    values = CONFIG.model_dump(mode="json") | {"strategies": {"thinning": {"every": 2}}}
+    config = TrainConfig.model_validate(values)
+    trainer = Trainer(load_training_data(*scene, config), config, 0)
+    count = len(trainer.gaussians)
+    changes = []
+    for term in trainer.terms.values():
+        term.gaussians_changed = lambda: changes.append(trainer.step)  # type: ignore[method-assign]
+    trainer.iterate()
+    assert changes == []
+    trainer.iterate()
+    trainer.prefetcher.close()
+    assert len(trainer.gaussians) < count
+    assert changes == [2] * len(trainer.terms)
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("name", ["spatial", "identity"])
+def test_two_terms_of_one_name_in_the_log(
+    scene: tuple[Path, Path, Path], tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "opacity" / "opacity.py"
+    file.write_text(TOY_TERM.replace('Opacity("opacity"', f'Opacity("{name}"'))
+    config = TrainConfig.model_validate(CONFIG.model_dump(mode="json") | {"terms": {"opacity": {}}})
+    trainer = Trainer(load_training_data(*scene, config), config, 0)
+    with pytest.raises(ConfigError, match=f"loss term `opacity` logs {name}_loss, as another"):
+        trainer.iterate()
+    trainer.prefetcher.close()
 
 
 @pytest.mark.usefixtures("toys")

@@ -39,7 +39,11 @@ class Strategy:
         """Collect statistics: gradients exist, parameters have not moved yet."""
 
     def step_post_optimizer(self, step: int, gaussians: Gaussians) -> bool:
-        """Change the Gaussians if it is time to; return whether their number or order changed."""
+        """Change the Gaussians if it is time to; return whether terms must forget the old ones.
+
+        The trainer sees by itself whether their number or order changed; True is needed where
+        Gaussians were replaced by others in their place.
+        """
         return False
 
     def state_dict(self) -> dict[str, Any]:

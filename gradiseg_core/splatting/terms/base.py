@@ -50,7 +50,7 @@ class LossTerm:
     """One term of the loss.
 
     Attributes:
-        name: What the log calls it.
+        name: What the log calls it; no two terms may have one name. Its file's is a good one.
         weight: Its factor in the sum.
     """
 
