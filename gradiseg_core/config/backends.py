@@ -16,8 +16,9 @@ functions, and what is missing on the machine is an error of ``run``.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+import keyword
+import re
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,8 @@ from pydantic import SerializeAsAny, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from gradiseg_core.config.base import AS_LAYER, Section, option
-from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.config.part_files import Contents, imported, lacking, model_below, shadowing
+from gradiseg_core.errors import BackendUnavailableError, ConfigError
 
 if TYPE_CHECKING:
     from gradiseg_core.config.checkpoints import Checkpoint
@@ -143,11 +145,8 @@ class Backend:
 
 
 #: What the file of a backend must hold: in words, and how it is told.
-_PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "Options": (
-        "a BackendOptions",
-        lambda part: isinstance(part, type) and issubclass(part, BackendOptions),
-    ),
+_PARTS: Contents = {
+    "Options": ("a BackendOptions", model_below(BackendOptions)),
     "REQUIRES": ("a Requires", lambda part: isinstance(part, Requires)),
     "run": ("a function", callable),
 }
@@ -162,7 +161,7 @@ def folder_of(stage: str) -> Path:
 def names(stage: str) -> tuple[str, ...]:
     """Return the backends of a stage, sorted."""
     files = folder_of(stage).glob("*.py")
-    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+    return tuple(sorted(file.stem for file in files if not file.stem.startswith(("_", "."))))
 
 
 @cache
@@ -170,7 +169,8 @@ def load(stage: str, name: str) -> Backend:
     """Return a backend by its name.
 
     Raises:
-        BackendUnavailableError: If there is none of that name, or its file lacks a part.
+        BackendUnavailableError: If there is none of that name, or its file is wrong.
+        ConfigError: If its file cannot be imported.
     """
     if name not in names(stage):
         from gradiseg_core.config.messages import nearest
@@ -178,17 +178,57 @@ def load(stage: str, name: str) -> Backend:
         raise BackendUnavailableError(
             f"{stage}.backend: there is no {name!r}{nearest(name, names(stage))}"
         )
-    module = importlib.import_module(f"{_PACKAGE}.stages.{stage}.backends.{name}")
-    missing = [
-        part for part, (_, there) in _PARTS.items() if not there(getattr(module, part, None))
-    ]
+    module = imported(
+        f"{_PACKAGE}.stages.{stage}.backends.{name}", f"backend `{name}` of stage `{stage}`"
+    )
+    missing = lacking(module, _PARTS)
     if missing:
-        parts = ", ".join(f"`{part}`, {_PARTS[part][0]}" for part in missing)
         raise BackendUnavailableError(
-            f"{module.__file__} lacks {parts}; {Path(__file__).name} says what the file of a "
+            f"{module.__file__} lacks {missing}; {Path(__file__).name} says what the file of a "
             "backend holds"
         )
+    shadowed = shadowing(module.Options, BackendOptions)
+    if shadowed:
+        raise BackendUnavailableError(
+            f"{module.__file__}: BackendOptions has something called {shadowed} itself; give the "
+            "option another name"
+        )
+    _check_environment(module)
     return Backend(stage, name, module)
+
+
+def _check_environment(module: ModuleType) -> None:
+    """Make sure that a backend's environment is there, in a checkout, which has the folder."""
+    folder = Path(__file__).resolve().parents[2] / "envs"
+    name = module.REQUIRES.environment
+    if folder.is_dir() and not (folder / f"{name}.yaml").is_file():
+        from gradiseg_core.config.messages import nearest
+
+        there = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise BackendUnavailableError(
+            f"{module.__file__}: REQUIRES names the environment {name!r}, and there is no "
+            f"envs/{name}.yaml{nearest(name, there)}"
+        )
+
+
+def _check_names(model: type[BackendConfig]) -> None:
+    """Make sure that every backend's name can be a key of its stage's section.
+
+    Raises:
+        ConfigError: If one is no plain lower-case name, or is a key of the section already.
+    """
+    for name in names(model.stage):
+        file = f"backend {folder_of(model.stage) / name}.py"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+            raise ConfigError(
+                f"{file}: a backend is called by lower-case letters, digits and '_', starting with "
+                "a letter, and by no keyword of Python; rename the file"
+            )
+        if name in model.model_fields or hasattr(model, name):
+            raise ConfigError(
+                f"{file}: section `{model.stage}` has something called {name!r} already; rename "
+                "the file"
+            )
 
 
 class BackendConfig(Section):
@@ -261,7 +301,12 @@ def section_of(model: type[BackendConfig]) -> type[Section]:
 
     Args:
         model: The stage's own model.
+
+    Raises:
+        BackendUnavailableError: If the file of a backend is wrong, chosen or not.
+        ConfigError: If it cannot be imported, or its name cannot be a key.
     """
+    _check_names(model)
     fields: dict[str, Any] = {}
     for key, field in model.model_fields.items():
         if key == "backend":

@@ -44,8 +44,8 @@ def lacking(module: ModuleType, contents: Contents) -> str:
 
 
 def model_below(base: type) -> Callable[[Any], bool]:
-    """Return the test whether something is a class derived from ``base``."""
-    return lambda part: isinstance(part, type) and issubclass(part, base) and part is not base
+    """Return the test whether something is the class ``base`` or derived from it."""
+    return lambda part: isinstance(part, type) and issubclass(part, base)
 
 
 def shadowing(options: Any, base: Any) -> str:

@@ -100,7 +100,7 @@ def names(kind: str) -> list[str]:
     """Return the parts of a kind, sorted."""
     folders = importlib.import_module(f"{_PACKAGE}.{kind}").__path__
     files = (file for folder in folders for file in Path(folder).glob("*.py"))
-    stems = {file.stem for file in files if not file.stem.startswith("_")}
+    stems = {file.stem for file in files if not file.stem.startswith(("_", "."))}
     return sorted(stems.difference(HELPERS))
 
 
