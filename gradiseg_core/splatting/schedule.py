@@ -37,6 +37,10 @@ class Schedule:
         """How many events of an interval of ``every`` paper iterations are due up to ``step``."""
         return step * REFERENCE_ITERATIONS // (every * self.iterations)
 
+    def steps(self, number: int) -> int:
+        """The first step that does not lie before the paper's iteration ``number``."""
+        return -(-number * self.iterations // REFERENCE_ITERATIONS)
+
     def due(self, step: int, every: int) -> bool:
         """Whether at least one event of that interval falls on ``step``."""
         interval = max(every * self.iterations, min(every, self.views) * REFERENCE_ITERATIONS)

@@ -33,3 +33,13 @@ def test_short_runs_keep_intervals_of_one_pass_over_the_views() -> None:
     # However many views there are, 30,000 iterations follow the paper.
     due = [step for step in range(1, 1001) if Schedule(30_000, views=300).due(step, 100)]
     assert due == list(range(100, 1001, 100))
+
+
+@pytest.mark.parametrize("iterations", [1, 700, 7_000, 30_000, 45_000])
+@pytest.mark.parametrize("number", [0, 1, 500, 12_001, 30_000])
+def test_steps_is_the_first_that_is_not_before(iterations: int, number: int) -> None:
+    schedule = Schedule(iterations)
+    step = schedule.steps(number)
+    assert not schedule.before(step, number)
+    assert schedule.before(step - 1, number)
+    assert Schedule(15_000).steps(500) == 250
