@@ -17,6 +17,7 @@ from gradiseg_core.config import datasets
 from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.idle import idle
 from gradiseg_core.config.paper_plan import paper_plan
+from gradiseg_core.config.reading import refuse_repeated_keys
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
@@ -31,6 +32,7 @@ RULE_NAMES = [
 ]
 
 try:
+    refuse_repeated_keys(map(Path, workflow.configfiles))
     SETTINGS = config_root.load(config, reserved=RULE_NAMES)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None

@@ -22,7 +22,7 @@ from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 
 #: Parts of LERF-Mask's layout that stage `scene` reads.
-_LERF_MASK_PARTS = (
+LERF_MASK_INPUTS = (
     "images",
     "images_train",
     "test_mask",
@@ -76,7 +76,7 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
     if isinstance(section, SceneConfig) and section.source == "demo":
         paths = [DEMO_FOLDER]
     if isinstance(section, SceneConfig) and section.source in ("demo", "lerf_mask"):
-        paths = [path / part for path in paths for part in _LERF_MASK_PARTS]
+        paths = [path / part for path in paths for part in LERF_MASK_INPUTS]
     if isinstance(section, SceneConfig) and section.source == "mipnerf360":
         parts = (images_folder(section.factor), "sparse")
         paths = [path / part for path in paths for part in parts]

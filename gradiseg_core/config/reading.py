@@ -1,4 +1,4 @@
-"""Reading configuration files outside Snakemake, as Snakemake reads them."""
+"""Reading configuration files outside Snakemake, as Snakemake reads them; repeated keys."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def read_files(paths: Iterable[Path]) -> dict[str, Any]:
         paths: YAML files, as for ``snakemake --configfile``.
 
     Raises:
-        ConfigError: If a file cannot be read, or is not a mapping in YAML.
+        ConfigError: If a file cannot be read, is not a mapping in YAML, or has a key twice.
     """
+    paths = list(paths)
     raw: dict[str, Any] = {}
     for path in paths:
         try:
@@ -32,4 +33,51 @@ def read_files(paths: Iterable[Path]) -> dict[str, Any]:
         if not isinstance(values, dict | None):
             raise ConfigError(f"{path}: the configuration must be a mapping (key: value)")
         raw = merge(raw, values or {})
+    refuse_repeated_keys(paths)
     return raw
+
+
+def refuse_repeated_keys(paths: Iterable[Path]) -> None:
+    """Refuse files that have a key twice in one mapping: YAML keeps the last, without a word.
+
+    Args:
+        paths: YAML files. One that is no YAML, or is not there, is left to who reads it.
+
+    Raises:
+        ConfigError: With a line for every such key, which names file, key and lines.
+    """
+    problems = []
+    for path in paths:
+        try:
+            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            continue
+        problems += [f"{path}: {line}" for line in _repeated(root, "", set())]
+    if problems:
+        raise ConfigError("the configuration is not valid:\n  " + "\n  ".join(problems))
+
+
+def _repeated(node: yaml.Node | None, above: str, seen: set[int]) -> list[str]:
+    """Return what is there twice in a node and below; anchors once, where they stand."""
+    if node is None or id(node) in seen:
+        return []
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        return [line for item in node.value for line in _repeated(item, above, seen)]
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    found: list[str] = []
+    lines: dict[tuple[str, str], int] = {}
+    for key, value in node.value:
+        name = str(key.value)
+        path = f"{above}.{name}" if above else name
+        here = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if (key.tag, name) in lines:
+                found.append(
+                    f"line {here}: key '{path}' is there already, in line "
+                    f"{lines[key.tag, name]}, which would be lost; write both in one"
+                )
+            lines.setdefault((key.tag, name), here)
+        found += _repeated(value, path, seen)
+    return found

@@ -30,6 +30,7 @@ from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.messages import explain
 from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.config.overlaps import overlaps, reserved_variants, wrong_results
 from gradiseg_core.config.paths import InputPath, OutputPath
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
@@ -296,7 +297,9 @@ def load(
         raw = {**raw, "scenes": {n: e for n, e in raw["scenes"].items() if n not in absent}}
         root = RootConfig.model_validate(raw, context=AS_LAYER)
     known = definitions(raw)
-    problems = shadowed(root.own_variants) + _lists("", root, known)
+    problems = shadowed(root.own_variants) + reserved_variants(list(root.own_variants))
+    problems += wrong_results("results", (folder or Path()) / root.results)
+    problems += _lists("", root, known)
     for name, scene in root.scenes.items():
         problems += _lists(f"scenes.{name}.", scene, known)
     _refuse(problems)
@@ -328,6 +331,12 @@ def load(
         found += checks.same_grounding_twice(name, used)
         problems += [_where_written(line, raw, name) for line in found]
     _refuse(problems)
+    own = {name: _used(sections, root, name) for name, sections in scenes.items()}
+    of_scenes = {name: root.scenes[name].variants or root.variants for name in root.scenes}
+    clashes = overlaps(
+        own, of_scenes, Path(root.results), Path(root.downloads.folder), folder or Path()
+    )
+    _refuse([_where_written(line, raw, name) for name in clashes for line in clashes[name]])
     variants = {
         name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.files.manifest import Available, SceneManifest, every_nth, split_views
 from gradiseg_core.stages.scene.photographs import inspect_folder, link_tree, place_images
+from gradiseg_core.stages.scene.unused import warn_of_unused
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def prepare_folder(folder: Path, out_dir: Path, *, name: str, test_every: int) -
             fewer than 3.
     """
     given = find_given(folder)
+    warn_of_unused(folder, given.images, given.sparse, "folder")
     photographs = inspect_folder(given.images, sparse=given.sparse, factor=given.downsampled)
     rewritten = place_images(photographs, out_dir / "images")
     names = [photo.name for photo in photographs]

@@ -35,6 +35,7 @@ from gradiseg_core.stages.scene.photographs import (
     link_tree,
     place_images,
 )
+from gradiseg_core.stages.scene.unused import warn_of_unused
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
     if has_surface:
         link(folder / SURFACE_FILE, out_dir / SURFACE_FILE)
     has_sparse = any((folder / "sparse").rglob("cameras.*"))
+    warn_of_unused(
+        folder, folder / "images", folder / "sparse" if has_sparse else None, "lerf_mask"
+    )
     if has_sparse:
         link_tree(folder / "sparse", out_dir / "sparse")
     has = Available(

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.ordering import in_order
+from gradiseg_core.stages.sfm.fit import misfit
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
 
     Raises:
         InputError: If a file is missing or damaged, no name matches, an image's size differs from
-            its camera's, a pose or focal length is not finite, or there are no points.
+            its camera's, a pose or focal length is not finite, there are no points, or they are
+            far from where the images observe them.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
@@ -111,6 +113,8 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
                 f"{name} is {width} x {height} px but its camera is {camera.width} x "
                 f"{camera.height} px (give the images that the model was made from)",
             )
+        if not np.linalg.norm(poses[name].cam_from_world().rotation.quat) > 0:
+            raise _invalid(folder, f"the quaternion of {name} is zero, which is no rotation")
         if not (np.isfinite(pose).all() and np.isfinite(camera.params).all()):
             raise _invalid(folder, f"the camera of {name} has values that are not finite")
         if not camera.verify_params() or camera.mean_focal_length() <= 0:
@@ -125,6 +129,9 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
     xyz = np.array([point.xyz for point in model.points3D.values()])
     if not np.isfinite(xyz).all():
         raise _invalid(folder, "it has points that are not finite")
+    wrong = misfit(model)
+    if wrong is not None:
+        raise _invalid(folder, wrong)
     return model
 
 
@@ -165,7 +172,6 @@ def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> Non
         for point in image.points2D:
             point.xy = point.xy * scale
     if scaled:
-        model.update_point_3d_errors()
         logger.info("the model's cameras are scaled to images %d times smaller", factor)
 
 

@@ -150,3 +150,74 @@ def test_no_points(scene):
 def test_required_but_absent(scene):
     with pytest.raises(InputError, match="existing: require"):
         run(scene[0], ColmapConfig(existing="require"))
+
+
+def rewrite(folder, change):
+    """Change the poses of a written model, its errors as they were."""
+    model = pycolmap.Reconstruction(folder)
+    for image_id in model.reg_image_ids():
+        image = model.image(image_id)
+        frame = model.frame(image.frame_id)
+        frame.set_cam_from_world(image.camera_id, change(image.cam_from_world()))
+    model.write(folder)
+
+
+OPENGL = pycolmap.Rigid3d(pycolmap.Rotation3d(np.diag([1.0, -1.0, -1.0])), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda pose: pose.inverse(), "of its points lie behind|px from their observations"),
+        (lambda pose: OPENGL * pose, "100% of its points lie behind cameras"),
+    ],
+)
+def test_poses_of_another_convention(scene, change, what):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    rewrite(scene_dir / "sparse", change)
+    with pytest.raises(InputError, match=rf"({what}).*camera-to-world"):
+        run(scene_dir)
+
+
+def test_permuted_names(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    poses = list(views.values())
+    given = iter([*poses[1:], poses[0]])
+    rewrite(scene_dir / "sparse", lambda _: pycolmap.Rigid3d(next(given)[:3]))
+    with pytest.raises(InputError, match=r"px from their observations.*renamed"):
+        run(scene_dir)
+
+
+def test_errors_are_recomputed(scene):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    model = pycolmap.Reconstruction(scene_dir / "sparse")
+    for point in model.points3D.values():
+        point.error = 0.25
+    for image in model.images.values():
+        for point in image.points2D:
+            point.xy = point.xy + np.array([2.0, 0.0])
+    model.write(scene_dir / "sparse")
+    assert run(scene_dir)["mean_reprojection_error_px"] == pytest.approx(2.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("value", "what"), [("0", "zero"), ("nan", "")])
+def test_a_pose_in_text_that_is_none(scene, value, what):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    model = pycolmap.Reconstruction(scene_dir / "sparse")
+    for file in (scene_dir / "sparse").iterdir():
+        file.unlink()
+    model.write_text(scene_dir / "sparse")
+    for old in ("rigs.txt", "frames.txt"):
+        (scene_dir / "sparse" / old).unlink(missing_ok=True)
+    images = scene_dir / "sparse" / "images.txt"
+    lines = images.read_text().splitlines()
+    first = next(k for k, line in enumerate(lines) if not line.startswith("#"))
+    words = lines[first].split()
+    lines[first] = " ".join([words[0], *[value] * 4, *words[5:]])
+    images.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=f"cannot be used: .*{what}"):
+        run(scene_dir)

@@ -1,0 +1,67 @@
+"""Warnings of what lies beside photographs and is not used: models, poses, splits and masks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_LERF_MASK = ("images_train", "test_mask", "object_mask")
+
+
+def warn_of_unused(folder: Path, images: Path, sparse: Path | None, source: str) -> None:
+    """Say which model or annotations lie there, and why they are not used.
+
+    Args:
+        folder: What the scene's `path` names.
+        images: The folder of the photographs.
+        sparse: The folder of models that is used; None without one.
+        source: `folder`, `lerf_mask` or `mipnerf360`.
+    """
+    for found, why in _unused(folder, images, sparse, source):
+        logger.warning("found %s, not used because %s", found, why)
+
+
+def _unused(folder: Path, images: Path, sparse: Path | None, source: str) -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    places = list(dict.fromkeys([folder, images, images.parent]))
+    for place in places if sparse is None else ():
+        for below in ("sparse", "colmap/sparse"):
+            if (place / below).is_dir() and _files_of_a_model(place / below):
+                found.append((place / below, _why(place / below, place, images, source)))
+        if (place / "transforms.json").is_file():
+            found.append(
+                (
+                    place / "transforms.json",
+                    "cameras are read as a COLMAP model alone (`sparse/0/`); convert it",
+                )
+            )
+    if source == "folder":
+        for part in _LERF_MASK:
+            holder = next((at for at in (folder, images.parent) if (at / part).is_dir()), None)
+            if holder is not None and (holder / "images").is_dir():
+                found.append(
+                    (
+                        holder / part,
+                        "the scene is read as a plain folder; for LERF-Mask's layout set "
+                        f"`source: lerf_mask` and `path: {holder}`",
+                    )
+                )
+    return found
+
+
+def _files_of_a_model(sparse: Path) -> bool:
+    stems = ("cameras", "images", "points3D")
+    return any(next(sparse.glob(f"{deep}{stem}.*"), None) for deep in ("", "*/") for stem in stems)
+
+
+def _why(sparse: Path, place: Path, images: Path, source: str) -> str:
+    if not any(next(sparse.glob(f"{deep}cameras.*"), None) for deep in ("", "*/")):
+        return "it has no cameras.bin or cameras.txt"
+    if source != "folder":
+        return f"source `{source}` takes {place / 'sparse'} alone; move it there"
+    return (
+        f"the folder of the photographs is called {images.name}; call it images, or put the model "
+        "into it"
+    )
