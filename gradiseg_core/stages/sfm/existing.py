@@ -88,6 +88,7 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
     missing = [f"{stem}{suffix}" for stem in _STEMS if not (folder / f"{stem}{suffix}").is_file()]
     if missing:
         raise _invalid(folder, f"{', '.join(missing)} not found")
+    _say_what_is_read(folder, suffix)
     try:
         model = pycolmap.Reconstruction(folder)
     except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
@@ -133,6 +134,14 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
     if wrong is not None:
         raise _invalid(folder, wrong)
     return model
+
+
+def _say_what_is_read(folder: Path, suffix: str) -> None:
+    """Name the files that are read where a user may have edited others."""
+    if suffix == ".bin" and any((folder / f"{stem}.txt").is_file() for stem in _STEMS):
+        logger.warning("%s has .bin and .txt files: .bin is read, .txt is not", folder)
+    if (folder / f"frames{suffix}").is_file():
+        logger.info("%s: poses are read from frames%s, not from images%s", folder, suffix, suffix)
 
 
 def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:

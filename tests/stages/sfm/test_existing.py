@@ -221,3 +221,11 @@ def test_a_pose_in_text_that_is_none(scene, value, what):
     images.write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match=f"cannot be used: .*{what}"):
         run(scene_dir)
+
+
+def test_binary_beside_text_is_named(scene, caplog):
+    scene_dir, views = scene
+    write_sparse(scene_dir / "sparse", lens(), views)
+    (scene_dir / "sparse" / "images.txt").write_text("edited\n")
+    run(scene_dir)
+    assert "has .bin and .txt files: .bin is read, .txt is not" in caplog.text
