@@ -379,5 +379,5 @@ def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
     assert view.ids is not None
     assert view.ids.tolist() == sorted(set(view.labels.flatten().tolist()))
     # The same with one ID a group.
-    monkeypatch.setattr("gradiseg_core.splatting.trainer.GROUP", 1)
+    monkeypatch.setattr("gradiseg_core.splatting.losses.blended.GROUP", 1)
     assert run(5)[0] == pytest.approx(history[:5], rel=1e-4)
