@@ -24,7 +24,7 @@ from gradiseg_core.modules import closure
 # Not `workflow.basedir`, which is the other workflow's folder where this one is included as a module.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
-# A scene's name is a rule too, so that it can be a target: no scene may have the name of another.
+# A scene's name is a target, and targets are rules, so that no scene may be called like one of them.
 RULE_NAMES = [
     name
     for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]
