@@ -174,12 +174,12 @@ def check_loads(path: Path | None) -> str | None:
         path: The file; None is the one of gsplat's wheel.
     """
     code = (
-        "import sys; from pathlib import Path; from gradiseg_core import gsplat_build\n"
+        "import sys; from pathlib import Path; from gradiseg_core.compute import gsplat_build\n"
         "[gsplat_build.load_file(Path(name)) for name in sys.argv[1:]]\n"
         f"import torch, {MODULE}; from gsplat.cuda._backend import _C\n"
         f"assert _C is sys.modules[{MODULE!r}], 'gsplat takes another file'"
     )
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     }

@@ -55,7 +55,8 @@ import sys, torch
 torch.cuda.is_available = lambda: True
 torch.cuda.get_device_capability = lambda *of: (int(sys.argv[1]), int(sys.argv[2]))
 torch.cuda.get_arch_list = lambda: ["sm_80", "sm_90", "sm_100"]
-from gradiseg_core import errors, gsplat_build
+from gradiseg_core import errors
+from gradiseg_core.compute import gsplat_build
 try:
     gsplat_build.load_kernels()
 except errors.BackendUnavailableError as error:

@@ -43,7 +43,7 @@ def test_a_cpu_needs_the_interpreter(monkeypatch, value, expected) -> None:
 
 def test_asking_does_not_import_triton() -> None:
     code = (
-        "import sys, torch; from gradiseg_core import triton_runtime as t; "
+        "import sys, torch; from gradiseg_core.compute import triton_runtime as t; "
         "t.runs_on(torch.device('cpu')); raise SystemExit('triton' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
