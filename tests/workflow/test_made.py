@@ -16,17 +16,17 @@ from gradiseg_core.errors import ConfigError
 from tests.workflow.conftest import REPOSITORY
 
 CONFIG: dict[str, Any] = {
-    "made": ["work/table", "work/ids"],
+    "made": ["mine/table", "mine/ids"],
     "scenes": {
         "table": {
             "source": "lerf_mask",
-            "path": "./work/table",
-            "tracking": {"precomputed": {"folder": "work/ids"}},
+            "path": "./mine/table",
+            "tracking": {"precomputed": {"folder": "mine/ids"}},
         },
         "exact": {
             "source": "copy",
             "of": "table",
-            "tracking": {"precomputed": {"folder": "work/table/gt_ids"}},
+            "tracking": {"precomputed": {"folder": "mine/table/gt_ids"}},
         },
     },
     "tracking": {"backend": "precomputed"},
@@ -36,14 +36,14 @@ CONFIG: dict[str, Any] = {
 def test_what_is_made_need_not_be_there(tmp_path: Path) -> None:
     settings = load(CONFIG, tmp_path)
     made = settings.root.made
-    assert inputs.given_files(settings.section("table", "scene"), made) == [Path("work/table")]
-    assert inputs.given_files(settings.section("table", "tracking"), made) == [Path("work/ids")]
+    assert inputs.given_files(settings.section("table", "scene"), made) == [Path("mine/table")]
+    assert inputs.given_files(settings.section("table", "tracking"), made) == [Path("mine/ids")]
     # Not a folder inside another rule's output, which Snakemake could not trace to its rule.
-    assert inputs.given_files(settings.section("exact", "tracking"), made) == [Path("work/table")]
+    assert inputs.given_files(settings.section("exact", "tracking"), made) == [Path("mine/table")]
     with pytest.raises(ConfigError) as error:
-        load({**CONFIG, "made": ["work/ids"]}, tmp_path)
-    assert "scenes.table.path: no such folder: work/table" in str(error.value)
-    assert "work/ids" not in str(error.value)
+        load({**CONFIG, "made": ["mine/ids"]}, tmp_path)
+    assert "scenes.table.path: no such folder: mine/table" in str(error.value)
+    assert "mine/ids" not in str(error.value)
     assert not load({**CONFIG, "absent_scenes": "skip"}, tmp_path).absent
 
 
@@ -63,13 +63,13 @@ def test_what_is_in_it_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         inputs.given_files(settings.section("table", "scene"), settings.root.made),
         inputs.has_exact_ids(settings.origin("exact"), settings.root.made),
     ]
-    assert before == after == [[Path("work/table")], False]
+    assert before == after == [[Path("mine/table")], False]
 
 
 def test_a_folder_of_a_similar_name_is_not_made() -> None:
-    made = [Path("work/table")]
-    assert inputs.made_folder(Path("work/table/gt_ids"), made) == made[0]
-    assert inputs.made_folder(Path("work/table_2"), made) is None
+    made = [Path("mine/table")]
+    assert inputs.made_folder(Path("mine/table/gt_ids"), made) == made[0]
+    assert inputs.made_folder(Path("mine/table_2"), made) is None
     assert inputs.made_folder(Path("work"), made) is None
 
 
