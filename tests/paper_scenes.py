@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.images import write_mask
+from gradiseg_core.files.masks import write_mask
 from tests import synthetic
 
 #: Prompts of the paper's Table 5 -> the ball that stands for the object: 1 red, 2 green, 3 blue.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.images import write_mask
+from gradiseg_core.files.masks import write_mask
 from gradiseg_core.files.trained import save_trained
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from tests import synthetic

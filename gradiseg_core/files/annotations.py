@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
-from gradiseg_core.files.images import read_mask
+from gradiseg_core.files.masks import read_mask
 
 if TYPE_CHECKING:
     from gradiseg_core.files.manifest import SceneManifest, SceneView

@@ -24,18 +24,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.errors import GradisegError, InputError
-from gradiseg_core.files.image_files import (
+from gradiseg_core.files.images import (
     is_lossy,
     opened,
     refuse_changed_values,
     stored_bits,
+    stored_values,
 )
-from gradiseg_core.files.mask_values import ids_of
 
 _ENDINGS = (".png", ".PNG", ".Png", ".tif", ".tiff", ".TIF", ".TIFF")
 
 #: The largest ID that a file holds.
 MAX_ID = 65535
+_INEXACT_FLOAT = 2**24  # from here on 32-bit floats skip whole numbers
 _TIE = 1e-4  # share of a pixel: breaks ties of areas and decides nothing else
 
 
@@ -62,6 +63,41 @@ def read_id_map(path: Path) -> NDArray[np.int32]:
             return ids_of(file, stored_bits(path, file))
         except ValueError as error:
             raise InputError(f"{path} has {error}") from error
+
+
+def ids_of(image: Image.Image, bits: int = 8) -> NDArray[np.int32]:
+    """Return the values of an ID map, [H, W] int32.
+
+    Args:
+        image: The map.
+        bits: Bits a channel of its file.
+
+    Raises:
+        ValueError: If the image has several channels that differ, or values that are no IDs.
+    """
+    values = stored_values(image, bits)
+    if values.ndim == 3:
+        if image.mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]) == 0:
+            values = values[..., :-1]
+        if image.mode not in ("L", "LA", "PA", "RGB", "RGBA") or np.any(values != values[..., :1]):
+            raise ValueError(
+                f"{len(image.getbands())} channels; an ID map is one grey channel whose value is "
+                "the object's ID (a coloured visualisation cannot be used)"
+            )
+        values = values[..., 0]
+    if image.mode in ("P", "PA"):
+        _refuse_other_greys(image, values)
+    if values.dtype.kind == "f":
+        if not np.array_equal(values, np.rint(values)):
+            raise ValueError("values that are not whole numbers, so no IDs")
+        if values.max(initial=0) >= _INEXACT_FLOAT:
+            raise ValueError(
+                f"values up to {values.max():g}, and floats are exact below {_INEXACT_FLOAT} "
+                "only, so they are no IDs"
+            )
+    if values.min(initial=0) < 0:
+        raise ValueError(f"negative values (down to {values.min():g}), which are no IDs")
+    return values.astype(np.int32)
 
 
 def id_map_file(folder: Path, stem: str) -> Path | None:
@@ -209,3 +245,20 @@ def _middle_pixels(source: int, target: int) -> tuple[NDArray[np.int64], NDArray
     doubled = (2 * np.arange(target) + 1) * source  # the middle, times 2 * target
     before = -(-doubled // (2 * target)) - 1
     return before, np.minimum(doubled // (2 * target), source - 1)
+
+
+def _refuse_other_greys(image: Image.Image, indices: NDArray) -> None:
+    """Refuse a palette of greys that are not their indices: either may be meant as the ID.
+
+    A program that reduces colours sorts them anew in every file, and the index means nothing.
+    """
+    palette = np.asarray(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)
+    used = np.unique(indices)
+    used = used[used < len(palette)]
+    if np.any(palette != palette[:, :1]) or np.array_equal(palette[used, 0], used):
+        return
+    entry = int(used[palette[used, 0] != used][0])
+    raise ValueError(
+        f"a palette of greys that differ from their place in it (entry {entry} is grey "
+        f"{palette[entry, 0]}), so it cannot be told which is the ID; save it as a grey png"
+    )

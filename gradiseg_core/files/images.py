@@ -1,25 +1,81 @@
-"""Reading and writing photographs and masks, and the colours in which IDs are shown."""
+"""Image files: opened by their content, read upright in 8-bit RGB, written.
+
+The ending of a file name proves nothing about its content, EXIF tags may be of the wrong type, and
+the image library raises a dozen kinds of exceptions on damaged files: :func:`opened` raises one
+error for all of them. Photographs come in any depth and colour space (:func:`eight_bit_rgb`).
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from gradiseg_core.errors import InputError
-from gradiseg_core.files.image_files import (
-    opened,
-    orientation_of,
-    refuse_changed_values,
-    stored_bits,
-    turned,
-)
-from gradiseg_core.files.mask_values import mask_of
-from gradiseg_core.files.tones import eight_bit_rgb
+from gradiseg_core.errors import GradisegError, InputError
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+
+#: EXIF orientation -> what turns the stored pixels upright (EXIF 2.3, tag 0x0112).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_INVERSE = {6: 8, 8: 6}  # what undoes an orientation; the others undo themselves
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+
+#: Brightest values of integer photographs: 8, 10, 12, 14 and 16 bits.
+_LEVELS = (255, 1023, 4095, 16383, 65535)
+_ROUNDING = 0.05  # of white: resampling in floats overshoots by some percent
+_LEAST_OF_255 = 64.0  # floats of up to this are taken for neither 0..1 nor 0..255
+
+
+class UnreadableImageError(InputError):
+    """A file that the image library cannot read.
+
+    Attributes:
+        reason: Why, without the file's name.
+    """
+
+    def __init__(self, path: Path, what: str, reason: str) -> None:
+        super().__init__(f"cannot read {path} as {what} ({reason}); re-export or remove it")
+        self.reason = reason
+
+
+@contextmanager
+def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
+    """Open an image file and decode its first picture, its pixels as they are stored.
+
+    Args:
+        path: The file; its content decides about the format.
+        what: What the caller wants of it, for the message.
+
+    Raises:
+        InputError: If the file is missing.
+        UnreadableImageError: If the image library raises anything while the file is open.
+    """
+    try:
+        with Image.open(path) as file:
+            _load_as_stored(file)
+            yield file
+    except (GradisegError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{what.partition(' ')[2]} not found: {path}") from error
+    except Exception as error:  # damaged files make Pillow raise nearly every kind of exception
+        raise UnreadableImageError(path, what, _why(path, error)) from error
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -50,56 +106,195 @@ def write_image(path: Path, image: NDArray) -> None:
     Image.fromarray(image).save(path)
 
 
-def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """Read a binary mask of any encoding (:mod:`gradiseg_core.files.mask_values`).
+def stored_bits(path: Path, image: Image.Image) -> int:
+    """Return how many bits a channel has in a PNG or TIFF file; 8 for other formats.
+
+    Pillow stretches greys of 2 and 4 bits to 8, and keeps the upper 8 of several channels of 16.
 
     Args:
-        path: Any image file.
-        size: (width, height) to resample to (nearest), px.
+        path: The file.
+        image: It, opened.
+    """
+    if image.format == "PNG":
+        with Path(path).open("rb") as file:
+            return file.read(25)[24]  # IHDR is the first chunk
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, 8)
+        return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+    return 8
 
-    Returns:
-        [H, W] bool.
+
+def loses_depth(image: Image.Image, bits: int) -> bool:
+    """Tell whether Pillow keeps 8 bits only of a file with ``bits`` a channel."""
+    return bits > 8 and not _is_deep(image)
+
+
+def refuse_changed_values(path: Path, image: Image.Image, what: str) -> None:
+    """Refuse a mask or ID map whose values or place Pillow does not give as they were meant.
 
     Raises:
-        InputError: If the file is missing, unreadable, carries an orientation, or is no binary
-            mask; the message lists its values.
+        InputError: If the file carries an orientation, or has several channels of 16 bits.
     """
-    with opened(path, "a mask") as file:
-        refuse_changed_values(path, file, "a mask")
-        try:
-            mask = mask_of(file, stored_bits(path, file))
-        except ValueError as error:
-            raise InputError(
-                f"{path} is no binary mask: {error}; save it as 0 and 255, the object white"
-            ) from error
-    if size is not None and mask.shape != (size[1], size[0]):
-        resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
-        return np.asarray(resized)
-    return mask
+    orientation = orientation_of(image)
+    if orientation != 1:
+        raise InputError(
+            f"{path} carries the EXIF orientation {orientation}, so that programs disagree about "
+            f"how {what} lies on its photograph; turn its pixels as the photograph's are and save "
+            "it as png without the orientation"
+        )
+    if loses_depth(image, bits := stored_bits(path, image)):
+        raise InputError(
+            f"{path} has several channels of {bits} bits, of which the lower ones would be lost; "
+            f"save {what} in one grey channel of 8 or 16 bits"
+        )
 
 
-def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write [H, W] bool as an 8-bit PNG of 0 and 255."""
-    write_image(path, mask.astype(np.uint8) * 255)
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1..8; 1 where there is none or the tags cannot be read."""
+    try:
+        value = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # damaged EXIF data cause many kinds of errors; the pixels are fine
+        logger.debug("EXIF data cannot be read: %s", error)
+        return 1
+    return value if value in _UPRIGHT else 1
 
 
-def id_colors(num_ids: int) -> NDArray[np.uint8]:
-    """Return a fixed palette, [num_ids, 3] uint8; entry 0 (background) is black.
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image upright, given its EXIF orientation."""
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
-    Hues step by the golden ratio, so that neighbouring IDs look different, and an ID keeps its
-    colour whatever the number of IDs.
+
+def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the upright (width, height) of stored pixels."""
+    return (size[1], size[0]) if orientation >= 5 else size
+
+
+def is_lossy(image: Image.Image) -> bool:
+    """Tell whether the file's format changes pixel values when it is written."""
+    return image.format in _LOSSY
+
+
+def stored_values(image: Image.Image, bits: int) -> NDArray:
+    """Return the values before Pillow stretched greys of 2 or 4 bits to 0..255.
+
+    Args:
+        image: The file, opened.
+        bits: From :func:`stored_bits`.
     """
-    import colorsys
-
-    colors = np.zeros((num_ids, 3), dtype=np.uint8)
-    for index in range(1, num_ids):
-        hue = (index * 0.618033988749895) % 1.0
-        saturation = (0.9, 0.6, 0.75)[index % 3]
-        value = (0.95, 0.8, 0.65)[(index // 3) % 3]
-        colors[index] = np.round(255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)))
-    return colors
+    values = np.asarray(image)
+    return values // (255 // (2**bits - 1)) if image.mode == "L" and bits in (2, 4) else values
 
 
-def colorize_ids(ids: NDArray) -> NDArray[np.uint8]:
-    """Return [H, W, 3] uint8 in which every ID has its palette colour."""
-    return id_colors(int(ids.max(initial=0)) + 1)[ids]
+class Depth(NamedTuple):
+    """The range of a deep image's values.
+
+    Attributes:
+        is_float: Whether they are floats.
+        low: The smallest; NaN where there is any.
+        high: The largest.
+    """
+
+    is_float: bool
+    low: float
+    high: float
+
+
+def depth_of(image: Image.Image) -> Depth | None:
+    """Return the range of an image with more than 8 bits a channel; None for all others."""
+    if not _is_deep(image):
+        return None
+    values = np.asarray(image)
+    return Depth(image.mode == "F", float(values.min()), float(values.max()))
+
+
+def joint_white(depths: list[Depth]) -> float:
+    """Return the value that is white in all photographs of these ranges.
+
+    One photograph alone does not tell: a dark one of 16 bits looks like one of 12.
+
+    Raises:
+        ValueError: If the values fit no usual range; the message lists them.
+    """
+    low, high = min(depth.low for depth in depths), max(depth.high for depth in depths)
+    found = f"values from {low:.6g} to {high:.6g}"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("values that are not finite")
+    if depths[0].is_float:
+        if high <= 1.0 + _ROUNDING and low >= -_ROUNDING:
+            return 1.0
+        if high < _LEAST_OF_255 or low < -_ROUNDING * 255:
+            raise ValueError(f"{found}, neither 0..1 nor 0..255 (is it linear light?)")
+        high /= 1.0 + _ROUNDING
+    elif low < 0:
+        raise ValueError(found)
+    for level in _LEVELS:
+        if high <= level:
+            return float(level)
+    raise ValueError(f"{found}, beyond 16 bits")
+
+
+def eight_bit_rgb(image: Image.Image, white: float | None = None) -> Image.Image:
+    """Return an image of any mode in 8-bit RGB.
+
+    Args:
+        image: Of any mode that the image library has.
+        white: Brightest value of a deep image; None goes by its own values.
+
+    Raises:
+        ValueError: If the image's values fit no usual range.
+    """
+    depth = depth_of(image)
+    if depth is not None:
+        # Pillow clips when it converts; scale instead.
+        white = joint_white([depth]) if white is None else white
+        values = np.asarray(image).astype(np.float64) * (255.0 / white)
+        image = Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        # Over white, as image viewers show it; dropping alpha would show hidden pixels.
+        image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _load_as_stored(file: Image.Image) -> None:
+    """Decode the pixels; undo what Pillow does to TIFF files alone: it turns them, and forgets it.
+
+    COLMAP, and everyone who asks :func:`orientation_of`, must see the same pixels in all formats.
+    """
+    orientation = orientation_of(file) if file.format == "TIFF" else 1
+    if orientation == 1:
+        file.load()
+        return
+    getattr(file, "n_frames", 1)  # counted once; counting later would load, and turn, anew
+    file.load()
+    if orientation_of(file) == orientation:
+        return  # a Pillow that leaves the pixels alone
+    file.getexif()[ExifTags.Base.Orientation] = _INVERSE.get(orientation, orientation)
+    ImageOps.exif_transpose(file, in_place=True)
+    file.getexif()[ExifTags.Base.Orientation] = orientation
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Return why a file cannot be read, in plain words, from its first bytes."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return str(error)
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run `git lfs pull`"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return "its content is HEIC, whatever it is called: convert it to jpg"
+    if start[4:8] == b"ftyp":
+        return "its content is a video or another format of that family"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "its content is a web page: the download failed"
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return f"a TIFF of a kind that is not supported, such as colours in 32 bits: {error}"
+    return f"{type(error).__name__}: {error}"

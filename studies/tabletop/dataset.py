@@ -15,8 +15,9 @@ from PIL import Image
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.id_maps import write_id_map
-from gradiseg_core.files.images import read_image, write_mask
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SURFACE_FILE, split_views
+from gradiseg_core.files.masks import write_mask
 from studies.options import TabletopConfig
 from studies.tabletop.denoise import denoise
 from studies.tabletop.layout import arrange

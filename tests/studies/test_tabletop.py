@@ -11,8 +11,9 @@ import pytest
 
 from gradiseg_core.errors import BackendUnavailableError, ConfigError
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.files.images import read_image, read_mask
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import Available, SceneManifest
+from gradiseg_core.files.masks import read_mask
 from studies.options import TabletopConfig
 from studies.tabletop import dataset
 from studies.tabletop.denoise import denoise

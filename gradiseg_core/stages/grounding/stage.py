@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import write_image, write_mask
+from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
+from gradiseg_core.files.masks import write_mask
 from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, probabilities

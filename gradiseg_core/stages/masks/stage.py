@@ -21,8 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import check_ids
-from gradiseg_core.files.image_files import opened, orientation_of, turned_size
-from gradiseg_core.files.images import IMAGE_SUFFIXES
+from gradiseg_core.files.images import IMAGE_SUFFIXES, opened, orientation_of, turned_size
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.work_files import set_aside, write_whole
 from gradiseg_core.stages.masks.interface import Request, Segmenter

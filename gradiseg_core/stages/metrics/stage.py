@@ -23,8 +23,8 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, true_mask
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
-from gradiseg_core.files.images import read_mask
 from gradiseg_core.files.manifest import SceneManifest, SceneView
+from gradiseg_core.files.masks import read_mask
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.stages.metrics.aggregation import MaskScore, aggregate
 from gradiseg_core.stages.metrics.images import IMAGE_METRICS, no_images, score_images

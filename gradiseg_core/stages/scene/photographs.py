@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.image_files import (
+from gradiseg_core.files.images import (
+    Depth,
     UnreadableImageError,
-    exif_of_camera,
+    depth_of,
+    eight_bit_rgb,
+    joint_white,
     loses_depth,
     opened,
     orientation_of,
@@ -23,7 +27,6 @@ from gradiseg_core.files.image_files import (
     turned,
     turned_size,
 )
-from gradiseg_core.files.tones import Depth, depth_of, eight_bit_rgb, joint_white
 from gradiseg_core.stages.scene.camera_sizes import belongs_to_stored, camera_sizes
 from gradiseg_core.stages.scene.listing import list_photographs, some, too_few, unreadable_name
 
@@ -39,6 +42,12 @@ _FORMATS = {
     ".tif": ("TIFF",),
     ".tiff": ("TIFF",),
 }
+_ABOUT_CAMERA = (
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+)
 _LEAST_PEAK = 64  # of 255: where no colours of 16 bits reach it, they have 14 bits or fewer
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
@@ -150,6 +159,39 @@ def place_image(photo: Photograph, target: Path) -> None:
         exif = exif_of_camera(file)
     jpeg = target.suffix.lower() in (".jpg", ".jpeg")
     image.save(target, exif=exif, **(_JPEG_OPTIONS if jpeg else {}))
+
+
+def exif_of_camera(image: Image.Image) -> bytes:
+    """Return the EXIF tags about camera and exposure, to keep them in a file that is rewritten.
+
+    Structure from motion reads the focal length from them. The orientation and what describes the
+    file itself are left out, and so are tags that cannot be written.
+    """
+    try:
+        tags = image.getexif()
+        kept = Image.Exif()
+        for tag in _ABOUT_CAMERA:
+            if tag in tags and _writable({tag: tags[tag]}):
+                kept[tag] = tags[tag]
+        for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            inner = tags.get_ifd(ifd)
+            kept[ifd] = {tag: value for tag, value in inner.items() if _writable({tag: value})}
+            if not kept[ifd]:
+                del kept[ifd]
+        return kept.tobytes() if len(kept) else b""
+    except Exception as error:  # damaged EXIF data cause many kinds of errors; the pixels are fine
+        logger.debug("EXIF data cannot be read: %s", error)
+        return b""
+
+
+def _writable(tags: dict) -> bool:
+    exif = Image.Exif()
+    exif.update(tags)
+    try:
+        exif.tobytes()
+    except Exception:  # struct.error, TypeError, ... by the kind of the value
+        return False
+    return True
 
 
 def place_images(photographs: list[Photograph], out_dir: Path) -> int:

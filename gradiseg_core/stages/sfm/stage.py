@@ -13,7 +13,7 @@ from typing import Any
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_user_cameras, load_user_points
-from gradiseg_core.files.image_files import opened
+from gradiseg_core.files.images import opened
 from gradiseg_core.files.undistort import write_undistorted
 from gradiseg_core.frame import FILE_NAME as FRAME_FILE
 from gradiseg_core.frame import training_frame

@@ -15,7 +15,7 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.files.images import read_mask, write_mask
+from gradiseg_core.files.masks import read_mask, write_mask
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.stages.grounding.stage import (
     ground,

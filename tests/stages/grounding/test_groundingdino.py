@@ -18,8 +18,9 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.files.images import read_image, read_mask
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.masks import read_mask
 from gradiseg_core.stages.grounding import box_masks, dino
 from gradiseg_core.stages.grounding.backends import groundingdino
 from gradiseg_core.stages.grounding.dino import (

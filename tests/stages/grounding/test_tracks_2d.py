@@ -15,7 +15,8 @@ from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.images import read_image, read_mask
+from gradiseg_core.files.images import read_image
+from gradiseg_core.files.masks import read_mask
 from gradiseg_core.stages.grounding.backends import groundingdino
 from gradiseg_core.stages.grounding.tracks_2d import ground_tracks
 from gradiseg_core.stages.metrics.stage import evaluate_tracks

@@ -15,8 +15,9 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.images import read_image, read_mask, write_image, write_mask
+from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.masks import read_mask, write_mask
 from gradiseg_core.stages.grounding.stage import ground
 from gradiseg_core.stages.metrics import objects
 from gradiseg_core.stages.metrics.photometric import psnr

@@ -13,7 +13,7 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.files.images import read_mask
+from gradiseg_core.files.masks import read_mask
 from gradiseg_core.files.renderings import Probabilities
 from gradiseg_core.splatting.labels import most_probable
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, label_map

@@ -15,8 +15,8 @@ from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.files.annotations import annotation_files
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.images import read_mask, write_mask
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.masks import read_mask, write_mask
 from gradiseg_core.stages.scene.stage import prepare
 
 from .conftest import save_photo

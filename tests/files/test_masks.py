@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map
-from gradiseg_core.files.images import read_mask, write_mask
+from gradiseg_core.files.masks import read_mask, write_mask
 from tests.png_files import write_png
 
 MASK = np.zeros((60, 80), dtype=bool)

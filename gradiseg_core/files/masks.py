@@ -1,4 +1,4 @@
-"""Decides what the pixel values of a mask mean, or that nobody can tell.
+"""Binary masks: read in any encoding, written as 0 and 255.
 
 Masks come as 0 and 255, 0 and 1, one bit, two colours of a palette, 16 bits, floats, an alpha
 channel, or with greys along the outlines (antialiased, or JPEG). A threshold alone reads several of
@@ -8,9 +8,20 @@ else is refused, and the message lists its values.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.images import (
+    opened,
+    refuse_changed_values,
+    stored_bits,
+    stored_values,
+    write_image,
+)
 
 _THRESHOLD = 128  # a grey value above it is set: Gaussian Grouping's
 _DARK, _BRIGHT = 16, 239  # greys up to and from which count as black and white (JPEG's ringing)
@@ -18,7 +29,39 @@ _MIDDLE = (64, 191)
 _LARGEST_MIDDLE = 0.2  # share of the pixels that outlines may cover
 _PLATEAU = 1e-3  # share of the pixels
 _GREY_NOISE = 8  # channels that differ by no more are grey
-_INEXACT_FLOAT = 2**24  # from here on 32-bit floats skip whole numbers
+
+
+def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """Read a binary mask of any encoding.
+
+    Args:
+        path: Any image file.
+        size: (width, height) to resample to (nearest), px.
+
+    Returns:
+        [H, W] bool.
+
+    Raises:
+        InputError: If the file is missing, unreadable, carries an orientation, or is no binary
+            mask; the message lists its values.
+    """
+    with opened(path, "a mask") as file:
+        refuse_changed_values(path, file, "a mask")
+        try:
+            mask = mask_of(file, stored_bits(path, file))
+        except ValueError as error:
+            raise InputError(
+                f"{path} is no binary mask: {error}; save it as 0 and 255, the object white"
+            ) from error
+    if size is not None and mask.shape != (size[1], size[0]):
+        resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
+        return np.asarray(resized)
+    return mask
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write [H, W] bool as an 8-bit PNG of 0 and 255."""
+    write_image(path, mask.astype(np.uint8) * 255)
 
 
 def mask_of(image: Image.Image, bits: int = 8) -> NDArray[np.bool_]:
@@ -36,67 +79,9 @@ def mask_of(image: Image.Image, bits: int = 8) -> NDArray[np.bool_]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _with_alpha(np.asarray(_rgba(image)))
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
-        stored = _as_stored(image, bits)
+        stored = stored_values(image, bits)
         return _of_greys(stored if stored.max(initial=0) == 1 else np.asarray(image))
     return _of_colors(np.asarray(image.convert("RGB")))
-
-
-def ids_of(image: Image.Image, bits: int = 8) -> NDArray[np.int32]:
-    """Return the values of an ID map, [H, W] int32.
-
-    Args:
-        image: The map.
-        bits: Bits a channel of its file.
-
-    Raises:
-        ValueError: If the image has several channels that differ, or values that are no IDs.
-    """
-    values = _as_stored(image, bits)
-    if values.ndim == 3:
-        if image.mode in ("LA", "PA", "RGBA") and np.ptp(values[..., -1]) == 0:
-            values = values[..., :-1]
-        if image.mode not in ("L", "LA", "PA", "RGB", "RGBA") or np.any(values != values[..., :1]):
-            raise ValueError(
-                f"{len(image.getbands())} channels; an ID map is one grey channel whose value is "
-                "the object's ID (a coloured visualisation cannot be used)"
-            )
-        values = values[..., 0]
-    if image.mode in ("P", "PA"):
-        _refuse_other_greys(image, values)
-    if values.dtype.kind == "f":
-        if not np.array_equal(values, np.rint(values)):
-            raise ValueError("values that are not whole numbers, so no IDs")
-        if values.max(initial=0) >= _INEXACT_FLOAT:
-            raise ValueError(
-                f"values up to {values.max():g}, and floats are exact below {_INEXACT_FLOAT} "
-                "only, so they are no IDs"
-            )
-    if values.min(initial=0) < 0:
-        raise ValueError(f"negative values (down to {values.min():g}), which are no IDs")
-    return values.astype(np.int32)
-
-
-def _as_stored(image: Image.Image, bits: int) -> NDArray:
-    """Return the values before Pillow stretched greys of 2 or 4 bits to 0..255."""
-    values = np.asarray(image)
-    return values // (255 // (2**bits - 1)) if image.mode == "L" and bits in (2, 4) else values
-
-
-def _refuse_other_greys(image: Image.Image, indices: NDArray) -> None:
-    """Refuse a palette of greys that are not their indices: either may be meant as the ID.
-
-    A program that reduces colours sorts them anew in every file, and the index means nothing.
-    """
-    palette = np.asarray(image.getpalette("RGB") or [], dtype=np.int64).reshape(-1, 3)
-    used = np.unique(indices)
-    used = used[used < len(palette)]
-    if np.any(palette != palette[:, :1]) or np.array_equal(palette[used, 0], used):
-        return
-    entry = int(used[palette[used, 0] != used][0])
-    raise ValueError(
-        f"a palette of greys that differ from their place in it (entry {entry} is grey "
-        f"{palette[entry, 0]}), so it cannot be told which is the ID; save it as a grey png"
-    )
 
 
 def _rgba(image: Image.Image) -> Image.Image:
