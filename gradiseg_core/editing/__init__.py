@@ -1,0 +1,1 @@
+"""Trained scenes in use: their objects, selections, and edited copies."""

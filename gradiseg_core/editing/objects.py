@@ -1,0 +1,153 @@
+"""The table of a trained scene's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.editing.boxes import Box, box_around
+from gradiseg_core.errors import InputError
+
+#: What the name of ID 0 is; prompts do not have it.
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One ID that Gaussians have.
+
+    Attributes:
+        id: ID; 0 is background.
+        name: Of the prompt that grounding chose it for; None where there is none.
+        count: Gaussians of which it is the most probable ID.
+        centre: [3], of their centres, user's world.
+        box: Around them, user's world; its size is in the units of the user's model.
+        probability: Mean over its Gaussians of the probability of the ID.
+        views: Training views in which tracking saw it; None where that is unknown.
+    """
+
+    id: int
+    name: str | None
+    count: int
+    centre: NDArray[np.float64]
+    box: Box
+    probability: float
+    views: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "count": self.count,
+            "centre": self.centre.tolist(),
+            "box": self.box.as_json(),
+            "probability": round(self.probability, 4),
+            "views": self.views,
+        }
+
+
+def object_table(
+    ids: NDArray[np.int64],
+    certainty: NDArray[np.float32],
+    points: NDArray[np.float64],
+    names: Mapping[int, str],
+    views: Mapping[int, int],
+    up: NDArray[np.float64] | None = None,
+) -> tuple[SceneObject, ...]:
+    """Return a row for every ID that Gaussians have, sorted by ID, background first.
+
+    Args:
+        ids: [N] most probable IDs.
+        certainty: [N] their probabilities.
+        points: [N, 3] centres, user's world.
+        names: By ID.
+        views: Training views by ID; empty where unknown.
+        up: What is up in the user's world, [3], for upright boxes.
+    """
+    order = np.argsort(ids, kind="stable")
+    present, starts = np.unique(ids[order], return_index=True)
+    rows = []
+    for index, members in zip(present, np.split(order, starts[1:]), strict=True):
+        own = points[members]
+        rows.append(
+            SceneObject(
+                id=int(index),
+                name=names.get(int(index)),
+                count=len(members),
+                centre=own.mean(axis=0),
+                box=box_around(own, up),
+                probability=float(certainty[members].mean()),
+                views=views.get(int(index), 0) if views and index > 0 else None,
+            )
+        )
+    return tuple(rows)
+
+
+def names_of_ids(prompts: Mapping[str, Sequence[int]]) -> dict[int, str]:
+    """Return one name for every ID that a prompt has: of several prompts, the most special one's.
+
+    Args:
+        prompts: IDs by prompt. The prompt with the fewest IDs is the most special.
+    """
+    names: dict[int, str] = {0: BACKGROUND}
+    for prompt, ids in sorted(prompts.items(), key=lambda item: len(item[1])):
+        for index in ids:
+            names.setdefault(index, prompt)
+    return names
+
+
+def ids_of(
+    what: int | str, objects: Sequence[SceneObject], prompts: Mapping[str, Sequence[int]]
+) -> list[int]:
+    """Return the IDs of an ID, a name or a prompt.
+
+    A name may be a part of one prompt alone: `teapot` is `white teapot`.
+
+    Raises:
+        InputError: If there is no such object, or several are meant; the message lists what there
+            is.
+    """
+    present = [row.id for row in objects]
+    if isinstance(what, int):
+        if what not in present:
+            raise InputError(f"no Gaussian has ID {what}; {listing(objects, prompts)}")
+        return [what]
+    named = {**{name: list(ids) for name, ids in prompts.items()}, BACKGROUND: [0]}
+    lowered = {name.lower(): ids for name, ids in named.items()}
+    words = what.lower()
+    matches = [name for name in named if set(words.split()) <= set(name.lower().split())]
+    if words in lowered:
+        found = lowered[words]
+    elif len(matches) == 1:
+        found = named[matches[0]]
+    elif matches:
+        raise InputError(
+            f"{what!r} may be {', '.join(map(repr, matches))}; write one of them in full, or an ID"
+        )
+    else:
+        raise InputError(f"no object is called {what!r}; {listing(objects, prompts)}")
+    if not set(found) & set(present):
+        raise InputError(
+            f"{what!r} was not found in this scene: no ID was chosen for it, or no Gaussian has "
+            f"its IDs; {listing(objects, prompts)}"
+        )
+    return sorted(set(found) & set(present))
+
+
+def listing(objects: Sequence[SceneObject], prompts: Mapping[str, Sequence[int]]) -> str:
+    """Return what there is to choose from, for messages."""
+    present = {row.id for row in objects}
+    named = [
+        f"{prompt!r} (ID {', '.join(map(str, ids))})"
+        for prompt, ids in prompts.items()
+        if set(ids) & present
+    ]
+    rest = sorted(present - {index for ids in prompts.values() for index in ids} - {0})
+    parts = [", ".join(named)] if named else []
+    parts += [f"without a name: IDs {', '.join(map(str, rest))}"] if rest else []
+    return "there are " + "; ".join([*parts, f"{BACKGROUND!r} (ID 0)"])

@@ -1,0 +1,108 @@
+"""Pictures of trained Gaussians, and how much of a pixel each Gaussian makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.splatting.labels import most_probable
+from gradiseg_core.splatting.losses.identity import label_map
+from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
+from gradiseg_core.splatting.rasterization.registry import get_rasterizer
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One view of a scene.
+
+    Attributes:
+        color: [H, W, 3] float32 in 0..1.
+        ids: [H, W] int32, most probable IDs.
+        depth: [H, W] float32, user's units; 0 where nothing was hit.
+        alpha: [H, W] float32, how opaque the scene is.
+    """
+
+    color: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    depth: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+
+
+def rasterizer_for(trained: TrainedScene) -> Rasterizer:
+    """Return the compiled rasterizer of the device that the Gaussians are on."""
+    return get_rasterizer(trained.means.device.type)
+
+
+def rasterized(
+    trained: TrainedScene,
+    camera: Camera,
+    rasterizer: Rasterizer,
+    features: Tensor | None = None,
+    *,
+    with_depth: bool = False,
+) -> Rendering:
+    """Rasterize one view.
+
+    Args:
+        trained: The Gaussians.
+        camera: View in the training frame, at the size to render.
+        rasterizer: Any implementation of the interface.
+        features: [N, D] blended in the place of the encodings; None: the encodings.
+        with_depth: Whether depth is rendered.
+    """
+    means = trained.means
+    white = trained.metadata.get("background", "black") == "white"
+    return rasterizer(
+        means,
+        trained.quats,
+        trained.scales.exp(),
+        trained.opacities.sigmoid(),
+        trained.sh0,
+        trained.shN,
+        trained.identities if features is None else features,
+        viewmat=torch.as_tensor(camera.cam_from_world).to(means),
+        K=torch.as_tensor(camera.K).to(means),
+        width=camera.width,
+        height=camera.height,
+        sh_degree=int(trained.metadata["sh_degree"]),
+        background=means.new_ones(3) if white else None,
+        with_depth=with_depth,
+    )
+
+
+@torch.no_grad()
+def picture(
+    trained: TrainedScene, camera: Camera, rasterizer: Rasterizer, unit: float = 1.0
+) -> Picture:
+    """Return one view of a scene; its labels are read as the scene was trained for.
+
+    Args:
+        trained: The Gaussians.
+        camera: View in the training frame, at the size to render.
+        rasterizer: Any implementation of the interface.
+        unit: User's units in one of the training frame.
+    """
+    result = rasterized(trained, camera, rasterizer, with_depth=True)
+    if result.depth is None:
+        raise TypeError("the rasterizer returned no depth although it was asked for it")
+    if trained.metadata.get("labels") == "probabilities":
+
+        def blend(values: Tensor) -> tuple[Tensor, Tensor]:
+            rendering = rasterized(trained, camera, rasterizer, values)
+            return rendering.identity, rendering.alpha
+
+        ids = most_probable(trained.identities, trained.classifier, blend)[0][..., 0]
+    else:
+        ids = label_map(result.identity, trained.classifier)
+    return Picture(
+        color=result.color.nan_to_num(0.0).clamp(0.0, 1.0).float().cpu().numpy(),
+        ids=ids.cpu().numpy().astype(np.int32),
+        depth=(unit * result.depth).float().cpu().numpy(),
+        alpha=result.alpha.float().cpu().numpy(),
+    )
