@@ -12,9 +12,9 @@ from benchmarks.cpu_parts.raster import HEIGHT, WIDTH, scene
 from benchmarks.timing import Part
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss
-from gradiseg_core.splatting.losses.spatial import neighbour_kl
 from gradiseg_core.splatting.neighbours.knn import GlobalKnn
 from gradiseg_core.splatting.rasterization import cpu, reference
+from gradiseg_core.splatting.terms.spatial import neighbour_kl
 
 SAMPLES, K = 1000, 5
 BY_GSPLAT = "all-PyTorch, gsplat's reference"

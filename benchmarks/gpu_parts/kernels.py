@@ -15,14 +15,14 @@ from gradiseg_core.config.train import Densification
 from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss
-from gradiseg_core.splatting.losses.spatial import neighbour_kl
 from gradiseg_core.splatting.neighbours.cuda import columns, nearest_by_torch
-from gradiseg_core.splatting.neighbours.dispatch import make_knn, neighbours_ahead
+from gradiseg_core.splatting.neighbours.knn import make_knn, neighbours_ahead
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.densification import DensificationStrategy
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
+from gradiseg_core.splatting.terms.spatial import neighbour_kl
 
 CLASSES, DIMS, SAMPLES, K = 256, 16, 1000, 5
 NAIVE_PAIRS = 3e8  # a matrix of more distances than this is not made

@@ -346,7 +346,7 @@ class TrainConfig(Section):
 
     removed: ClassVar[dict[str, str]] = {
         "sh_degree_every": constant("SH_DEGREE_EVERY", "splatting/trainer.py"),
-        "initial_opacity": constant("INITIAL_OPACITY", "splatting/initialize.py"),
+        "initial_opacity": constant("INITIAL_OPACITY", "splatting/gaussians.py"),
         "knn_refresh": constant("REFRESH_EVERY", "splatting/terms/spatial.py"),
         "max_gaussians": "is called `train.densification.max_gaussians` now; IGD adds at most the "
         "share `train.igd.max_growth` to it",

@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import time
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +18,14 @@ from gradiseg_core.cameras import scene_extent
 from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import ConfigError, GradisegError
-from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.initialize import gaussians_from_points
+from gradiseg_core.splatting.gaussians import Gaussians, gaussians_from_points
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.parts import Run, strategies_of, terms_of
-from gradiseg_core.splatting.prefetch import Prefetcher
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.terms.base import Iteration
-from gradiseg_core.splatting.views import TrainingData, TrainingView, of_one_colour
-from gradiseg_core.splatting.watch import LossWatch
+from gradiseg_core.splatting.views import Prefetcher, TrainingData, TrainingView, of_one_colour
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +40,8 @@ LEARNING_RATES = {
 }
 #: Degrees of spherical harmonics are added one by one this often, iterations of 30,000 (3DGS).
 SH_DEGREE_EVERY = 1000
+#: Iterations between looks at the losses of a GPU.
+WATCH_EVERY = 100
 
 
 class Trainer:
@@ -324,3 +324,63 @@ class Throughput:
         rate = (step - self._step) / max(now - self._time, 1e-9)
         self._step, self._time = step, now
         return rate
+
+
+class LossWatch:
+    """Raises when a loss is infinite or not a number.
+
+    On a CPU the loss is checked in every iteration. On a GPU the host would have to wait for the
+    device each time. There the device notes the first bad iteration, and the host reads it every
+    :data:`WATCH_EVERY` iterations and whenever :meth:`check` is called.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Set up for losses on ``device``."""
+        self._on_device = device.type != "cpu"
+        self._first_bad = torch.zeros((), dtype=torch.int64, device=device)
+        self._checked = 0
+        self._names: deque[tuple[int, str, int]] = deque(maxlen=2 * WATCH_EVERY)
+
+    def observe(self, step: int, loss: Tensor, view: str, count: int) -> None:
+        """Look at the loss of one iteration, before its gradient is used.
+
+        Args:
+            step: Iteration, from 1.
+            loss: Scalar.
+            view: Name of the view, for the message.
+            count: Number of Gaussians, for the message.
+
+        Raises:
+            GradisegError: If the loss, or on a GPU one of an earlier iteration, is not finite.
+        """
+        if not self._on_device:
+            if not math.isfinite(loss.item()):
+                raise self._error(f"became {loss.item()} at", step, view, count)
+            return
+        self._names.append((step, view, count))
+        bad = (self._first_bad == 0) & ~torch.isfinite(loss.detach())
+        self._first_bad = torch.where(bad, step, self._first_bad)
+        if step - self._checked >= WATCH_EVERY:
+            self.check(step)
+
+    def check(self, step: int) -> None:
+        """Wait for the device, and raise if any loss so far was not finite.
+
+        Raises:
+            GradisegError: If one was not.
+        """
+        if not self._on_device:
+            return
+        self._checked = step
+        first = int(self._first_bad.item())
+        if first:
+            known = {name[0]: name[1:] for name in self._names}
+            view, count = known.get(first, ("an unknown view", 0))
+            raise self._error("was not finite at", first, view, count)
+
+    @staticmethod
+    def _error(what: str, step: int, view: str, count: int) -> GradisegError:
+        return GradisegError(
+            f"the loss {what} iteration {step} on {view} ({count} Gaussians); lower "
+            "train.learning_rates or check that view's pose. The last checkpoint is kept"
+        )

@@ -1,6 +1,12 @@
-"""Nearest neighbours among all Gaussians, for L_3d before LA-KNN takes over."""
+"""Neighbour searches on whichever device the Gaussians are.
+
+A search among all Gaussians (L_3d before LA-KNN takes over, IGD) is a tree on a CPU and brute force
+on a GPU (:mod:`.cuda`). Eq. 4 is in :mod:`.la_knn`.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +15,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from gradiseg_core.compute.cpu_runtime import get_threads
+
+if TYPE_CHECKING:
+    from gradiseg_core.splatting.neighbours.la_knn import Knn
 
 
 class GlobalKnn:
@@ -85,3 +94,34 @@ class GlobalKnn:
             others = np.take_along_axis(index, order, axis=1)[:, : found - 1]
             nearest[:, : found - 1] = others
         return torch.from_numpy(nearest).to(sample.device)
+
+
+def make_knn(device: torch.device) -> Knn:
+    """Return a global search for centres on ``device``."""
+    if device.type == "cuda":
+        from gradiseg_core.splatting.neighbours.cuda import CudaKnn
+
+        return CudaKnn()
+    return GlobalKnn()
+
+
+def searches_a_tree(device: torch.device, candidates: str | int) -> bool:
+    """Return whether :func:`neighbours_ahead` uses a global search, which must then be current."""
+    return device.type == "cpu" and candidates != "all"
+
+
+def neighbours_ahead(
+    means: Tensor, sample: Tensor, directions: Tensor, k: int, *, candidates: str | int, knn: Knn
+) -> Tensor:
+    """Apply Eq. 4 on whichever device the centres are; see :func:`.la_knn.la_knn`.
+
+    ``knn`` is looked at only where :func:`searches_a_tree`.
+    """
+    if means.device.type == "cuda":
+        from gradiseg_core.splatting.neighbours.cuda import la_knn_cuda
+
+        return la_knn_cuda(means, sample, directions, k, candidates=candidates)
+    from gradiseg_core.splatting.neighbours.la_knn import la_knn
+
+    tree = knn if isinstance(knn, GlobalKnn) and searches_a_tree(means.device, candidates) else None
+    return la_knn(means, sample, directions, k, candidates=candidates, knn=tree)

@@ -11,14 +11,28 @@ candidate set: ``candidates=<int>`` applies Eq. 4 within that many nearest Gauss
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradiseg_core.splatting.neighbours.knn import GlobalKnn
-
 BACKENDS = ("cpu", "torch")
 _PAIRS = 1 << 24  # most sample-Gaussian pairs that the PyTorch backend holds at once
+
+
+class Knn(Protocol):
+    """What a search among all Gaussians offers; see :class:`.knn.GlobalKnn`."""
+
+    def __len__(self) -> int: ...
+
+    def update(self, means: Tensor) -> None:
+        """Take over the centres, [N, 3]."""
+        ...
+
+    def query(self, sample: Tensor, k: int) -> Tensor:
+        """Return the k nearest others of each sample, [M, k]; -1 where there are fewer."""
+        ...
 
 
 def la_knn(
@@ -28,7 +42,7 @@ def la_knn(
     k: int,
     *,
     candidates: str | int = "all",
-    knn: GlobalKnn | None = None,
+    knn: Knn | None = None,
     backend: str = "cpu",
 ) -> Tensor:
     """Return the k nearest Gaussians ahead of each sample (Eq. 4).
@@ -43,8 +57,8 @@ def la_knn(
             zero or not finite has no neighbours.
         k: Neighbours a sample, at least 1.
         candidates: "all", or how many nearest Gaussians to choose among.
-        knn: Finds those nearest Gaussians (in its own, possibly older, centres); built here when
-            missing. Not used with "all".
+        knn: Finds those nearest Gaussians, in its own, possibly older, centres; not needed with
+            "all".
         backend: "cpu" (streaming kernel; float32 filter, float64 decision) or "torch" (chunked,
             in the precision of ``means``). Both need memory for a part of the M x N pairs only.
 
@@ -54,17 +68,16 @@ def la_knn(
         ahead.
 
     Raises:
-        ValueError: If shapes disagree, an index does not exist, or k, ``candidates`` or the
-            backend is invalid.
+        ValueError: If shapes disagree, an index does not exist, k, ``candidates`` or the backend
+            is invalid, or ``knn`` is missing or holds other Gaussians.
     """
     _check(means, sample, directions, k, candidates, backend)
     means, directions = means.detach(), usable(directions)
     if candidates != "all":
-        knn = GlobalKnn(means) if knn is None else knn
-        if len(knn) != len(means):
+        if knn is None or len(knn) != len(means):
             raise ValueError(
-                f"knn holds {len(knn)} Gaussians, means {len(means)}: call knn.update(means) after "
-                "adding or removing Gaussians"
+                f"knn holds {0 if knn is None else len(knn)} Gaussians, means {len(means)}: call "
+                "knn.update(means) after adding or removing Gaussians"
             )
         return among(means, sample, directions, k, knn.query(sample, int(candidates)))
     if backend == "torch":

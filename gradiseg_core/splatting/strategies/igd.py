@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradiseg_core.config.train import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.neighbours.dispatch import make_knn
+from gradiseg_core.splatting.neighbours.knn import make_knn
 from gradiseg_core.splatting.parts import Run
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.schedule import Schedule

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
-from gradiseg_core.splatting.initialize import SH_C0, gaussians_from_points
+from gradiseg_core.splatting.gaussians import PARAMETERS, SH_C0, Gaussians, gaussians_from_points
 
 
 def make(count: int = 5, seed: int = 0) -> Gaussians:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from gradiseg_core.splatting.losses.spatial import neighbour_kl
+from gradiseg_core.splatting.terms.spatial import neighbour_kl
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import torch
 
 from gradiseg_core.splatting.neighbours import cuda
 from gradiseg_core.splatting.neighbours.cuda import CudaKnn, columns, la_knn_cuda, nearest_by_torch
-from gradiseg_core.splatting.neighbours.dispatch import make_knn, neighbours_ahead
-from gradiseg_core.splatting.neighbours.knn import GlobalKnn
+from gradiseg_core.splatting.neighbours.knn import GlobalKnn, make_knn, neighbours_ahead
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -97,7 +96,7 @@ def test_the_cpus_searches_agree(triton_device) -> None:
     assert torch.equal(knn.query(sample, 6).cpu(), GlobalKnn(plain[0]).query(plain[1], 6))
     for candidates in ("all", 32, 899, 5000):
         ours = la_knn_cuda(means, sample, directions, 5, candidates=candidates)
-        theirs = la_knn(*plain, 5, candidates=candidates)
+        theirs = la_knn(*plain, 5, candidates=candidates, knn=GlobalKnn(plain[0]))
         assert torch.equal(ours.cpu(), theirs), candidates
 
 
@@ -182,7 +181,8 @@ def test_without_triton_pytorch_does_the_same(monkeypatch) -> None:
     assert torch.equal(knn.query(sample, 5), nearest(distances(means, sample), 5))
     for candidates in ("all", 30):
         got = la_knn_cuda(means, sample, directions, 5, candidates=candidates)
-        assert torch.equal(got, la_knn(means, sample, directions, 5, candidates=candidates))
+        expected = la_knn(means, sample, directions, 5, candidates=candidates, knn=GlobalKnn(means))
+        assert torch.equal(got, expected)
 
 
 def test_pytorchs_chunks_and_many_neighbours(monkeypatch) -> None:
@@ -207,7 +207,8 @@ def test_dispatch_goes_by_the_device(monkeypatch) -> None:
     tree.update(means)
     for candidates in ("all", 20):
         got = neighbours_ahead(means, sample, directions, 5, candidates=candidates, knn=tree)
-        assert torch.equal(got, la_knn(means, sample, directions, 5, candidates=candidates))
+        expected = la_knn(means, sample, directions, 5, candidates=candidates, knn=GlobalKnn(means))
+        assert torch.equal(got, expected)
 
 
 def test_wrong_use_is_refused() -> None:

@@ -61,11 +61,13 @@ def test_k_and_fewer_than_k(backend, k):
 def test_candidates_make_it_local():
     sample, right = torch.tensor([0]), _directions(RIGHT)
     # The four nearest are 1, 2, 6 and 4; the one far aside is not among them.
-    found = la_knn(SCENE, sample, right, 3, candidates=4)
+    tree = GlobalKnn(SCENE)
+    found = la_knn(SCENE, sample, right, 3, candidates=4, knn=tree)
     assert found.tolist() == [[1, 4, -1]]
-    everyone = la_knn(SCENE, sample, right, 3, candidates=6, knn=GlobalKnn(SCENE))
+    everyone = la_knn(SCENE, sample, right, 3, candidates=6, knn=tree)
     assert everyone.tolist() == la_knn(SCENE, sample, right, 3).tolist()
-    assert la_knn(SCENE, sample, right, 5, candidates=2).tolist() == [[1, -1, -1, -1, -1]]
+    few = la_knn(SCENE, sample, right, 5, candidates=2, knn=tree)
+    assert few.tolist() == [[1, -1, -1, -1, -1]]
 
 
 @BACKENDS
@@ -89,8 +91,9 @@ def test_equals_take_the_smaller_index():
 def test_no_direction_no_neighbours(backend, candidates):
     directions = _directions([0.0, 0, 0], [float("nan"), 0, 0], [0, float("inf"), 0])
     found = la_knn(
-        SCENE, torch.tensor([0, 1, 2]), directions, 2, candidates=candidates, backend=backend
-    )
+        SCENE, torch.tensor([0, 1, 2]), directions, 2,
+        candidates=candidates, knn=GlobalKnn(SCENE), backend=backend,
+    )  # fmt: skip
     assert found.tolist() == [[-1, -1]] * 3
 
 
@@ -147,8 +150,9 @@ def test_torch_backend_agrees_over_chunks(monkeypatch):
 
 def test_candidates_equal_brute_force_within_the_nearest():
     means, sample, directions = _scene(400, 25)
-    near = GlobalKnn(means).query(sample, 30)
-    found = la_knn(means, sample, directions, 5, candidates=30)
+    tree = GlobalKnn(means)
+    near = tree.query(sample, 30)
+    found = la_knn(means, sample, directions, 5, candidates=30, knn=tree)
     for row, i in enumerate(sample.tolist()):
         members = torch.cat([torch.tensor([i]), near[row]])
         local = _brute_force(means[members], torch.tensor([0]), directions[row : row + 1], 5)[0]
@@ -182,3 +186,5 @@ def test_wrong_input_is_refused():
         la_knn(SCENE, sample, right, 2, backend="gpu")
     with pytest.raises(ValueError, match="knn holds 3"):
         la_knn(SCENE, sample, right, 2, candidates=3, knn=GlobalKnn(SCENE[:3]))
+    with pytest.raises(ValueError, match="knn holds 0"):
+        la_knn(SCENE, sample, right, 2, candidates=3)

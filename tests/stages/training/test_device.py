@@ -21,20 +21,18 @@ from gradiseg_core.config.train import (
 )
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
-from gradiseg_core.splatting.losses import spatial as spatial_loss
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from gradiseg_core.splatting.neighbours.dispatch import searches_a_tree
+from gradiseg_core.splatting.neighbours.knn import searches_a_tree
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
-from gradiseg_core.splatting.prefetch import Prefetcher
 from gradiseg_core.splatting.rasterization import reference
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.terms import spatial as spatial_term
 from gradiseg_core.splatting.terms.base import Iteration
 from gradiseg_core.splatting.terms.spatial import SpatialTerm
-from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.splatting.views import Views
-from gradiseg_core.splatting.watch import EVERY, LossWatch
+from gradiseg_core.splatting.trainer import WATCH_EVERY, LossWatch, Trainer
+from gradiseg_core.splatting.views import Prefetcher, Views
 from gradiseg_core.stages.training.data import load_training_data
 from tests.splatting.gaussians.test_model import make
 from tests.splatting.rasterization.scenes import relative_error
@@ -133,19 +131,19 @@ def on_device() -> LossWatch:
 
 def test_a_gpus_losses_are_looked_at_now_and_then() -> None:
     watch = on_device()
-    for step in range(1, EVERY):
+    for step in range(1, WATCH_EVERY):
         value = math.nan if step >= 7 else 1.0
         watch.observe(step, torch.tensor(value), f"view_{step}.png", 10 * step)
     with pytest.raises(GradisegError, match=r"not finite at iteration 7 on view_7\.png \(70 "):
-        watch.observe(EVERY, torch.tensor(math.nan), "later.png", 1)
+        watch.observe(WATCH_EVERY, torch.tensor(math.nan), "later.png", 1)
     watch = on_device()
     watch.observe(1, torch.tensor(math.inf), "a.png", 5)
     with pytest.raises(GradisegError, match=r"iteration 1 on a\.png"):
         watch.check(1)
     watch = on_device()
-    for step in range(1, 3 * EVERY):
+    for step in range(1, 3 * WATCH_EVERY):
         watch.observe(step, torch.tensor(1.0), "a.png", 5)
-    watch.check(3 * EVERY)
+    watch.check(3 * WATCH_EVERY)
 
 
 def spatial(samples: int) -> SpatialTerm:
@@ -176,7 +174,7 @@ def test_sampling_without_waiting_takes_the_eligible_once_each() -> None:
 
 
 @pytest.mark.parametrize("stop_target", [False, True])
-def test_spatial_loss_without_waiting_is_the_same(stop_target) -> None:
+def test_spatial_term_without_waiting_is_the_same(stop_target) -> None:
     generator = torch.Generator().manual_seed(2)
     identities = torch.randn(60, 16, generator=generator, dtype=torch.float64).requires_grad_()
     classifier = IdentityClassifier(9, generator=generator).double()
@@ -185,13 +183,13 @@ def test_spatial_loss_without_waiting_is_the_same(stop_target) -> None:
     neighbours[4] = -1
     inputs = [identities, *classifier.parameters()]
     arguments = (identities, classifier, sample, neighbours)
-    expected = spatial_loss.neighbour_kl(*arguments, stop_target=stop_target)
-    got = spatial_loss._without_waiting(*arguments, stop_target)
+    expected = spatial_term.neighbour_kl(*arguments, stop_target=stop_target)
+    got = spatial_term._without_waiting(*arguments, stop_target)
     torch.testing.assert_close(got, expected)
     pairs = (torch.autograd.grad(value, inputs) for value in (got, expected))
     for ours, theirs in zip(*pairs, strict=True):
         torch.testing.assert_close(ours, theirs)
-    nothing = spatial_loss._without_waiting(
+    nothing = spatial_term._without_waiting(
         identities, classifier, sample, torch.full_like(neighbours, -1), stop_target
     )
     assert nothing == 0
