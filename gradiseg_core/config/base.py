@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 Device = Literal["auto", "cuda", "cpu"]
-"""Where something runs; `auto` takes a CUDA device where there is one."""
+"""Where something runs; `auto` takes a CUDA device if there is one."""
 
 
 #: Unit of a number that counts the iterations of the run itself, however long it is.
@@ -92,7 +92,7 @@ def constant(name: str, file: str) -> str:
         name: The constant's name.
         file: Where it stands, below ``gradiseg_core/``.
     """
-    return f"is no key any more; the value is the constant {name} in gradiseg_core/{file}"
+    return f"is no longer a key; the value is the constant {name} in gradiseg_core/{file}"
 
 
 def renamed(key: str) -> str:
@@ -117,8 +117,8 @@ def option(
         unit: Unit of the value, such as ``"px"``, :data:`ITERATIONS` or :data:`OF_30_000`; None for
             pure numbers.
         source: Where the default comes from (paper and section, Gaussian Grouping, 3DGS, measured).
-        changes_result: Whether a run of another value may have another result; a long job that was
-            killed goes on where only other values changed.
+        changes_result: Whether another value may change the result. A killed job resumes if only
+            values changed that do not.
         **constraints: Passed to ``pydantic.Field`` (``ge``, ``le``, ``gt``, ``lt``, ...).
 
     Returns:
@@ -136,13 +136,13 @@ def device_option(what: str) -> Any:
     Args:
         what: What runs, with its verb, such as ``"SAM runs"``.
     """
-    return option("auto", f"Where {what}; `auto` takes a CUDA device where there is one.")
+    return option("auto", f"Where {what}; `auto` takes a GPU if there is one.")
 
 
 def autocast_option(source: str) -> Any:
     """Declare the field `half` of a model that runs in mixed precision on a GPU by default."""
     return option(
         True,
-        "Half precision (autocast) on CUDA: faster, in less memory; of no effect on a CPU.",
+        "Half precision (autocast) on CUDA: faster, less memory.",
         source=source,
     )

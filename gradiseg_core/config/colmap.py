@@ -19,13 +19,13 @@ class ColmapConfig(Section):
 
     camera_model: CameraModel = option(
         "SIMPLE_RADIAL",
-        "COLMAP camera model that is estimated; PINHOLE for images without lens distortion.",
+        "COLMAP camera model; PINHOLE for images without lens distortion.",
         source="COLMAP's default for photographs",
     )
     single_camera: bool | None = option(
         None,
-        "Whether all images share one camera; null shares it where all images have one size.",
-        source="COLMAP FAQ: shared intrinsics are better constrained",
+        "Whether all images share one camera; null: if they are of one size.",
+        source="COLMAP FAQ",
     )
     max_image_size: int = option(
         3200,
@@ -36,27 +36,26 @@ class ColmapConfig(Section):
     )
     max_features: int = option(
         8192,
-        "Most SIFT features kept in one image (the largest scales first).",
+        "Most SIFT features of one image, the largest first.",
         unit="features",
         source="COLMAP",
         ge=128,
     )
     leave_out_standing: bool = option(
         True,
-        "Take no features from what stands at the same place in all photographs (a gripper, a date "
+        "Take no features from what is at the same place in all photographs (a gripper, a date "
         "stamp, the room behind a turntable).",
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Which image pairs are matched: all, or each image with the next ten by name and as many "
-        "more at doubling distances; `auto` takes all pairs of up to 200 images.",
+        "Which image pairs are matched: all (`exhaustive`), or each image with the next ten by "
+        "name and ten more at doubling distances. `auto`: all for up to 200 images.",
     )
     guided_matching: bool = option(
         False,
-        "Search for more matches along the epipolar lines of a first estimate: registers more of "
-        "the images that are noisy or far apart, and takes several times as long.",
-        source="measured: 35 instead of 21 of 36 noisy 400 x 300 images registered, but no better "
-        "poses on tabletop_breakfast (studies/scenes.md)",
+        "Search for more matches along epipolar lines: registers more images that are noisy or far "
+        "apart, and takes several times as long.",
+        source="measured (studies/scenes.md)",
     )
     mapper: Literal["incremental", "global"] = option(
         "incremental",
@@ -64,19 +63,18 @@ class ColmapConfig(Section):
     )
     min_registered_share: float = option(
         0.8,
-        "Smallest share of the images that must get a camera; below it the job fails and lists the "
-        "images left out.",
+        "Share of the images that must get a camera, else the job fails and lists the others.",
         ge=0.0,
         le=1.0,
     )
     existing: Literal["auto", "require", "ignore"] = option(
         "auto",
-        "What to do with a `sparse/` model that comes with the scene: auto validates and uses it "
-        "where there is one, require fails without one, ignore always reconstructs.",
+        "What to do with a `sparse/` model that comes with the scene: `auto` checks and uses it if "
+        "there is one, `require` fails without one, `ignore` always reconstructs.",
     )
     deterministic: bool = option(
         True,
-        "Run the mapper on one thread, so that the same images, seed and versions give the same "
-        "cameras; false uses all threads (worth it from about 300 images).",
-        source="measured: features and matches repeat on any number of threads, mapping does not",
+        "Run the mapper on one thread, so that cameras can be repeated; false uses all threads "
+        "(worth it from about 300 images).",
+        source="measured: mapping alone depends on the number of threads",
     )

@@ -13,19 +13,18 @@ class DownloadsConfig(Section):
     """
 
     folder: OutputPath = option(
-        "downloads", "Folder of everything that is fetched; several projects may share one."
+        "downloads", "Folder of the downloads; several projects may share one."
     )
     lock: OutputPath = option(
         "downloads.lock.json",
-        "File that keeps the hash of every first download whose publisher gives none; later "
-        "downloads must match it. Commit it.",
+        "File with the hashes of first downloads, which later ones must match. Commit it.",
     )
     offline: bool = option(
         False,
         "Never use the network: a missing file is an error that says where to put it.",
     )
     retries: int = option(
-        5, "Further attempts after a connection fails, each after a longer pause.", ge=0, le=100
+        5, "More attempts after a connection fails, with growing pauses.", ge=0, le=100
     )
     timeout_s: float = option(
         30.0, "Longest wait for the server's next bytes.", unit="s", gt=0.0, le=3600.0

@@ -27,20 +27,20 @@ class GroundingConfig(BackendConfig):
 
     backend: str = option(
         "colour_words",
-        "What finds a prompt's IDs.",
+        "How the IDs of a prompt are found.",
     )
     masks: Literal["auto", "probability", "argmax"] = option(
         "auto",
         "Predicted mask: `probability`, any selected ID above `probability_threshold`; `argmax`, "
-        "the selected IDs of the label map; `auto`, the first where labels are read from blended "
-        "encodings, the second where from probabilities, which fall off slowly at outlines.",
-        source="Gaussian Grouping (render_lerf_mask.py); measured (studies/method.md)",
+        "the selected IDs of the label map; `auto`, `argmax` for `train.labels: probabilities`, "
+        "else `probability`.",
+        source="GG (render_lerf_mask.py); measured (studies/method.md)",
     )
     probability_threshold: float = option(
         0.2,
         "Softmax probability above which a pixel belongs to a selected ID.",
         ge=0,
         lt=1,
-        source="Gaussian Grouping (render_lerf_mask.py)",
+        source="GG (render_lerf_mask.py)",
     )
     pictures: bool = option(True, "Write a picture of what each prompt found, for the report.")

@@ -16,5 +16,5 @@ class MasksConfig(BackendConfig):
 
     backend: str = option(
         "graph",
-        "What makes the segments.",
+        "How the segments are made.",
     )

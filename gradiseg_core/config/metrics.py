@@ -18,30 +18,29 @@ class MetricsConfig(Section):
 
     aggregation: Literal["gg", "strict"] = option(
         "strict",
-        "Aggregation of the headline numbers; both are always computed. `gg` repeats Gaussian "
-        "Grouping's script with its traps, `strict` skips nothing.",
+        "Aggregation of the headline numbers: `gg` repeats Gaussian Grouping's script, `strict` "
+        "skips nothing (docs/evaluation.md). Both are always computed.",
     )
     boundary_ratio: float = option(
         0.02,
         "Width of the boundary as a share of the image diagonal.",
         gt=0,
         lt=0.5,
-        source="Gaussian Grouping (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
+        source="GG (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
     )
     lpips: bool = option(
-        True, "Compute LPIPS (VGG) in both input ranges where its weights are available."
+        True, "Compute LPIPS (VGG) in both input ranges if its weights are available."
     )
     lpips_range: Literal["3dgs", "authors"] = option(
         "3dgs",
-        "Input range of the headline LPIPS: 3DGS's script feeds 0..1, the LPIPS authors -1..1; the "
-        "numbers differ, and both are always recorded.",
+        "Input range of the headline LPIPS: 3DGS's script feeds 0..1, the LPIPS authors -1..1. "
+        "Both are always recorded.",
         source="3DGS (metrics.py)",
     )
     lpips_weights: Literal["cache", "download"] | InputPath = option(
         "cache",
-        "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache if it "
-        "is there and leaves LPIPS out otherwise, `download` fetches it (0.6 GB), or the path of "
-        "the file.",
+        "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache, and "
+        "leaves LPIPS out without one; `download` fetches it (0.6 GB); or the path of the file.",
     )
 
     def weights(self) -> dict[str, Path | None]:

@@ -18,24 +18,21 @@ class RenderConfig(Section):
 
     device: Device = option(
         "auto",
-        "Where views are rendered; `auto` takes a CUDA device where there is one, and gsplat.",
+        "Where views are rendered; `auto` takes a GPU if there is one, and gsplat.",
     )
     rasterizer: Literal["fast", "reference"] = option(
         "fast",
-        "Rasterizer: `fast` is the compiled one of the device, `reference` the slow one in plain "
-        "PyTorch.",
+        "`fast` is the compiled rasterizer, `reference` the slow one in plain PyTorch.",
     )
     labels: Literal["trained"] | LabelRule = option(
         "trained",
-        "What a pixel's label is read from: as the scene was trained for (`train.labels`), or one "
-        "of its two values.",
+        "How a pixel is labelled: `trained` follows `train.labels`.",
     )
     size: Literal["trained", "photograph"] = option(
         "trained",
-        "Size of everything rendered: that of training (`train.longest_side`, `train.downsample`), "
-        "or that of the photographs, for outlines as fine as theirs; colours were not trained for "
-        "that size.",
-        source="3DGS and Gaussian Grouping render at the size of training",
+        "Size of everything rendered: that of training, or that of the photographs, for finer "
+        "outlines; colours were not trained for it.",
+        source="3DGS and GG: that of training",
     )
     train_views: bool = option(
         False, "Also render the training views (for viewing; no score uses them)."

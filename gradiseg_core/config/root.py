@@ -84,7 +84,7 @@ class SceneEntry(SceneConfig):
     """One scene: where its photographs come from, and what differs from the sections above."""
 
     removed: ClassVar[dict[str, str]] = {
-        "demo": "is no key any more: the embedded scene lies in resources/demo, and other tables "
+        "demo": "is no longer a key: the embedded scene lies in resources/demo, and other tables "
         "belong to the studies: write `studies: {tabletops: ...}`, as studies/config/made.yaml "
         "does, and name their folder in `path`",
     }
@@ -92,17 +92,16 @@ class SceneEntry(SceneConfig):
     source: Source = option(
         "folder",
         "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
-        "these datasets, `demo` is the embedded scene, `copy` takes what another scene of "
-        "this file has (`of`).",
+        "these datasets, `demo` is the embedded scene, `copy` takes another scene's (`of`).",
     )
     variants: tuple[str, ...] | None = option(
-        None, "The variants to train on this scene; null: those of the whole file.", min_length=1
+        None, "The variants of this scene; null: those of the whole file.", min_length=1
     )
     seeds: tuple[NonNegativeInt, ...] | None = option(
         None, "The seeds of this scene; null: those of the whole file.", min_length=1
     )
     baseline_2d: bool | None = option(
-        None, "Whether this scene's tracked masks are scored; null: as for the whole file."
+        None, "`baseline_2d` for this scene; null: as for the whole file."
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     masks: MasksSection | None = option(None, "Overrides of section `masks` for this scene.")
@@ -121,47 +120,42 @@ class RootConfig(Section):
     """The configuration file. Only `scenes` is required."""
 
     scenes: dict[str, SceneEntry] = option(
-        ..., "The scenes: the name of each, and where its photographs come from.", min_length=1
+        ..., "Name of each scene, and where its photographs come from.", min_length=1
     )
     absent_scenes: Literal["error", "skip"] = option(
         "error",
-        "A scene whose photographs are not there (no such `path`; with `downloads.offline`, a "
-        "`dataset` that was never fetched) is an error, or is left out and marked missing in the "
-        "paper's tables.",
+        "Whether a scene without its photographs (no such `path`, or offline and never fetched) "
+        "is an error, or is left out and marked missing in the paper's tables.",
     )
     variants: tuple[str, ...] = option(
         ("baseline", "igd", "la_knn", "gradiseg"),
         "Trainings to compare: Gaussian Grouping (`baseline`), the same with IGD (`igd`), with "
-        "LA-KNN (`la_knn`) and with both (`gradiseg`); `gradiseg_plus`, which adds options that go "
-        "beyond the paper; and those of `own_variants`.",
+        "LA-KNN (`la_knn`) and with both (`gradiseg`), `gradiseg_plus`, which goes beyond the "
+        "paper, and those of `own_variants`.",
         source="GradiSeg Table 4",
         min_length=1,
     )
     own_variants: dict[str, OwnVariant] = option(
         {},
-        "Your own variants: the name of each, and the keys of section `train` that it changes. A "
-        "variant that changes nothing is the whole method.",
+        "Your own variants: the name of each, and the keys of section `train` that it changes.",
     )
     seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
-        "Every variant is trained once per seed; tables give mean and deviation.",
+        "Every variant is trained once with each seed; tables give mean and deviation.",
         min_length=1,
     )
     preparation_seed: int = option(
-        0, "Seed of what runs once per scene: reconstruction and association.", ge=0
+        0, "Seed of reconstruction and association, which run once for each scene.", ge=0
     )
     baseline_2d: bool = option(
         False,
-        "Also score the tracked masks of the test views themselves, without any Gaussians; "
-        "segments and tracks of all views are made for it.",
+        "Also score tracked masks of the test views, without any Gaussians.",
         source="GradiSeg Table 1, row DEVA",
     )
     made: tuple[InputPath, ...] = option(
         (),
-        "Folders that the rules of a workflow make which includes this one. `path` and `folder` "
-        "may name them, or what is in them, before they exist; each folder is one input. Whether "
-        "such a scene has exact IDs is not known before, so its association is scored only if "
-        "`<results>/<scene>/association/quality.json` is a target.",
+        "Folders that rules of an including workflow make (docs/architecture.md). `path` and "
+        "`folder` may name them, or what is in them, before they exist.",
     )
     results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(
@@ -172,16 +166,15 @@ class RootConfig(Section):
     tracking: TrackingSection = option(TrackingSection(), "Stage 4, one ID per object.")
     tracking_2d: TrackingSection | None = option(
         None,
-        "For `baseline_2d`: the keys of section `tracking` that its tracker changes, such as "
-        "`backend`.",
+        "For `baseline_2d`: changes to section `tracking`, such as `backend`.",
     )
     train: TrainConfig = option(TrainConfig(), "Stage 5, Gaussians with identities.")
     render: RenderConfig = option(RenderConfig(), "Stage 6, pictures of the test views.")
     grounding: GroundingSection = option(GroundingSection(), "Stage 7, from prompts to IDs.")
     second_grounding: GroundingSection | None = option(
         None,
-        "A second grounding of the same trainings, scored beside the first: the keys of section "
-        "`grounding` that it changes, among them `backend`.",
+        "A second grounding of the same trainings, scored beside the first: changes to section "
+        "`grounding`, among them `backend`.",
         source="GradiSeg Tables 1 and 2",
     )
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")

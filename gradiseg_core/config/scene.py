@@ -23,33 +23,31 @@ class SceneConfig(Section):
     source: Source = option(
         "demo",
         "`demo` is the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
-        "and `mipnerf360` read the layouts of these datasets, `copy` takes what another scene of "
-        "this file has (`of`).",
+        "and `mipnerf360` read the layouts of these datasets, `copy` takes another scene's (`of`).",
     )
     path: UserPath | None = option(
         None,
-        "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene; not used by `demo`.",
+        "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene.",
     )
     of: str | None = option(
         None,
-        "`copy`: the other scene's name. Its photographs, split and annotations are taken, so that "
-        "the two can differ in later stages alone.",
+        "`copy`: the scene whose photographs, split and annotations are taken; later stages may "
+        "differ.",
     )
     dataset: str | None = option(
         None,
-        "Instead of `path`: the name of a published scene, which is downloaded. `lerf_mask`: "
+        "Instead of `path`: a published scene, which is downloaded. `lerf_mask`: "
         f"{', '.join(scenes_of('lerf_mask'))}; `mipnerf360`: {', '.join(scenes_of('mipnerf360'))}.",
     )
     factor: Factor = option(
         8,
-        "`mipnerf360`: which of its images are used, reduced this many times (`images_8`, ..., "
-        "`images`).",
-        source="GradiSeg Table 3 (Gaussian Grouping's)",
+        "`mipnerf360`: how many times its images are reduced (`images_8`, ..., `images`).",
+        source="GradiSeg Table 3 (GG's)",
     )
     test_every: int = option(
         8,
-        "Every n-th image by name (2.jpg before 10.jpg), first included, is a test view (where no "
-        "split is given).",
+        "Without a given split every n-th image by name (2.jpg before 10.jpg), the first "
+        "included, is a test view.",
         unit="images",
         source="3DGS's evaluation on Mip-NeRF 360",
         ge=2,

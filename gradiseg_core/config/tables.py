@@ -14,10 +14,10 @@ class TablesConfig(Section):
         "strict", "Aggregation of the mask scores; `both` writes one table for each."
     )
     published: bool = option(
-        True, "Print published numbers beside ours where the scene belongs to their dataset."
+        True, "Print published numbers beside ours if the scene belongs to their dataset."
     )
     reference_variant: str = option(
         "baseline",
-        "Variant that is listed first among ours, and that studies compare the others with.",
+        "Variant that tables list first and studies compare with.",
         source="GradiSeg Table 4",
     )

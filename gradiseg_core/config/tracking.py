@@ -27,15 +27,14 @@ class RepairConfig(Section):
 
     link_points: float = option(
         5.0,
-        "What the tracker's ID of a segment counts, in SfM points that all segments of this ID "
-        "would share: more trusts the tracker.",
+        "Weight of the tracker's ID, in SfM points that segments of this ID would share.",
         unit="points",
         source=_MEASURED,
         gt=0.0,
     )
     window: int = option(
         5,
-        "The tracker's IDs are believed within this many successive views; 0: over all.",
+        "The tracker's IDs count within this many successive views; 0: in all.",
         unit="views",
         source=_MEASURED,
         ge=0,
@@ -56,7 +55,7 @@ class TrackingConfig(BackendConfig):
 
     backend: str = option(
         "sfm",
-        "What gives every object one ID.",
+        "How every object gets one ID.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",
@@ -65,8 +64,8 @@ class TrackingConfig(BackendConfig):
     )
     overflow: Literal["merge_smallest", "error"] = option(
         "merge_smallest",
-        "What happens to more objects than the classifier has classes: the smallest are merged "
-        "into the object that they border most (recorded in objects.json), or the job fails.",
+        "If there are more objects than classes: merge the smallest into the object that they "
+        "border most (recorded in objects.json), or fail.",
     )
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 
@@ -103,7 +102,7 @@ class TrackingConfig(BackendConfig):
         return self.options.needs_masks
 
     def conflicts(self) -> Iterator[Conflict]:
-        """What `sfm` made is not repaired by itself."""
+        """Refuse to repair the IDs of `sfm` by `sfm`."""
         if self.repair == "sfm" and self.backend == "sfm":
             yield Conflict(
                 ("repair", "backend"),

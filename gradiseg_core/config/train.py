@@ -37,7 +37,8 @@ TERMS = ("photometric", "identity", "spatial")
 LabelRule = Literal["encodings", "probabilities"]
 
 _PAPER = "GradiSeg 4.1"
-_GG = "Gaussian Grouping"
+_GG = "GG"
+_MEASURED = "measured (studies/method.md)"
 _3DGS = "3DGS"
 _MCMC = "3DGS-MCMC, as in gsplat"
 
@@ -67,7 +68,7 @@ class Losses(Section):
     """Weights of Eq. 5."""
 
     removed: ClassVar[dict[str, str]] = {
-        "identity_geometry": "is no key any more: all of the gradient passes from "
+        "identity_geometry": "is no longer a key: all of the gradient passes from "
         "`identity_geometry_start` on, and none before; a share made no difference",
     }
 
@@ -81,55 +82,51 @@ class Losses(Section):
     alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
     blended: LabelRule = option(
         "encodings",
-        "What Eq. 2 blends for the 2D identity loss: encodings, and F classifies the blend, or "
-        "every Gaussian's probabilities F(e), as `labels: probabilities` reads them. The latter "
-        "takes a rendering of as many channels as a view's mask has IDs.",
-        source="Gaussian Grouping; measured (studies/method.md)",
+        "What Eq. 2 blends for the 2D identity loss: encodings, of which F classifies the blend, "
+        "or the probabilities F(e) of every Gaussian, one channel for each ID in a view's mask.",
+        source=f"{_GG}; {_MEASURED}",
     )
     robustness: float = option(
         0.0,
-        "q: every pixel's identity loss is weighted by p^q, p the probability of its mask's ID, so "
-        "that masks that the model has reason to doubt hardly pull (generalised cross-entropy); 0 "
-        "is the paper's cross-entropy.",
-        source="Zhang and Sabuncu 2018; measured (studies/method.md)",
+        "q: weight each pixel's identity loss by p^q, where p is the probability of the mask's ID, "
+        "so that doubtful masks count less (generalised cross-entropy); 0 is the paper's "
+        "cross-entropy.",
+        source=f"Zhang and Sabuncu 2018; {_MEASURED}",
         ge=0,
         le=1,
     )
     robust_start: int = option(
         12_000,
-        "Iteration from which `robustness` and `disagreement_width` hold: until then the model "
-        "learns what to believe.",
+        "First iteration of `robustness` and `disagreement_width`; until then the model learns "
+        "which masks to trust.",
         unit=OF_30_000,
-        source="measured (studies/method.md)",
+        source=_MEASURED,
         ge=0,
     )
     disagreement_width: float = option(
         0.0,
-        "Leave out, from `robust_start` on, regions in which the mask and the rendered label "
-        "disagree over more than twice this width, as where an object is missed, merged or "
-        "renamed; thinner ones, as along outlines, stay. 0 leaves nothing out.",
+        "Leave out regions wider than twice this in which mask and rendered label disagree (a "
+        "missed, merged or renamed object); thinner ones, as along outlines, stay. 0 leaves "
+        "nothing out.",
         unit="share of the image diagonal",
-        source="measured (studies/method.md)",
+        source=_MEASURED,
         ge=0,
         lt=0.5,
     )
     identity_geometry_start: int = option(
         0,
-        "Iteration from which the gradient of the 2D identity loss reaches opacities, scales, "
-        "rotations and positions through the blending weights; before it, a GPU blends identities "
-        "in a call of their own.",
+        "First iteration in which the 2D identity loss also moves opacities, scales, rotations "
+        "and positions.",
         unit=OF_30_000,
-        source="Gaussian Grouping detaches nothing; measured (studies/method.md)",
+        source=f"GG: 0; {_MEASURED}",
         ge=0,
     )
     beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
-    spatial_every: int = option(
-        5, "The 3D loss runs every so many iterations.", unit=ITERATIONS, source=_GG, ge=1
-    )
+    spatial_every: int = option(5, "Interval of the 3D loss.", unit=ITERATIONS, source=_GG, ge=1)
     samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=_PAPER, ge=1)
     neighbours: int = option(5, "K: neighbours of each sample.", source=_PAPER, ge=1)
     stop_target: bool = option(
-        False, "Stop Eq. 3's gradient at the neighbours instead of letting both sides learn."
+        False, "Stop the gradient of Eq. 3 at the neighbours, so that only the sample learns."
     )
 
 
@@ -152,7 +149,7 @@ class Densification(PartOptions):
     """3DGS densification: clone, split, prune, opacity reset."""
 
     removed: ClassVar[dict[str, str]] = {
-        "until_baseline": "is no key any more: densification ends at `densification.until` in "
+        "until_baseline": "is no longer a key: densification ends at `densification.until` in "
         "every variant, and variant `baseline` sets that to 10,000, as Gaussian Grouping does; "
         "for another end write a variant of your own, `train: {igd: null, la_knn: null, "
         "densification: {until: ...}}`",
@@ -162,16 +159,16 @@ class Densification(PartOptions):
 
     kind: Literal["adc", "mcmc"] = option(
         "adc",
-        "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: a fixed budget, "
-        "max_gaussians (1,000,000 where that is null), of which dead Gaussians are moved; it uses "
-        "start, until, every and prune_opacity of the fields below.",
+        "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: dead Gaussians are moved "
+        "within a budget, `max_gaussians` (1,000,000 if null); of the keys below it uses `start`, "
+        "`until`, `every` and `prune_opacity`.",
         source=_PAPER,
     )
     mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
     start: int = option(500, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     until: int = option(
         12_000,
-        "Last iteration; the variant `baseline` sets 10,000, as Gaussian Grouping has it.",
+        "Last iteration; variant `baseline` sets GG's 10,000.",
         unit=OF_30_000,
         source=_PAPER,
         ge=0,
@@ -186,8 +183,8 @@ class Densification(PartOptions):
     )
     absgrad: bool = option(
         False,
-        "Sum that gradient by absolute value over pixels, so that pulls to both sides do not "
-        "cancel; wants a larger `grow_grad2d` (8e-4) and a GPU.",
+        "Sum the absolute values of that gradient over pixels, so that opposite pulls do not "
+        "cancel; needs a GPU and a larger `grow_grad2d` (8e-4).",
         source="AbsGS (Ye 2024)",
     )
     prune_opacity: float = option(
@@ -195,13 +192,13 @@ class Densification(PartOptions):
     )
     max_gaussians: int | None = option(
         None,
-        "Densification adds no Gaussians beyond this number, those of the largest gradient first; "
-        "IGD adds at most the share `igd.max_growth` to it. Null sets no limit.",
+        "Densification stops at this number; the largest gradients come first. IGD may exceed it "
+        "by the share `igd.max_growth`. Null: no limit.",
         source="3DGS has none",
         ge=1,
     )
     opacity_reset_every: int = option(
-        3000, "Opacities are capped at 0.01 this often.", unit=OF_30_000, source=_3DGS, ge=1
+        3000, "Interval at which opacities are capped at 0.01.", unit=OF_30_000, source=_3DGS, ge=1
     )
 
     def file(self, key: str) -> str:
@@ -215,48 +212,47 @@ class Igd(PartOptions):
     start: int = option(12_000, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     until: int = option(15_000, "Last iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     every: int = option(
-        100, "Interval of pruning and splitting.", unit=OF_30_000, source="METHOD: as 3DGS", ge=1
+        100, "Interval of pruning and splitting.", unit=OF_30_000, source="as 3DGS", ge=1
     )
     monitor: Literal["sum", "mean"] = option(
         "sum",
-        "Accumulated gradient norm as in Algorithm 1, or its mean over the views that saw the "
-        "Gaussian.",
+        "Sum of the gradient norms, or their mean over the views that saw the Gaussian.",
         source="Algorithm 1",
     )
     threshold: Literal["quantile", "absolute"] = option(
         "quantile",
-        "How tau is given. The paper prints no value. An absolute one transfers between image "
-        "sizes, but not between masks with more and fewer errors, nor numbers of Gaussians.",
+        "How tau is given; the paper prints no value. An absolute tau does not transfer between "
+        "masks with more and fewer errors, nor between numbers of Gaussians.",
         source="measured (studies/options.md)",
     )
     quantile: float = option(
         0.99,
-        "Split the Gaussians whose monitor exceeds this quantile over those that were seen.",
+        "Split Gaussians whose monitor exceeds this quantile of all that were seen.",
         ge=0,
         lt=1,
     )
     tau: float = option(1e-4, "Absolute threshold of the monitor.", gt=0)
     split: Literal["sample", "longest_axis", "across"] = option(
         "across",
-        "Where the two children go: drawn from the Gaussian (3DGS), on both sides along its "
-        "longest axis, or along the axis in which the neighbours' identities change most.",
+        "Where the two children go: drawn from the Gaussian (3DGS), along its longest axis, or "
+        "along the axis in which the neighbours' identities change most.",
     )
     scale_factor: float = option(
-        1.6, "Children of `sample` have all scales divided by this.", source=_3DGS, gt=1
+        1.6, "`split: sample` divides the scales of the children by this.", source=_3DGS, gt=1
     )
     children_opacity: Literal["copied", "shared"] = option(
         "copied",
-        "Opacity of the two children: the parent's, or 1 - sqrt(1 - o), with which both together "
-        "are as opaque as the parent was where they overlap.",
-        source="Algorithm 1 names position and scale only; `shared`: Bulo 2024, for clones",
+        "Opacity of the two children: the parent's o, or 1 - sqrt(1 - o), so that both together "
+        "are as opaque as the parent.",
+        source="Algorithm 1 adjusts position and scale only; `shared`: Bulo 2024, for clones",
     )
     prune: bool = option(
         True,
-        "Prune by opacity and scale before splitting, as `densification` does until its end.",
+        "Prune by opacity and scale before splitting, as `densification` does.",
         source="Algorithm 1",
     )
     max_growth: float = option(
-        0.3, "IGD stops adding Gaussians beyond this share of those at its start.", ge=0
+        0.3, "IGD adds at most this share of the Gaussians at its start.", ge=0
     )
 
 
@@ -267,8 +263,8 @@ class NearPruning(PartOptions):
 
     ratio: float | None = option(
         None,
-        "Prune Gaussians whose largest scale exceeds this share of the distance from their centre "
-        "to the nearest training camera. Null: none.",
+        "Prune Gaussians whose largest scale exceeds this share of their distance to the nearest "
+        "training camera. Null: none.",
         source="beyond the paper (docs/method.md)",
         gt=0,
     )
@@ -284,19 +280,19 @@ class LaKnn(Section):
 
     start: int = option(
         12_000,
-        "Iteration from which it replaces global KNN; the supplement says 15,000.",
+        "First iteration; until then global KNN. The supplement says 15,000.",
         unit=OF_30_000,
         source=_PAPER,
         ge=0,
     )
     candidates: int | Literal["all"] = option(
         32,
-        "Eq. 4 ranges over this many nearest Gaussians; `all` reads it literally.",
+        "Eq. 4 chooses among this many nearest Gaussians; `all` reads it literally.",
     )
     direction: Literal["first_moment", "last"] = option(
         "first_moment",
-        "Position gradient that gives the direction: the optimizer's running first moment, or the "
-        "gradient of the last view that saw the Gaussian.",
+        "Where the direction comes from: Adam's first moment of the position, or the gradient of "
+        "the last view that saw the Gaussian.",
     )
 
     @field_validator("candidates")
@@ -311,19 +307,19 @@ class Gsplat(Section):
     """How gsplat rasterizes on a GPU; see docs/cuda_core.md."""
 
     removed: ClassVar[dict[str, str]] = {
-        "sparse_grad": "is no key any more: gradients are dense, as Adam's fused step takes them",
+        "sparse_grad": "is no longer a key: gradients are dense, as Adam's fused step takes them",
     }
 
     channels: Literal["padded", "split"] = option(
         "split",
-        "Blend colour and identity in one call, padded to 32 channels, or in two calls of 3 and 16 "
-        "over the same lists. The same numbers; benchmarks/gpu.py tells which is faster on a GPU.",
+        "Blend colour and identity in one call of 32 channels, or in two of 3 and 16: the same "
+        "numbers; `benchmarks/gpu.py` tells which is faster.",
         source="registers of the compiled kernels (studies/cuda_core.md); not yet timed",
     )
     packed: bool = option(
         False,
-        "Keep intermediate results of the visible Gaussians only: less memory where a view sees a "
-        "small part of the scene.",
+        "Keep intermediate results of visible Gaussians only: less memory if views see a small "
+        "part of the scene.",
     )
 
 
@@ -354,13 +350,12 @@ class TrainConfig(Section):
 
     device: Device = option(
         "auto",
-        "Where training runs: on an NVIDIA GPU through gsplat (docs/cuda_core.md), or on the "
-        "compiled CPU core; `auto` takes a CUDA device where there is one.",
+        "Where training runs (docs/cuda_core.md); `auto` takes a GPU if there is one.",
         changes_result=False,
     )
     iterations: int = option(
         30_000,
-        "Length of the run; what is given in iterations of 30,000 is scaled to it.",
+        "Length of the run.",
         unit=ITERATIONS,
         source=_PAPER,
         ge=1,
@@ -373,8 +368,8 @@ class TrainConfig(Section):
     )
     num_classes: int | Literal["auto"] = option(
         256,
-        "Classes of F, background included; `auto` is the scene's number of objects plus one, "
-        f"{AUTO_CLASSES} at most: memory and time grow with it.",
+        "Classes of F, background included; `auto`: the scene's objects plus one, at most "
+        f"{AUTO_CLASSES}. Memory and time grow with it.",
         source=_PAPER,
     )
     identity_dim: Literal[8, 16, 32] = option(
@@ -387,51 +382,45 @@ class TrainConfig(Section):
     learning_rates: LearningRates = option(LearningRates(), "Adam's learning rates.")
     losses: Losses = option(Losses(), "Loss weights.")
     densification: Densification = option(Densification(), "3DGS densification.")
-    igd: Igd | None = option(
-        Igd(), "Identity Gradient Guided Densification; null trains without it."
-    )
-    la_knn: LaKnn | None = option(
-        LaKnn(), "Local Adaptive KNN; null keeps to the nearest neighbours, global KNN, throughout."
-    )
+    igd: Igd | None = option(Igd(), "Identity Gradient Guided Densification; null leaves it out.")
+    la_knn: LaKnn | None = option(LaKnn(), "Local Adaptive KNN; null uses global KNN throughout.")
     near_pruning: NearPruning = option(NearPruning(), "Pruning of floaters near cameras.")
     labels: LabelRule = option(
         "encodings",
-        "What a pixel's label is read from: `encodings` blends encodings and classifies the blend "
-        "(Eq. 2), `probabilities` classifies every Gaussian and blends the probabilities, so that "
-        "no third object's label appears between two. It is kept with the trained scene; training "
-        "is the same.",
-        source="Gaussian Grouping; measured (studies/method.md)",
+        "How a pixel is labelled, after training: `encodings` classifies the blended encodings "
+        "(Eq. 2), `probabilities` blends the probabilities of every Gaussian, so that no third "
+        "object appears between two.",
+        source=f"{_GG}; {_MEASURED}",
         changes_result=False,
     )
     strategies: FurtherParts = option(
         {},
-        "Further strategies: the name of each file in gradiseg_core/splatting/strategies/, and its "
+        "Further strategies: the name of a file in gradiseg_core/splatting/strategies/, and its "
         "options; null leaves it out (docs/architecture.md).",
     )
     terms: FurtherParts = option(
         {},
-        "Further terms of the loss: the name of each file in gradiseg_core/splatting/terms/, and "
-        "its options; null leaves it out (docs/architecture.md).",
+        "Further terms of the loss, likewise, in gradiseg_core/splatting/terms/.",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
         16.0,
-        "Photographs and ID maps (5 bytes a pixel) kept in main memory; what exceeds it is read "
-        "from disk whenever its turn comes.",
+        "Photographs and ID maps (5 bytes a pixel) kept in main memory; others are read from disk "
+        "again and again.",
         unit="GB",
         ge=0,
         changes_result=False,
     )
     gpu_views_gb: float = option(
         4.0,
-        "Of these, kept on the GPU; the others are copied while the one before is used.",
+        "How much of these is kept on the GPU; others are copied in time.",
         unit="GB",
         ge=0,
         changes_result=False,
     )
     checkpoint_every: int = option(
         1000,
-        "A killed run resumes from the last checkpoint.",
+        "Interval of checkpoints; a killed run resumes from the last.",
         unit=ITERATIONS,
         ge=1,
         changes_result=False,
@@ -441,7 +430,7 @@ class TrainConfig(Section):
     )
     evaluations: int = option(
         6,
-        "How often, evenly spread over the run, PSNR is measured on the test views.",
+        "How often PSNR is measured on the test views, evenly spread over the run.",
         ge=0,
         changes_result=False,
     )
@@ -482,7 +471,7 @@ class TrainConfig(Section):
         return [path_of(kind, part.file) for kind in kinds for part in self.parts(kind)]
 
     def conflicts(self) -> Iterator[Conflict]:
-        """What two parts of training want of each other."""
+        """Yield settings of two parts of training that do not go together."""
         if self.longest_side is not None and self.downsample is not None:
             yield Conflict(
                 ("longest_side", "downsample"), "give longest_side or downsample, not both"

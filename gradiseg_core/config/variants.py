@@ -20,7 +20,7 @@ class OwnVariant(Section):
     """A variant of one's own: the whole method with other training parameters."""
 
     removed: ClassVar[dict[str, str]] = {
-        "base": "is no key any more: a variant lists its changes to the whole method. Instead of "
+        "base": "is no longer a key: a variant lists its changes to the whole method. Instead of "
         "`base: baseline` write `train: {igd: null, la_knn: null, densification: {until: 10000}}`, "
         "instead of `base: igd` `train: {la_knn: null}`, instead of `base: la_knn` "
         "`train: {igd: null}`; leave out `base: gradiseg`",
@@ -29,8 +29,7 @@ class OwnVariant(Section):
     label: str | None = option(None, "Its name in tables; null takes its key.")
     train: TrainConfig | None = option(
         None,
-        "The keys of section `train` that it changes; they override a scene's own. "
-        "`igd: null` and `la_knn: null` leave a module of the paper out.",
+        "The keys of section `train` that it changes; they override a scene's own.",
     )
 
 
@@ -61,7 +60,7 @@ def layer_of(name: str, entry: Mapping[str, Any]) -> Layer:
 
 
 def contradicted(name: str, layers: Sequence[Layer]) -> list[str]:
-    """Return where a user leaves a module out that a variant that ships is named for.
+    """Return where a user leaves out a module that a shipped variant is named for.
 
     Args:
         name: The variant.

@@ -10,19 +10,19 @@ from gradiseg_core.config.base import Section, constant, option
 from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.paths import InputPath
 
-_GG = "Gaussian Grouping's run of DEVA's demo"
-_SAM = "segment-anything's default, which DEVA's demo keeps"
+_GG = "GG's DEVA"
+_SAM = "SAM's default, as in GG's DEVA"
 
 #: How far the threshold of SAM's logits is raised and lowered to see how stable a mask is, logits.
 STABILITY_SCORE_OFFSET = 1.0  # segment-anything's default, which DEVA's demo keeps
 #: Of two masks whose boxes overlap by more, as an IoU, the less confident is a duplicate.
 BOX_NMS_THRESH = 0.7  # segment-anything's default, which DEVA's demo keeps
-#: A mask of which the masks above leave less than this share is dropped, and what is left of it is
-#: without a segment; of no effect with `overlap: smallest`.
+#: A mask is dropped if the masks above it leave less than this share visible; the rest of it then
+#: belongs to no segment. Has no effect with `overlap: smallest`.
 MIN_VISIBLE = 0.8  # DEVA's demo
 
 _NO_CROPS = (
-    "is no key any more: SAM sees the whole photograph, without crops, as in DEVA's demo; for "
+    "is no longer a key: SAM sees the whole photograph, without crops, as in DEVA's demo; for "
     "smaller objects raise `points_per_side`"
 )
 _PUBLISHED = "https://dl.fbaipublicfiles.com/segment_anything/"
@@ -57,8 +57,8 @@ CHECKPOINTS = (
 class SamMasks(BackendOptions):
     """Segment Anything's automatic masks, laid over one another in one ID map.
 
-    Gaussian Grouping sets only the threshold of the predicted IoU itself; the rest is
-    what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
+    Gaussian Grouping runs DEVA's demo and sets only the threshold of the predicted IoU. All other
+    values are those of the demo, or SAM's defaults.
     """
 
     removed: ClassVar[dict[str, str]] = {
@@ -69,59 +69,58 @@ class SamMasks(BackendOptions):
         "crop_nms_thresh": _NO_CROPS,
         "crop_overlap_ratio": _NO_CROPS,
         "crop_n_points_downscale_factor": _NO_CROPS,
-        "min_mask_region_area": "is no key any more; `min_area` drops small segments",
+        "min_mask_region_area": "is no longer a key; `min_area` drops small segments",
     }
 
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
         "vit_h",
-        "SAM's image encoder: huge, large or base; the smaller ones are faster and coarser.",
+        "SAM's image encoder; smaller ones are faster and coarser.",
         source=_GG,
     )
     checkpoint: InputPath | None = option(
         None,
-        "Checkpoint file of this model; null has it downloaded.",
+        "Checkpoint file of this model; null downloads it.",
     )
     longest_side: int = option(
         1024,
-        "Longest side of the photograph that is handed to SAM; larger ones are reduced, and their "
-        "segments enlarged again. SAM's encoder sees 1024 px whatever it is handed; memory grows "
-        "with the square of the side.",
+        "Larger photographs are reduced to this longest side, and their segments enlarged again. "
+        "SAM's encoder sees 1024 px in any case; memory grows with the square of the side.",
         unit="px",
-        source="the side that SAM itself resizes to",
+        source="what SAM resizes to",
         ge=64,
     )
     points_per_side: int = option(
         64,
-        "Points along each side of the grid that SAM is asked at: more find smaller objects, time "
+        "Points on each side of the grid at which SAM is asked: more find smaller objects; time "
         "grows with the square.",
-        source=f"{_GG}; SAM's own default is 32",
+        source=f"{_GG}; SAM's default is 32",
         ge=1,
     )
     points_per_batch: int = option(
         64,
-        "Points that are asked at once: a matter of speed and memory, not of the result.",
+        "Points asked at once: changes speed and memory, not the result.",
         source=_SAM,
         ge=1,
     )
     pred_iou_thresh: float = option(
         0.7,
-        "Masks whose IoU SAM itself predicts below this are dropped; 0 keeps all.",
-        source=f"{_GG}; SAM's own default is 0.88",
+        "Masks of a lower predicted IoU are dropped; 0 keeps all.",
+        source=f"{_GG}; SAM's default is 0.88",
         ge=0.0,
         le=1.0,
     )
     stability_score_thresh: float = option(
         0.95,
-        "A mask is dropped if its shapes at a raised and at a lowered threshold of the logits "
-        "overlap by less, as an IoU; 0 keeps all.",
+        "A mask is dropped if its shapes at a raised and a lowered threshold of the logits have a "
+        "lower IoU; 0 keeps all.",
         source=_SAM,
         ge=0.0,
         le=1.0,
     )
     overlap: Literal["largest", "smallest", "confident"] = option(
         "largest",
-        "Which mask a pixel takes of those that overlap: the largest (whole objects), the smallest "
-        "(parts), or the one of the highest predicted IoU.",
+        "Which of several masks a pixel takes: the largest (whole objects), the smallest (parts), "
+        "or that of the highest predicted IoU.",
         source=f"{_GG}: `--suppress_small_objects`",
     )
     min_area: float = option(
@@ -141,11 +140,9 @@ class SamBoxes(Section):
     """SAM that turns boxes into masks."""
 
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
-        "vit_h", "SAM's image encoder.", source="Gaussian Grouping (render_lerf_mask.py)"
+        "vit_h", "SAM's image encoder.", source="GG (render_lerf_mask.py)"
     )
-    checkpoint: InputPath | None = option(
-        None, "Checkpoint file of your own; null downloads the published one."
-    )
+    checkpoint: InputPath | None = option(None, "Checkpoint file of this model; null downloads it.")
 
     def weights(self) -> dict[str, Path | None]:
         """Return SAM's checkpoint."""

@@ -50,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"scenes": {"a": {"source": "demo", "demo": {"seed": 5}}}},
-            "scenes.a.demo: is no key any more: the embedded scene lies in resources/demo",
+            "scenes.a.demo: is no longer a key: the embedded scene lies in resources/demo",
         ),
         (
             {"variants": ["gradisg"]},
@@ -64,17 +64,17 @@ def photos(tmp_path: Path) -> Path:
         ),
         (
             {"own_variants": {"mine": {"base": "igd"}}},
-            "own_variants.mine.base: is no key any more: a variant lists its changes to the whole "
+            "own_variants.mine.base: is no longer a key: a variant lists its changes to the whole "
             "method. Instead of `base: baseline` write `train: {igd: null, la_knn: null, ",
         ),
         (
             {"train": {"densification": {"until_baseline": 12_000}}},
-            "train.densification.until_baseline: is no key any more: densification ends at "
+            "train.densification.until_baseline: is no longer a key: densification ends at "
             "`densification.until` in every variant",
         ),
         (
             {"own_variants": {"m": {"train": {"densification": {"until_baseline": 12_000}}}}},
-            "own_variants.m.train.densification.until_baseline: is no key any more",
+            "own_variants.m.train.densification.until_baseline: is no longer a key",
         ),
         (
             {"train": {"igd": None}},
@@ -580,6 +580,14 @@ def test_generated_files_are_in_step() -> None:
         assert (REPOSITORY / path).read_text(encoding="utf-8") == content, (
             f"{path} is out of date: run `python -m gradiseg_core.config.docs`"
         )
+
+
+def test_a_table_of_the_reference_is_not_repeated() -> None:
+    page = docs.page()
+    deva = page.partition("### `tracking.deva.sam`")[2].partition("\n#")[0]
+    assert "The keys of `masks.sam` except `device` and `half`." in deva
+    assert "|" not in deva
+    assert "| `vit_h`" in page.partition("### `grounding.groundingdino.sam`")[2]  # of two keys
 
 
 def test_every_field_is_described() -> None:

@@ -85,5 +85,5 @@ def test_a_scene_and_a_second_tracker_are_told_as_well() -> None:
         ({**DEMO, "tracking_2d": {"backend": "deva+sfm"}}, "tracking_2d.backend"),
         ({"scenes": {"a": {"source": "demo", "demo": {"seed": 3}}}}, "scenes.a.demo"),
     ):
-        with pytest.raises(ConfigError, match=rf"{key}: (is called|write|is no key)"):
+        with pytest.raises(ConfigError, match=rf"{key}: (is called|write|is no longer a key)"):
             load(raw)

@@ -1,15 +1,14 @@
 """Backend ``colour_words``: match the colours that a prompt names with the rendered objects.
 
-It needs no model and no download. It reads colour words and nothing else: it cannot tell a red
-apple from a red box, and of several red objects it takes the reddest. A prompt without a colour
-word selects nothing and says so. Use it to try the pipeline. For real text queries use
+It needs no model and no download. It reads only colour words: it cannot tell a red apple from a
+red box, and of several red objects it takes the reddest. A prompt without a colour word selects
+nothing, and the reason is recorded. Use it to try the pipeline. For real text queries use
 ``groundingdino``; ``manual`` takes IDs that were chosen by hand.
 
-For every ID in the rendered test views (colour and argmax map, never the photographs or the
-annotations): the share of its pixels that have the named colour (``colours``), pooled over the
-views. Large IDs count as background; small ones and those at the image border get a lower weight.
-The best ID wins. IDs of the same colour that touch it join it, because tracking may have split the
-object.
+The score of an ID is the share of its pixels that have the named colour (``colours``), pooled over
+the rendered test views; photographs and annotations are never used. Large IDs count as background;
+small ones and those at the image border get a lower weight. The best ID wins. IDs of the same
+colour that touch it join it, because tracking may have split the object.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ REQUIRES = Requires("evaluate", runtime_min=60)
 MIN_AREA_SHARE = 0.0005
 """An ID that covers less than this share of every view is never selected."""
 TYPICAL_AREA_SHARE = 0.005
-"""An ID's score is weighed with a / (a + this), a being its share of the view: large enough and
-specks lose to objects, too large and small objects lose. Measured on the embedded scene."""
+"""An ID's score is weighted by a / (a + this), where a is its share of the view. With a smaller
+value specks beat objects, with a larger one small objects lose. Measured on the embedded scene."""
 BACKGROUND_IDS = (0,)
 """IDs that are never selected; 0 is what has no label."""
 FRAGMENT_CONTACT = 0.2
@@ -47,16 +46,16 @@ class Options(BackendOptions):
 
     max_area_share: float = option(
         0.15,
-        "An ID that covers more than this share of a rendered view, averaged over "
-        "the views that show it, counts as background and is never selected.",
+        "An ID that covers a larger share of the views that show it, on average, counts as "
+        "background.",
         gt=0,
         le=1,
         source="measured on the embedded scene",
     )
     min_score: float = option(
         0.25,
-        "The least share of an object's pixels that must have the named colour; "
-        "a prompt whose best object stays below it selects nothing.",
+        "Share of an object's pixels that must have the named colour; a prompt whose best object "
+        "has less selects nothing.",
         ge=0,
         le=1,
         source="measured on the embedded scene",
@@ -144,8 +143,9 @@ def contacts(ids: NDArray[np.integer], num_ids: int) -> NDArray[np.int64]:
 def score_ids(regions: RegionColours, colours: list[NamedColour]) -> NDArray[np.float64]:
     """Return [I], how well each ID's pixels show the colours, 0..1.
 
-    One colour: the share of pixels that have it. n colours: each is expected on 1/n of the pixels;
-    the geometric mean of the fulfilled parts, so that every colour must occur.
+    For one colour: the share of pixels that have it. For n colours each is expected on 1/n of the
+    pixels, and the score is the geometric mean of how far each is fulfilled, so that every colour
+    must occur.
     """
     parts = [np.minimum(1.0, len(colours) * regions.share(colour)) for colour in colours]
     return np.prod(np.stack(parts), axis=0) ** (1.0 / len(parts))

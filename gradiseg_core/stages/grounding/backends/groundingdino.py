@@ -1,11 +1,11 @@
 """Backend ``groundingdino``: boxes that a text model finds, their masks, and the IDs inside.
 
-For each prompt, in the rendered picture of the first test view: Grounding DINO's boxes
-(``dino``), SAM's mask of each (``box_masks``), their union is the text mask; an ID is
-selected where more than 0.7 of its pixels lie in it (:func:`selection.select_ids`). That is
-Gaussian Grouping's procedure with its thresholds. As options: the best box alone; the photograph
-instead of the rendering; several views with a vote (:func:`selection.vote_ids`), in which a view
-where nothing was found abstains.
+For each prompt Grounding DINO finds boxes (``dino``) in the rendered picture of the first test
+view, and SAM makes a mask of each (``box_masks``). The union of the masks is the text mask. An ID
+is selected if more than 0.7 of its pixels lie in it (:func:`selection.select_ids`). This is
+Gaussian Grouping's procedure with its thresholds. Options: only the best box; the photograph
+instead of the rendering; several views that vote (:func:`selection.vote_ids`), where a view without
+a box abstains.
 
 One deviation: Gaussian Grouping cuts the rendering to 8 bits, ours is rounded, so that a grey value
 may differ by one.
@@ -44,7 +44,7 @@ from gradiseg_core.stages.grounding.selection import (
 logger = logging.getLogger(__name__)
 
 REQUIRES = Requires("groundingdino", mem_mb=16000, runtime_min=60, gpu=True)
-_GG = "Gaussian Grouping (ext/grounded_sam.py)"
+_GG = "GG (ext/grounded_sam.py)"
 
 _TRANSFORMERS_FILES = (
     "config.json",
@@ -91,12 +91,11 @@ class Options(BackendOptions):
     model: Literal["swinb", "swint"] = option(
         "swinb",
         "Grounding DINO's image encoder; `swint` is smaller and faster.",
-        source="Gaussian Grouping (render_lerf_mask.py): SwinB-cogcoor",
+        source="GG (render_lerf_mask.py): SwinB-cogcoor",
     )
     checkpoint: InputPath | None = option(
         None,
-        "Folder of your own with the model in transformers' format (safetensors); null downloads "
-        "the published one.",
+        "Folder of this model in transformers' format (safetensors); null downloads it.",
     )
     sam: SamBoxes = option(SamBoxes(), "SAM that turns boxes into masks.")
     box_threshold: float = option(
@@ -105,16 +104,13 @@ class Options(BackendOptions):
     shorter_side: int = option(
         800, "Shorter side of the picture that is searched.", unit="px", ge=32, source=_GG
     )
-    longer_side: int = option(
-        1333, "Most that its longer side may have.", unit="px", ge=32, source=_GG
-    )
+    longer_side: int = option(1333, "Limit of its longer side.", unit="px", ge=32, source=_GG)
     boxes: Literal["all", "top1"] = option(
-        "all", "Which boxes become masks: all that are kept, or the best one.", source=_GG
+        "all", "Which boxes become masks: all, or the best one.", source=_GG
     )
     image: Literal["rendered", "photograph"] = option(
         "rendered",
-        "Picture that is searched; `photograph` sees the test photographs, which a method for new "
-        "views does not have.",
+        "Picture that is searched; a method for new views does not have the test photographs.",
         source=_GG,
     )
     views: (
@@ -122,21 +118,19 @@ class Options(BackendOptions):
     ) = option(
         1,
         "Test views that are searched: the first n, or a list of their numbers from 0. With "
-        "several, an ID is selected where more than half of the views that show it and in which a "
-        "box was found select it.",
-        source="Gaussian Grouping (render_lerf_mask.py): the first",
+        "several, an ID needs more than half of the views that show it and have a box.",
+        source="GG (render_lerf_mask.py): the first",
     )
     device: Device = device_option("the models run")
     half: bool = option(
         False,
-        "Half precision on CUDA; ignored on the CPU. Scores near a threshold may change.",
-        source="Gaussian Grouping runs in single precision",
+        "Half precision on CUDA. Scores near a threshold may change.",
+        source="GG: single precision",
     )
 
     text_overlap: float = option(
         0.7,
-        "An ID is selected where more than this share of its pixels in the view "
-        "that was searched lies inside the text mask.",
+        "An ID is selected if more than this share of its pixels lies in the text mask.",
         ge=0,
         lt=1,
         source=_GG,
@@ -151,7 +145,7 @@ class Options(BackendOptions):
         return self.model_copy(update={"image": "photograph"})
 
     def conflicts(self) -> Iterator[Conflict]:
-        """The longer side is not the shorter one."""
+        """Refuse a longer side below the shorter one."""
         if self.longer_side < self.shorter_side:
             yield Conflict(
                 ("longer_side", "shorter_side"),

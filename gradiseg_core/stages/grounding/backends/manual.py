@@ -43,19 +43,17 @@ class Options(BackendOptions):
     selection: UserPath | None = option(
         None,
         "File with the IDs of each prompt (an edited copy of a run's selection.json, or "
-        "`{prompt: [ids]}`). A prompt that it does not name, or a file that does not exist yet, "
-        "falls back to the best overlap.",
+        "`{prompt: [ids]}`). Other prompts take the best overlap, and so does a missing file.",
     )
     overlap: Literal["pooled", "best_view"] = option(
         "pooled",
-        "IoU with the annotation over all training views together, or in the training "
-        "view where it is highest.",
-        source="GradiSeg section 6 (IDs chosen by hand from the input masks); pooling is ours",
+        "Which IoU counts: over all training views together, or that of the best one.",
+        source="GradiSeg section 6 chooses by hand; pooling is ours",
     )
     fragment_share: float | None = option(
         None,
-        "Also select every further ID that lies on the annotated object with more than "
-        "this share of its pixels (an object that tracking split); none selects the best only.",
+        "Also select IDs that have more than this share of their pixels on the annotated object "
+        "(fragments); null selects the best only.",
         gt=0,
         le=1,
     )

@@ -3,9 +3,9 @@
 First Felzenszwalb and Huttenlocher's graph-based segmentation ("Efficient graph-based image
 segmentation", IJCV 2004; scikit-image's implementation) in CIELAB cuts the image into thousands of
 fine regions, then `merging` joins them and `absorbing` clears what they enclose. It knows colours,
-not objects: an object of several colours comes out in several segments, which stage `tracking`
-joins over the views; two touching objects of one colour leak into each other, which nothing later
-can repair. The defaults therefore lean to over-segmentation.
+not objects: an object of several colours becomes several segments, which stage `tracking` joins
+over the views; two touching objects of one colour leak into each other, which nothing later can
+repair. The defaults therefore lean to over-segmentation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gradiseg_core.stages.masks.interface import OfPhotographs, Request
 from gradiseg_core.stages.masks.merging import merge_regions
 
 REQUIRES = Requires("masks")
-_MEASURED = "measured on two scenes with known objects, see studies/masks.md"
+_MEASURED = "measured (studies/masks.md)"
 
 # Measured like the options, on two scenes with known objects (studies/masks.md).
 BLUR_PX = 0.5  # standard deviation of the blur before segmentation; removes sensor noise
@@ -62,21 +62,20 @@ class Options(BackendOptions):
 
     longest_side: int = option(
         640,
-        "Longest side at which images are segmented; larger ones are reduced, and their segments "
-        "enlarged again.",
+        "Larger images are reduced to this longest side, and their segments enlarged again.",
         unit="px",
         source=_MEASURED,
         ge=64,
     )
     scale: float = option(
         30.0,
-        "Felzenszwalb's scale of observation for the first, fine segmentation.",
+        "Felzenszwalb's scale of observation in the first, fine segmentation.",
         source=_MEASURED,
         gt=0.0,
     )
     merge_threshold: float = option(
         5.0,
-        "Neighbouring regions merge while they differ by less: smaller gives more fragments, "
+        "Neighbouring regions merge while they differ by less: smaller makes more fragments, "
         "larger lets objects leak into each other.",
         unit="CIELAB units",
         source=_MEASURED,
@@ -84,16 +83,16 @@ class Options(BackendOptions):
     )
     absorb_area: float = option(
         2000.0,
-        "Segments and groups of segments below this area that one larger segment encloses are "
-        "absorbed by it: print, speckles, highlights. 0 absorbs none.",
+        "A larger segment absorbs enclosed segments below this area: print, speckles, "
+        "highlights. 0 absorbs none.",
         unit="px at 640 px",
         source=_MEASURED,
         ge=0.0,
     )
     coarse_threshold: float = option(
         6.0,
-        "Limit of a second merging after absorption, which goes mainly by the contrast between the "
-        "four pixels on each side of a border, so that shading is joined; 0 leaves it out.",
+        "Threshold of a second merging, which looks mainly at the contrast close to the border, so "
+        "that shading is joined; 0 leaves it out.",
         unit="CIELAB units",
         source=_MEASURED,
         ge=0.0,

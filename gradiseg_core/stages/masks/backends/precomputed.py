@@ -28,8 +28,8 @@ class Options(BackendOptions):
 
     folder: UserPath | None = option(
         None,
-        "Folder of ID images, one `<image name without suffix>.png` for each training view, in the "
-        "photographs' size; null takes the scene's own `object_mask/`.",
+        "Folder of ID images, `<view>.png` for each training view, in the photographs' size; null "
+        "takes the scene's own `object_mask/`.",
     )
 
     def problems(

@@ -1,9 +1,9 @@
 """Backend `sam`: Segment Anything's automatic masks (Kirillov et al., ICCV 2023).
 
-SAM is given a grid of points; its `SamAutomaticMaskGenerator` keeps the confident, stable and
-distinct masks among those that it finds there, and `overlap` makes one ID image of them. Defaults
-are those of Gaussian Grouping (docs/masks.md). That run asks SAM from within DEVA, in later frames
-only where nothing is tracked yet; here every view is segmented on its own and in full.
+SAM is asked at a grid of points. Its `SamAutomaticMaskGenerator` keeps confident, stable and
+distinct masks, and `overlap` makes one ID image of them. Defaults are those of Gaussian Grouping
+(docs/masks.md). Its run asks SAM from within DEVA, in later frames only where nothing is tracked
+yet; here every view is segmented on its own and in full.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ REQUIRES = Requires("sam", mem_mb=16000, runtime_min=1440, gpu=True)
 class Options(SamMasks):
     """Segment Anything's automatic masks, laid over one another; the paper's.
 
-    Gaussian Grouping has no values of its own but the threshold of the predicted IoU; the rest is
-    what DEVA's demo, which it runs, passes to SAM or leaves to SAM's defaults.
+    Gaussian Grouping runs DEVA's demo and sets only the threshold of the predicted IoU. All other
+    values are those of the demo, or SAM's defaults.
     """
 
     device: Device = device_option("SAM runs")
-    half: bool = autocast_option("Gaussian Grouping's run of DEVA's demo: `--amp`")
+    half: bool = autocast_option("GG's DEVA: `--amp`")
 
 
 VERSION = 1  # counts up when the same image and parameters come out differently
@@ -67,8 +67,8 @@ _GENERATOR_FIELDS = (
     "pred_iou_thresh",
     "stability_score_thresh",
 )
-#: Fields that say how and from where, and change nothing in the segments; the checkpoint counts by
-#: its content, and precision by what it comes to on the device.
+#: Fields that do not change the segments. The checkpoint counts by its content, and precision by
+#: what the device makes of it.
 _WITHOUT_EFFECT = {"points_per_batch", "device", "half", "checkpoint"}
 _MEMORY_ADVICE = (
     f"lower `{_KEY}.points_per_batch` (its memory is proportional to it) or `{_KEY}.longest_side`, "
@@ -127,7 +127,7 @@ class SamSegmenter:
 
     @cached_property
     def _parameters(self) -> str:
-        """What all views have in common; the checkpoint is read for it once in a run."""
+        """What all views have in common; the checkpoint is read once in a run."""
         from importlib.metadata import version
 
         with self.checkpoint.open("rb") as file:

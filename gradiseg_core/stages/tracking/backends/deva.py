@@ -26,8 +26,8 @@ from gradiseg_core.models.sam_options import SamMasks
 from gradiseg_core.stages.tracking.interface import Request, Tracked
 
 REQUIRES = Requires("deva", mem_mb=32000, runtime_min=1440, gpu=True)
-_GG = "Gaussian Grouping (script/prepare_pseudo_label.sh)"
-_GG_DEMO = "Gaussian Grouping (its DEVA's demo_automatic.py, default)"
+_GG = "GG (script/prepare_pseudo_label.sh)"
+_GG_DEMO = "GG's DEVA"
 
 CHECKPOINTS = (
     Checkpoint(
@@ -46,7 +46,7 @@ class DevaSam(SamMasks):
     """SAM's masks at points, which DEVA tracks."""
 
     removed: ClassVar[dict[str, str]] = SamMasks.removed | {
-        name: f"is no key any more: SAM runs as DEVA does, `tracking.deva.{name}`"
+        name: f"is no longer a key: SAM runs as DEVA does, `tracking.deva.{name}`"
         for name in ("device", "half")
     }
 
@@ -61,11 +61,11 @@ class Options(BackendOptions):
         "max_missed_detections": constant(
             "MAX_MISSED_DETECTIONS", "stages/tracking/deva/package.py"
         ),
-        "max_objects_counts": "is no key any more: `max_objects` counts all objects so far, as in "
+        "max_objects_counts": "is no longer a key: `max_objects` counts all objects so far, as in "
         "Gaussian Grouping's DEVA",
-        "upsample": "is no key any more: the probability of each object is enlarged, and then "
+        "upsample": "is no longer a key: the probability of each object is enlarged, and then "
         "decided, as in Gaussian Grouping's DEVA",
-        "long_term": "is no key any more: old frames are always condensed in memory",
+        "long_term": "is no longer a key: old frames are always condensed in memory",
     } | {
         name: constant("MEMORY", "stages/tracking/deva/package.py")
         for name in (
@@ -101,14 +101,14 @@ class Options(BackendOptions):
     voting_frames: int = option(
         3,
         "Successive frames whose detections vote; shorter clips are refused. A segment needs the "
-        "support of another frame, so that one alone finds nothing.",
+        "support of another frame.",
         unit="frames",
         source=_GG_DEMO,
         ge=2,
     )
     max_objects: int = option(
         200,
-        "Most objects in all; a vote that would exceed them adds none. Memory is linear in it.",
+        "Most objects in all; a vote that would exceed this adds none. Memory is linear in it.",
         unit="objects",
         source=_GG_DEMO,
         ge=1,

@@ -29,13 +29,13 @@ class Options(BackendOptions):
 
     folder: UserPath | None = option(
         None,
-        "Folder of `<view>.png` ID maps (8 or 16 bits, one channel, the photographs' size); null "
-        "takes the scene's own `object_mask/`.",
+        "Folder of ID maps, `<view>.png` in the photographs' size; null takes the scene's own "
+        "`object_mask/`.",
     )
     keep_ids: bool = option(
         False,
-        "Keep the given ID values, so that IDs chosen by hand stay valid; false numbers them "
-        "1..n by area, and `objects.json` keeps the given ones (`given_ids`).",
+        "Keep the given IDs, so that a selection by hand stays valid; false numbers them 1..n by "
+        "area, and `objects.json` lists the given ones (`given_ids`).",
     )
 
     def problems(

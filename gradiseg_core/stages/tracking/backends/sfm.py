@@ -24,28 +24,26 @@ class Options(BackendOptions):
 
     link_threshold: float = option(
         0.4,
-        "Masks are joined while their points share a mask in at least this share of the evidence.",
+        "Masks are joined if their points share a mask in at least this share of the evidence.",
         source=_MEASURED,
         gt=0.0,
         le=1.0,
     )
     join: Literal["auto", "always", "never"] = option(
         "auto",
-        "Whether clusters that are always side by side are joined after linking: stripes, print "
-        "and faces that are segments of their own in every view. `auto` joins masks of backend "
-        "`graph`, which knows colours and not objects; segmenters of whole objects do not need "
-        "it, and a fruit that never leaves its bowl would be lost.",
+        "Whether clusters that are always side by side are joined after linking, such as stripes "
+        "and print. `auto` joins masks of backend `graph` only; with segmenters of whole objects a "
+        "fruit that never leaves its bowl would be lost.",
     )
     min_views: int = option(
         2,
-        "Objects found in fewer views become 0 (no object) before pixels are filled.",
+        "Objects found in fewer views become 0 (no object).",
         unit="views",
         ge=1,
     )
     fill: bool = option(
         True,
-        "Give pixels without a mask the ID of the object whose points and outlines they show, "
-        "where that is clear.",
+        "Give pixels without a mask to the object whose points and outlines they show, if clear.",
         source=_MEASURED,
     )
     split: bool = option(
