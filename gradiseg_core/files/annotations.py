@@ -32,12 +32,16 @@ def true_mask(colmap_dir: Path, view: SceneView, path: Path) -> NDArray[np.bool_
     return _undistorted(colmap_dir, view, read_mask(path).astype(np.uint8)) > 0
 
 
+def exact_ids(scene_dir: Path, view: SceneView) -> NDArray[np.int32] | None:
+    """Read a view's exact IDs as given, [h, w], not undistorted; None where the scene has none."""
+    path = scene_dir / "gt_ids" / f"{view.stem}.png"
+    return read_id_map(path) if path.is_file() else None
+
+
 def true_ids(scene_dir: Path, colmap_dir: Path, view: SceneView) -> NDArray[np.int32] | None:
     """Read a view's exact IDs, [H, W] int32, undistorted; None where the scene has none."""
-    path = scene_dir / "gt_ids" / f"{view.stem}.png"
-    if not path.is_file():
-        return None
-    return _undistorted(colmap_dir, view, read_id_map(path)).astype(np.int32)
+    ids = exact_ids(scene_dir, view)
+    return None if ids is None else _undistorted(colmap_dir, view, ids).astype(np.int32)
 
 
 def true_id_map(

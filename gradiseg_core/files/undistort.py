@@ -102,6 +102,36 @@ def warp_map(
     return _sample_linear(array, xy)
 
 
+def undistorted_point(
+    colmap_dir: Path, name: str, point: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Return where a point of a distorted photograph lies in its undistorted view.
+
+    Args:
+        colmap_dir: Output folder of stage `colmap`, with ``distorted/``.
+        name: File name of the image.
+        point: x and y, px from the photograph's upper left corner.
+
+    Returns:
+        x and y in parts of the view's width and height, 0..1. None where it lies outside, since
+        undistorting cuts borders off.
+
+    Raises:
+        InputError: If the image has no camera.
+    """
+    sparse, source = Path(colmap_dir) / "sparse" / "0", Path(colmap_dir) / "distorted"
+    pinhole = _cameras_by_name(sparse, _stamp(sparse)).get(name)
+    if pinhole is None:
+        raise InputError(f"{name} has no camera in {sparse}: COLMAP left it out")
+    lens = _cameras_by_name(source, _stamp(source))[name]
+    ray = np.asarray(lens.cam_from_img(np.array([point], np.float64)))[0]
+    K = pinhole.calibration_matrix()
+    x, y = K[:2, :2] @ ray + K[:2, 2]
+    if not (0 <= x < pinhole.width and 0 <= y < pinhole.height):  # not true of NaN either
+        return None
+    return float(x / pinhole.width), float(y / pinhole.height)
+
+
 def _source_positions(pinhole: Any, lens: Any) -> NDArray[np.float64]:
     """Return where each undistorted pixel's centre lies in the photograph, [H', W', 2] px."""
     x, y = np.meshgrid(np.arange(pinhole.width) + 0.5, np.arange(pinhole.height) + 0.5)

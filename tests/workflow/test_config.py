@@ -107,6 +107,36 @@ def photos(tmp_path: Path) -> Path:
             "scenes.demo.second_grounding.backend: 'colour_words' is the backend of `grounding`",
         ),
         (
+            {"grounding": {"backend": "clicks", "clicks": {"prompts": {"white teapt": {}}}}},
+            "grounding.clicks.prompts: the scene has no prompt 'white teapt'; did you mean 'white ",
+        ),
+        (
+            {
+                "scenes": {
+                    "a": {
+                        "source": "demo",
+                        "grounding": {
+                            "backend": "clicks",
+                            "clicks": {"prompts": {"red apple": {"frame_31.jpg": [3, 4]}}},
+                        },
+                    }
+                }
+            },
+            "scenes.a.grounding.clicks.prompts: the scene has no photograph 'frame_31.jpg'; did ",
+        ),
+        (
+            {"grounding": {"clicks": {"prompts": {"red apple": {"frame_00031.jpg": [3]}}}}},
+            "grounding.clicks.prompts.red apple.frame_00031.jpg: give the pixel as [column, row]",
+        ),
+        (
+            {"grounding": {"clicks": {"prompts": {"red apple": [3, 4]}}}},
+            "grounding.clicks.prompts.red apple: expected a mapping",
+        ),
+        (
+            {"grounding": {"clicks": {"several": "majority"}}},
+            "grounding.clicks.several: expected one of union, vote, got 'majority'",
+        ),
+        (
             {"train": {"iterations": "many"}},
             "train.iterations: expected a whole number, got 'many'",
         ),
@@ -573,6 +603,31 @@ def test_given_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(settings, "lerf", "tracking") == ["ids/a.png"]
     assert names(settings, "folder", "tracking") == []
     assert names(settings, "folder", "grounding") == []
+
+
+def test_clicks_of_a_scene_are_laid_over_those_of_all(photos: Path) -> None:
+    """Prompt by prompt and photograph by photograph; a folder's clicked names are its prompts."""
+    own = {"prompts": {"cup": {"a.png": [5, 6]}, "pot": {"a": [[1, 2], [3, 4]]}}}
+    raw = {
+        "scenes": {"a": {"path": "photos", "grounding": {"clicks": own}}, "b": {"path": "photos"}},
+        "grounding": {
+            "backend": "clicks",
+            "clicks": {"several": "vote", "prompts": {"cup": {"a.png": [1, 1]}}},
+        },
+    }
+    settings = load(raw, photos)
+    options = {name: settings.resolve(name, "grounding")["options"] for name in "ab"}
+    assert options["a"] == {
+        "several": "vote",
+        "prompts": {"cup": {"a.png": [5, 6]}, "pot": {"a": [[1, 2], [3, 4]]}},
+    }
+    assert options["b"] == {"several": "vote", "prompts": {"cup": {"a.png": [1, 1]}}}
+    own["prompts"]["pot"] = {"b.png": [1, 2]}
+    with pytest.raises(ConfigError, match=r"scenes\.a\.grounding\.clicks\.prompts: the scene has"):
+        load(raw, photos)
+    own["prompts"] = {".cup": {"a.png": [5, 6]}}
+    with pytest.raises(ConfigError, match=r"\.prompts: '\.cup' starts with a dot"):
+        load(raw, photos)
 
 
 def test_generated_files_are_in_step() -> None:

@@ -64,6 +64,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "stages/tracking/quality.py": ({"association"}, 0),
     "stages/grounding/backends/colour_words.py": ({"grounding"} | SCORES, 0),
     "stages/grounding/backends/manual.py": (set(), 0),
+    "stages/grounding/backends/clicks.py": (set(), 0),
     "stages/grounding/dino.py": (set(), 0),
     # Training: what its configuration leaves out does not count, nor do a GPU's kernels here.
     "splatting/trainer.py": (AFTER_TRAINING, 4),
@@ -223,6 +224,19 @@ def test_a_default_is_configuration_too(workflow: Workflow) -> None:
     """The parameters of a job hold all defaults, so that a changed one reruns it."""
     workflow.edit("gradiseg_core/config/metrics.py", "0.02,", "0.04,")
     assert set(workflow.planned("--rerun-triggers", "params")) == SCORES
+
+
+def test_another_click_grounds_again_and_trains_nothing(workflow: Workflow) -> None:
+    clicks = "grounding: {backend: clicks, clicks: {prompts: {cup: {0.jpg: [1, 2]}}}}"
+    workflow.edit("config.yaml", "    path: photos", f"    path: photos\n    {clicks}")
+    planned = workflow.planned()
+    assert set(planned) == {"grounding"} | SCORES
+    assert planned["grounding"] == 2  # the other scene has no part in it
+    workflow.edit("config.yaml", "0.jpg", "4.jpg")
+    done = workflow.snakemake("--dry-run")
+    assert "scenes.alpha.grounding.clicks.prompts: the scene has no photograph '4.jpg'" in (
+        done.stdout + done.stderr
+    )
 
 
 def test_script(workflow: Workflow) -> None:

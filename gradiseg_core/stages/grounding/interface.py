@@ -54,16 +54,34 @@ class Request:
         """Read a test view's IDs, [H, W]: the rendering's argmax, or the tracked ones."""
         return read_id_map((self.render_dir or self.tracking_dir) / "ids" / f"{view.stem}.png")
 
+    def ids(self, view: SceneView) -> NDArray[np.int32]:
+        """Read the IDs of any view that has some, [H, W]; see :meth:`label_file`."""
+        path = self.label_file(view)
+        assert path is not None
+        return read_id_map(path)
+
+    def label_file(self, view: SceneView) -> Path | None:
+        """Return the ID map of any view; None where it has none, since it has no camera.
+
+        The rendered one where the view was rendered, as test views are; otherwise the tracked one,
+        which training has learned.
+        """
+        for folder in (self.render_dir, self.tracking_dir):
+            path = None if folder is None else folder / "ids" / f"{view.stem}.png"
+            if path is not None and path.is_file():
+                return path
+        return None
+
     def picture(self, view: SceneView, *, photograph: bool = False) -> NDArray[np.uint8]:
-        """Read a test view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
+        """Read a view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
 
         Args:
-            view: A test view.
+            view: A test view; with ``photograph``, any view that has IDs.
             photograph: The photograph even where there is a rendering.
         """
         if self.render_dir is not None and not photograph:
             return read_image(self.render_dir / "color" / f"{view.stem}.png")
-        height, width = self.test_ids(view).shape
+        height, width = self.ids(view).shape
         return read_image(self.colmap_dir / "images" / view.name, (width, height))
 
     @cached_property

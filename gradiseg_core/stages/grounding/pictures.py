@@ -1,4 +1,4 @@
-"""Pictures of what a prompt found, for the report: boxes, text mask, chosen IDs."""
+"""Pictures of what a prompt found, for the report: boxes, text mask, clicks, chosen IDs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gradiseg_core.stages.grounding.selection import Choice, Evidence
 PANEL_HEIGHT_PX = 360
 #: Boxes drawn at most; a low threshold can leave hundreds.
 DRAWN_BOXES = 12
+_ARM_PX = 12  # of the cross at a click
 _USED, _UNUSED = (255, 214, 10), (150, 150, 150)
 _MASK = (230, 60, 60)
 
@@ -24,7 +25,7 @@ def prompt_picture(
     choice: Choice,
     views: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.integer]]],
 ) -> NDArray[np.uint8]:
-    """Draw one row a view: boxes and text mask where there are any, and the chosen IDs.
+    """Draw one row a view: boxes and text mask, or clicks, where there are any, and chosen IDs.
 
     Args:
         prompt: What was asked for.
@@ -64,7 +65,10 @@ def _row(
     result = _outlined(overlay_ids(image, shown, 0.6, shifted), ids)
     title = f"chosen IDs: {labels}" if choice.ids else "no ID chosen"
     if evidence is None:
-        return panel_row([(stem, _resized(image, scale)), (title, _resized(result, scale))])
+        places = [click.place for click in choice.clicks if click.view.stem == stem]
+        shown_as = f"{stem}: clicked" if places else stem
+        marked = _crosses(_resized(image, scale), places)
+        return panel_row([(shown_as, marked), (title, _resized(result, scale))])
     share = 100.0 * evidence.text_mask.mean()
     masked = overlay_ids(
         evidence.image,
@@ -103,6 +107,20 @@ def _boxes(evidence: Evidence, scale: float) -> NDArray[np.uint8]:
         draw.rectangle((left + dx - 3, top + dy - 3, end + dx + 2, low + dy + 2), fill=color)
         draw.text((x0 + 4 + dx, y0 + 3 + dy), label, fill="black", font=text_font)
     return np.asarray(picture)
+
+
+def _crosses(
+    picture: NDArray[np.uint8], places: Sequence[tuple[float, float]]
+) -> NDArray[np.uint8]:
+    """Draw a cross at every place, given in parts of the picture's width and height."""
+    canvas = Image.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    for place in places:
+        x, y = place[0] * canvas.width, place[1] * canvas.height
+        for width, colour in ((7, "black"), (3, _USED)):
+            draw.line((x - _ARM_PX, y, x + _ARM_PX, y), fill=colour, width=width)
+            draw.line((x, y - _ARM_PX, x, y + _ARM_PX), fill=colour, width=width)
+    return np.asarray(canvas)
 
 
 def _outlined(picture: NDArray[np.uint8], ids: NDArray[np.integer]) -> NDArray[np.uint8]:

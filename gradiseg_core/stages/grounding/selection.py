@@ -7,15 +7,19 @@ Notation: IDs are compared with regions (annotations, or a text model's mask) th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.files.manifest import SceneView
+
 #: Of several views, an ID is taken where more than this share of those that show it select it.
 MAJORITY = 0.5
+#: Of a protocol, this many parts are printed below a table; `selection.json` has all.
+MOST_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,23 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Click:
+    """A place that a prompt was answered by, and what lies there.
+
+    Attributes:
+        view: The view.
+        at: Column and row of the pixel in the original photograph, from 0.
+        place: x and y in parts of the undistorted view's width and height, 0..1.
+        id: The ID there; 0 is none.
+    """
+
+    view: SceneView
+    at: tuple[int, int]
+    place: tuple[float, float]
+    id: int
+
+
+@dataclass(frozen=True)
 class Choice:
     """What a backend decided for one prompt.
 
@@ -48,12 +69,25 @@ class Choice:
         why: One sentence for the reader of ``selection.json``.
         details: Whatever else helps to judge the choice (scores, overlaps); JSON types only.
         evidence: What a text model found, view by view; empty for other backends.
+        clicks: Where the prompt was clicked; empty for other backends.
+        protocol: What a reader of the scores must know of how the choice was made, each in a few
+            words that follow a number of prompts: "clicked in a.jpg, a training view".
     """
 
     ids: list[int]
     why: str
     details: dict[str, Any] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+    clicks: tuple[Click, ...] = ()
+    protocol: tuple[str, ...] = ()
+
+
+def protocol_of(choices: Iterable[Choice]) -> str:
+    """Return in one line how prompts were answered, for below the tables; "" where all is said."""
+    counts = Counter(part for choice in choices for part in dict.fromkeys(choice.protocol))
+    parts = [f"{count} {part}" for part, count in counts.most_common(MOST_PARTS)]
+    rest = len(counts) - MOST_PARTS
+    return "; ".join(parts) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def select_ids(

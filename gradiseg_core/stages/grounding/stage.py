@@ -23,7 +23,7 @@ from gradiseg_core.prompts import mask_file
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, probabilities
 from gradiseg_core.stages.grounding.interface import Request, match_objects
 from gradiseg_core.stages.grounding.pictures import prompt_picture
-from gradiseg_core.stages.grounding.selection import Choice
+from gradiseg_core.stages.grounding.selection import Choice, protocol_of
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,7 @@ def write_choices(
         "backend": config.backend,
         "masks": mask_rule,
         "probability_threshold": config.probability_threshold,
+        "protocol": protocol_of(choices.values()),
         "to_edit": "copy this file, change the lists `ids`, set grounding.backend to manual and "
         "grounding.manual.selection to the copy, and run again",
         "prompts": {
@@ -173,10 +174,16 @@ def write_choices(
 def _write_pictures(request: Request, choices: dict[str, Choice], folder: Path) -> None:
     by_stem = {view.stem: view for view in request.views}
     for prompt, choice in choices.items():
-        stems = [entry.stem for entry in choice.evidence] or [request.views[0].stem]
+        clicked = dict.fromkeys(click.view for click in choice.clicks)
         views = [
+            (view.stem, request.picture(view, photograph=True), request.ids(view))
+            for view in clicked
+        ]
+        stems = [entry.stem for entry in choice.evidence] or [request.views[0].stem]
+        views += [
             (stem, request.picture(by_stem[stem]), request.test_ids(by_stem[stem]))
             for stem in stems
+            if by_stem[stem] not in clicked
         ]
         write_image(folder / mask_file(prompt), prompt_picture(prompt, choice, views))
 

@@ -221,6 +221,7 @@ def _score(
         "source": manifest.source,
         **facts,
         "grounding": selection["backend"],
+        "grounding_protocol": selection["protocol"],
         "mask_rule": selection["masks"],
         "aggregation": config.aggregation,
     }

@@ -228,7 +228,7 @@ def _published_rows(runs: list[Run], scenes: list[str], notes: list[str]) -> lis
 
 
 def _caption(runs: list[Run], scenes: list[str], mode: Mode) -> str:
-    grounding = ", ".join(dict.fromkeys(run["grounding"] for run in runs))
+    grounding = ", ".join(dict.fromkeys(_grounded(run) for run in runs))
     rule = ", ".join(dict.fromkeys(run["mask_rule"] for run in runs))
     seeds = len({run["seed"] for run in runs})
     parts = [
@@ -251,6 +251,12 @@ def _caption(runs: list[Run], scenes: list[str], mode: Mode) -> str:
     if annotated:
         parts.append(f"Annotated masks with a prediction: {covered} of {annotated} over all runs.")
     return " ".join(parts)
+
+
+def _grounded(run: Run) -> str:
+    """Return what answered a run's prompts, and what a reader must know of how."""
+    protocol = run.get("grounding_protocol")
+    return run["grounding"] + (f" ({protocol})" if protocol else "")
 
 
 def _why_missing(runs: list[Run], absent: list[Column]) -> str:

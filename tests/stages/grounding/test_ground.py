@@ -223,8 +223,8 @@ def test_mask_rules_by_hand() -> None:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(BackendUnavailableError, match="colour_words, groundingdino, manual"):
-        backends.load("grounding", "clip")
+    with pytest.raises(BackendUnavailableError, match="clicks, colour_words, groundingdino, m"):
+        backends.load("grounding", "text")
 
 
 def test_missing_inputs(folders: Folders, tmp_path: Path) -> None:

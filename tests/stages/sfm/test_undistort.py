@@ -9,7 +9,7 @@ import pytest
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.undistort import warp_map
+from gradiseg_core.files.undistort import undistorted_point, warp_map
 from tests.stages.sfm.scenes import render
 
 
@@ -61,3 +61,29 @@ def test_wrong_size_and_unknown_view(corner):
         warp_map(corner.colmap_dir, "nobody.png", np.zeros((180, 240)))
     with pytest.raises(InputError, match="run stage `colmap`"):
         warp_map(corner.colmap_dir / "nowhere", "view_0.png", np.zeros((180, 240)))
+
+
+def test_a_point_lands_where_a_map_of_it_does(corner):
+    """Of a grid of points each, against a map in which every pixel has a number of its own."""
+    height, width = corner.walls["view_1.png"].shape
+    numbers = 1 + np.arange(height * width).reshape(height, width)
+    warped = warp_map(corner.colmap_dir, "view_1.png", numbers)
+    seen = 0
+    for row in range(5, height, 20):
+        for column in range(5, width, 20):
+            point = (column + 0.5, row + 0.5)
+            place = undistorted_point(corner.colmap_dir, "view_1.png", point)
+            if place is None:
+                assert numbers[row, column] not in warped
+                continue
+            seen += 1
+            there = warped[int(place[1] * warped.shape[0]), int(place[0] * warped.shape[1])] - 1
+            assert abs(there // width - row) <= 1
+            assert abs(there % width - column) <= 1
+    assert seen > 50
+
+
+def test_a_point_of_a_cut_corner_or_of_an_unknown_view(corner):
+    assert undistorted_point(corner.colmap_dir, "view_1.png", (0.1, 0.1)) is None
+    with pytest.raises(InputError, match=r"nobody\.png has no camera"):
+        undistorted_point(corner.colmap_dir, "nobody.png", (5.0, 5.0))

@@ -153,6 +153,27 @@ def test_two_ways_of_grounding_have_tables_of_their_own(tmp_path: Path) -> None:
         make_tables(first + write(tmp_path / "again", texts[:1]) * 2, TablesConfig())
 
 
+def test_captions_say_what_answered_the_prompts(tmp_path: Path) -> None:
+    """In every printed form, a terminal's included."""
+    how = "10 clicked in a.jpg, a test view"
+    runs = [run("a", "baseline", 0, 0.2, grounding="clicks", grounding_protocol=how)]
+    runs.append(run("a", "igd", 0, 0.2, grounding="clicks", grounding_protocol=how))
+    paths = write(tmp_path, runs)
+    build(paths, tmp_path / "out", TablesConfig())
+    for shown in (
+        terminal(paths),
+        *((tmp_path / "out" / f"tables.{x}").read_text() for x in ("md", "tex")),
+    ):
+        assert f"prompts grounded by clicks ({how}), " in " ".join(shown.split())
+    assert (
+        "prompts grounded by manual, "
+        in make_tables(
+            write(tmp_path / "b", [run("a", "baseline", 0, 0.2, grounding_protocol="")]),
+            TablesConfig(),
+        )[0].caption
+    )
+
+
 def test_own_variants_go_by_their_labels(tmp_path: Path) -> None:
     runs = [run("a", "baseline", 0, 0.2), run("a", "mine", 0, 0.3), run("a", "other", 0, 0.4)]
     tables = make_tables(write(tmp_path, runs), TablesConfig(), {"mine": "My own"})

@@ -166,6 +166,7 @@ def _from_test(request: Request, prompt: str) -> Choice:
             f"overlaps the annotation best in test view {view.stem} (IoU {overlap:.3f}); no "
             "training view is annotated, so this choice has seen a test annotation",
             details,
+            protocol=(f"by the annotation of {view.name}, a test view",),
         )
     return Choice(
         [], "neither named in a selection file nor annotated (and not empty) in any rendered view"

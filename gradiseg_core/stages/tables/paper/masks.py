@@ -19,6 +19,9 @@ _AGGREGATION = {
     "strict": "strict (nothing is skipped; a missing prediction scores 0)",
 }
 
+#: Grounding backends that find a prompt without reading it.
+_NO_TEXT = ("manual", "clicks")
+
 #: The variants that a table always lists; Table 4 lists no others.
 LISTED = {
     "1": ("deva_2d", "baseline", "gradiseg"),
@@ -32,7 +35,7 @@ def by_text(runs: Sequence[Run]) -> list[Run]:
 
     Where a scene was grounded by text twice, the run of Grounding DINO counts, as in the paper.
     """
-    own = [run for run in runs if dataset_of(run) == DATASET and run["grounding"] != "manual"]
+    own = [run for run in runs if dataset_of(run) == DATASET and run["grounding"] not in _NO_TEXT]
     ways: dict[str, str] = {}
     for run in own:
         if run["scene"] not in ways or run["grounding"] == "groundingdino":
