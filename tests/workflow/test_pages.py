@@ -18,8 +18,8 @@ SCHEMA = json.loads((REPOSITORY / "schemas" / "config.schema.json").read_text())
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 GENERATED = "configuration.md"
 #: Below these a name is the user's own, and below the latter so are the keys.
-NAMED = ("scenes", "own_variants", "strategies", "terms")
-OPEN = ("strategies", "terms")
+NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts")
+OPEN = ("strategies", "terms", "prompts")
 #: Dotted words that are no keys: a function is named by its module, a file by its ending.
 _FILE = re.compile(
     r"\.(py|md|json|jsonl|png|yaml|csv|ply|npz|npy|sh|pth|smk|lock|toml|tex|safetensors)$"
