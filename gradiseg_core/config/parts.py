@@ -1,7 +1,7 @@
 """Parts of training: strategies and loss terms, each one file, found by its name.
 
 The file is ``gradiseg_core/splatting/<kind>/<name>.py``, the kind ``strategies`` or ``terms``. What
-it holds is said in ``base.py`` beside it. The parts of the paper have their options in section
+it holds is said in ``splatting/parts.py``. The parts of the paper have their options in section
 ``train``. A further part has them in its own file, as ``Options``, and runs where the configuration
 names it::
 
@@ -36,7 +36,7 @@ OWN = {
     "terms": ("photometric", "identity", "spatial"),
 }
 #: Files of the folders that are no parts; a helper of one's own starts with an underscore.
-HELPERS = ("base", "surgery")
+HELPERS = ("surgery",)
 
 
 class PartOptions(Section):
@@ -76,7 +76,7 @@ def load(kind: str, name: str) -> ModuleType:
     wrong = lacking(module, contents)
     if wrong:
         raise ConfigError(
-            f"{module.__file__} lacks {wrong}; splatting/{kind}/base.py says what the file of a "
+            f"{module.__file__} lacks {wrong}; splatting/parts.py says what the file of a "
             f"{what} holds"
         )
     shadowed = "" if name in OWN[kind] else shadowing(module.Options, PartOptions)

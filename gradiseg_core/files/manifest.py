@@ -1,19 +1,27 @@
-"""The scene's manifest, ``scene.json``: its views, their split, what is annotated."""
+"""The scene's manifest, ``scene.json``: its views, their order and split, what is annotated.
+
+Views are sorted by name, numbers by value, so that `2.jpg` comes before `10.jpg`. Cameras count
+without leading zeros as often as with them, and the order of views decides which of them test,
+which are matched, and what a tracker sees as neighbours. For names whose numbers have equally many
+digits this is the order of the characters. The package `natsort` would change that one as well (it
+puts `a1` before `a-1`), hence :func:`by_name`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.ordering import in_order
 
 FILE_NAME = "scene.json"
 SURFACE_FILE = "surface.npz"
+_NUMBER = re.compile(r"[0-9]+|[^0-9]")
 
 
 class SceneView(BaseModel):
@@ -60,7 +68,7 @@ class SceneManifest(BaseModel):
     Attributes:
         name: The scene's name in the configuration.
         source: Where it came from.
-        views: All views, by name, numbers by value (:mod:`gradiseg_core.ordering`).
+        views: All views, by name, numbers by value.
         prompts: Annotated phrases, in the order of the tables.
         has: The optional parts that are present.
         downsampled: How many times the images were reduced after ``sparse/`` was made from them,
@@ -130,6 +138,22 @@ class SceneManifest(BaseModel):
             raise InputError(
                 f"{path} is not a valid manifest ({error}); delete it and rerun stage `scene`"
             ) from error
+
+
+def by_name(name: str) -> tuple[tuple[tuple[int, int], ...], str]:
+    """Return the key that sorts names of views, for `sorted(..., key=by_name)`.
+
+    A number stands where its first digit stands among the characters; equal numbers ("1", "01")
+    leave the decision to what follows, and at last to the characters.
+    """
+    parts = _NUMBER.findall(name)
+    key = tuple((ord("0"), int(p)) if p[0] in "0123456789" else (ord(p), 0) for p in parts)
+    return key, name
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of views in their order."""
+    return sorted(names, key=by_name)
 
 
 def split_views(

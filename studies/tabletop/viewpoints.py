@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.ordering import by_name
+from gradiseg_core.files.manifest import by_name
 from studies.options import TabletopConfig
 
 _TARGET = np.array([0.0, 0.0, 0.035])  # m, what all cameras look at, roughly

@@ -11,8 +11,12 @@ import torch
 from PIL import Image
 
 from gradiseg_core.files.work_files import read_json, write_whole
-from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
-from gradiseg_core.stages.training.journal import Journal
+from gradiseg_core.stages.training.progress import (
+    CHECKPOINT,
+    Journal,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -45,22 +49,22 @@ def test_a_cut_checkpoint_is_set_aside(tmp_path, caplog, kept):
     state = {"fingerprint": "f", "trainer": {"means": torch.arange(3000.0)}}
     save_checkpoint(tmp_path, state)
     torch.testing.assert_close(load_checkpoint(tmp_path, "f")["trainer"], state["trainer"])
-    path = tmp_path / FILE_NAME
+    path = tmp_path / CHECKPOINT
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
     assert load_checkpoint(tmp_path, "f") is None
-    assert [p.name for p in tmp_path.iterdir()] == [f"{FILE_NAME}.unreadable"]
+    assert [p.name for p in tmp_path.iterdir()] == [f"{CHECKPOINT}.unreadable"]
     assert "training starts afresh" in caplog.text
     save_checkpoint(tmp_path, state)
     assert load_checkpoint(tmp_path, "f") is not None
 
 
 def test_a_checkpoint_of_something_else_is_set_aside(tmp_path):
-    tmp_path.joinpath(FILE_NAME).write_bytes(b"not a checkpoint" * 100)
+    tmp_path.joinpath(CHECKPOINT).write_bytes(b"not a checkpoint" * 100)
     assert load_checkpoint(tmp_path, "f") is None
-    torch.save([1, 2], tmp_path / FILE_NAME)
+    torch.save([1, 2], tmp_path / CHECKPOINT)
     assert load_checkpoint(tmp_path, "f") is None
-    assert (tmp_path / f"{FILE_NAME}.unreadable").is_file()
+    assert (tmp_path / f"{CHECKPOINT}.unreadable").is_file()
 
 
 def test_a_journal_with_a_cut_line_is_continued(tmp_path, caplog):

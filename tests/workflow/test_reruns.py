@@ -26,7 +26,8 @@ EVERYTHING = {"scene", "colmap"} | AFTER_MASKS
 # by baseline and by gradiseg, on a CPU.
 RERUNS: dict[str, tuple[set[str], int]] = {
     # What several stages run.
-    "ordering.py": (EVERYTHING, 4),
+    "files/manifest.py": (EVERYTHING, 4),
+    "files/masks.py": (EVERYTHING, 2),
     "frame.py": (EVERYTHING - {"scene"}, 4),
     "files/annotations.py": (
         {"association", "render", "grounding", "comparison"} | SCORES,

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from gradiseg_core.config.train import MCMC_BUDGET, Densification
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.parts import Run
+from gradiseg_core.splatting.parts import Run, Strategy
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.strategies.base import Strategy
 from gradiseg_core.splatting.strategies.surgery import (
     append_copies,
     move,

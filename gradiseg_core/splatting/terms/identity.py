@@ -6,9 +6,8 @@ from torch import Tensor
 
 from gradiseg_core.config.train import Losses
 from gradiseg_core.splatting.losses.identity import identity_loss
-from gradiseg_core.splatting.parts import Run
+from gradiseg_core.splatting.parts import Iteration, LossTerm, Run
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.splatting.terms.base import Iteration, LossTerm
 
 
 class IdentityTerm(LossTerm):

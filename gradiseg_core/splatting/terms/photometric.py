@@ -7,8 +7,7 @@ from torch import Tensor
 
 from gradiseg_core.config.train import Losses
 from gradiseg_core.splatting.losses.photometric import photometric_loss
-from gradiseg_core.splatting.parts import Run
-from gradiseg_core.splatting.terms.base import Iteration, LossTerm
+from gradiseg_core.splatting.parts import Iteration, LossTerm, Run
 
 
 class PhotometricTerm(LossTerm):

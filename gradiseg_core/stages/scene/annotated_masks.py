@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import IMAGE_SUFFIXES, UnreadableImageError, opened
-from gradiseg_core.files.manifest import SceneView
+from gradiseg_core.files.manifest import SceneView, in_order
 from gradiseg_core.files.masks import read_mask, write_mask
-from gradiseg_core.ordering import in_order
 from gradiseg_core.stages.scene.listing import some, unreadable_name
 from gradiseg_core.stages.scene.photographs import link
 

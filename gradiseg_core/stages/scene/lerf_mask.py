@@ -23,9 +23,9 @@ from gradiseg_core.files.manifest import (
     SceneManifest,
     SceneView,
     every_nth,
+    in_order,
     split_views,
 )
-from gradiseg_core.ordering import in_order
 from gradiseg_core.prompts import read_ground_truth, wrong_prompts
 from gradiseg_core.stages.scene.annotated_masks import collect_masks, place_masks
 from gradiseg_core.stages.scene.photographs import (

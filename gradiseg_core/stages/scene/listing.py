@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gradiseg_core.files.images import IMAGE_SUFFIXES
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 from gradiseg_core.stages.sfm.fit import misfit
 
 logger = logging.getLogger(__name__)

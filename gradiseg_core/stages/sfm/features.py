@@ -21,8 +21,8 @@ from PIL import Image
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
-from gradiseg_core.ordering import in_order
 from gradiseg_core.stages.sfm.colmap_log import progress_of_table
 from gradiseg_core.stages.sfm.standing import find_standing, write_mask
 

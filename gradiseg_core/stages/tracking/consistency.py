@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 
 #: Pairs of IDs that share fewer tracks are not listed: matches along outlines are often wrong.
 MIN_ALIKE = 3

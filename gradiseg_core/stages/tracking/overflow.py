@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import RepairConfig
-from gradiseg_core.ordering import by_name, in_order
+from gradiseg_core.files.manifest import by_name, in_order
 from gradiseg_core.stages.tracking.evidence import Links, Masks, SegmentedView
 from gradiseg_core.stages.tracking.overflow import IdMaps
 from gradiseg_core.stages.tracking.sfm_tracks import solve, views_with

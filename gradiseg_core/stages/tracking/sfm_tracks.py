@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.ordering import by_name, in_order
+from gradiseg_core.files.manifest import by_name, in_order
 from gradiseg_core.stages.tracking import evidence, joining, linkage, refine
 
 if TYPE_CHECKING:

@@ -20,9 +20,13 @@ from gradiseg_core.compute.placement import memory_advice, training_device
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.files.trained import save_trained
 from gradiseg_core.splatting.trainer import Throughput, Trainer
-from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
 from gradiseg_core.stages.training.data import load_training_data
-from gradiseg_core.stages.training.journal import Journal
+from gradiseg_core.stages.training.progress import (
+    CHECKPOINT,
+    Journal,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +101,7 @@ def train(
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
     (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)
-    (checkpoint_dir / FILE_NAME).unlink(missing_ok=True)
+    (checkpoint_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _resume(trainer: Trainer, checkpoint_dir: Path, fingerprint: str) -> None:

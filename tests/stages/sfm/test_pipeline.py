@@ -18,7 +18,7 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
 from gradiseg_core.files.images import read_image
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 from gradiseg_core.stages.sfm import features
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.stages.sfm.stage import reconstruct

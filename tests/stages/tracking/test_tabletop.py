@@ -14,8 +14,7 @@ import pytest
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.files.id_maps import read_id_map
-from gradiseg_core.files.manifest import SceneManifest, split_views
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import SceneManifest, in_order, split_views
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.tracking.quality import assess_maps
 from gradiseg_core.stages.tracking.stage import associate

@@ -24,12 +24,12 @@ from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputEr
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.neighbours.knn import searches_a_tree
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
+from gradiseg_core.splatting.parts import Iteration
 from gradiseg_core.splatting.rasterization import reference
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
 from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.terms import spatial as spatial_term
-from gradiseg_core.splatting.terms.base import Iteration
 from gradiseg_core.splatting.terms.spatial import SpatialTerm
 from gradiseg_core.splatting.trainer import WATCH_EVERY, LossWatch, Trainer
 from gradiseg_core.splatting.views import Prefetcher, Views
@@ -324,7 +324,7 @@ def test_gpu_learns_and_waits_once_an_iteration(scene, variant) -> None:
 
 @pytest.mark.gpu
 def test_gpu_checkpoints_move_to_the_cpu_and_back(scene, tmp_path) -> None:
-    from gradiseg_core.stages.training.checkpoint import load_checkpoint, save_checkpoint
+    from gradiseg_core.stages.training.progress import load_checkpoint, save_checkpoint
 
     data = load_training_data(*scene, CONFIG)
     devices = [torch.device(name) for name in ("cpu", "cuda", "cpu", "cuda", "cuda")]

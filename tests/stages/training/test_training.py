@@ -26,8 +26,8 @@ from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.trained import load_trained
 from gradiseg_core.splatting.losses import identity
 from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.stages.training.checkpoint import FILE_NAME, load_checkpoint
 from gradiseg_core.stages.training.data import load_training_data
+from gradiseg_core.stages.training.progress import CHECKPOINT, load_checkpoint
 from gradiseg_core.stages.training.stage import _fingerprint, save_run, train
 from tests.synthetic import write_scene
 
@@ -66,7 +66,7 @@ def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["train"]["iterations"] == 120
     assert json.loads((tmp_path / "out" / "versions.json").read_text())["torch"]
     assert list((tmp_path / "out" / "tensorboard").iterdir())
-    assert not (tmp_path / "work" / FILE_NAME).exists()
+    assert not (tmp_path / "work" / CHECKPOINT).exists()
 
 
 def test_a_run_states_what_was_written_and_what_it_uses(
@@ -200,7 +200,7 @@ def test_killed_run_ends_with_the_same_result(
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not (work / FILE_NAME).exists():
+    while not (work / CHECKPOINT).exists():
         assert process.poll() is None, "the run ended before it was killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -221,13 +221,13 @@ def test_killed_run_ends_with_the_same_result(
 
 
 def test_checkpoint_of_other_settings_or_a_torn_one_is_not_resumed(tmp_path: Path) -> None:
-    from gradiseg_core.stages.training.checkpoint import save_checkpoint
+    from gradiseg_core.stages.training.progress import save_checkpoint
 
     save_checkpoint(tmp_path, {"fingerprint": "a", "trainer": {}})
     assert load_checkpoint(tmp_path, "a") is not None
     assert load_checkpoint(tmp_path, "b") is None
-    content = (tmp_path / FILE_NAME).read_bytes()
-    (tmp_path / FILE_NAME).write_bytes(content[: len(content) // 2])
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
     assert load_checkpoint(tmp_path, "a") is None
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
-from gradiseg_core.ordering import by_name
+from gradiseg_core.files.manifest import by_name
 from gradiseg_core.stages.tracking.deva.package import MEMORY, VALUE_DIM, Package, core_config
 from gradiseg_core.stages.tracking.overflow import IdMaps
 

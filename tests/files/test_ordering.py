@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import string
 
-from gradiseg_core.ordering import in_order
+from gradiseg_core.files.manifest import in_order
 
 
 def test_numbers_count_by_value() -> None:

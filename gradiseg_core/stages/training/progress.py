@@ -1,22 +1,62 @@
-"""What a run writes while it goes: JSON lines, TensorBoard, progress bar."""
+"""What a run keeps in its working folder: its checkpoint, and the log of its metrics."""
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from gradiseg_core.files.work_files import write_whole
+from gradiseg_core.files.work_files import set_aside, write_whole
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint.pt"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` atomically; a kill in the middle leaves the former checkpoint whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / CHECKPOINT, lambda file: torch.save(state, file))
+
+
+def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Return the state saved in ``folder``, or None where a run must start afresh.
+
+    No code is unpickled.
+
+    Tensors are in main memory, so that a run from another device can be resumed.
+
+    Args:
+        folder: Working folder of the run.
+        fingerprint: Hash of configuration and inputs; a checkpoint of others is not resumed.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        saved = state["fingerprint"]
+    except MemoryError:
+        raise  # of the machine, not of the file
+    except Exception as error:  # a damaged file raises nearly anything: zip, pickle, PyTorch
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek before its start
+            raise
+        set_aside(path, error, "training starts afresh")
+        return None
+    if saved != fingerprint:
+        logger.info("%s is of another configuration or other inputs; starting afresh", path)
+        return None
+    return state
+
 
 class Journal:
-    """Metrics of one run.
+    """Metrics of one run: JSON lines, TensorBoard, progress bar.
 
     Lines of ``metrics.jsonl`` are flushed as they are written, to the working folder: a killed run
     keeps them, and a resumed one first drops those after its checkpoint. TensorBoard can watch the
