@@ -15,7 +15,7 @@ rule tracking:
     output:
         tracking=report(
             directory("<results>/{scene}/tracking"),
-            patterns=["{name}.png"],
+            patterns=["{name,[^/]+}.png"],
             caption="../report/contact_sheet.rst",
             category="Objects",
             labels={"scene": "{scene}", "picture": "{name}"},

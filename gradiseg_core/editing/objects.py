@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.editing.boxes import Box, box_around
 from gradiseg_core.errors import InputError
+from gradiseg_core.files import names as files_names
 
 #: What the name of ID 0 is; prompts do not have it.
 BACKGROUND = "background"
@@ -89,16 +90,8 @@ def object_table(
 
 
 def names_of_ids(prompts: Mapping[str, Sequence[int]]) -> dict[int, str]:
-    """Return one name for every ID that a prompt has: of several prompts, the most special one's.
-
-    Args:
-        prompts: IDs by prompt. The prompt with the fewest IDs is the most special.
-    """
-    names: dict[int, str] = {0: BACKGROUND}
-    for prompt, ids in sorted(prompts.items(), key=lambda item: len(item[1])):
-        for index in ids:
-            names.setdefault(index, prompt)
-    return names
+    """Return one name for every ID that a prompt has, and that of the background."""
+    return {**files_names.names_of_ids(prompts), 0: BACKGROUND}
 
 
 def ids_of(

@@ -33,6 +33,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
         {"association", "render", "grounding", "comparison"} | SCORES,
         0,
     ),
+    "files/names.py": ({"grounding"} | SCORES, 0),
     "compute/simd.py": (AFTER_TRAINING, 4),
     "plot_style.py": ({"curves", "comparison", "quality"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
@@ -62,6 +63,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "stages/tracking/backends/deva.py": (set(), 0),
     "stages/tracking/deva/driver.py": (set(), 0),
     "stages/tracking/repair.py": (set(), 0),
+    "stages/tracking/thumbnails.py": (AFTER_MASKS - {"masks"}, 4),
     "stages/tracking/quality.py": ({"association"}, 0),
     "stages/grounding/backends/colour_words.py": ({"grounding"} | SCORES, 0),
     "stages/grounding/backends/manual.py": (set(), 0),

@@ -18,6 +18,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.masks import write_mask
+from gradiseg_core.files.names import Names
 from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, probabilities
@@ -44,7 +45,8 @@ def ground(
     """Select IDs for every prompt and write the predicted masks.
 
     Writes ``selection.json`` (can be edited and given back as ``grounding.manual.selection``),
-    ``gt_match.json`` (exact objects and their tracked IDs, for the metrics),
+    ``gt_match.json`` (exact objects and their tracked IDs, for the metrics), ``names.json`` (what
+    objects are called and how they look, :mod:`gradiseg_core.files.names`),
     ``masks/<k>/<prompt>.png`` for every rendered test view k and every prompt, and
     ``pictures/<prompt>.png``, what was found. Where training views were rendered instead of test
     views, prompts are searched in these, and the masks go to ``training_view_masks/<stem>/``,
@@ -135,7 +137,7 @@ def write_choices(
     *,
     mask_rule: str,
 ) -> dict[str, Any]:
-    """Write ``selection.json``, ``gt_match.json`` and the pictures.
+    """Write ``selection.json``, ``gt_match.json``, ``names.json`` and the pictures.
 
     Args:
         request: What was grounded.
@@ -165,10 +167,19 @@ def write_choices(
     }
     _write_json(out_dir / "selection.json", selection)
     _write_json(out_dir / "gt_match.json", match_objects(request))
+    prompts = {prompt: choice.ids for prompt, choice in choices.items()}
+    Names.of(prompts, _thumbnails(request.tracking_dir)).save(out_dir)
     shutil.rmtree(out_dir / "pictures", ignore_errors=True)
     if config.pictures and request.views:
         _write_pictures(request, choices, out_dir / "pictures")
     return selection
+
+
+def _thumbnails(tracking_dir: Path) -> dict[int, str | None]:
+    """Return the path of every tracked object's picture, below the folder, None without one."""
+    path = tracking_dir / "objects.json"
+    objects = json.loads(path.read_text(encoding="utf-8"))["objects"] if path.is_file() else []
+    return {entry["id"]: entry.get("thumbnail") for entry in objects}
 
 
 def _write_pictures(request: Request, choices: dict[str, Choice], folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""The contact sheet: all views at a glance, every object in its colour, with a legend."""
+"""The contact sheet: all views at a glance, every object in its colour, and a picture of each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ GAP = 6  # px
 CAPTION = 16  # px, height of the line under a thumbnail
 SWATCH = 14  # px, side of a legend square
 ENTRY_WIDTH = 120  # px, of a legend entry
+PICTURE_WIDTH, PICTURE_HEIGHT = ENTRY_WIDTH - 8, 84  # px at most, of an object's picture in it
 MAX_ENTRIES = 96
 OPACITY = 0.6  # of the colour over the photograph
 
@@ -27,16 +28,18 @@ def contact_sheet(
     maps: dict[str, NDArray],
     photographs: dict[str, Path],
     areas: dict[int, int],
+    pictures: Mapping[int, NDArray[np.uint8]],
     *,
     max_views: int,
 ) -> NDArray[np.uint8]:
-    """Draw the views in a grid, IDs over the photographs, and a legend of the IDs.
+    """Draw the views in a grid, IDs over the photographs, and a legend with the objects' pictures.
 
     Args:
         maps: [H, W] ID maps by stem; 0 is left as the photograph, darkened.
         photographs: Image files by stem.
         areas: Pixels of each ID over all views; the legend lists the largest first, as
             "ID share of all pixels".
+        pictures: [h, w, 3] of the objects that have one.
         max_views: Most views shown; evenly spaced over the sorted stems.
 
     Returns:
@@ -53,8 +56,9 @@ def contact_sheet(
     per_row = (width - 2 * GAP) // ENTRY_WIDTH
     shown = sorted(areas, key=lambda i: (-areas[i], i))[:MAX_ENTRIES]
     legend_rows = math.ceil((len(shown) + 1) / per_row)
+    entry_h = PICTURE_HEIGHT + SWATCH + 2 * GAP
     canvas = Image.new(
-        "RGB", (width, rows * cell_h + GAP + legend_rows * (SWATCH + GAP) + GAP), (255, 255, 255)
+        "RGB", (width, rows * cell_h + GAP + legend_rows * entry_h + GAP), (255, 255, 255)
     )
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=12)
     for index, (stem, thumb) in enumerate(zip(stems, thumbs, strict=True)):
@@ -66,7 +70,12 @@ def contact_sheet(
     top = rows * cell_h + GAP
     for index, label in enumerate(shown):
         x = GAP + (index % per_row) * ENTRY_WIDTH
-        y = top + (index // per_row) * (SWATCH + GAP)
+        y = top + (index // per_row) * entry_h
+        if label in pictures:
+            small = Image.fromarray(pictures[label])
+            small.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
+            canvas.paste(small, (x, y + PICTURE_HEIGHT - small.height))
+        y += PICTURE_HEIGHT + GAP // 2
         color = tuple(int(c) for c in palette[label])
         draw.rectangle((x, y, x + SWATCH - 1, y + SWATCH - 1), fill=color, outline=(0, 0, 0))
         text = f"{label}  {100 * areas[label] / total:.2g} %"
@@ -74,7 +83,7 @@ def contact_sheet(
     rest = len(areas) - len(shown)
     if rest:
         x = GAP + (len(shown) % per_row) * ENTRY_WIDTH
-        y = top + (len(shown) // per_row) * (SWATCH + GAP)
+        y = top + (len(shown) // per_row) * entry_h + PICTURE_HEIGHT + GAP // 2
         draw.text((x, y - 1), f"and {rest} smaller", fill=(0, 0, 0), font=font)
     return np.asarray(canvas)
 

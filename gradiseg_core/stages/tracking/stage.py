@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.id_maps import check_ids, write_id_map
-from gradiseg_core.files.images import write_image
+from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import contact_sheet
 from gradiseg_core.stages.tracking.interface import Request, Tracked
 from gradiseg_core.stages.tracking.overflow import IdMaps, areas, given_ids, limit_ids, views_of
 from gradiseg_core.stages.tracking.report import percent, report
+from gradiseg_core.stages.tracking.thumbnails import thumbnails
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,9 @@ def associate(
 ) -> dict:
     """Give every object one ID over all training views.
 
-    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``contact_sheet.png`` and
-    ``report.md``, which says in words what is consistent and what is not.
+    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``objects/<id>.png`` (what
+    the object looks like, see `thumbnails`), ``contact_sheet.png`` and ``report.md``, which says in
+    words what is consistent and what is not.
 
     Args:
         scene_dir: Output folder of stage `scene`.
@@ -75,7 +77,9 @@ def associate(
         The content of objects.json: ``backend``, ``num_ids`` (the largest ID; all of 1..num_ids
         occur unless IDs were kept), ``objects`` (``id``, ``views``, ``area_px``, and from SfM
         tracks ``tracks``, ``views_seen``, ``persistence``, ``switches``, and from given maps
-        ``given_ids``, what it is called there, see `overflow.given_ids`), ``id_consistency``,
+        ``given_ids``, what it is called there, see `overflow.given_ids`; ``thumbnail``, its
+        picture's path below `out_dir`, and ``best_view``, which it shows, None for the smallest of
+        very many objects), ``id_consistency``,
         ``consistency`` (by view, and pairs of IDs that look like one object; see
         `consistency.track_consistency`), ``repair`` (None without), ``unlabelled_observations``,
         ``unlabelled_share`` (pixels of ID 0), ``merged`` (see `overflow.limit_ids`), ``left_out``
@@ -229,14 +233,22 @@ def _write(
     views: list[SceneView],
     sheet_views: int,
 ) -> None:
-    """Write all outputs; ID maps of an earlier run do not survive."""
-    if (out_dir / "ids").is_dir():
-        shutil.rmtree(out_dir / "ids")
+    """Write all outputs, the thumbnails' paths in the summary; none of an earlier run survive."""
+    for folder in ("ids", "objects"):
+        shutil.rmtree(out_dir / folder, ignore_errors=True)
     for stem, ids in maps.items():
         write_id_map(out_dir / "ids" / f"{stem}.png", ids)
     photographs = {view.stem: _photograph(colmap_dir, view.name) for view in views}
     size = {entry["id"]: entry["area_px"] for entry in summary["objects"]}
-    sheet = contact_sheet(maps, photographs, size, max_views=sheet_views)
+    looks = thumbnails(maps, size, lambda stem: read_image(photographs[stem]))
+    for label, (_, picture) in looks.items():
+        write_image(out_dir / "objects" / f"{label}.png", picture)
+    for entry in summary["objects"]:
+        shown = entry["id"] in looks
+        entry["thumbnail"] = f"objects/{entry['id']}.png" if shown else None
+        entry["best_view"] = looks[entry["id"]][0] if shown else None
+    pictures = {label: picture for label, (_, picture) in looks.items()}
+    sheet = contact_sheet(maps, photographs, size, pictures, max_views=sheet_views)
     write_image(out_dir / "contact_sheet.png", sheet)
     (out_dir / "report.md").write_text(report(summary, WARN_CONSISTENCY), encoding="utf-8")
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)

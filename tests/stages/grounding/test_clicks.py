@@ -17,6 +17,7 @@ from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.masks import read_mask, write_mask
+from gradiseg_core.files.names import Names
 from gradiseg_core.stages.grounding.backends import clicks
 from gradiseg_core.stages.grounding.backends.clicks import Options, innermost, united
 from gradiseg_core.stages.grounding.interface import Request
@@ -234,6 +235,20 @@ def test_clicked_names_are_the_prompts_of_a_scene_without_any(folders: Folders) 
     selection = run(folders, {"my ball": {TRAIN: pixel_of(folders, TRAIN, "green ball")}})
     assert ids_of(selection) == {"my ball": RIGHT["green ball"]}
     assert read_mask(folders.grounding / "masks" / "0" / "my ball.png").any()
+
+
+def test_names_and_pictures_of_objects_are_listed(folders: Folders) -> None:
+    tracked = [{"id": i, "thumbnail": f"objects/{i}.png"} for i in (1, 3, 5, 6)]
+    (folders.tracking / "objects.json").write_text(json.dumps({"objects": tracked}))
+    run(folders)
+    names = Names.load(folders.grounding)
+    assert names.prompts == RIGHT
+    assert [(o.id, o.name, o.thumbnail) for o in names.objects] == [
+        (1, "green ball", "objects/1.png"),
+        (3, "red ball", "objects/3.png"),
+        (5, "blue ball", "objects/5.png"),
+        (6, None, "objects/6.png"),
+    ]
 
 
 def test_pictures_show_the_click(folders: Folders) -> None:

@@ -14,9 +14,17 @@ from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.pictures import id_colors
-from gradiseg_core.stages.tracking import stage
+from gradiseg_core.stages.tracking import stage, thumbnails
 from gradiseg_core.stages.tracking.consistency import track_consistency
-from gradiseg_core.stages.tracking.contact_sheet import GAP, OPACITY, SWATCH, THUMB_WIDTH, evenly
+from gradiseg_core.stages.tracking.contact_sheet import (
+    GAP,
+    OPACITY,
+    PICTURE_HEIGHT,
+    PICTURE_WIDTH,
+    SWATCH,
+    THUMB_WIDTH,
+    evenly,
+)
 from gradiseg_core.stages.tracking.overflow import areas, limit_ids, renumber
 from gradiseg_core.stages.tracking.stage import associate
 from tests.stages.tracking import blobs as synthetic
@@ -69,6 +77,32 @@ def test_contact_sheet_has_the_palette(folders, tmp_path, monkeypatch):
     # The legend shows every ID's pure colour on a square.
     for label in range(1, 6):
         assert (sheet == palette[label]).all(axis=2).sum() >= (SWATCH - 2) ** 2
+
+
+def test_every_object_has_a_picture(folders, tmp_path, monkeypatch):
+    """In the folder, in the list and on the sheet; none is left of an earlier run."""
+    _, scene_dir, colmap_dir, masks_dir = folders
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / "99.png").touch()
+    monkeypatch.setattr(thumbnails, "MOST", 4)
+    summary = associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    paths = {entry["id"]: entry["thumbnail"] for entry in summary["objects"]}
+    largest = sorted(paths, key=lambda i: -summary["objects"][i - 1]["area_px"])[:4]
+    assert paths == {i: f"objects/{i}.png" if i in largest else None for i in paths}
+    assert None in paths.values()
+    assert {path.name for path in (tmp_path / "objects").iterdir()} == {f"{i}.png" for i in largest}
+    sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
+    for entry in summary["objects"]:
+        if entry["thumbnail"] is None:
+            assert entry["best_view"] is None
+            continue
+        assert entry["best_view"] in entry["views"]
+        picture = Image.open(tmp_path / entry["thumbnail"])
+        assert max(picture.size) == thumbnails.SIDE
+        picture.thumbnail((PICTURE_WIDTH, PICTURE_HEIGHT))
+        row = np.asarray(picture)[-1]
+        windows = np.lib.stride_tricks.sliding_window_view(sheet, row.shape[0], axis=1)
+        assert (windows == row.T[None, None]).all(axis=(2, 3)).any()
 
 
 def test_views_of_the_sheet_are_even():
