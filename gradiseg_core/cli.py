@@ -5,9 +5,9 @@
     gradiseg paper-tables   the paper's tables of what has run so far
 
 `python -m gradiseg_core` is the same where the package is not installed. One more command is one
-function here, and its entry in :data:`COMMANDS`: it declares its arguments and returns what runs
-them. Its name and docstring are the command's name and help; what it needs is imported when it
-runs, so that `gradiseg --help` is quick.
+function here and its entry in :data:`COMMANDS`: it declares its arguments and returns the function
+that runs. Its name and docstring are the command's name and help. Imports happen when it runs, so
+that `gradiseg --help` is quick.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Command = Callable[[argparse.ArgumentParser], Run]
 def doctor(parser: argparse.ArgumentParser) -> Run:
     """Check whether this machine can train on a GPU, and compile what that needs.
 
-    Driver, toolkit, compiler, PyTorch and gsplat have to fit together. Every line says what was
-    found; one that begins with FAIL also says what to do. The exit status is 1 where training on a
-    GPU would fail.
+    Driver, toolkit, compiler, PyTorch and gsplat must fit together. Every line says what was found;
+    one that begins with FAIL also says what to do. The exit status is 1 if training on a GPU would
+    fail.
     """
     parser.add_argument("--no-compile", action="store_true", help="report only")
     parser.add_argument(

@@ -37,9 +37,9 @@ _threads: int | None = None  # of the kernels, once set
 def set_threads(threads: int) -> None:
     """Use ``threads`` threads in all CPU kernels of this process, and one in torch.
 
-    What torch still does beside the kernels is many small operations. Its threads meet at a barrier
-    after each and spin there, on a core that the kernels want; where another process holds that
-    core, each operation waits for the scheduler: a training iteration of 49 ms took 208.
+    Beside the kernels torch runs only many small operations. After each of them its threads spin at
+    a barrier, on cores that the kernels need. If another process holds such a core, each operation
+    waits for the scheduler: a training iteration of 49 ms took 208.
 
     Raises:
         ValueError: If ``threads`` is below 1.
@@ -59,8 +59,8 @@ def get_threads() -> int:
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator like ``numba.njit``: GIL released, compiled code cached on disk.
 
-    Where neither the package's folder nor the user's cache folder is writable, the kernel is
-    compiled in each process instead, and a warning says how to avoid that.
+    If neither the package's folder nor the user's cache folder is writable, every process compiles
+    the kernel again, and a warning says how to avoid that.
 
     Args:
         **options: Passed to ``numba.njit``.
@@ -88,9 +88,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 def _tie_cache_to_package(compiled: Any) -> bool:
     """Make cached code stale whenever any module with kernels changes; return whether that worked.
 
-    numba compares the time and size of the kernel's own file only. Code inlined from another
-    module (:mod:`.simd`, the harmonics) would survive that module's next version. numba has no
-    public way to say so, and another version may keep its cache otherwise.
+    numba compares only the time and size of the kernel's own file. Without this, code inlined from
+    another module (:mod:`.simd`, the harmonics) would stay when that module changes. numba has no
+    public interface for it, and its next version may store the cache differently.
     """
     cache_file = _cache_file(compiled)
     if not (hasattr(cache_file, "_source_stamp") and hasattr(cache_file, "_load_index")):
@@ -100,7 +100,7 @@ def _tie_cache_to_package(compiled: Any) -> bool:
 
 
 def _cache_file(compiled: Any) -> Any:
-    """Return what numba knows of a kernel's file on disk, or None."""
+    """Return numba's object for a kernel's file on disk, or None."""
     return getattr(getattr(compiled, "_cache", None), "_cache_file", None)
 
 
@@ -108,8 +108,8 @@ def _cache_file(compiled: Any) -> Any:
 def _warn_of_numba() -> None:
     """Warn, once a process, that this version of numba is not known."""
     logger.warning(
-        "numba %s keeps its cache in a way that is not known here: every process compiles the CPU "
-        "kernels again, about 20 s; the versions of requirements.lock are known to work",
+        "numba %s stores its cache in an unknown way: every process compiles the CPU kernels "
+        "again, about 20 s; the versions of requirements.lock are known to work",
         numba.__version__,
     )
 
@@ -127,7 +127,7 @@ def _package_stamp() -> str:
 
 @kernel()
 def scratch(size):  # type: ignore[no-untyped-def]
-    """Return ``size`` float32 of memory that start at a cache line, for use inside kernels."""
+    """Return ``size`` float32 values of memory, aligned to a cache line, for use in kernels."""
     memory = np.empty(size + 16, np.float32)
     start = (-memory.ctypes.data % 64) // 4
     return memory[start : start + size]
@@ -147,14 +147,14 @@ def take(typingctx: Any, queue: Any) -> Any:
 
 
 def run_queue(function: Any, bands: int, *args: Any) -> None:
-    """Call the kernel ``function(queue, *args)`` once on every one of :func:`get_threads` threads.
+    """Call the kernel ``function(queue, *args)`` once on each of :func:`get_threads` threads.
 
-    The kernel itself takes bands from the queue, with :func:`take`, until the number is past the
-    last band. So Python and its lock are needed once for each thread, not for each band.
+    The kernel takes bands from the queue with :func:`take` until none is left. So Python and its
+    lock are needed once for each thread, not for each band.
 
     Args:
         function: A kernel made by :func:`kernel`; bands must write to disjoint memory.
-        bands: Most threads that can have something to do.
+        bands: Number of bands; more threads than bands are not used.
         *args: Passed to every call.
     """
     announce_compilation(function)
@@ -178,8 +178,8 @@ def _on_threads(work: Callable[[], None], threads: int) -> None:
     try:
         work()
     finally:
-        # A thread that has not even begun would find nothing left: on a busy machine, waiting for
-        # it to be scheduled can take longer than the work itself.
+        # A thread that has not started yet would find no work left, and on a busy machine waiting
+        # for it can take longer than the work itself.
         started = [other for other in others if not other.cancel()]
         errors = [other.exception() for other in started]
     for error in errors:
@@ -194,7 +194,7 @@ def _core_query() -> Any:
 
 
 def _current_core() -> int:
-    """Return the core that this thread runs on, -1 where that cannot be asked."""
+    """Return the core that this thread runs on, or -1 if the system does not tell."""
     query = _core_query()
     return int(query()) if query is not None and hasattr(os, "sched_setaffinity") else -1
 
@@ -202,8 +202,8 @@ def _current_core() -> int:
 def _leave_core(core: int) -> None:
     """Keep this thread of the pool off the caller's core until the next call.
 
-    Linux wakes a thread on the core of the one that woke it. While every other core has something
-    to do, were it of the lowest priority, the two share that core for longer than a kernel runs.
+    Linux wakes a thread on the core of the thread that woke it. While all other cores are busy,
+    even with work of the lowest priority, both share that core for longer than a kernel runs.
     """
     others = os.sched_getaffinity(os.getpid()) - {core} if core >= 0 else set()
     if others:

@@ -1,10 +1,10 @@
 """GPUs of this machine: which there are, and which one a job takes.
 
-Several jobs of one workflow may run at once. Each takes a device that no other job holds: a lock
-file a device, held while the job lives and released by the system when it dies in any way.
+Several jobs of one workflow may run at once. Each takes a device that no other job holds: there is
+one lock file for each device, and the system releases the lock when the job ends in any way.
 
-A number does not identify a card: CUDA numbers the cards that a process may use, in its own order,
-and a scheduler or a container may show each job other cards, always from 0. So cards are identified
+A number does not identify a card: CUDA numbers the cards that a process may use from 0, in its own
+order, and a scheduler or a container may show different cards to each job. So cards are identified
 by UUID, or else by their name in the driver. Nothing here imports PyTorch or touches CUDA.
 """
 
@@ -38,9 +38,9 @@ class Gpu:
     """A GPU, or a part of one (MIG), that this process may use.
 
     Attributes:
-        name: What ``CUDA_VISIBLE_DEVICES`` calls it: a UUID, or a number where none is known.
-        card: The same for all processes of the machine, whatever each is shown: for locks.
-        model: Its product name; empty where it is not known.
+        name: Its name in ``CUDA_VISIBLE_DEVICES``: a UUID, or a number if none is known.
+        card: Its name for locks, the same in all processes of the machine.
+        model: Its product name; empty if unknown.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Gpu:
 def visible_devices() -> list[Gpu]:
     """Return the NVIDIA GPUs that this process may use, without touching CUDA.
 
-    Numbers in ``CUDA_VISIBLE_DEVICES`` are CUDA's own. They are turned into UUIDs where its order
-    is known: ``CUDA_DEVICE_ORDER=PCI_BUS_ID``, or all cards of one model. Else CUDA puts the
-    fastest first, and they stay as they are.
+    Numbers in ``CUDA_VISIBLE_DEVICES`` follow CUDA's own order. They become UUIDs if that order is
+    known: with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``, or if all cards are of one model. Otherwise CUDA
+    puts the fastest first, and they stay numbers.
 
     Returns:
-        What ``CUDA_VISIBLE_DEVICES`` names, where a scheduler or the user set it, up to its first
-        invalid entry, as CUDA reads it; else all.
+        The devices in ``CUDA_VISIBLE_DEVICES`` up to its first invalid entry, as CUDA reads it; all
+        devices if it is not set.
     """
     given = os.environ.get(VISIBLE)
     if given is None:
@@ -77,8 +77,8 @@ def visible_devices() -> list[Gpu]:
 
 
 def _named(entry: str, cards: list[Gpu], *, in_order: bool) -> Gpu | None:
-    """Return what an entry of ``CUDA_VISIBLE_DEVICES`` means, or None where it is invalid."""
-    parts = any(gpu.name.startswith("MIG-") for gpu in cards)  # which CUDA counts otherwise
+    """Return the device of an entry of ``CUDA_VISIBLE_DEVICES``, or None if it is invalid."""
+    parts = any(gpu.name.startswith("MIG-") for gpu in cards)  # CUDA counts these differently
     if entry.isdigit():
         if not cards or parts:
             return Gpu(entry, entry)
@@ -128,7 +128,7 @@ def _from_tool() -> list[Gpu]:
 
 
 def _from_driver() -> list[Gpu]:
-    """Read the driver's files, without the cards that this process may not open."""
+    """Read the driver's files; skip cards that this process may not open."""
     found: list[Gpu] = []
     folders = sorted(DRIVER.glob("*/information"))
     for position, (bus, facts) in enumerate(_usable(folders)):
@@ -150,7 +150,7 @@ def _usable(files: list[Path]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _from_nodes() -> list[Gpu]:
-    """Number the device files that open: CUDA counts the cards that it is shown, from 0."""
+    """Number the device files that can be opened from 0, as CUDA does."""
     paths = [path for path in NODES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
     paths.sort(key=lambda path: int(path.name.removeprefix("nvidia")))
     opened = [path for path in paths if _opens(path)]
@@ -169,8 +169,8 @@ def _opens(node: Path) -> bool:
 def uses_gpu(wanted: str) -> bool:
     """Tell whether a stage of this ``device`` will want a GPU of this machine.
 
-    ``cuda`` always does, so that a machine without one says so; ``auto`` where there is one.
-    Snakemake asks this often, so that no program is started for it.
+    ``cuda`` always does, so that the job fails with a message on a machine without one; ``auto``
+    does if there is one. Snakemake asks often, so this starts no program.
     """
     if wanted != "auto":
         return wanted == "cuda"
@@ -181,10 +181,10 @@ def uses_gpu(wanted: str) -> bool:
 
 
 def prepare_allocator() -> None:
-    """Let PyTorch's GPU memory grow in place, unless the user chose; before CUDA starts.
+    """Let PyTorch's GPU memory grow in place, unless the user chose otherwise; before CUDA starts.
 
-    Tensors grow at every densification. With segments of fixed size, the gaps of old tensors are
-    too small for new ones, and memory runs out although much of it is free.
+    Tensors grow at every densification. With segments of fixed size the gaps that old tensors leave
+    are too small for new ones, and memory runs out although much of it is free.
     """
     if not any(name in os.environ for name in ALLOCATOR):
         os.environ[ALLOCATOR[0]] = "expandable_segments:True"
@@ -205,17 +205,17 @@ def claimed(
 ) -> Iterator[list[str] | None]:
     """Hold ``count`` GPUs of this machine for the body, and show it only these.
 
-    To be entered before anything initialises CUDA, which reads ``CUDA_VISIBLE_DEVICES`` once.
-    Jobs that find all devices held wait.
+    Enter it before anything initialises CUDA, which reads ``CUDA_VISIBLE_DEVICES`` only once. A job
+    waits while other jobs hold all devices.
 
     Args:
         count: GPUs that the job asks for; 0 claims none.
-        folder: Of the lock files; by default one of the user's in the folder for temporary files.
+        folder: Folder of the lock files; by default the user's own, in the temporary folder.
         poll_s: How often a waiting job looks again, seconds.
 
     Yields:
-        The devices held, as in ``CUDA_VISIBLE_DEVICES``, or None where none were asked for or the
-        machine has too few; what needs a GPU then says so itself.
+        The devices held, as in ``CUDA_VISIBLE_DEVICES``; None if ``count`` is 0 or the machine has
+        too few. Code that needs a GPU then raises its own error.
     """
     gpus = visible_devices() if count >= 1 else []
     if count < 1 or len(gpus) < count:
@@ -232,7 +232,7 @@ def claimed(
                 names = [gpu.name for gpu in free]
                 changed = {VISIBLE: ",".join(names)}
                 if VISIBLE not in os.environ and any(name.isdigit() for name in names):
-                    changed[ORDER] = "PCI_BUS_ID"  # the order in which they were counted here
+                    changed[ORDER] = "PCI_BUS_ID"  # the order that was used for counting
                 with _environment(changed):
                     logger.info("using GPU %s", ", ".join(names))
                     yield names

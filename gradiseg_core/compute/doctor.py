@@ -1,7 +1,7 @@
-"""Checks whether this machine can train on a GPU, and compiles what that needs: `gradiseg doctor`.
+"""Checks whether this machine can train on a GPU, and compiles gsplat: `gradiseg doctor`.
 
-Driver, toolkit, compiler, PyTorch and gsplat have to fit together, and a clash shows late and far
-from its cause: every line here says which two versions clash, and what to do.
+Driver, toolkit, compiler, PyTorch and gsplat must fit together. A clash between them shows late and
+far from its cause, so every line of the report says which two versions clash and what to do.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ REFUSED_GCC: dict[Version, int] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found on the machine; None where something is missing.
+    """What was found on the machine; None for what is missing.
 
     Attributes:
         driver: Version of the NVIDIA driver.
-        gpus: (name, compute capability, memory in GB where it is told) of each.
+        gpus: (name, compute capability, memory in GB or None) of each.
         toolkit: Version of nvcc.
         toolkit_home: Folder of the toolkit, with headers.
         gcc: Version of the C++ compiler.
@@ -92,7 +92,7 @@ def diagnose(facts: Facts, arch: str | None = None) -> list[Finding]:
 
     Args:
         facts: The machine.
-        arch: Compute capability to compile for where there is no GPU.
+        arch: Compute capability to compile for without a GPU.
     """
     findings = [_torch(facts), *([] if arch else [_driver(facts), *_gpus(facts)])]
     findings += [_gsplat(facts)]
@@ -192,7 +192,7 @@ def _compiled(facts: Facts) -> Finding:
 
 
 def _compiler(facts: Facts, arch: str | None) -> Iterable[Finding]:
-    """Check what compiling needs; none of it matters once that is done."""
+    """Check what compiling needs; once compiled, none of it matters."""
     if facts.toolkit is None or facts.toolkit_home is None:
         wanted = "" if facts.torch_cuda is None else f" {numbers(facts.torch_cuda)[0]}"
         yield Finding(
@@ -251,7 +251,7 @@ def _gcc(facts: Facts, toolkit: Version) -> Finding:
 
 
 def _output(*command: str) -> str | None:
-    """Return what a command prints, or None where it is missing or fails."""
+    """Return the output of a command, or None if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
@@ -268,7 +268,7 @@ def probe(arch: str | None = None) -> Facts:
     """Look at the machine.
 
     Args:
-        arch: Compute capability to look for compiled code of, where that is not the GPUs'.
+        arch: Compute capability of the compiled code to look for; None: that of the GPUs.
     """
     import torch
 
@@ -325,7 +325,7 @@ def _architectures(arch: str) -> list[Version]:
 
 
 def _memory_gb(mebibytes: str) -> float | None:
-    """Return a GPU's memory; MIG and machines with one memory for all print ``[N/A]``."""
+    """Return a GPU's memory; None for ``[N/A]``, as with MIG or shared memory."""
     try:
         return float(mebibytes) / 1024
     except ValueError:
@@ -333,7 +333,7 @@ def _memory_gb(mebibytes: str) -> float | None:
 
 
 def _driver_of_kernel(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
-    """Return the driver's version where nvidia-smi is missing, as in many containers."""
+    """Return the driver's version without nvidia-smi, which many containers lack."""
     try:
         return _match(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", path.read_text())
     except OSError:
@@ -355,14 +355,14 @@ def report(findings: Iterable[Finding]) -> str:
 
 
 def examine(arch: str | None = None, *, compiles: bool = True) -> int:
-    """Print what is found; compile gsplat where it is missing, and load it as training will.
+    """Print what was found; compile gsplat if needed, and load it as training will.
 
     Args:
-        arch: Compute capabilities to compile for where there is no GPU: ``"9.0"``, ``"8.0,9.0"``.
+        arch: Compute capabilities to compile for without a GPU: ``"9.0"``, ``"8.0,9.0"``.
         compiles: Whether to compile at all.
 
     Returns:
-        The exit status: 1 where training on a GPU would fail.
+        The exit status: 1 if training on a GPU would fail.
     """
     facts = probe(arch)
     findings = diagnose(facts, arch)
@@ -380,7 +380,7 @@ def examine(arch: str | None = None, *, compiles: bool = True) -> int:
 
 
 def _make_and_load(facts: Facts, arch: str | None) -> str | None:
-    """Compile where that is missing, and load the file as training will; return what fails."""
+    """Compile if needed, and load the file as training will; return the error, or None."""
     if gsplat_build.in_wheel():
         return gsplat_build.check_loads(None)
     wanted = _architectures(arch) if arch else [capability for _, capability, _ in facts.gpus]

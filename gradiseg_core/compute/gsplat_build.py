@@ -1,16 +1,16 @@
 """gsplat's CUDA code: compiled once for a machine, then loaded from the compiled file.
 
-gsplat's package holds sources. Left alone, every process that uses it writes a build file and runs
-ninja, even where all is compiled: it needs ninja and nvcc for ever, and compiles again, unasked,
-where PATH or a flag differ. So gsplat is compiled by a process of its own here, and the result put
-where its name says what it is for::
+gsplat's package holds sources. By default every process that uses it writes a build file and runs
+ninja, even if everything is compiled. So it always needs ninja and nvcc, and compiles again if PATH
+or a flag differs. Here a separate process compiles gsplat once, and the name of the result says
+what it is for::
 
     <root>/gradiseg/gsplat-1.5.3-torch-2.11.0+cu130-cpython-312-x86_64-linux-gnu-0b6c21d4/sm90.so
 
 ``<root>`` is PyTorch's folder for extensions (``TORCH_EXTENSIONS_DIR``, by default
 ``~/.cache/torch_extensions``). Another gsplat, PyTorch, Python or GPU has another file, so that an
-old one is never loaded. gsplat looks for a module ``gsplat.csrc`` before it compiles anything
-(``gsplat/cuda/_backend.py``), which is what the file is loaded as.
+old one is never loaded. Before gsplat compiles anything it looks for a module ``gsplat.csrc``
+(``gsplat/cuda/_backend.py``); the file is loaded as this module.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ logger = logging.getLogger(__name__)
 VERSION = "1.5.3"
 OLDEST_CAPABILITY = (7, 0)  # its kernels reduce over warps with cooperative groups
 NAME = "gsplat_cuda"  # of the extension, in gsplat/cuda/_backend.py
-MODULE = "gsplat.csrc"  # what gsplat imports where its wheel was built ahead
-_FLAGS = ("NO_FAST_MATH", "FAST_COMPILE")  # environment variables that gsplat compiles by
-_DOCTOR = "`gradiseg doctor` says what is missing, and compiles"
+MODULE = "gsplat.csrc"  # what gsplat imports from a wheel with compiled code
+_FLAGS = ("NO_FAST_MATH", "FAST_COMPILE")  # environment variables that change gsplat's build
+_DOCTOR = "`gradiseg doctor` says what is missing and compiles it"
 
 Capability = tuple[int, ...]
 
 
 def installed_version() -> str | None:
-    """Return gsplat's version, or None where it is not installed."""
+    """Return gsplat's version, or None if it is not installed."""
     try:
         return version("gsplat")
     except PackageNotFoundError:
@@ -56,10 +56,10 @@ def installed_version() -> str | None:
 
 
 def check_installed() -> None:
-    """Refuse a missing gsplat, or another than the one that the adapter is written for.
+    """Check that gsplat is installed in the version that the adapter is written for.
 
     Raises:
-        BackendUnavailableError: If there is no gsplat of :data:`VERSION`.
+        BackendUnavailableError: If gsplat is missing or not of :data:`VERSION`.
     """
     found = installed_version()
     if found is None:
@@ -81,7 +81,7 @@ def build_folder() -> Path:
 
     root = os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root()
     python = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
-    # A PyTorch built from sources has the same version for many states of them.
+    # A PyTorch built from sources keeps its version while the sources change.
     rest = [torch.version.git_version, torch.version.cuda, *map(os.environ.get, _FLAGS)]
     digest = hashlib.sha256(repr(rest).encode()).hexdigest()[:8]
     name = f"gsplat-{installed_version()}-torch-{torch.__version__}-{python}-{digest}"
@@ -89,10 +89,10 @@ def build_folder() -> Path:
 
 
 def architectures(capabilities: Iterable[Capability]) -> list[str]:
-    """Return what to compile for, as in ``TORCH_CUDA_ARCH_LIST``.
+    """Return the architectures to compile for, in the form of ``TORCH_CUDA_ARCH_LIST``.
 
-    A GPU newer than PyTorch gets the newest code that PyTorch has, as PTX, which drivers translate.
-    ``TORCH_CUDA_ARCH_LIST`` itself is not read: images set it to every GPU there is.
+    A GPU newer than PyTorch gets the newest architecture that PyTorch knows, as PTX, which drivers
+    translate. ``TORCH_CUDA_ARCH_LIST`` itself is not read: images set it to every GPU there is.
 
     Args:
         capabilities: Compute capabilities of the GPUs, (major, minor).
@@ -121,7 +121,7 @@ def _file_name(archs: Iterable[str]) -> str:
 
 
 def _runs_on(path: Path, capability: Capability) -> bool:
-    """Tell from a file's name whether its code runs on a GPU: same major, PTX on newer ones too."""
+    """Tell from its name whether a file runs on a GPU: the same major; PTX also on newer ones."""
     for name in path.stem.split("_"):
         match = re.fullmatch(r"sm(\d+)(\d)(ptx)?", name)
         if match is None:
@@ -133,14 +133,14 @@ def _runs_on(path: Path, capability: Capability) -> bool:
 
 
 def compiled_file(capabilities: Iterable[Capability]) -> Path | None:
-    """Return a compiled file that runs on all these GPUs, or None."""
+    """Return a compiled file that runs on all of these GPUs, or None."""
     wanted = list(capabilities)
     files = sorted(build_folder().glob("sm*.so"), key=lambda path: (-len(path.stem), path.stem))
     return next((f for f in files if all(_runs_on(f, one) for one in wanted)), None)
 
 
 def in_wheel() -> bool:
-    """Tell whether gsplat's own package holds its compiled code (a wheel that was built ahead)."""
+    """Tell whether gsplat's package itself holds compiled code, as some wheels do."""
     found = importlib.util.find_spec("gsplat")
     return bool(
         found is not None and found.origin and list(Path(found.origin).parent.glob("csrc.*so"))
@@ -148,14 +148,14 @@ def in_wheel() -> bool:
 
 
 def load_file(path: Path) -> None:
-    """Load compiled code as gsplat's, so that gsplat compiles nothing.
+    """Load compiled code as gsplat's own module, so that gsplat compiles nothing.
 
     Raises:
         ImportError, OSError: If the file is broken, or made for another Python or PyTorch.
     """
     import torch  # noqa: F401  (its libraries are what the file is linked to)
 
-    # The name is that of the initialising function that was compiled into it.
+    # The name must be that of the initialising function that was compiled into the file.
     loader = ExtensionFileLoader(NAME, str(path))
     spec = importlib.util.spec_from_file_location(NAME, path, loader=loader)
     assert spec is not None
@@ -168,10 +168,10 @@ def load_file(path: Path) -> None:
 
 
 def check_loads(path: Path | None) -> str | None:
-    """Load compiled code in a fresh process; return its complaint, or None.
+    """Load compiled code in a fresh process; return the error, or None.
 
     Args:
-        path: The file; None is the one of gsplat's wheel.
+        path: The file; None: the one in gsplat's wheel.
     """
     code = (
         "import sys; from pathlib import Path; from gradiseg_core.compute import gsplat_build\n"
@@ -197,18 +197,18 @@ def check_loads(path: Path | None) -> str | None:
 
 
 def build(archs: list[str], show: Callable[[str], None], *, again: bool = False) -> Path:
-    """Compile gsplat's CUDA code, in a process of its own, and return the compiled file.
+    """Compile gsplat's CUDA code in a separate process, and return the compiled file.
 
-    Processes that come to it at once wait for the first. What does not compile is not tried by
-    every job anew.
+    If several processes call this at once, the first compiles and the others wait. After a failure
+    the next jobs do not try again.
 
     Args:
         archs: What to compile for, from :func:`architectures`.
-        show: Takes a line for each file.
+        show: Called with a line for each file.
         again: Try although it failed before.
 
     Raises:
-        BackendUnavailableError: If it does not compile, or what comes out does not load.
+        BackendUnavailableError: If it does not compile, or the result does not load.
     """
     target = build_folder() / _file_name(archs)
     note = target.with_suffix(".failed")
@@ -273,11 +273,11 @@ def _compile(folder: Path, archs: list[str], show: Callable[[str], None]) -> lis
 
 
 def load_kernels() -> None:
-    """Load gsplat's CUDA code, compiling it where that has not been done.
+    """Load gsplat's CUDA code; compile it first if needed.
 
     Raises:
-        BackendUnavailableError: If gsplat is missing or of another version, there is no GPU that
-            it runs on, or it does not compile.
+        BackendUnavailableError: If gsplat is missing or of another version, if there is no GPU for
+            it, or if it does not compile.
     """
     check_installed()
     import torch

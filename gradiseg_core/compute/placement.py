@@ -1,7 +1,7 @@
 """Where something runs: the only module that decides it.
 
-The stages ask for a device here, and training for the kernels of its losses.
-:mod:`.devices` says which GPUs there are and keeps two jobs from taking the same one.
+Stages get their device here, and training the kernels of its losses. :mod:`.devices` finds the GPUs
+and keeps two jobs from taking the same one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ logger = logging.getLogger(__name__)
 def choose_device(
     wanted: Device, key: str, load: Callable[[], object] | None = None
 ) -> torch.device:
-    """Return the device to run on; `auto` takes a GPU where there is one that works.
+    """Return the device to run on; `auto` takes a GPU if there is one that works.
 
-    Everything that can run on a GPU asks here. Where `auto` cannot use a GPU that is there, a
-    warning says why.
+    If there is a GPU and `auto` cannot use it, a warning says why.
 
     Args:
         wanted: Value of the configuration.
         key: Its key, for the message.
-        load: Loads what must work on a GPU; raises BackendUnavailableError where it does not.
+        load: Loads code that must work on a GPU; raises BackendUnavailableError if it does not.
 
     Raises:
         BackendUnavailableError: If CUDA is asked for and cannot be used.
@@ -54,7 +53,8 @@ def choose_device(
             ) from error
         if torch.cuda.is_available() or visible_devices():
             logger.warning(
-                "%s: there is a GPU, but it cannot be used, so the CPU is, many times slower: %s",
+                "%s: there is a GPU, but it cannot be used; taking the CPU, which is many times "
+                "slower: %s",
                 key,
                 error,
             )
@@ -93,7 +93,7 @@ def check_cuda() -> None:
 
     available = torch.cuda.is_available()
     try:
-        # Counting devices works with code for other GPUs, and hides what CUDA complains of.
+        # Counting devices succeeds even if PyTorch has no code for them, and hides CUDA's error.
         torch.cuda.init()
         (torch.zeros(1, device="cuda") + 1).item()
     except (RuntimeError, AssertionError) as error:
@@ -110,8 +110,8 @@ class LossBackends:
     """Values of the losses' argument ``backend``.
 
     Attributes:
-        identity: Of ``identity_loss``.
-        photometric: Of ``photometric_loss``.
+        identity: For ``identity_loss``.
+        photometric: For ``photometric_loss``.
     """
 
     identity: str
@@ -119,9 +119,9 @@ class LossBackends:
 
 
 def loss_backends(device: torch.device) -> LossBackends:
-    """Return the compiled losses of a device, PyTorch's own where it has none.
+    """Return the compiled losses of a device, or PyTorch's own.
 
-    A GPU has none where Triton is not installed, or does not compile our kernels for it.
+    A GPU takes PyTorch's own if Triton is not installed or does not compile our kernels for it.
     """
     if device.type == "cpu":
         return LossBackends("cpu", "cpu")
@@ -133,7 +133,7 @@ def loss_backends(device: torch.device) -> LossBackends:
 
 @contextmanager
 def memory_advice(what: str, advice: str) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory errors of the body into one that says what to do.
+    """Turn PyTorch's out-of-memory errors in the body into one that says what to do.
 
     Args:
         what: What ran, such as a model and an image.

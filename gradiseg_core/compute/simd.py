@@ -1,14 +1,13 @@
 """Sixteen float32 lanes as one value inside numba kernels.
 
-numba vectorises plain loops, but only innermost ones, and keeps no accumulators in registers across
-them. Kernels whose time matters most are therefore written with explicit vectors: ``f32x16`` is an
-LLVM ``<16 x float>``, which is one AVX-512 register and which LLVM splits on smaller machines.
+numba vectorises only innermost loops, and keeps no accumulators in registers across them. The most
+expensive kernels are therefore written with explicit vectors: ``f32x16`` is an LLVM
+``<16 x float>``, one AVX-512 register, which LLVM splits on smaller machines.
 
-Inside a kernel: ``+ - * /`` between vectors, or a vector and a number; ``>= <= >`` give masks,
-``&`` joins masks, ``|`` unites them; the functions below do the rest. Indices count float32s from
-an array's start and are not checked: arrays must be contiguous. Multiplications and additions may
-be contracted to fused ones; nothing else of IEEE arithmetic is given up, except in
-:func:`reciprocal`.
+In a kernel ``+ - * /`` work between vectors, or a vector and a number; ``>= <= >`` give masks,
+``&`` and ``|`` are and and or of masks; the functions below do the rest. An index counts float32
+values from the start of an array and is not checked; arrays must be contiguous. A multiplication
+and an addition may be fused; otherwise arithmetic follows IEEE, except in :func:`reciprocal`.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
-#: Whether a vector is one register, of 32. Where it is two of 16 (AVX2), eight sums at a time, as
-#: hide the latency of a wide machine's additions, would fill them all and live in memory instead.
+#: Whether a vector is one register (of 32) or two (of 16, AVX2). Eight sums at a time hide the
+#: latency of additions; with two registers each they would fill all 16 and spill to memory.
 ONE_REGISTER = bool(binding.get_host_cpu_features().get("avx512f"))
 LOG2_E = math.log2(math.e)
 TOTAL_LANES = (0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15)  # order of `totals`
@@ -80,14 +79,14 @@ def _broadcast(builder: Any, scalar: Any, lanes: ir.VectorType) -> Any:
 
 
 def _as_float_vector(context: Any, builder: Any, value: Any, kind: Any) -> Any:
-    """Return a vector, or a number of any kind in every lane."""
+    """Return a vector: the argument itself, or a number in every lane."""
     if isinstance(kind, FloatVector):
         return value
     return _broadcast(builder, context.cast(builder, value, kind, types.float32), _VF)
 
 
 def _define_operator(symbol: Any, result: Any, emit: Any) -> None:
-    """Type and lower one operator between float vectors and numbers."""
+    """Define one operator between float vectors and numbers: its types and its code."""
 
     @infer_global(symbol)
     class _Typing(AbstractTemplate):
@@ -119,7 +118,7 @@ _define_operator(operator.gt, mask16, lambda b, x, y: b.fcmp_ordered(">", x, y))
 
 
 def _define_mask_operator(symbol: Any, emit: Any) -> None:
-    """Type and lower one operator between masks."""
+    """Define one operator between masks: its types and its code."""
 
     @infer_global(symbol)
     class _Typing(AbstractTemplate):
@@ -145,7 +144,7 @@ def _address(
 
 
 def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    """Return an intrinsic function of LLVM, declared in the module under construction."""
+    """Return an intrinsic function of LLVM, declared in the module that is being compiled."""
     return builder.module.globals.get(name) or ir.Function(
         builder.module, ir.FunctionType(result, arguments), name
     )
@@ -157,7 +156,7 @@ def _is_flat(array: Any, dtype: Any) -> bool:
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """Load sixteen float32 from flat position ``index`` on."""
+    """Load sixteen float32 values, starting at flat position ``index``."""
     if not (_is_flat(array, types.float32) and isinstance(index, types.Integer)):
         return None
 
@@ -171,7 +170,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def load_int(typingctx: Any, array: Any, index: Any) -> Any:
-    """Load sixteen int32 from flat position ``index`` on."""
+    """Load sixteen int32 values, starting at flat position ``index``."""
     if not (_is_flat(array, types.int32) and isinstance(index, types.Integer)):
         return None
 
@@ -185,7 +184,7 @@ def load_int(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Store the lanes of ``value`` to flat position ``index`` on."""
+    """Store the lanes of ``value``, starting at flat position ``index``."""
     flat = _is_flat(array, types.float32 if isinstance(value, FloatVector) else types.int32)
     if not (flat and isinstance(value, (FloatVector, IntVector))):
         return None
@@ -202,7 +201,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def store_where(typingctx: Any, mask: Any, array: Any, index: Any, value: Any) -> Any:
-    """Store those lanes of ``value`` that the mask sets; memory keeps the others."""
+    """Store the lanes of ``value`` that the mask sets; leave the others in memory as they are."""
     if not isinstance(mask, MaskVector):
         return None
     flat = _is_flat(array, types.float32 if isinstance(value, FloatVector) else types.int32)
@@ -249,7 +248,7 @@ def splat_int(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
-    """Take lanes of ``chosen`` where the mask is set, of ``other`` elsewhere."""
+    """Take lanes of ``chosen`` where the mask is set, and of ``other`` elsewhere."""
     if not isinstance(mask, MaskVector) or chosen != other:
         return None
 
@@ -261,15 +260,15 @@ def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
 
 @intrinsic
 def minimum(typingctx: Any, value: Any, bound: Any) -> Any:
-    """Return the lesser of each lane and a bound, a number or lanes; the bound for a NaN."""
+    """Return the smaller of each lane and a bound (number or vector); the bound for NaN."""
     return _nearer("<", value, bound)
 
 
 @intrinsic
 def maximum(typingctx: Any, value: Any, bound: Any) -> Any:
-    """Return the greater of each lane and a bound, a number or lanes; the bound for a NaN.
+    """Return the larger of each lane and a bound (number or vector); the bound for NaN.
 
-    Also of the lanes of two int vectors.
+    Also works for two int vectors.
     """
     if isinstance(value, IntVector) and isinstance(bound, IntVector):
         return value(value, bound), _greater_int
@@ -281,7 +280,7 @@ def _greater_int(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _nearer(symbol: str, value: Any, bound: Any) -> Any:
-    """Return the signature and code of taking lanes that compare so with the bound."""
+    """Return signature and code: lanes that pass the comparison, the bound elsewhere."""
     if not (isinstance(value, FloatVector) and isinstance(bound, (FloatVector, types.Number))):
         return None
 
@@ -293,7 +292,7 @@ def _nearer(symbol: str, value: Any, bound: Any) -> Any:
 
 
 def _lanewise(name: str, value: Any) -> Any:
-    """Return the signature and code of one of LLVM's functions of a float vector."""
+    """Return signature and code of one of LLVM's functions of a float vector."""
     if not isinstance(value, FloatVector):
         return None
 
@@ -311,19 +310,19 @@ def sqrt(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def ceil(typingctx: Any, value: Any) -> Any:
-    """Return the least whole numbers that are not below the lanes."""
+    """Return the lanes rounded up to whole numbers."""
     return _lanewise("ceil", value)
 
 
 @intrinsic
 def floor(typingctx: Any, value: Any) -> Any:
-    """Return the greatest whole numbers that are not above the lanes."""
+    """Return the lanes rounded down to whole numbers."""
     return _lanewise("floor", value)
 
 
 @intrinsic
 def to_int(typingctx: Any, value: Any) -> Any:
-    """Return the lanes, which must fit, as int32, rounded towards zero."""
+    """Return the lanes as int32, rounded towards zero; they must fit."""
     if not isinstance(value, FloatVector):
         return None
 
@@ -360,9 +359,9 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 @intrinsic
 def lanes_within(typingctx: Any, value: Any, limit: Any) -> Any:
-    """Return a uint32 whose bit l is set where 0 <= v[l] < limit; never for a NaN.
+    """Return a uint32 whose bit l is set if 0 <= v[l] < limit; never for NaN.
 
-    A negative float has its highest bit set, so that one unsigned comparison does both.
+    A negative float has its highest bit set, so one unsigned comparison checks both bounds.
     """
     if not (isinstance(value, FloatVector) and isinstance(limit, types.Number)):
         return None
@@ -380,8 +379,8 @@ def lanes_within(typingctx: Any, value: Any, limit: Any) -> Any:
 def totals(typingctx: Any, vectors: Any) -> Any:
     """Return one vector whose lanes are the sums of the given vectors (a tuple of 1 to 16).
 
-    The sum of the first vector is in lane 0, of the others in lanes 8, 4, 12, 2, 10, 6, 14, 1, ...
-    (see :data:`TOTAL_LANES`); lanes of vectors that were not given are 0.
+    The sum of the first vector is in lane 0, those of the others are in lanes 8, 4, 12, 2, 10, 6,
+    14, 1, ... (see :data:`TOTAL_LANES`); unused lanes are 0.
     """
     if not isinstance(vectors, types.UniTuple) or not isinstance(vectors.dtype, FloatVector):
         return None
@@ -426,10 +425,10 @@ def reciprocal(typingctx: Any, value: Any) -> Any:
 def transpose(
     typingctx: Any, array: Any, source: Any, row: Any, target: Any, column: Any
 ) -> Any:  # fmt: skip
-    """Turn 16 x 16 floats of an array: rows from ``source`` on become columns from ``target`` on.
+    """Transpose 16 x 16 floats: rows that start at ``source`` become columns at ``target``.
 
-    ``row`` is the distance from the first of a row to the first of the next, ``column`` that of the
-    columns. All is read before anything is written.
+    ``row`` is the distance between the starts of two rows, ``column`` between those of two columns.
+    Everything is read before anything is written.
     """
     numbers = all(isinstance(kind, types.Integer) for kind in (source, row, target, column))
     if not (_is_flat(array, types.float32) and numbers):
@@ -463,7 +462,7 @@ def transpose(
 
 @intrinsic
 def log2(typingctx: Any, value: Any) -> Any:
-    """Return the logarithms to base 2, error under 2e-7 + 1e-7 of the value, of normal lanes."""
+    """Return logarithms to base 2 of normal lanes; the error is under 2e-7 + 1e-7 |result|."""
     if not isinstance(value, FloatVector):
         return None
 
@@ -504,7 +503,7 @@ _EXP2 = (
 
 @intrinsic
 def exp2(typingctx: Any, value: Any) -> Any:
-    """Return 2 to the v, relative error under 3e-7, for lanes from -126 to 127."""
+    """Return 2^v for lanes from -126 to 127; the relative error is under 3e-7."""
     if not isinstance(value, FloatVector):
         return None
 
@@ -512,7 +511,7 @@ def exp2(typingctx: Any, value: Any) -> Any:
         def constant(x: float) -> Any:
             return ir.Constant(_VF, [x] * LANES)
 
-        # Not by adding 1.5 x 2^23 and taking it away: in a kernel with fastmath that is nothing.
+        # Not by adding and subtracting 1.5 x 2^23: with fastmath the compiler removes both.
         whole = builder.call(_function(builder, "llvm.rint.v16f32", _VF, [_VF]), [args[0]])
         part = builder.fsub(args[0], whole)
         result = constant(_EXP2[-1])

@@ -1,4 +1,4 @@
-"""What compiling CUDA code takes from the machine: toolkit, ninja, memory for the compilers."""
+"""What compiling CUDA code needs from the machine: toolkit, ninja, memory for the compilers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ JOB_GB = 3.0  # memory of one nvcc on gsplat's largest file
 def toolkit_home() -> Path | None:
     """Return the folder of the CUDA toolkit with its headers, or None.
 
-    PyTorch takes the folder above ``nvcc``, which is wrong where ``nvcc`` on the path is a mere
-    script that calls the real one; ``nvcc`` itself knows.
+    PyTorch takes the folder above ``nvcc``, which is wrong if ``nvcc`` on the path is only a script
+    that calls the real one. So ``nvcc`` itself is asked.
     """
     named = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     candidates = [Path(value) for value in named if value]
@@ -58,15 +58,15 @@ def compiler_environment() -> dict[str, str]:
 
 
 def jobs() -> int:
-    """How many compilers the machine, or the container, has cores and memory for."""
+    """Return how many compilers the cores and the memory allow, also in a container."""
     return max(1, min(len(os.sched_getaffinity(0)), int(free_memory() / (JOB_GB * 1e9))))
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Return the bytes that are free, within what a container or a scheduler allows.
+    """Return the free memory, bytes, within the limits of a container or a scheduler.
 
     Args:
-        root: Where ``proc`` and ``sys`` are.
+        root: Folder of ``proc`` and ``sys``.
     """
     lines = (root / "proc/meminfo").read_text().splitlines()
     meminfo = dict(line.split(":", 1) for line in lines)
@@ -96,7 +96,7 @@ def _limits(root: Path) -> list[Path]:
             top, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
-        # Within a container the name may be the host's; the top is the container's own then.
+        # In a container the name may be the host's; then the top is the container's own.
         folder = top / name.strip("/")
         found += [g / file for g in (folder, *folder.parents) if g.is_relative_to(top)]
     return found

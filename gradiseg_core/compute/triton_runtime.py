@@ -1,7 +1,7 @@
-"""Where kernels written in Triton can run, found without importing it.
+"""Where kernels written in Triton can run; does not import Triton.
 
-Triton comes with PyTorch on Linux. Its interpreter (``TRITON_INTERPRET=1``, to be set before
-anything imports Triton) runs the same kernels on a CPU, slowly: for tests.
+Triton comes with PyTorch on Linux. For tests its interpreter runs the same kernels on a CPU, slowly
+(set ``TRITON_INTERPRET=1`` before anything imports Triton).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 import torch
 
-OLDEST_CAPABILITY = (8, 0)  # has tensor cores for TF32 and bfloat16, which the kernels multiply in
+OLDEST_CAPABILITY = (8, 0)  # its tensor cores have TF32 and bfloat16, which the kernels use
 
 
 @cache
@@ -28,7 +28,7 @@ def interpreted() -> bool:
 
 
 def runs_on(device: torch.device) -> bool:
-    """Tell whether the kernels can run on tensors of a device; waits for nothing."""
+    """Tell whether the kernels can run on tensors of a device, without waiting for it."""
     if not is_installed():
         return False
     if device.type == "cpu":
@@ -39,12 +39,12 @@ def runs_on(device: torch.device) -> bool:
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:
-    """Make a GPU the present one, which is where Triton launches its kernels."""
+    """Make a GPU the current one, on which Triton launches its kernels."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def processors(device: torch.device) -> int:
-    """Return how many multiprocessors a GPU has; 2 stand for them in the interpreter."""
+    """Return the number of a GPU's multiprocessors; 2 in the interpreter."""
     if device.type != "cuda":
         return 2
     return torch.cuda.get_device_properties(device).multi_processor_count

@@ -1,8 +1,9 @@
 """Blending of depth-sorted Gaussians into pixels, and its gradient (numba).
 
-Forward walks every block's list front to back and keeps, per pixel, the final transmittance and the
-last contributor. Backward walks back from there, recomputes alpha, recovers the transmittance by
-division, and carries one number per pixel: the gradient-weighted sum of all that lies behind.
+The forward pass walks every block's list front to back and keeps the final transmittance and the
+last contributor of each pixel. The backward pass walks back from there. It recomputes alpha,
+recovers the transmittance by division, and carries one number for each pixel: the sum of all that
+lies behind, weighted by the gradient.
 """
 
 from __future__ import annotations
@@ -55,9 +56,8 @@ _Y = _X + _LANES
 _COLOR = _Y + _LANES
 _IDENTITY = _COLOR + 3 * _PIXELS
 
-# Scratch of the backward kernel shares _WEIGHT, _LEFT, _X and _Y. Gradients of the image lie there
-# twice: by channel, from which the weights' gradient is made, and the identity's by pixel as well,
-# from which that of its values is.
+# Scratch of the backward kernel shares _WEIGHT, _LEFT, _X and _Y. Gradients of the image are stored
+# by channel, for the gradient of the weights; the identity's also by pixel, for that of its values.
 _BEHIND = _COLOR
 _DOT = _BEHIND + _PIXELS
 _V_PLANES = _DOT + _BATCH * _PIXELS  # gradients of colour, then identity, by channel
@@ -82,10 +82,10 @@ def blend_forward(
     queue, bands, starts, entries, records, blocks_x, background, channels,
     color, identity, transmittance, last,
 ):  # fmt: skip
-    """Render blocks, as long as there are bands in the queue.
+    """Render blocks until the queue has no more bands.
 
     Args:
-        queue: Of the bands.
+        queue: Queue of the bands.
         bands: See :mod:`.lists`.
         starts: See :mod:`.lists`.
         entries: See :mod:`.lists`.
@@ -95,9 +95,9 @@ def blend_forward(
         channels: A tuple of D entries: its type fixes D at compile time.
         color: [H, W, 3], output.
         identity: [H, W, D], output.
-        transmittance: [H, W], output, what is left behind the last Gaussian.
-        last: [H, W] int32, output: no Gaussian behind this position in ``entries`` counted. Where
-            the pixel stayed transparent it may lie up to a batch past the list's end.
+        transmittance: [H, W], output, behind the last Gaussian.
+        last: [H, W] int32, output: position in ``entries`` behind which no Gaussian counts. For a
+            pixel that stayed transparent it may lie up to one batch past the end of the list.
     """
     dims = len(channels)
     padded = (dims + _LANES - 1) // _LANES * _LANES
@@ -176,8 +176,7 @@ def _weigh(flat, base, scratch, weight, latest, e, left):  # type: ignore[no-unt
 
     Returns:
         The transmittance behind it, four vectors; negative where no more light comes through. The
-        sign is the mask that would else be carried beside it, which costs much where the machine
-        has no registers for masks.
+        sign replaces a separate mask, which is expensive on machines without mask registers.
     """
     q, r, top = splat(flat[base + 3]), splat(flat[base + 4]), splat(flat[base + 5])
     dy = load(scratch, _Y) - flat[base + 1]
@@ -203,8 +202,7 @@ def _weigh_rows(
     after = before - w
     live = after > _MIN_TRANSMITTANCE
     store(scratch, weight + at, where(live, w, splat(_ZERO)))
-    # Positions only grow. A store of the live lanes alone would be the same, but takes AMD's
-    # processors tens of cycles.
+    # Positions only grow, so a masked store would do the same; it takes tens of cycles on AMD.
     store(latest, at, maximum(where(live, splat_int(e), splat_int(-1)), load_int(latest, at)))
     return where(live, after, minimum(before, _ZERO - before))
 
@@ -214,10 +212,10 @@ def blend_backward(
     queue, bands, starts, entries, records, blocks_x, background, channels,
     transmittance, last, v_color, v_identity, v_alpha_out, share, touched, rows, gradients,
 ):  # fmt: skip
-    """Add gradients to each band's rows, as long as there are bands in the queue.
+    """Add gradients to each band's rows until the queue has no more bands.
 
     Args:
-        queue: Of the bands.
+        queue: Queue of the bands.
         bands: See :mod:`.lists`.
         starts: See :mod:`.lists`.
         entries: See :mod:`.lists`.
@@ -230,7 +228,8 @@ def blend_backward(
         v_color: [H, W, 3], gradient of the image.
         v_identity: [H, W, D], gradient of the image.
         v_alpha_out: [H, W], gradient of the image.
-        share: float32, of the identity's gradient that the weights get; its values get all of it.
+        share: float32, share of the identity's gradient that reaches the weights; its values get
+            all of it.
         touched: [M, 2], see :func:`.lists.fill_blocks`.
         rows: See :func:`.lists.gradient_rows`.
         gradients: [rows, record width], zeros at first.
@@ -412,7 +411,7 @@ def _moments_rows(
     seen = (power >= _LOG2_MIN_ALPHA) & at_most(position, load_int(latest, at))
     raw = exp2(power)
     alpha = minimum(raw, _MAX_ALPHA)
-    # What the transmittance in front gains, relative to that behind.
+    # Ratio of the transmittance in front to that behind.
     growth = where(seen, alpha * reciprocal(_ONE - alpha), splat(_ZERO))
     w = left * growth
     store(scratch, _WEIGHT + plane + at, w)
@@ -433,11 +432,11 @@ def reduce_gradients(
     queue, order, rows, gradients, conics, opacities,
     v_means2d, v_conics, v_colors, v_opacities, v_identities,
 ):  # fmt: skip
-    """Sum each Gaussian's rows and turn moments into gradients, one chunk after another.
+    """Sum the rows of each Gaussian and turn moments into gradients, chunk by chunk.
 
     With ``sigma = a dx^2 / 2 + b dx dy + c dy^2 / 2`` and ``h = alpha dL/dalpha``:
     ``dL/da = -sum h dx^2 / 2``, ``dL/db = -sum h dx dy``, ``dL/dmx = a sum h dx + b sum h dy``,
-    ``dL/do = sum h / o``. Outputs hold zeros at first: culled Gaussians keep them.
+    ``dL/do = sum h / o``. Outputs start as zeros, which culled Gaussians keep.
     """
     m, row_floats = order.shape[0], gradients.shape[1]
     n_identities = v_identities.shape[1]

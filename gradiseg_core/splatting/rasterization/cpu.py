@@ -22,12 +22,12 @@ BANDS = 16  # contiguous pieces of the image that threads take; also the most th
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised float32 array that starts at a cache line, as torch's do."""
+    """Return an uninitialised float32 array, aligned to a cache line like torch's."""
     return torch.empty(shape).numpy()
 
 
 class Blend(torch.autograd.Function):
-    """Autograd boundary of sorting and blending."""
+    """Sorting and blending as one autograd function."""
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
@@ -112,9 +112,9 @@ def rasterize(
     with_depth: bool = False,
     identity_geometry: float = 1.0,
 ) -> Rendering:
-    """Render one view; the arguments and the result are those of ``interface.Rasterizer``.
+    """Render one view; arguments and result are those of ``interface.Rasterizer``.
 
-    Depth costs a second pass of blending. Its gradient flows like that of the colours.
+    Depth costs a second blending pass. Its gradient flows like that of the colours.
 
     Raises:
         ValueError: If a shape, type or device does not fit.
@@ -135,7 +135,7 @@ def rasterize(
     alpha = 1 - transmittance
     depth = None
     if with_depth:
-        # The same compiled code with depth in the place of red.
+        # The same compiled code, with depth as the red channel.
         stand_in = torch.stack([depths, depths.detach() * 0, depths.detach() * 0], dim=1)
         blended = Blend.apply(
             means2d, conics, stand_in, opacities, torch.zeros_like(identities),
@@ -149,7 +149,7 @@ def _check(
     means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, sh0: Tensor, shN: Tensor,
     identities: Tensor, width: int, height: int, sh_degree: int,
 ) -> None:  # fmt: skip
-    """Raise ValueError naming the first argument that does not fit."""
+    """Raise a ValueError that names the first argument that does not fit."""
     n = means.shape[0]
     if sh_degree not in (0, 1, 2, 3):
         raise ValueError(f"sh_degree: expected 0 to 3, got {sh_degree}")

@@ -1,17 +1,17 @@
 """The rasterizer for NVIDIA GPUs: gsplat 1.5.3's kernels behind our interface.
 
-Colour and identity share one projection, one sort and the same blending weights. The kernels of
-gsplat are compiled for some numbers of channels only (1-5, 8, 9, 16, 17, 32, 33, ...) and pad the
-rest with zeros, so that 3 + 16 (and depth) in one call costs 32 channels. ``channels="split"``
-blends 3 and 16 (17 with depth) in two calls over the same lists instead: nothing is padded, but
-alpha is evaluated twice. Both give the same numbers; ``benchmarks/gpu.py`` times both. Where the
-geometry gets a share of the identity's gradient only, identities are always blended in a call of
-their own, of the same projection and lists.
+Colour and identity share one projection, one sort and the same blending weights. gsplat's kernels
+are compiled for certain numbers of channels (1-5, 8, 9, 16, 17, 32, 33, ...) and pad others with
+zeros, so that 3 + 16 (and depth) in one call costs 32 channels. ``channels="split"`` blends 3 and
+16 (17 with depth) in two calls over the same lists instead: nothing is padded, but alpha is
+evaluated twice. Both give the same numbers; ``benchmarks/gpu.py`` times both. If the geometry gets
+only a share of the identity's gradient, identities are always blended in a separate call, with the
+same projection and lists.
 
 gsplat 1.6 will take identities as ``extra_signals`` of its one call; this adapter can then shrink.
 
-What of gsplat is called is listed in :class:`Operations`, so that a machine without a GPU can put
-gsplat's own PyTorch functions in their place and test everything else here
+:class:`Operations` lists the functions of gsplat that are called. A machine without a GPU can
+replace them by gsplat's own PyTorch functions and test everything else here
 (``tests/splatting/rasterization/test_gsplat.py``).
 """
 
@@ -31,7 +31,7 @@ from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.rasterization.reference import weaken_gradient
 
 TILE = 16  # px; other sizes are untested in gsplat
-# The interface's semantics, given explicitly lest gsplat's defaults change.
+# The interface's semantics, given explicitly because gsplat's defaults may change.
 PROJECTION = {"eps2d": 0.3, "near_plane": 0.01, "far_plane": 1e10, "radius_clip": 0.0}
 
 
@@ -82,13 +82,13 @@ class GsplatRasterizer:
     """A :class:`.interface.Rasterizer` over gsplat.
 
     Attributes:
-        packed: Keep intermediate results of visible Gaussians only: less memory where a view sees
-            a small part of the scene, at the price of one more wait for the GPU.
-        absgrad: After ``backward``, ``means2d.absgrad`` holds the gradient summed by absolute value
-            over pixels (AbsGS), [N, 2]; needs ``channels="padded"``, as absolute values of two
-            calls do not add up to that of their sum.
+        packed: Keep intermediate results of visible Gaussians only: less memory if a view sees a
+            small part of the scene, at the price of one more wait for the GPU.
+        absgrad: After ``backward``, ``means2d.absgrad`` holds the sum over pixels of absolute
+            gradients (AbsGS), [N, 2]. Needs ``channels="padded"``: absolute values of two calls do
+            not add up to that of their sum.
         channels: ``"padded"`` or ``"split"``; see the module.
-        operations: What to call; None is gsplat's CUDA code.
+        operations: Functions to call; None: gsplat's CUDA code.
     """
 
     packed: bool = False
@@ -97,7 +97,7 @@ class GsplatRasterizer:
     operations: Operations | None = None
 
     def __post_init__(self) -> None:
-        """Refuse combinations that gsplat does not have."""
+        """Refuse combinations that gsplat does not support."""
         if self.absgrad and self.channels != "padded":
             raise ValueError('absgrad needs channels="padded"')
 
@@ -122,8 +122,8 @@ class GsplatRasterizer:
     ) -> Rendering:
         """Render one view; arguments and result are those of ``interface.Rasterizer``.
 
-        With ``identity_geometry`` below 1 identities have a call of their own, whatever
-        ``channels`` says, and ``absgrad`` is that of colour (and depth) alone.
+        With ``identity_geometry`` below 1 identities are blended in a separate call, whatever
+        ``channels`` says, and ``absgrad`` is that of colour (and depth) only.
 
         Raises:
             ValueError: If a tensor lies on another device than the kernels run on.
@@ -152,7 +152,7 @@ class GsplatRasterizer:
         if with_depth:
             values["depth"] = seen.depths[:, None]
         lists = self._lists(run, seen, width, height)
-        # Without a backward pass the same pixels come in the same calls as ever.
+        # Without a backward pass the calls stay as configured.
         share = identity_geometry if torch.is_grad_enabled() else 1.0
         images: dict[str, Tensor] = {}
         for names in self._calls(share, with_depth):
@@ -181,7 +181,7 @@ class GsplatRasterizer:
         return Rendering(color, identity, alpha, seen.means2d, seen.radii, depth)
 
     def _calls(self, share: float, with_depth: bool) -> list[tuple[str, ...]]:
-        """Return what is blended in which call, colour first."""
+        """Return the features of each blending call, colour first."""
         depth = ("depth",) if with_depth else ()
         if share < 1.0:
             return [("color", *depth), ("identity",)]
@@ -202,7 +202,7 @@ class GsplatRasterizer:
         if self.packed:
             _, images, ids, radii, centers, depths, conics, _ = results
             ids = ids.long()
-            # By way of [N, 2], so that the gradient of every Gaussian lies at its own row.
+            # Through [N, 2], so that each Gaussian's gradient is in its own row.
             means2d = centers.new_zeros(count, 2).index_copy(0, ids, centers)
             all_radii = radii.new_zeros(count).index_copy(0, ids, radii.amax(dim=-1))
             exposed = means2d
@@ -227,7 +227,7 @@ class GsplatRasterizer:
         """Return offsets of tiles and the sorted Gaussians in them."""
         tiles_x, tiles_y = ceil(width / TILE), ceil(height / TILE)
         with torch.no_grad():
-            # The one wait for the GPU in a pass: the host must learn how long the lists are.
+            # The only wait for the GPU in a pass: the host needs the length of the lists.
             _, keys, flat = run.isect_tiles(
                 seen.for_blending.detach(), seen.batch(seen.half_sizes),
                 seen.batch(seen.depths).detach(), TILE, tiles_x, tiles_y, packed=self.packed,
@@ -239,7 +239,7 @@ class GsplatRasterizer:
 
 @dataclass
 class _Seen:
-    """What one camera sees: all N Gaussians, or the n visible ones in packed mode.
+    """Gaussians as one camera sees them: all N, or the n visible ones in packed mode.
 
     Attributes:
         ids: [n] int64, or None when not packed.
@@ -265,7 +265,7 @@ class _Seen:
 
     @property
     def visible(self) -> Tensor:
-        """[N] or [n] bool, for which colours are needed."""
+        """[N] or [n] bool: the Gaussians that need a colour."""
         return (self.half_sizes > 0).all(dim=-1)
 
     def take(self, values: Tensor) -> Tensor:
@@ -274,20 +274,20 @@ class _Seen:
         return values if self.ids is None else values.index_select(0, self.ids)
 
     def held(self, share: float) -> _Seen:
-        """Return the same, through which ``share`` of a gradient goes back to the geometry."""
+        """Return the same values; their gradient reaches the geometry multiplied by ``share``."""
         names = ("for_blending", "conics", "opacities")
         return replace(self, **{n: weaken_gradient(getattr(self, n), share) for n in names})
 
     def batch(self, values: Tensor) -> Tensor:
-        """Add gsplat's dimension of cameras where it expects one."""
+        """Add the dimension of cameras that gsplat expects."""
         return values[None] if self.ids is None else values
 
 
 def _expose_absgrad(seen: _Seen, count: int) -> None:
     """Let ``means2d.absgrad`` [N, 2] appear during ``backward``.
 
-    gsplat writes its own ``absgrad`` on the tensor that was blended, before the gradient of what
-    that tensor was made of is known; a hook on the latter copies it.
+    gsplat writes ``absgrad`` on the tensor that was blended, before the gradient of ``means2d``,
+    from which that tensor was made, is known; a hook on ``means2d`` copies it.
     """
     exposed, ids = weakref.ref(seen.means2d), seen.ids
     # Emptied by the hook: a graph that holds a hook that holds a tensor of the graph is never

@@ -3,8 +3,8 @@
 The basis is 3DGS's and gsplat's; :func:`.reference.sh_basis` writes it as formulas. Colour is
 ``max(0, 0.5 + sum_k basis_k(d / |d|) coefficient_k)`` for the direction ``d`` from the camera.
 
-Values lie in scratch by columns: sixteen lanes of one number each. Column ``3 k + ch`` of the
-coefficients belongs to basis function ``k + 1`` and channel ``ch``; the constant one is apart.
+Scratch holds columns: sixteen lanes of one number each. Column ``3 k + ch`` of the coefficients
+belongs to basis function ``k + 1`` and channel ``ch``; the constant function is stored separately.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def sh_forward(degree, seen, dx, dy, dz, s, sh0, shN, colors):  # type: ignore[n
 
     Args:
         degree: 0 to 3.
-        seen: Lanes to colour; others get 0.
+        seen: Lanes that get a colour; others get 0.
         dx: Lanes, as dy and dz.
         dy: Lanes.
         dz: Lanes.
-        s: Scratch, in which the following are positions.
+        s: Scratch; the following arguments are positions in it.
         sh0: Three columns.
-        shN: 45 columns, those of the degree set.
+        shN: 45 columns; those up to the degree are read.
         colors: Three columns, output.
     """
     inv = _inverse_length(dx, dy, dz)
@@ -91,7 +91,7 @@ def sh_forward(degree, seen, dx, dy, dz, s, sh0, shN, colors):  # type: ignore[n
 
 @kernel(inline="always")
 def _one_back(s, shN, v_shN, k, basis, g0, g1, g2):  # type: ignore[no-untyped-def]
-    """Write the gradients of one basis function's coefficients; return the basis's own gradient."""
+    """Write the gradients of one basis function's coefficients; return that of its value."""
     at = k * _STEP
     store(s, v_shN + at, basis * g0)
     store(s, v_shN + at + LANES, basis * g1)
@@ -104,10 +104,10 @@ def _one_back(s, shN, v_shN, k, basis, g0, g1, g2):  # type: ignore[no-untyped-d
 def sh_backward(
     degree, dx, dy, dz, s, shN, colors, v_colors, v_sh0, v_shN
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Write the gradients of the coefficients; return that of the directions, three lanes.
+    """Write the gradients of the coefficients; return those of the directions, three vectors.
 
-    Arguments are those of :func:`sh_forward`, and positions of gradients; a colour that is 0 gets
-    none.
+    Arguments are those of :func:`sh_forward` and the positions of gradients. A colour that was
+    clamped to 0 gets no gradient.
     """
     inv = _inverse_length(dx, dy, dz)
     x, y, z = dx * inv, dy * inv, dz * inv

@@ -4,7 +4,7 @@ Semantics are gsplat 1.5's classic mode: ``eps2d`` 0.3 px added to the projected
 opacity-aware bounds (at most 3.33 sigma), alpha at most 0.999, contributions with alpha below 1/255
 skipped, a pixel stops before its transmittance would fall to 1e-4. Colour and identity are blended
 with the same weights in one pass (Gaussian Grouping; GradiSeg Eq. 1 and 2), and gradients of both
-reach every geometric parameter; ``identity_geometry`` weakens that of the identity on its way.
+reach every geometric parameter; ``identity_geometry`` scales that of the identity.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Rendering:
         means2d: [N, 2], projected centres, px. Part of the graph: after ``backward`` its ``grad``
             holds dL/d(means2d) for densification (zero where culled).
         radii: [N] int32, bounding radius, px; 0 where the Gaussian was culled.
-        depth: [H, W], blended camera-space z over alpha (0 where alpha is 0), or None when not
-            asked for.
+        depth: [H, W], blended camera-space z over alpha (0 where alpha is 0); None if not asked
+            for.
     """
 
     color: Tensor
@@ -62,8 +62,8 @@ class Rasterizer(Protocol):
     ) -> Rendering:
         """Render one view. See :class:`Rendering` for the shapes.
 
-        ``identity_geometry`` (0 to 1) changes no image. What it lets through goes to the blending
-        weights, so to centres, rotations, scales, opacities and ``means2d``; the gradient of
-        ``identities`` is always whole.
+        ``identity_geometry`` (0 to 1) changes no image. It scales the gradient that reaches the
+        blending weights, and so centres, rotations, scales, opacities and ``means2d``. The gradient
+        of ``identities`` is not scaled.
         """
         ...

@@ -1,9 +1,9 @@
-"""Which Gaussians touch which 8 x 8 block of pixels, nearest first (numba).
+"""Lists of the Gaussians that touch each 8 x 8 block of pixels, nearest first (numba).
 
-Visible Gaussians are sorted by depth once, packed into one record each in that order, and then
-counting-sorted into blocks, so that every block's list arrives depth-sorted. A Gaussian enters a
-block's list when the ellipse ``alpha >= 1/255`` meets the block's pixel centres: exactly for every
-row of blocks, by intersecting the ellipse with the row.
+Visible Gaussians are sorted by depth, packed into one record each in that order, and then sorted
+into blocks by counting, so that every list is in order of depth. A Gaussian enters a block's list
+if the ellipse ``alpha >= 1/255`` meets the block's pixel centres. The test is exact: the ellipse is
+intersected with every row of blocks.
 
 A record holds, as float32: 0-1 centre (px), 2-4 ``p, q, r``, 5 ``log2(opacity)``, 13-15 colour,
 from 16 on the identity, zeros elsewhere, so that identities are whole vectors of 16. ``p, q, r`` is
@@ -54,7 +54,7 @@ def record_width(dims: int) -> int:
 def sort_by_depth(depths, radii, order):  # type: ignore[no-untyped-def]
     """Write the indices of visible Gaussians into ``order``, nearest first; return their number.
 
-    A stable radix sort of the float bits, which order like the (positive) depths themselves.
+    A stable radix sort of the bits of the depths: positive floats and their bits have one order.
     """
     n = depths.shape[0]
     keys = np.empty(n, np.uint32)
@@ -98,10 +98,10 @@ def sort_by_depth(depths, radii, order):  # type: ignore[no-untyped-def]
 def pack_records(
     queue, order, means2d, conics, opacities, colors, identities, blocks_y, records, spans
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Write the records in the depth order; one more, the last, shows nothing.
+    """Write the records in order of depth, and one more that shows nothing.
 
     ``spans`` [M + 1, 2] int32, output: the first row of blocks that a record's ellipse touches, and
-    how many; :func:`offsets_of_spans` goes on with it.
+    the number of rows; input of :func:`offsets_of_spans`.
     """
     m = order.shape[0]
     width = records.shape[1]
@@ -113,7 +113,7 @@ def pack_records(
             records[m, 5] = -1000.0
         for k in range(m * chunk // CHUNKS, m * (chunk + 1) // CHUNKS):
             i = order[k]
-            # float64: what is left of a thin ellipse's determinant is small beside its terms
+            # float64: the determinant of a thin ellipse is small beside its terms
             a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
             a, b, c = 0.5 * LOG2_E * a, 0.5 * LOG2_E * b, 0.5 * LOG2_E * c
             p = math.sqrt(a)
@@ -143,13 +143,13 @@ def pack_records(
 
 @kernel(fastmath={"contract"}, inline="always")
 def _level(top):  # type: ignore[no-untyped-def]
-    """Return how far log2(alpha) may fall from its value at the centre, with a margin."""
+    """Return by how much log2(alpha) may fall below its value at the centre, with a margin."""
     return max(top - np.float32(LOG2_MIN_ALPHA) + np.float32(1e-4), np.float32(0.0))
 
 
 @kernel(fastmath={"contract"})
 def _rows(y, r, top, blocks_y):  # type: ignore[no-untyped-def]
-    """Return the first block row that an ellipse touches, and one past the last."""
+    """Return the first row of blocks that an ellipse touches, and one past the last."""
     reach = math.sqrt(_level(top)) / r
     low = max(np.ceil((y - reach - np.float32(7.5)) * _PER_BLOCK), np.float32(0.0))
     high = np.floor((y + reach - np.float32(0.5)) * _PER_BLOCK)
@@ -159,7 +159,7 @@ def _rows(y, r, top, blocks_y):  # type: ignore[no-untyped-def]
 
 @kernel()
 def offsets_of_spans(spans):  # type: ignore[no-untyped-def]
-    """Turn each Gaussian's number of rows into where its columns begin; return their number."""
+    """Replace each Gaussian's number of rows by the start of its columns; return the total."""
     total = 0
     for k in range(spans.shape[0]):
         here = spans[k, 1] if k < spans.shape[0] - 1 else 0
@@ -172,13 +172,13 @@ def offsets_of_spans(spans):  # type: ignore[no-untyped-def]
 def count_blocks(queue, records, spans, blocks_x, columns, counts):  # type: ignore[no-untyped-def]
     """Find the blocks that every ellipse touches in every row, and count each block's Gaussians.
 
-    An ellipse meets the strip of pixel centres of a row of blocks in a convex set, so that all
-    blocks between its leftmost and its rightmost point are touched. Sixteen rows are done at once.
+    The part of an ellipse within a row of blocks is convex, so all blocks between its leftmost and
+    its rightmost point are touched. Sixteen rows are computed at once.
 
     Args:
-        queue: Of ``CHUNKS`` pieces of the depth order.
+        queue: Queue of ``CHUNKS`` pieces of the depth order.
         records: [M + 1, width].
-        spans: [M + 1, 2] int32: a Gaussian's first row, and where its ``columns`` begin.
+        spans: [M + 1, 2] int32: a Gaussian's first row, and the start of its ``columns``.
         blocks_x: Blocks in a row of the image.
         columns: [2, S] int32, output: for every row, the first block and one past the last.
         counts: [CHUNKS, blocks] int32, output.
@@ -213,7 +213,7 @@ def count_blocks(queue, records, spans, blocks_x, columns, counts):  # type: ign
                 left = (sqrt(inside) + dy * q) * -per_p
                 low = maximum(ceil((left + (x - np.float32(7.5))) * _PER_BLOCK), np.float32(0.0))
                 high = floor((right + (x - np.float32(0.5))) * _PER_BLOCK) + np.float32(1.0)
-                # Far outside, numbers may not fit integers: such lanes become empty ranges.
+                # Numbers far outside may not fit integers: such lanes become empty ranges.
                 low = minimum(low, np.float32(blocks_x))
                 high = maximum(minimum(high, np.float32(blocks_x)), np.float32(0.0))
                 corner = row * np.float32(blocks_x)  # exact below 2^24 blocks
@@ -233,8 +233,8 @@ def offsets_of_blocks(counts, starts):  # type: ignore[no-untyped-def]
     """Turn counts per chunk and block into positions; return the length of all lists.
 
     Args:
-        counts: [CHUNKS, blocks], counts; replaced by where each chunk writes its entries.
-        starts: [blocks + 1], output: where each block's list begins.
+        counts: [CHUNKS, blocks], counts; replaced by the positions at which each chunk writes.
+        starts: [blocks + 1], output: the start of each block's list.
     """
     total = 0
     for block in range(counts.shape[1]):
@@ -252,13 +252,13 @@ def split_bands(starts, bands, band_of_block):  # type: ignore[no-untyped-def]
     """Cut the blocks into contiguous bands of about equal work.
 
     Args:
-        starts: [blocks + 1], where each block's list begins.
+        starts: [blocks + 1], the start of each block's list.
         bands: [bands + 1], output: the first block of each band, and the number of blocks.
         band_of_block: [blocks] int32, output.
     """
     blocks = starts.shape[0] - 1
     n_bands = bands.shape[0] - 1
-    per_block = 8  # entries' worth of time that an empty block takes
+    per_block = 8  # time of an empty block, in entries
     total = starts[blocks] + per_block * blocks
     bands[0] = 0
     block = 0
@@ -277,13 +277,13 @@ def fill_blocks(queue, spans, columns, counts, band_of_block, entries, touched):
     """Write the Gaussians (positions in the depth order) into the blocks' lists.
 
     Args:
-        queue: Of ``CHUNKS`` pieces of the depth order.
+        queue: Queue of ``CHUNKS`` pieces of the depth order.
         spans: [M + 1, 2], see :func:`count_blocks`.
         columns: [2, S], see :func:`count_blocks`.
         counts: [CHUNKS, blocks], see :func:`offsets_of_blocks`; used up.
         band_of_block: [blocks], see :func:`split_bands`.
         entries: Output, the lists.
-        touched: [M, 2] int32, output: the first band that a Gaussian may touch, and how many.
+        touched: [M, 2] int32, output: the first band that a Gaussian may touch, and the number.
     """
     m = spans.shape[0] - 1
     chunk = take(queue)

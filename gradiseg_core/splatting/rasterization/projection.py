@@ -1,9 +1,9 @@
 """Projection of Gaussians and their view-dependent colours: numba kernels and their gradients.
 
-One pass over the Gaussians does what :mod:`.reference` writes as ``project`` and
-``colors_from_sh``; one pass backwards recomputes the few intermediates instead of storing them.
-Sixteen Gaussians are worked on at a time: what belongs to each, a row of scratch, is transposed
-into columns of sixteen lanes, and results are transposed back.
+The forward pass computes ``project`` and ``colors_from_sh`` of :mod:`.reference`; the backward pass
+recomputes the few intermediate results instead of storing them. Both take sixteen Gaussians at a
+time: each is a row of scratch, rows are transposed into columns of sixteen lanes, and results are
+transposed back.
 
 Notation: ``U = J W R`` (2 x 3) maps the Gaussian's own axes to pixels, ``V = U diag(s)``, and the
 2D covariance is ``V V^T + eps2d I``. ``v_x`` is the gradient of the loss with respect to ``x``.
@@ -50,15 +50,15 @@ _TWO = _F(2.0)
 _HALF = _F(0.5)
 _ZERO = _F(0.0)
 
-# Entries of a packed camera: its rotation by rows, which are the camera's axes in the world; its
-# translation; its centre in the world; the intrinsics, px; the range of x/z and of y/z in which the
-# Jacobian follows the centre; the image's size, px.
+# Entries of a packed camera: the rows of its rotation, which are the camera's axes in the world;
+# its translation; its centre in the world; the intrinsics, px; the range of x/z and of y/z in which
+# the Jacobian follows the centre; the image's size, px.
 _X_ROW, _Y_ROW, _Z_ROW, _TRANSLATION, _CENTER = 0, 3, 6, 9, 12
 _FX, _FY, _CX, _CY, _LEAST_X, _MOST_X, _LEAST_Y, _MOST_Y, _WIDTH, _HEIGHT = range(15, 25)
 _CAMERA = 25
 
-# Scratch, in floats. Rows of 16 hold a Gaussian's mean, quaternion, scale, opacity and sh0, or what
-# the kernels pass on of it; rows of 48 its 15 x 3 coefficients. Columns follow the same order.
+# Scratch, in floats. Rows of 16 hold a Gaussian's mean, quaternion, scale, opacity and sh0, or the
+# results for it; rows of 48 hold its 15 x 3 coefficients. Columns follow the same order.
 _ROW = LANES
 _SH_ROW = 3 * LANES
 _SH = 45  # floats of a row of 48 in use
@@ -73,9 +73,9 @@ _FLOATS = _V_SH_COLUMNS + LANES * _SH_ROW
 
 # Columns of the Gaussian.
 _MEAN, _QUAT, _SCALE, _OPACITY, _SH0 = (_COLUMNS + LANES * at for at in (0, 3, 7, 10, 11))
-# What the forward kernel writes into columns.
+# Columns that the forward kernel writes.
 _U, _CONIC, _DEPTH, _COLOR, _RADIUS = (_COLUMNS + LANES * at for at in (0, 2, 5, 6, 9))
-# What the backward kernel reads beside the Gaussian, and writes.
+# Columns that the backward kernel reads beside the Gaussian, and those that it writes.
 _IN_CONIC, _IN_COLOR, _V_U, _V_CONIC, _V_DEPTH, _V_COLOR = (
     _INCOMING + LANES * at for at in (0, 3, 6, 8, 11, 12)
 )
@@ -96,7 +96,7 @@ def _rotation(w: Any, x: Any, y: Any, z: Any) -> Any:
 
 @kernel(inline="always")
 def _unit_quaternion(s):  # type: ignore[no-untyped-def]
-    """Return the four columns of the quaternions over their length, and one over the length."""
+    """Return the four columns of the normalised quaternions, and the inverse of their length."""
     w, x = load(s, _QUAT), load(s, _QUAT + LANES)
     y, z = load(s, _QUAT + 2 * LANES), load(s, _QUAT + 3 * LANES)
     inv = _ONE / sqrt(maximum(w * w + x * x + y * y + z * z, _F(1e-24)))
@@ -133,7 +133,7 @@ def _times_view(j, j2, row, camera):  # type: ignore[no-untyped-def]
 
 @kernel(inline="always")
 def _read_sh(i0, count, degree, shN, s):  # type: ignore[no-untyped-def]
-    """Bring the coefficients of the group that starts at i0 into columns."""
+    """Transpose the coefficients of the group that starts at i0 into columns."""
     bases = shN.shape[1]
     used = 3 * ((degree + 1) * (degree + 1) - 1)
     for lane in range(count):
@@ -154,18 +154,18 @@ def project_forward(
     queue, means, quats, scales, opacities, sh0, shN, camera, degree,
     means2d, conics, depths, colors, radii,
 ):  # fmt: skip
-    """Project Gaussians and colour the visible ones, as long as there are bands in the queue.
+    """Project Gaussians and colour the visible ones until the queue has no more bands.
 
     Args:
-        queue: Of ``BANDS`` pieces.
-        means: [N, 3] float32, as all following unless said otherwise.
+        queue: Queue of ``BANDS`` pieces.
+        means: [N, 3] float32, like all that follow unless another type is given.
         quats: [N, 4].
         scales: [N, 3].
         opacities: [N].
         sh0: [N, 1, 3].
         shN: [N, K, 3].
         camera: [25], see :func:`pack_camera`.
-        degree: Of the spherical harmonics, 0 to 3.
+        degree: Degree of the spherical harmonics, 0 to 3.
         means2d: [N, 2], output, px. Culled Gaussians get zeros, here and below.
         conics: [N, 3], output, px^-2.
         depths: [N], output, world units.
@@ -207,11 +207,11 @@ def project_forward(
 
 @kernel(inline="always")
 def _project(i0, count, s, camera, degree, shN):  # type: ignore[no-untyped-def]
-    """Turn a group's columns into those of the results."""
+    """Compute the columns of the results from those of a group of Gaussians."""
     zero = splat(_ZERO)
     z = _in_camera(s, camera, 2)
     opacity = load(s, _OPACITY)
-    # Conditions are written so that NaN culls.
+    # The comparisons are written so that NaN culls.
     seen = (z >= _NEAR) & (z <= _FAR) & (opacity >= _MIN_ALPHA)
     rz = _ONE / z
     slope_x, slope_y = _in_camera(s, camera, 0) * rz, _in_camera(s, camera, 1) * rz
@@ -243,7 +243,7 @@ def _project(i0, count, s, camera, degree, shN):  # type: ignore[no-untyped-def]
     seen = seen & (u + radius_x > _ZERO) & (camera[_WIDTH] > u - radius_x)
     seen = seen & (v + radius_y > _ZERO) & (camera[_HEIGHT] > v - radius_y)
     inv_det = _ONE / det
-    # Read what is needed of the Gaussian before its columns become those of the results.
+    # Read the Gaussian's columns before the results overwrite them.
     dx = where(seen, load(s, _MEAN) - camera[_CENTER], splat(_ONE))
     dy = where(seen, load(s, _MEAN + LANES) - camera[_CENTER + 1], splat(_ONE))
     dz = where(seen, load(s, _MEAN + 2 * LANES) - camera[_CENTER + 2], splat(_ONE))
@@ -269,20 +269,20 @@ def project_backward(
     v_means2d, v_conics, v_depths, v_colors,
     v_means, v_quats, v_scales, v_sh0, v_shN,
 ):  # fmt: skip
-    """Write the gradients, as long as there are bands in the queue; culled ones get zeros.
+    """Write the gradients until the queue has no more bands; culled Gaussians get zeros.
 
     Args:
-        queue: Of ``BANDS`` pieces.
+        queue: Queue of ``BANDS`` pieces.
         means: [N, 3], as in the forward kernel.
         quats: [N, 4].
         scales: [N, 3].
         sh0: [N, 1, 3].
         shN: [N, K, 3].
         camera: [25].
-        degree: Of the spherical harmonics.
-        conics: [N, 3], what the forward kernel wrote.
-        colors: [N, 3], what the forward kernel wrote.
-        radii: [N, 2], what the forward kernel wrote.
+        degree: Degree of the spherical harmonics.
+        conics: [N, 3], from the forward kernel.
+        colors: [N, 3], from the forward kernel.
+        radii: [N, 2], from the forward kernel.
         v_means2d: [N, 2], gradient of that output.
         v_conics: [N, 3], gradient of that output.
         v_depths: [N], gradient of that output.
@@ -349,7 +349,7 @@ def project_backward(
 
 @kernel(inline="always")
 def _project_back(s, camera, degree):  # type: ignore[no-untyped-def]
-    """Turn a group's columns and the incoming gradients into its gradients' columns."""
+    """Compute the columns of a group's gradients from its own and the incoming gradients."""
     zero, one = splat(_ZERO), splat(_ONE)
     seen = load(s, _OPACITY) > _ZERO  # either radius
     rz = one / where(seen, _in_camera(s, camera, 2), one)
@@ -436,7 +436,7 @@ def _project_back(s, camera, degree):  # type: ignore[no-untyped-def]
 
 
 def pack_camera(viewmat: Tensor, K: Tensor, width: int, height: int) -> np.ndarray:
-    """Return what the kernels need of a camera as one float32 array [25], entries as above."""
+    """Return a camera as one float32 array [25]; its entries are listed above."""
     pose = viewmat.detach().cpu().double().numpy()
     intrinsics = K.detach().cpu().double().numpy()
     fx, fy, cx, cy = (intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2])
@@ -453,7 +453,7 @@ def pack_camera(viewmat: Tensor, K: Tensor, width: int, height: int) -> np.ndarr
 
 
 class ProjectAndColor(torch.autograd.Function):
-    """Autograd boundary of the two kernels."""
+    """The two kernels as one autograd function."""
 
     @staticmethod
     def forward(ctx: Any, means, quats, scales, opacities, sh0, shN, camera, degree):  # type: ignore[no-untyped-def]
@@ -471,7 +471,7 @@ class ProjectAndColor(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v_means2d, v_conics, v_depths, v_colors, _v_radii):  # type: ignore[no-untyped-def]
-        """Return the gradients of the inputs; opacity acts on nothing differentiable here."""
+        """Return the gradients of the inputs; that of the opacity is None."""
         means, quats, scales, sh0, shN, conics, colors, radii = ctx.saved_tensors
         incoming = [t.contiguous().numpy() for t in (v_means2d, v_conics, v_depths, v_colors)]
         outputs = [torch.empty_like(t) for t in (means, quats, scales, sh0, shN)]

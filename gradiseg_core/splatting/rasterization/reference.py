@@ -1,8 +1,8 @@
 """A slow and obvious rasterizer in plain PyTorch: the definition that every other one must meet.
 
-Nothing here is clever. Every Gaussian is projected, every pixel looks at every Gaussian, front to
-back, and autograd does all gradients. It runs in float32 or float64, and is what tests compare the
-fast rasterizers with. Read it to learn what they compute.
+Every Gaussian is projected, every pixel looks at every Gaussian, front to back, and autograd
+computes all gradients. It runs in float32 or float64, and tests compare the fast rasterizers with
+it. Read it to learn what they compute.
 
 Notation (3DGS, Kerbl 2023; gsplat 1.5):
     Sigma = R S S^T R^T     3D covariance of a Gaussian with rotation R and scales S
@@ -12,8 +12,8 @@ Notation (3DGS, Kerbl 2023; gsplat 1.5):
     T_i(p) = prod_{j before i} (1 - alpha_j(p))              transmittance
     C(p) = sum_i c_i alpha_i T_i                             Eq. 1 (colour) and Eq. 2 (identity)
 
-Memory is O(N x pixels); pixels are taken in chunks so that only a chunk's worth exists at a time
-without autograd. Use it for small scenes.
+Memory is O(N x pixels); without autograd only one chunk of pixels is in memory at a time. Use it
+for small scenes.
 """
 
 from __future__ import annotations
@@ -195,11 +195,11 @@ def blend(
         means2d: Centres, px.
         conics: Inverse 2D covariances, px^-2.
         opacities: 0..1.
-        features: What to blend.
-        depths: The order, nearest first; equal depths keep the order of the arguments.
+        features: Values to blend.
+        depths: Camera-space z, nearest first; equal depths keep the order of the arguments.
         visible: Which Gaussians take part.
-        width: Of the image, px.
-        height: Of the image, px.
+        width: Width of the image, px.
+        height: Height of the image, px.
         chunk: Pixels computed at a time.
 
     Returns:
@@ -219,8 +219,8 @@ def blend(
         alpha = (opacities * torch.exp(-sigma)).clamp(max=MAX_ALPHA)
         alpha = torch.where(alpha >= MIN_ALPHA, alpha, 0.0)
         after = torch.cumprod(1 - alpha, dim=1)  # transmittance behind each Gaussian
-        # The first Gaussian that would end the pixel, and all behind it, do not count. Those in
-        # front have larger products, so that comparing the running product is enough.
+        # The first Gaussian that would end the pixel, and all behind it, do not count. Products
+        # only fall from front to back, so comparing the running product is enough.
         alpha = torch.where(after > MIN_TRANSMITTANCE, alpha, 0.0)
         after = torch.cumprod(1 - alpha, dim=1)
         before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=1)
@@ -234,7 +234,7 @@ def blend(
 
 
 def weaken_gradient(value: Tensor, share: float) -> Tensor:
-    """Return the same value, behind which a gradient goes on as ``share`` of itself."""
+    """Return the same value; its gradient is multiplied by ``share``."""
     held = value.detach()
     return held + share * (value - held) if share else held
 
@@ -257,7 +257,7 @@ def rasterize(
     with_depth: bool = False,
     identity_geometry: float = 1.0,
 ) -> Rendering:
-    """Render one view; the arguments and the result are those of ``interface.Rasterizer``."""
+    """Render one view; arguments and result are those of ``interface.Rasterizer``."""
     projection = project(means, quats, scales, opacities, viewmat, K, width, height)
     means2d, visible = projection.means2d, projection.visible
     if means2d.requires_grad:

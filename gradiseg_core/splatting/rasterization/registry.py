@@ -19,7 +19,7 @@ def get_rasterizer(name: str, **options: Any) -> Rasterizer:
     Args:
         name: ``"cpu"`` (numba, fast), ``"cuda"`` (gsplat) or ``"reference"`` (plain PyTorch, slow,
             any precision).
-        **options: Of ``"cuda"`` alone: those of :class:`.gsplat.GsplatRasterizer`.
+        **options: For ``"cuda"`` only: those of :class:`.gsplat.GsplatRasterizer`.
 
     Raises:
         BackendUnavailableError: If there is no such rasterizer on this machine.
