@@ -51,7 +51,7 @@ def test_a_model_in_another_place_of_the_lerf_mask_layout(
     (model / "0").mkdir(parents=True)
     (model / "0" / "cameras.bin").write_bytes(b"")
     text = warnings(tmp_path / "in", tmp_path / "out", caplog, "lerf_mask")
-    assert f"found {model}, not used because source `lerf_mask` takes" in text
+    assert f"found {model}, not used because source `lerf_mask` reads only" in text
 
 
 def test_the_lerf_mask_layout_read_as_a_folder(
