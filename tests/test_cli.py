@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradiseg_core import cli
-from gradiseg_core.version import __version__
+from gradiseg_core import __version__, cli
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

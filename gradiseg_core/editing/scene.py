@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,6 +159,24 @@ class Scene:
         if size is not None:
             camera = camera.resized(*size)
         return picture(self.trained, camera, rasterizer_for(self.trained), 1.0 / self.frame.scale)
+
+    def export(self, out: Path | str, format: str | None = None, **options: Any) -> list[Path]:
+        """Write a file for another program: ``scene.export("teapot.spz", objects="teapot")``.
+
+        Args:
+            out: File to write, or a folder where the format is several files.
+            format: `ply`, `spz`, `glb`, ... (docs/exporting.md); None: by the end of ``out``.
+            **options: ``objects``, ``split``, ``object_id``, ``axes``, as in section `exports`.
+
+        Returns:
+            The files written.
+
+        Raises:
+            InputError: If options do not go together or an object is not there.
+        """
+        from gradiseg_core.editing.export import export_scene
+
+        return export_scene(self, out, format, **options)
 
     def to_user(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return points [P, 3] of the training frame in the user's world."""
