@@ -5,8 +5,8 @@ from snakemake.utils import min_version
 min_version("9.15")
 
 
-# A `--configfile` of one's own replaces the shipped demo; without this condition Snakemake would
-# merge the two, and the demo scene would run as well.
+# A `--configfile` replaces the shipped demo. Without this condition Snakemake would merge the two, and
+# the demo scene would run as well.
 if not workflow.configfiles:
 
     configfile: "config.yaml"

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradiseg_core.editing.scene import Scene, load
+    from gradiseg_core.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Scene", "load"]
+__all__ = ["Scene", "__version__", "load"]
+
+_MODULES = {"Scene": "editing.scene", "load": "editing.scene", "__version__": "version"}
 
 
 def __getattr__(name: str) -> Any:
     """Import the public names when they are asked for: they need PyTorch, which takes seconds."""
-    if name in __all__:
+    if name in _MODULES:
         # By name: an import statement would make all of it an input of every stage (modules.py).
-        return getattr(importlib.import_module("gradiseg_core.editing.scene"), name)
+        return getattr(importlib.import_module(f"gradiseg_core.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

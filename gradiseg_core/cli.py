@@ -19,8 +19,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gradiseg_core import __version__
 from gradiseg_core.errors import GradisegError
+from gradiseg_core.version import __version__
 
 Run = Callable[[argparse.Namespace], int]
 Command = Callable[[argparse.ArgumentParser], Run]

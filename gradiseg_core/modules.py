@@ -9,6 +9,7 @@ reruns exactly the stages that use it.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,8 @@ def closure(
     """Return every file of this package that the scripts import, directly or not, sorted.
 
     Importing ``a.b.c`` runs ``a/__init__.py`` and ``a/b/__init__.py`` as well; they are included
-    where they hold more than a docstring, with what they import at their top level (their functions
-    are not called). A data file belongs to the modules that name it (:func:`_data`). Imports under
+    unless :func:`runs_nothing`, with what they import at their top level (their functions are not
+    called). A data file belongs to the modules that name it (:func:`_data`). Imports under
     ``if TYPE_CHECKING:`` do not run.
 
     Args:
@@ -40,25 +41,63 @@ def closure(
     while waiting:
         for name in imported_names(*waiting.pop(), roots):
             for step in _files_of(name, roots):
-                if step not in seen and step[0] not in left_out and not runs_nothing(step[0]):
-                    seen.add(step)
-                    waiting.append(step)
+                file, asked_for = step
+                if step in seen or file in left_out or runs_nothing(file, asked_for):
+                    continue
+                seen.add(step)
+                waiting.append(step)
     files = {path for path, _ in seen}
     return sorted(files | {data for file in files for data in _data(file)})
 
 
 @cache
-def runs_nothing(file: Path) -> bool:
-    """Tell whether a file is an ``__init__.py`` that holds a docstring at most."""
+def runs_nothing(file: Path, asked_for: bool = False) -> bool:
+    """Tell whether a file is an ``__init__.py`` that has no effect on the modules below it.
+
+    It holds a docstring at most, or defines names and does nothing else, such as a version.
+
+    Args:
+        file: A Python file.
+        asked_for: Whether something is imported from it by name. Definitions then count.
+    """
     if file.name != "__init__.py":
         return False
-    body = _parsed(file).body
-    return not body or (
-        len(body) == 1
-        and isinstance(body[0], ast.Expr)
-        and isinstance(body[0].value, ast.Constant)
-        and isinstance(body[0].value.value, str)
-    )
+    plain = _is_docstring if asked_for else _only_defines
+    return all(plain(node) for node in _parsed(file).body)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _only_defines(node: ast.stmt) -> bool:
+    """Tell whether a statement at the top of a file binds names, and runs no code but Python's."""
+    match node:
+        case ast.Assign(value=value):
+            return _is_literal(value)
+        case ast.FunctionDef(decorator_list=[]):
+            return all(
+                map(_is_literal, [*node.args.defaults, *filter(None, node.args.kw_defaults)])
+            )
+        case ast.Import(names=names):
+            return all(_is_pythons(alias.name) for alias in names)
+        case ast.ImportFrom(module=module, level=level):
+            return level == 0 and _is_pythons(module or "")
+        case ast.If(test=test, orelse=[]):
+            return _is_type_checking(test)
+    return _is_docstring(node)
+
+
+def _is_pythons(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
 
 
 @cache
@@ -128,7 +167,8 @@ def _root_of(name: str, roots: tuple[Path, ...]) -> Path | None:
 def _files_of(name: str, roots: tuple[Path, ...]) -> list[tuple[Path, bool]]:
     """Return the files that run when ``name`` is imported: its packages, and itself if a module.
 
-    The flag says whether the file's functions may be called, which holds for the innermost one.
+    The flag says whether something is imported from it by name, so that its functions may be
+    called: it holds for the innermost one.
     """
     parts = name.split(".")
     root = _root_of(name, roots)

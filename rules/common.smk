@@ -21,10 +21,10 @@ from gradiseg_core.config.reading import refuse_repeated_keys
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.modules import closure
 
-# Not `workflow.basedir`, which is the other workflow's folder where this one is included as a module.
+# Not `workflow.basedir`: in a module this is the folder of the including workflow.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 
-# A scene's name is a target, and targets are rules, so that no scene may be called like one of them.
+# A scene's name is a target, and targets are rules, so no scene may have the name of a rule.
 RULE_NAMES = [
     name
     for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]
@@ -44,7 +44,7 @@ for name, why in SETTINGS.absent.items():
 def core(script, also=(), without=idle()):
     """The script of a rule and all core modules that it runs; a change of any reruns the job.
 
-    Snakemake compares the content of such small files, so that a mere touch reruns nothing.
+    Snakemake compares such small files by content, so a new time stamp reruns nothing.
     """
     scripts = [
         ROOT / "workflow_scripts" / name
@@ -55,7 +55,7 @@ def core(script, also=(), without=idle()):
 
 
 def core_of(script, stage):
-    """Input function: likewise; what the configuration of the job's scene leaves out does not count."""
+    """Input function: likewise, without modules that the configuration of the job leaves idle."""
 
     def files(w):
         section = SETTINGS.section(w.scene, stage, w.get("variant"))
@@ -66,7 +66,7 @@ def core_of(script, stage):
 
 
 def settings_of(stage):
-    """Parameter function: what the job's scene uses of a section, defaults filled in."""
+    """Parameter function: the section as resolved for the job's scene, with all defaults."""
     return lambda w: SETTINGS.resolve(w.scene, stage, w.get("variant"))
 
 
@@ -94,8 +94,8 @@ def given_otherwise(stage):
 def weights_of(stage):
     """Input function: the checkpoints of a stage, in the order of its section's `weights()`.
 
-    The user's own, or those that rule `checkpoint` makes. Their hashes are checked when they are
-    fetched, so that fetching one again (`ancient`) reruns nothing.
+    The user's own, or those of rule `checkpoint`. Hashes are checked when a file is fetched, so
+    fetching it again reruns nothing (`ancient`).
     """
 
     def files(w):
@@ -121,13 +121,13 @@ def dataset_of(w):
 
 
 def copied(w):
-    """Input function: the scene that another one copies, if it copies one."""
+    """Input function: the scene that the job's scene copies, if any."""
     source = SETTINGS.section(w.scene, "scene").of
     return [] if source is None else f"<results>/{source}/scene"
 
 
 def downloads_of_all():
-    """Everything that the configuration needs from the network, for all scenes."""
+    """All downloads that the configuration needs, for all scenes."""
     needed = [
         download.path
         for scene in SETTINGS.scenes
@@ -137,7 +137,7 @@ def downloads_of_all():
 
 
 def required(stage):
-    """What the backend of the job's scene takes, as a function of the wildcards."""
+    """Function of the wildcards: the requirements of the backend."""
     return lambda w: SETTINGS.section(w.scene, stage).chosen.requires
 
 
@@ -157,7 +157,7 @@ def runtime_of(stage):
 
 
 def wants_gpu(stage):
-    """Function of the wildcards: GPUs that the job takes, 1 or 0; by `device` of the section.
+    """Function of the wildcards: GPUs of the job, 1 or 0, by `device` of the section.
 
     `--resources gpu=N` limits how many jobs run on GPUs at a time; each picks a free one.
     """
@@ -179,19 +179,19 @@ def by_device(stage, *, default, cuda):
 
 
 def masks_of(w):
-    """Input function: the segments, unless nobody needs them, as where object IDs are given."""
+    """Input function: the segments, if the tracking backend needs them."""
     tracking = SETTINGS.section(w.scene, "tracking")
     return f"<results>/{w.scene}/masks" if tracking.needs_masks else []
 
 
 def masks_of_all_views(w):
-    """Input function: likewise for the method in 2D, whose tracker sees the test views as well."""
+    """Input function: likewise for the method in 2D, which tracks test views as well."""
     tracking = SETTINGS.section(w.scene, "tracking_2d")
     return f"<results>/{w.scene}/tracks_2d/masks" if tracking.needs_masks else []
 
 
 def work(name):
-    """Parameter function: a folder for what must survive a failed job, so it is no output."""
+    """Parameter function: a folder for files that must survive a failed job, so not an output."""
     return lambda w: str(Path(SETTINGS.root.results, w.scene, ".work", *w[1:], name))
 
 
@@ -210,7 +210,7 @@ def first_runs_of(scene, file):
 
 
 def tracks_2d_of(scene, file):
-    """A file of the method in 2D, where the configuration asks for it."""
+    """A file of the method in 2D, if the configuration asks for it."""
     wanted = SETTINGS.uses(scene, "tracking_2d")
     return [f"<results>/{scene}/tracks_2d/{file}"] if wanted else []
 
@@ -226,7 +226,7 @@ def all_metrics_of(scene):
 
 
 def training_threads(wildcards):
-    """Threads of one training; few, as two trainings with one thread each beat one with two."""
+    """Threads of one training; few: two trainings of one thread are faster than one of two."""
     trainings = sum(
         len(SETTINGS.variants_of(scene)) * len(SETTINGS.seeds_of(scene))
         for scene in SETTINGS.scenes
@@ -240,7 +240,7 @@ def training_threads(wildcards):
 
 
 def results_of(scene):
-    """What the target of a scene asks for."""
+    """The files of a scene's target."""
     wanted = [
         *all_metrics_of(scene),
         f"<results>/{scene}/figures/curves.png",

@@ -3,9 +3,9 @@
 #        <downloads>/datasets, the published scenes that it names.
 #
 # These rules name no core modules: Snakemake removes the outputs of a job before it runs again, and
-# a changed line of code must not cost gigabytes. Their settings reach the script past `params`.
+# a changed line of code must not cost gigabytes. For the same reason settings are not in `params`.
 
-# For the script: its environment holds no backend that could be asked.
+# For the script, whose environment has none of the backends.
 config["_checkpoints"] = {name: asdict(entry) for name, entry in checkpoints().items()}
 
 CHECKPOINT_FILES = [
@@ -73,8 +73,8 @@ rule dataset:
         "../workflow_scripts/dataset.py"
 
 
-# `snakemake --cores 1 downloads` fetches all that the configuration needs, and runs nothing else:
-# for machines whose working nodes have no network.
+# `snakemake --cores 1 downloads` fetches all that the configuration needs and runs nothing else, for
+# machines whose compute nodes have no network.
 rule downloads:
     input:
         downloads_of_all(),

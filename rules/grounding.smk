@@ -1,5 +1,5 @@
-# Requires: rendered encodings and labels; a selection file, or the checkpoints of the text model,
-#           where the configuration names them.
+# Requires: rendered encodings and labels; a selection file, or the checkpoints of the text model, if
+#           the configuration names them.
 # Makes: <run>/grounding, the IDs that each prompt means, and its predicted masks.
 
 

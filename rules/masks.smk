@@ -1,4 +1,4 @@
-# Requires: undistorted photographs; given masks or a checkpoint where the backend takes them.
+# Requires: undistorted photographs; given masks or a checkpoint, if the backend needs them.
 # Makes: <results>/{scene}/masks, one map of segments per training view.
 
 

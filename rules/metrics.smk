@@ -1,4 +1,4 @@
-# Requires: cached renderings and predicted masks; annotations; the backbone of LPIPS where the
+# Requires: cached renderings and predicted masks; annotations; the backbone of LPIPS, if the
 #           configuration names it.
 # Makes: <run>/metrics, scores of every view, prompt and object.
 

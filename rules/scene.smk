@@ -1,5 +1,5 @@
-# Requires: the photographs that the configuration names, or a published scene that is downloaded
-#           (resources/demo for the embedded one), or another scene's that is copied.
+# Requires: the photographs that the configuration names, a published scene that is downloaded,
+#           resources/demo, or another scene that is copied.
 # Makes: <results>/{scene}/scene, all views in one layout, their split, prompts and annotations.
 
 

@@ -1,7 +1,7 @@
 # Requires: what rules `grounding` and `metrics` require.
 # Makes: <run>/second_grounding and <run>/second_metrics, prompts grounded by a second backend
-#        (`second_grounding`) on the same training, and their scores: Tables 1 and 2 of the paper
-#        share their trainings.
+#        (`second_grounding`) on the same training, and their scores. Tables 1 and 2 of the paper
+#        share their trainings in this way.
 
 
 use rule grounding as second_grounding with:

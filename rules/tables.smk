@@ -1,7 +1,7 @@
 # Requires: the scores of all scenes, variants and seeds.
 # Makes: <results>/tables, one table as Markdown, LaTeX and CSV;
-#        <results>/paper_tables, Tables 1 to 4 and Figure 6 of the paper, whatever of its scenes the
-#        configuration has.
+#        <results>/paper_tables, Tables 1 to 4 and Figure 6 of the paper, with those of its scenes
+#        that the configuration has.
 
 
 rule tables:

@@ -1,7 +1,7 @@
 # Requires: cameras and SfM tracks; segments of each view, given IDs or checkpoints, as the backend
 #           needs them.
 # Makes: <results>/{scene}/tracking, ID maps in which an object has one ID in all views;
-#        <results>/{scene}/association, its score where the scene has exact IDs.
+#        <results>/{scene}/association, its score, if the scene has exact IDs.
 
 
 rule tracking:

@@ -3,7 +3,7 @@
 #        paper's Table 1): segments and tracks of all views, prompts on them, and their scores.
 
 
-# After `masks` (`first`), with its work folder, so that only test views are left to segment.
+# Runs after `masks` (`first`) in the same work folder, so that only test views are left to segment.
 use rule masks as masks_2d with:
     input:
         scene=rules.scene.output.scene,

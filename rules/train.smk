@@ -2,8 +2,8 @@
 # Makes: <run>/train, Gaussians with identities, the classifier, logs.
 #
 # Checkpoints are no outputs: Snakemake deletes the outputs of a job that failed, and a killed run
-# must be able to resume. Nor are the results `protected`: Snakemake refuses to rerun a job with
-# write-protected outputs, even where its inputs changed or `--forcerun train` asks for it.
+# must be able to resume. The results are not `protected`: Snakemake refuses to rerun a job with
+# write-protected outputs, even if its inputs changed or `--forcerun train` asks for it.
 
 
 rule train:

@@ -1,8 +1,8 @@
-"""Training of many variants of one scene and seed, where iterations that they share run once.
+"""Training of many variants of one scene and seed; iterations that they share run once.
 
-IGD, LA-KNN and the options beyond the paper start at some iteration. Variants that differ in
-nothing else are equal until then: one run, the trunk, trains with all of them off, and each variant
-continues from a copy of its state. The results are those of separate runs, bit for bit on a CPU.
+IGD, LA-KNN and the options beyond the paper start at some iteration. Until then variants that
+differ only in them are equal. So one run, the trunk, trains with all of them off, and each variant
+continues from a copy of its state. On a CPU the results equal those of separate runs bit for bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Branch:
     """One variant.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         config: Its training parameters.
     """
 
@@ -39,7 +39,7 @@ class Branch:
 
     @property
     def trunk(self) -> TrainConfig:
-        """The parameters of its trunk, which it equals up to :attr:`start`."""
+        """The parameters of its trunk, which trains the same up to :attr:`start`."""
         losses, la_knn = self.config.losses, self.config.la_knn
         direction = "first_moment" if la_knn is None else la_knn.direction
         return self.config.model_copy(
@@ -62,7 +62,7 @@ class Branch:
 
     @property
     def start(self) -> int:
-        """Iteration of the paper's 30,000 up to which it equals its trunk."""
+        """Last iteration, of the paper's 30,000, at which it equals its trunk."""
         losses, igd, la_knn = self.config.losses, self.config.igd, self.config.la_knn
         starts = [
             _NEVER if igd is None else igd.start,
@@ -84,7 +84,7 @@ def train_branches(
 
     Args:
         load: Reads the scene for a configuration.
-        branches: In any order; they come out trunk by trunk, the earliest start first.
+        branches: In any order; they are yielded trunk by trunk, the earliest start first.
         seed: Seed of all of them.
         device: Where they train.
     """
@@ -121,5 +121,5 @@ def _advance(trainer: Trainer, step: int) -> None:
 
 
 def fingerprint(branch: Branch) -> dict[str, Any]:
-    """Return what sets a branch apart from others of the same scene and seed, as JSON data."""
+    """Return, as JSON data, all that may differ between branches of one scene and seed."""
     return {"train": branch.config.model_dump(mode="json")}

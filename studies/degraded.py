@@ -1,8 +1,8 @@
 """Exact IDs with the errors that a segmenter and a tracker make.
 
-For studies on scenes with exact IDs, never for a reported result. Every kind of error
-has its own level and can be varied alone. All draws come from one seed, and a view's
-draws do not depend on the level of another kind of error.
+For studies on scenes with exact IDs, never for a reported result. Every kind of error has its own
+level and can be varied alone. All draws come from one seed; draws of one kind of error do not
+depend on the level of another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 IdMap = NDArray[np.int32]
 
-_LEAST_AREA = 1 / 20000  # of the image: a smaller sliver is no object that a tracker could lose
+_LEAST_AREA = 1 / 20000  # of the image: smaller slivers are not objects that a tracker could lose
 
 
 def degrade_tabletop(tabletop: Path, out_dir: Path, config: DegradedConfig, seed: int) -> None:
@@ -46,10 +46,11 @@ def degrade_tabletop(tabletop: Path, out_dir: Path, config: DegradedConfig, seed
 def degrade(maps: Sequence[IdMap], config: DegradedConfig, seed: int) -> list[IdMap]:
     """Add errors to the ID maps of a sequence of views.
 
-    In this order, each with the probability that is its level: an object's ID switches to a new one
-    for some views (`switch`); a part of the object gets an ID of this view alone (`split`); the
-    object takes the ID of the neighbour with the longest common border (`merge`); it is missed and
-    becomes 0 (`miss`). Then all outlines are distorted, and the resolution is lowered (`reduced`).
+    Errors come in this order, each with its level as probability: an object's ID switches to a new
+    one for some views (`switch`); a part of the object gets an ID that only this view has
+    (`split`); the object takes the ID of the neighbour with the longest common border (`merge`); it
+    is missed and becomes 0 (`miss`). Then all outlines are distorted, and the resolution is lowered
+    (`reduced`).
 
     Args:
         maps: [H, W] exact IDs by view, in the order in which a tracker would see them; 0 is
@@ -96,7 +97,7 @@ def degrade(maps: Sequence[IdMap], config: DegradedConfig, seed: int) -> list[Id
 def _switches(
     num_views: int, objects: list[int], config: DegradedConfig, rng: np.random.Generator
 ) -> list[dict[int, int]]:
-    """Return, by view, which objects carry another ID, and the number of that switch."""
+    """Return, by view, the objects that carry another ID, with the number of that switch."""
     views: list[dict[int, int]] = [{} for _ in range(num_views)]
     for label in objects:
         starts = rng.random(num_views) < config.switch
@@ -121,7 +122,7 @@ def _part(mask: NDArray[np.bool_], angle: float, share: float) -> NDArray[np.boo
 
 
 def _neighbour(exact: IdMap, mask: NDArray[np.bool_]) -> int:
-    """Return the object that touches the mask along most pixels; 0 if none does."""
+    """Return the object with the longest border with the mask; 0 if none touches it."""
     ring = ndimage.binary_dilation(mask, iterations=2) & ~mask
     labels, counts = np.unique(exact[ring], return_counts=True)
     counts = np.where(labels == 0, 0, counts)
@@ -142,7 +143,7 @@ def _wobble(ids: IdMap, config: DegradedConfig, rng: np.random.Generator) -> IdM
 
 
 def _coarse(ids: IdMap, factor: int) -> IdMap:
-    """Keep one pixel, the middle one, of every square of ``factor`` pixels a side."""
+    """Keep the middle pixel of every square of ``factor`` x ``factor`` pixels."""
     rows, columns = (
         np.minimum(np.arange(size) // factor * factor + factor // 2, size - 1) for size in ids.shape
     )

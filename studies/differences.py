@@ -53,7 +53,7 @@ class Group:
 
 
 def groups(runs: list[dict[str, Any]], reference: str) -> list[Group]:
-    """Return the scenes that compare the same variants together; those without reference left out.
+    """Group the scenes that compare the same variants; leave out those without the reference.
 
     Args:
         runs: As in ``runs.json``.
@@ -89,7 +89,7 @@ def groups(runs: list[dict[str, Any]], reference: str) -> list[Group]:
 
 
 def write_differences(runs: list[dict[str, Any]], reference: str, out: Path) -> None:
-    """Write two Markdown tables a group: mean difference and its standard error, and by scene.
+    """Write two Markdown tables for each group: mean difference with standard error, and by scene.
 
     A dash stands where no pair of runs has the score on both sides.
 
@@ -166,7 +166,7 @@ def _scene_by_scene(group: Group, reference: str) -> list[str]:
 
 
 def _cell(values: np.ndarray, digits: int, pairs: int) -> str:
-    """Return mean and standard error; over how many pairs, where some have no such score."""
+    """Return mean and standard error, and the number of pairs if some have no such score."""
     if not len(values):
         return "-"
     text = f"{values.mean():+.{digits}f}"

@@ -1,4 +1,4 @@
-"""The key ``studies`` of a configuration: what is made for studies before the workflow starts."""
+"""The key ``studies`` of a configuration: scenes and ID maps that are made for studies."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class TabletopConfig(Section):
 class DegradedConfig(Section):
     """Exact IDs with the errors of a segmenter and a tracker.
 
-    The defaults are roughly what these leave on a tabletop of ten objects.
+    The defaults are roughly the errors of both on a tabletop of ten objects.
     """
 
     of: str = option("", "The tabletop whose exact IDs are spoiled.")
     seed: int = option(
         0,
-        "Draws the errors, together with `preparation_seed`; scenes to compare differ in it.",
+        "Seed of the errors, together with `preparation_seed`; scenes to compare differ in it.",
         ge=0,
     )
     wobble_px: float = option(

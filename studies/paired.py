@@ -1,6 +1,6 @@
 """Differences of variants from one of them, paired by scene and seed.
 
-Scenes and seeds differ more than variants do; what a module is worth shows in the difference of two
+Scenes and seeds differ more than variants do. The effect of a module is the difference of two
 trainings of the same scene from the same seed.
 """
 
@@ -36,10 +36,10 @@ def write_paired(
         metrics: ``metrics.json`` of every scene, variant and seed.
         out: File to write.
         config: Names the reference, and the aggregations.
-        labels: Names of variants that do not ship, where they have one.
+        labels: Names of variants that do not ship, if they have one.
 
     Returns:
-        The tables; none where the reference did not run, or nothing else on its scenes.
+        The tables; none if the reference did not run, or nothing else ran on its scenes.
 
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
@@ -88,11 +88,11 @@ def paired_table(
         runs: Contents of ``metrics.json``.
         variants: In the order of the rows; the first is the reference.
         columns: All known columns.
-        value: Returns a run's number for a column, None where there is none.
-        labels: Each variant's name as it is printed.
+        value: Returns a run's number for a column, or None.
+        labels: Each variant's printed name.
 
     Returns:
-        The table, or None where no other variant shares a scene and seed with the reference.
+        The table, or None if no other variant shares a scene and seed with the reference.
     """
     by_run = {(run["variant"], run["scene"], run["seed"]): run for run in runs}
     reference, *others = variants

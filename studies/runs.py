@@ -13,7 +13,7 @@ _SCORES = (
 
 
 def collect_runs(metrics: list[Path], out: Path, *, variants: Mapping[str, Any]) -> None:
-    """Write the headline scores of every run, a line each.
+    """Write the headline scores of every run, one line each.
 
     Args:
         metrics: ``metrics.json`` files.
@@ -46,7 +46,7 @@ def write_runs(runs: list[dict[str, Any]], out: Path, variants: Mapping[str, Any
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of ``metrics.json``; scores rounded to what noise leaves of them."""
+    """Return the kept part of ``metrics.json``, with scores rounded to their meaningful digits."""
     kept = {key: metrics[key] for key in ("scene", "variant", "seed", "iterations")}
     kept["num_gaussians"] = metrics["num_gaussians"]
     for key in _SCORES:

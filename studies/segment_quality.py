@@ -14,12 +14,12 @@ class SegmentQuality:
 
     Attributes:
         achievable_iou: For each object ID, the largest IoU that a union of segments reaches.
-        fragments: For each object ID, how many of the segments that lie mostly in it cover 90 % of
-            what those segments cover (0: no segment lies mostly in it).
+        fragments: For each object ID, the number of segments that cover 90 % of the area of all
+            segments that lie mostly in it (0: there are none).
         undersegmentation: Undersegmentation error, 0 (none) .. 1: pixels that a segment gives to
             another object, the smaller side of every overlap (Neubert and Protzel, 2012).
-        achievable_accuracy: Share of all pixels that are right when every segment takes the object
-            that it overlaps most; pixels without a segment count as wrong.
+        achievable_accuracy: Share of pixels that are right if every segment takes the object that
+            it overlaps most; pixels without a segment count as wrong.
         segments: Number of segments.
     """
 
@@ -73,8 +73,8 @@ def measure(
 def _best_union(inside: NDArray, areas: NDArray, total: int) -> float:
     """Return the largest IoU of a union of segments with an object of `total` px.
 
-    Segments in the order of their purity: the best union is one of the prefixes, since adding a
-    segment raises the IoU exactly when its inside : outside ratio exceeds the current IoU.
+    Segments are added in the order of their purity, and the best union is one of these prefixes:
+    adding a segment raises the IoU exactly when its inside : outside ratio exceeds the IoU so far.
     """
     touching = inside > 0
     if not touching.any():

@@ -38,7 +38,7 @@ class Slice:
         scene_dir: Output of stage 1.
         colmap_dir: Output of stage 2.
         tracking_dir: Output of stage 4.
-        seed: Of all randomness.
+        seed: Seed of all randomness.
         render: How test views are rendered.
         grounding: How prompts become masks; backends without weights.
         metrics: How to score.
@@ -98,14 +98,14 @@ class Slice:
 def run_branches(
     task: Slice, branches: list[Branch], out: Path, *, finished: Path, threads: int
 ) -> None:
-    """Train and score variants; keep their headline scores, and nothing else of them.
+    """Train and score variants; keep only their headline scores.
 
     Args:
         task: What the variants have in common.
         branches: The variants.
         out: JSON file to write, a list of runs as in ``runs.json``.
-        finished: JSON lines of what is scored already. It survives a killed job, which goes on
-            from it; a variant that is added later trains alone.
+        finished: JSON lines of the scores so far. The file survives a killed job, which goes on
+            from it; of variants that are added later only these are trained.
         threads: CPU threads.
 
     Raises:
@@ -137,7 +137,7 @@ def _digest(content: Any) -> str:
 
 
 def _read(finished: Path) -> dict[str, Any]:
-    """Return what is scored already, by fingerprint; a line that was cut by a kill is left out."""
+    """Return the scores so far by fingerprint, without a line that a kill has cut."""
     rows = {}
     for line in finished.read_text().split("\n") if finished.is_file() else []:
         if not line:

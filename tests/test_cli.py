@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gradiseg_core import __version__, cli
+from gradiseg_core import cli
+from gradiseg_core.version import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,7 @@
 """Ends a job when the Snakemake that started it has ended.
 
-A Snakemake that is killed (SIGKILL, out of memory) cannot stop its jobs; they would go on beside
-those of the next call, and write the same files. Linux only; elsewhere nothing happens.
+A Snakemake that is killed (SIGKILL, out of memory) cannot stop its jobs. They would go on beside
+those of the next call and write the same files. Linux only; elsewhere nothing happens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def hold() -> None:
     pids = _snakemakes()
     if not pids or not hasattr(os, "pidfd_open"):
         return
-    # The kernel watches the direct parent only, which is often a shell. But it does so without
+    # The kernel watches only the direct parent, which is often a shell. But it does not need
     # Python's lock, which a long call into a library may hold.
     if pids[0] == os.getppid():
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -49,7 +49,7 @@ def _end() -> None:
 
 
 def _snakemakes() -> list[int]:
-    """Return the Snakemakes above this process, the nearest first (jobs of a group have two)."""
+    """Return the Snakemakes above this process, nearest first (jobs of a group have two)."""
     found = []
     pid = os.getppid()
     while pid > 1:

@@ -1,8 +1,8 @@
-"""What every script does around its one call into the core: import path, logging, errors.
+"""Shared by all scripts, around their one call into the core: import path, logging, errors.
 
-Messages go to the terminal and to the rule's log file; an expected error ends the job with its
-message alone, an unexpected one with its traceback. A job that its rule gives a GPU holds one, and
-ends when its Snakemake is killed.
+Messages go to the terminal and to the rule's log file. An expected error ends the job with only its
+message, an unexpected one with its traceback. A job whose rule asks for a GPU holds one. A job ends
+when its Snakemake is killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from _lifeline import hold
 @contextmanager
 def stage(snakemake: Any) -> Iterator[logging.Logger]:
     """Run the body as the job ``snakemake``; imports of the core belong into the body."""
-    # The checkout's own modules run, which are the ones that the rules name as inputs.
+    # The checkout's own modules must run, because the rules name them as inputs.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}] %(message)s"))
@@ -49,7 +49,7 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
 
 
 def _gpus(count: int) -> AbstractContextManager[Any]:
-    """Return what holds the GPUs of the job."""
+    """Return the context manager that holds the GPUs of the job."""
     if count < 1:
         return nullcontext()
     from gradiseg_core.compute.devices import claimed
@@ -58,7 +58,7 @@ def _gpus(count: int) -> AbstractContextManager[Any]:
 
 
 def _written_folders(snakemake: Any) -> list[Path]:
-    """Return where the job writes: results, what survives a kill, temporary files."""
+    """Return the folders that the job writes: results, work files, temporary files."""
     outputs = [Path(str(path)).parent for path in snakemake.output]
     params = snakemake.params
     work = [Path(params.get(key)) for key in ("work", "checkpoints") if params.get(key)]

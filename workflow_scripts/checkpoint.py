@@ -12,6 +12,6 @@ with stage(snakemake):
     fetch_checkpoint(
         Checkpoint(**snakemake.config["_checkpoints"][snakemake.wildcards.name]),
         target=Path(snakemake.output[0]),
-        # Not through `params`: nothing of this makes a checkpoint another one.
+        # Not through `params`: a change of these settings must not fetch it again.
         config=DownloadsConfig(**snakemake.config.get("downloads", {})),
     )

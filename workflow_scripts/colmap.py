@@ -18,5 +18,5 @@ with stage(snakemake):
         threads=snakemake.threads,
         work_dir=work,
     )
-    # Features and matches serve a run that was killed; after success they only take up space.
+    # Features and matches are kept for a run that was killed; after success they are not needed.
     shutil.rmtree(work, ignore_errors=True)

@@ -14,6 +14,6 @@ with stage(snakemake):
         DATASETS[source, scene],
         target=Path(snakemake.output[0]),
         factor=factor,
-        # Not through `params`: nothing of this makes a dataset another one.
+        # Not through `params`: a change of these settings must not fetch it again.
         config=DownloadsConfig(**snakemake.config.get("downloads", {})),
     )

@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from gradiseg_core import __version__
+from gradiseg_core.version import __version__
 
 WARMUP = 3
 

@@ -13,30 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from gradiseg_core.files.palette import id_colors
+
 GAP_PX = 8
 """White space around every panel."""
-
-
-def id_colors(num_ids: int) -> NDArray[np.uint8]:
-    """Return a fixed palette, [num_ids, 3] uint8; entry 0 (background) is black.
-
-    Hues step by the golden ratio, so that neighbouring IDs look different, and an ID keeps its
-    colour whatever the number of IDs.
-    """
-    import colorsys
-
-    colors = np.zeros((num_ids, 3), dtype=np.uint8)
-    for index in range(1, num_ids):
-        hue = (index * 0.618033988749895) % 1.0
-        saturation = (0.9, 0.6, 0.75)[index % 3]
-        value = (0.95, 0.8, 0.65)[(index // 3) % 3]
-        colors[index] = np.round(255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)))
-    return colors
-
-
-def colorize_ids(ids: NDArray) -> NDArray[np.uint8]:
-    """Return [H, W, 3] uint8 in which every ID has its palette colour."""
-    return id_colors(int(ids.max(initial=0)) + 1)[ids]
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ def overlay_ids(
         photo: [H, W, 3].
         ids: [H, W].
         opacity: Weight of the object colour, 0..1.
-        palette: [num_ids, 3]; default is :func:`id_colors`.
+        palette: [num_ids, 3]; default is :func:`gradiseg_core.files.palette.id_colors`.
     """
     if palette is None:
         palette = id_colors(int(ids.max(initial=0)) + 1)

@@ -241,8 +241,8 @@ def test_closure_follows_lazy_and_relative_imports(
     (package / "sub").mkdir(parents=True)
     (package / "empty" / "tables").mkdir(parents=True)
     sources = {
-        "__init__.py": "VERSION = 1\n",
-        "sub/__init__.py": "def use():\n    from pack import late\n",
+        "__init__.py": "import os\nVERSION = 1\ndef __getattr__(name):\n    return os\n",
+        "sub/__init__.py": "WORK = print()\ndef use():\n    from pack import late\n",
         "sub/one.py": "from ..base import x\n",
         "base.py": "x = 1\n",
         "late.py": "",
@@ -273,10 +273,9 @@ def test_closure_follows_lazy_and_relative_imports(
     try:
         found = {path.relative_to(package).as_posix() for path in modules.closure([script])}
         assert found == {
-            "__init__.py",
             "sub/__init__.py",  # runs when sub.one is imported, but its functions do not
             "sub/one.py",
-            "empty/two.py",  # but not empty/__init__.py, which does nothing
+            "empty/two.py",  # but not empty/__init__.py nor __init__.py, which do nothing to it
             "empty/tables/named.json",
             "base.py",
             "lazy.py",
@@ -286,7 +285,10 @@ def test_closure_follows_lazy_and_relative_imports(
         script.write_text("from pack.sub import use\n")
         modules.imported_names.cache_clear()
         found = {path.relative_to(package).as_posix() for path in modules.closure([script])}
-        assert found == {"__init__.py", "sub/__init__.py", "late.py"}
+        assert found == {"sub/__init__.py", "late.py"}
+        script.write_text("from pack import VERSION\n")
+        modules.imported_names.cache_clear()
+        assert modules.closure([script]) == [package / "__init__.py"]
         assert third_party([package / "lazy.py"]) == {"numpy"}
     finally:
         modules._cached_module_file.cache_clear()

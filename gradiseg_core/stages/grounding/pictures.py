@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gradiseg_core.files.pictures import GAP_PX, font, id_colors, overlay_ids, panel_row
+from gradiseg_core.files.palette import id_colors
+from gradiseg_core.files.pictures import GAP_PX, font, overlay_ids, panel_row
 from gradiseg_core.stages.grounding.selection import Choice, Evidence
 
 #: Pictures are resized to this height, px, so that numbers beside boxes can be read.

@@ -1,7 +1,6 @@
-"""From scores of single masks to one number a scene: over views, then over prompts.
+"""From scores of single masks to one number for a scene: over views, then over prompts.
 
-Two modes. ``gg`` computes what Gaussian Grouping's ``eval_lerf_mask.py`` computes, its traps
-included:
+Two modes. ``gg`` computes the same as Gaussian Grouping's ``eval_lerf_mask.py``, with its traps:
 
 * an annotated mask whose prediction *file* is missing is skipped (a published result was inflated
   by this);
@@ -9,8 +8,8 @@ included:
 * 0 / 0 (both masks empty) is NaN and makes its prompt's and the scene's mean NaN.
 
 ``strict`` skips no prediction: a missing one scores 0, and prompts stay whole. An empty annotation
-scores 0 where something was predicted. Where nothing was, it is left out: an empty prediction is no
-success. A prompt all of whose annotations are empty has no score. Means are over the prompts that
+scores 0 if something was predicted. If nothing was, it is left out, because an empty prediction is
+no success. A prompt whose annotations are all empty has no score. Means are over the prompts that
 have a score, and state which these are.
 
 Neither mode scores a prediction for a prompt that a view does not annotate: LERF-Mask leaves hidden
@@ -71,8 +70,8 @@ def aggregate(
         no_views: Why there is no prediction of any test view, so that nothing can be scored.
 
     Returns:
-        ``miou``, ``mbiou`` (None where not available); ``why`` there is no mean; ``over``: of which
-        prompts it is, where not of all; ``prompts`` (prompt -> iou, boundary_iou, views that
+        ``miou``, ``mbiou`` (None if not available); ``why`` there is no mean; ``over``: which
+        prompts the mean covers, if not all; ``prompts`` (prompt -> iou, boundary_iou, views that
         count), ``not_available`` (prompt -> why it has no score), ``skipped`` (view/prompt of masks
         that were not scored), ``undefined`` (view/prompt of masks that scored 0 / 0).
 
@@ -143,7 +142,7 @@ def _name(prompt: str, mode: Mode) -> str:
 
 
 def _pairs(scores: list[MaskScore], mode: Mode) -> list[tuple[float, float]] | str:
-    """Return IoU and boundary IoU of the masks of one prompt that count, or why none does."""
+    """Return IoU and boundary IoU of a prompt over the masks that count, or why none counts."""
     if mode == "gg":
         return [(score.iou, score.boundary_iou) for score in scores]
     if not any(score.true_px for score in scores):

@@ -1,7 +1,7 @@
-"""Means with what they cover, or the reason why there is none.
+"""Means and the entries that they cover, or the reason why there is no mean.
 
-A score that cannot be computed is left out, with the reason. Where a mean covers only a part of the
-entries, that is stated beside it.
+A score that cannot be computed is left out, and the reason is recorded. If a mean covers only a
+part of the entries, this is stated beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Names that a sentence lists at most; it counts the rest.
+#: A sentence lists at most so many names and counts the rest.
 LISTED = 4
 
 
@@ -23,7 +23,7 @@ class Mean:
     Attributes:
         value: The mean; None where it is not available.
         why: Why there is no value.
-        over: Where the mean covers a part only: how many of how many, and why not the rest.
+        over: If the mean covers only a part: how many of how many, and why not the rest.
     """
 
     value: float | None
@@ -37,7 +37,7 @@ def mean_over(values: Mapping[str, float | str], what: str, nothing: str = "") -
     Args:
         values: By name, a number, or the reason why there is none. NaN and infinity are no numbers.
         what: What the entries are, in the plural.
-        nothing: The reason where there is no entry at all.
+        nothing: The reason if there is no entry at all.
     """
     numbers, reasons = [], {}
     for name, value in values.items():
@@ -54,7 +54,7 @@ def mean_over(values: Mapping[str, float | str], what: str, nothing: str = "") -
 
 
 def list_reasons(reasons: Mapping[str, str]) -> str:
-    """Return the names of each reason, and the reason."""
+    """Return each reason with the names that it applies to, as text."""
     names_of: dict[str, list[str]] = {}
     for name, why in reasons.items():
         names_of.setdefault(why, []).append(name)

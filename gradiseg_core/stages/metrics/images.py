@@ -21,7 +21,7 @@ from gradiseg_core.stages.metrics.photometric import Lpips, LpipsRange, psnr, ss
 
 logger = logging.getLogger(__name__)
 
-#: Scores of images; `lpips` is the one of the two ranges that the configuration names.
+#: Scores of images; `lpips` has the range that the configuration names.
 IMAGE_METRICS = ("psnr", "ssim", "lpips", "lpips_3dgs", "lpips_authors")
 _HEADLINES = ("psnr", "ssim", "lpips")
 
@@ -50,12 +50,12 @@ def score_images(
         config: How to score.
         weights: Checkpoints by the names of ``config.weights()``.
         not_finite: By view's name, pixels of its rendering that were not finite.
-        missing: By stem, why another view has no rendering; means state that they lack it.
-        no_views: Why there is nothing to score, where there is nothing.
+        missing: By stem, why a view has no rendering; means state that they lack it.
+        no_views: Why there is nothing to score; None if there is something.
 
     Returns:
-        Means of :data:`IMAGE_METRICS` over the views that have a score (None where none has),
-        ``not_available`` (metric -> why), ``partial`` (metric -> over which views it is),
+        Means of :data:`IMAGE_METRICS` over the views that have a score (None if none has),
+        ``not_available`` (metric -> why), ``partial`` (metric -> which views it covers),
         ``lpips_range``, ``lpips_about``, and ``views`` (stem -> scores, and ``not_available``).
     """
     lpips = Lpips(weights.get("lpips_vgg")) if config.lpips else None
@@ -80,7 +80,7 @@ def score_images(
 
 
 def no_images(why: str) -> dict[str, Any]:
-    """Return what :func:`score_images` does where nothing is rendered."""
+    """Return the result of :func:`score_images` without any rendering."""
     about = {"available": False, "why": why}
     return {**summarise({}, {}, why), "lpips_about": about, "views": {}}
 
@@ -116,7 +116,7 @@ def _score_view(
     lpips: Lpips | None,
     not_finite: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return a view's scores; None where there is none, and ``not_available`` says why."""
+    """Return a view's scores; for a missing one None, and the reason in ``not_available``."""
     rendered = read_image(render_dir / "color" / f"{view.stem}.png").astype(np.float32) / 255.0
     size = (rendered.shape[1], rendered.shape[0])
     photo = read_image(colmap_dir / "images" / view.name, size).astype(np.float32) / 255.0

@@ -1,12 +1,12 @@
 """Intersection over union of binary masks and of their boundaries.
 
-Notation: G is the true mask, P the predicted one, both [H, W]. The boundary of a mask is what d
-erosions by a 3 x 3 square take away from it, with everything outside the image counting as empty
-(so a mask that the image border cuts has a boundary there), d = round(ratio x image diagonal).
+Notation: G is the true mask, P the predicted one, both [H, W]. The boundary of a mask is the part
+that d erosions by a 3 x 3 square remove, with d = round(ratio x image diagonal). Everything outside
+the image counts as empty, so a mask that the image border cuts has a boundary there.
 
 Source: Boundary IoU (Cheng et al. 2021) with one boundary width for both masks, as in Gaussian
-Grouping's evaluation of LERF-Mask. A quotient 0 / 0 is returned as NaN; what it counts as is the
-aggregation's decision (:mod:`gradiseg_core.stages.metrics.aggregation`).
+Grouping's evaluation of LERF-Mask. A quotient 0 / 0 is NaN; the aggregation decides how it counts
+(:mod:`gradiseg_core.stages.metrics.aggregation`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def boundary_width(height: int, width: int, ratio: float = 0.02) -> int:
 def boundary(mask: NDArray[np.bool_], width_px: int) -> NDArray[np.bool_]:
     """Return the pixels of ``mask`` that ``width_px`` erosions by a 3 x 3 square remove.
 
-    Those erosions are one erosion by a square of side 2 d + 1, which separates into two minimum
-    filters, so the cost does not grow with d.
+    They equal one erosion by a square of side 2 d + 1, which separates into two minimum filters, so
+    the cost does not grow with d.
     """
     from scipy.ndimage import minimum_filter1d
 

@@ -31,9 +31,9 @@ def score_objects(
 ) -> dict[str, Any]:
     """Score labels: mean over views per object, then over objects.
 
-    Scored at the truth's resolution (labels resized, as masks are) and, beside it, at the
-    rendering's (truth resized), where coarser pixels cost nothing. An object
-    that no training view shows has no score, since nothing could have taught its ID.
+    Labels are scored at the resolution of the truth (labels resized, like masks) and at that of the
+    rendering (truth resized), so that coarser pixels cost nothing. An object that no training view
+    shows has no score, because its ID could not be learned.
 
     Args:
         scene_dir: Exact IDs.
@@ -42,12 +42,12 @@ def score_objects(
         views: Test views that have one.
         match: ``gt_match.json``.
         config: How to score.
-        no_views: Why there is no test view, where there is none.
+        no_views: Why there is no test view; None if there is one.
 
     Returns:
         ``available`` and ``why`` not; ``miou``, ``mbiou``, ``fine_mbiou`` and the same with
-        ``render_`` (None where not available), ``over`` which objects where not over all, and
-        ``objects``.
+        ``render_`` (None if not available), ``over`` (which objects the means cover, if not all),
+        and ``objects``.
     """
     why = no_views or (None if match["available"] else match["why"])
     if why is not None:

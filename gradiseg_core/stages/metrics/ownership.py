@@ -1,4 +1,4 @@
-"""Whether Gaussians carry the label of the object that they lie on; needs exact surfaces."""
+"""Whether Gaussians carry the label of the object on which they lie; needs exact surfaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradiseg_core.files.manifest import SURFACE_FILE
 from gradiseg_core.stages.metrics.availability import mean_over
 
 _LEAST_OPACITY = 0.05  # a fainter Gaussian shows nothing
-_REACH = 0.01  # m from a surface: beyond, a Gaussian belongs to nobody
+_REACH = 0.01  # m from a surface; farther Gaussians belong to no object
 
 
 def label_purity(
@@ -27,23 +27,23 @@ def label_purity(
 ) -> dict[str, Any]:
     """Score the labels of single Gaussians against the objects that own the surfaces.
 
-    A Gaussian belongs to the object of the nearest surface point. Weights are opacities, so that
-    what shows counts.
+    A Gaussian belongs to the object of the nearest surface point. Gaussians are weighted by
+    opacity, so that visible ones count.
 
     Args:
         means: [N, 3] centres in the surfaces' frame, m.
         opacities: [N], 0..1.
         labels: [N] argmax of F for each Gaussian's own encoding.
         surface: Points [S, 3] and their owners [S].
-        id_of_owner: The tracked ID of each owner; None where it has none.
+        id_of_owner: The tracked ID of each owner, or None.
 
     Returns:
-        Means over owners other than 0, ``purity`` (share of the owner's opacity that carries its
+        Means over owners other than 0: ``purity`` (share of the owner's opacity that carries its
         ID) and ``iou`` (likewise, over the opacity that is the owner's or carries its ID);
-        ``off_surface`` (share of all opacity farther than a centimetre from any surface) and
-        ``gaussians`` (how many took part). None where there is nothing to divide by, and then
-        ``why``; ``over``: of which owners the purity is, where not of all (an owner that no
-        Gaussian lies on has none).
+        ``off_surface`` (share of all opacity farther than a centimetre from any surface);
+        ``gaussians`` (how many took part). A quotient with nothing to divide by is None, with the
+        reason in ``why``. ``over``: which owners the purity covers, if not all (an owner without
+        any Gaussian has none).
     """
     seen = opacities >= _LEAST_OPACITY
     means, weights, labels = means[seen], opacities[seen].astype(np.float64), labels[seen]
@@ -80,7 +80,7 @@ def score_gaussians(
 
     Args:
         train_dir: Trained scene.
-        scene_dir: Has ``surface.npz`` and the exact cameras, which the surfaces belong to.
+        scene_dir: Folder with ``surface.npz`` and the exact cameras, in the same frame.
         colmap_dir: Cameras that the scene was trained with.
         match: ``gt_match.json``: exact ID to tracked ID.
 

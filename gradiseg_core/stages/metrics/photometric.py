@@ -1,12 +1,12 @@
-"""Image quality of a rendering: PSNR, SSIM and, where its weights are present, LPIPS.
+"""Image quality of a rendering: PSNR, SSIM and, if its weights are present, LPIPS.
 
 Definitions are those of 3DGS's ``metrics.py``, which the paper's Table 3 follows:
 
 * PSNR from the mean squared error over all pixels and channels of one image (3DGS's *training* log
   averages per-channel PSNRs instead; Jensen's inequality makes that number differ);
-* SSIM with an 11 x 11 Gaussian window of sigma 1.5 and zeros around the image, averaged over all of
-  it. torchmetrics reflects the image at its border instead (and older versions leave the border out
-  of the mean), so the two agree where the window lies inside the image;
+* SSIM with an 11 x 11 Gaussian window of sigma 1.5 and zeros around the image, averaged over the
+  whole image. torchmetrics reflects the image at its border instead (older versions leave the
+  border out of the mean), so the two agree where the window lies inside the image;
 * LPIPS (VGG) on images in 0..1. Its authors define it on -1..1, and the numbers differ: both are
   computed, and the configuration says which is the headline.
 """
@@ -57,8 +57,8 @@ def ssim(rendered: NDArray[np.floating], target: NDArray[np.floating]) -> float:
 class Lpips:
     """LPIPS with VGG-16, or the reason why it is not available.
 
-    The calibration comes with the package ``lpips``, the network's ImageNet weights are a file.
-    Nothing is downloaded here.
+    The calibration comes with the package ``lpips``; the ImageNet weights of the network are a
+    file. Nothing is downloaded here.
 
     Args:
         weights: torchvision's file of VGG-16; None looks into torch hub's cache.
@@ -102,7 +102,7 @@ class Lpips:
         Args:
             rendered: The rendering.
             target: The photograph.
-            value_range: ``3dgs`` hands the images over as they are, ``authors`` in -1..1.
+            value_range: ``3dgs`` passes the images in 0..1, ``authors`` in -1..1.
 
         Raises:
             RuntimeError: If the metric is not available.
@@ -132,7 +132,7 @@ class Lpips:
 
 
 def _load_vgg(network: torch.nn.Module, path: Path) -> None:
-    """Fill LPIPS's network, whose layers keep torchvision's numbers, from torchvision's file."""
+    """Load torchvision's file into LPIPS's network, whose layers keep torchvision's numbers."""
     state = load_checkpoint(path, key=_KEY)
     try:
         network.load_state_dict(

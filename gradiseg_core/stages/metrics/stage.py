@@ -1,8 +1,8 @@
 """Stage 8: score cached predictions. Nothing is rendered here.
 
-A trained scene is read only to score single Gaussians, where the scene has exact surfaces
-(:mod:`ownership`); all other scores are of cached files. What cannot be scored is None, with the
-reason in ``not_available``; a mean over a part says so in ``partial``.
+A trained scene is read only to score single Gaussians, if the scene has exact surfaces
+(:mod:`ownership`); all other scores are of cached files. A score that cannot be computed is None,
+with the reason in ``not_available``; ``partial`` says which part a mean covers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def evaluate(
     Args:
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
-        train_dir: Trained scene; read only where the scene has exact surfaces.
+        train_dir: Trained scene; read only if the scene has exact surfaces.
         render_dir: Renderings and argmax ID maps.
         grounding_dir: Predicted masks, ``selection.json`` and ``gt_match.json``.
         out_dir: Folder to write.
@@ -66,17 +66,17 @@ def evaluate(
 
         * ``summary``: ``miou``, ``mbiou`` (masks of ``grounding``, headline aggregation),
           ``psnr``, ``ssim``, ``lpips``, ``object_miou``, ``object_mbiou``,
-          ``object_fine_mbiou``; None where not available;
-        * ``not_available``: why, for each of these that is None; ``partial``: over which prompts,
-          objects or views a mean is, where not over all;
+          ``object_fine_mbiou``; None if not available;
+        * ``not_available``: why, for each of these that is None; ``partial``: which prompts,
+          objects or views a mean covers, if not all;
         * ``masks`` (grounding's mask files) and ``argmax_masks`` (the selected IDs' pixels of the
           argmax map): each with ``gg`` and ``strict`` (see :func:`aggregation.aggregate`);
         * ``objects``: argmax labels against exact IDs, independent of any prompt;
         * ``gaussians``: labels of single Gaussians against exact surfaces (see
           :func:`ownership.label_purity`), or why not;
         * ``photometric``, ``coverage``, and what was evaluated;
-        * ``training_views``: where there is no test view, the scores of images of the training
-          views that are rendered instead, which say nothing of new views. Else None.
+        * ``training_views``: without a test view, image scores of the training views that are
+          rendered instead, which say nothing about new views; else None.
 
     Raises:
         InputError: If a cached prediction that must exist is missing, or a checkpoint is unusable.
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def no_test_views(manifest: SceneManifest, what: str) -> str:
-    """Return why a scene has no held-out view that was rendered or tracked."""
+    """Return why no held-out view of a scene was rendered or tracked."""
     if not manifest.test_views:
         return "no test views: the scene holds none out"
     names = ", ".join(view.name for view in manifest.test_views[:4])
@@ -148,7 +148,7 @@ def evaluate_tracks(
         grounding_dir: As for :func:`evaluate`, made by
             :func:`gradiseg_core.stages.grounding.tracks_2d.ground_tracks`.
         out_dir: Folder to write.
-        config: How to score; nothing is rendered, so that the options of LPIPS do not matter.
+        config: How to score; nothing is rendered, so the options of LPIPS do not matter.
 
     Returns:
         As :func:`evaluate`; the variant is the tracker's name with ``_2d``, and there are no scores
@@ -176,7 +176,7 @@ def evaluate_tracks(
 
 @dataclass(frozen=True)
 class _Folders:
-    """Where the predictions of a run lie; ``ids`` holds the ID maps of its test views."""
+    """Folders of a run's predictions; ``ids`` holds the ID maps of its test views."""
 
     scene: Path
     colmap: Path
@@ -280,7 +280,7 @@ def _score_masks(
     predict: Predictor,
     config: MetricsConfig,
 ) -> list[MaskScore]:
-    """Score every annotated mask, those of views that were not rendered included."""
+    """Score every annotated mask, also of views that were not rendered."""
     scores = []
     nan = float("nan")
     for view in manifest.test_views:
@@ -370,7 +370,7 @@ def _cell(value: float | None) -> str:
 
 
 def _json_ready(value: Any) -> Any:
-    """Replace numbers that JSON lacks, NaN (undefined) and infinity, by None."""
+    """Replace NaN (undefined) and infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: _json_ready(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -23,9 +23,9 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import true_id_map
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres, write_id_map
 from gradiseg_core.files.images import read_image, write_image
+from gradiseg_core.files.palette import colorize_ids
 from gradiseg_core.files.pictures import (
     Moments,
-    colorize_ids,
     depth_picture,
     matched_palette,
     overlay_ids,

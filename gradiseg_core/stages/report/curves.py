@@ -127,7 +127,7 @@ def _draw(axis: Any, log: Log, key: str, handles: dict[str, object]) -> None:
     if not len(values):
         return
     tint = style.color(log.variant)
-    # An iteration sees one photograph, so its loss is noise around the run's trend.
+    # An iteration sees one photograph, so its loss is noisy.
     noisy = key not in ("num_gaussians", "eval_psnr") and len(values) >= 15
     if noisy:
         axis.plot(iterations, values, color=tint, alpha=0.18, linewidth=0.7)

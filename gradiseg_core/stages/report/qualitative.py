@@ -31,16 +31,16 @@ def plot_qualitative(
 ) -> None:
     """Draw held-out views as rows and variants as columns, each view followed by a crop.
 
-    Without a held-out view, the training views that were rendered instead are drawn, named as such.
+    Without a held-out view, the training views that were rendered instead are drawn and named so.
 
-    The first column is the photograph with the true masks where they exist. The crop lies where
-    the labels of all variants together disagree most with the truth (without a truth: with the
-    first variant's), so it shows the worst place, not a chosen one.
+    The first column is the photograph with the true masks if they exist. The crop shows the place
+    at which the labels of all variants together disagree most with the truth (without a truth: with
+    the first variant), so it is the worst place, not a chosen one.
 
     Args:
         scene_dir: Scene folder.
         colmap_dir: Undistorted photographs.
-        render_dirs: Renderings of one seed, one folder a variant.
+        render_dirs: Renderings of one seed, one folder for each variant.
         out: PNG or SVG to write.
         max_views: Most test views to show, evenly spread.
         crop_share: Side of the crop as a share of the view's.
@@ -121,7 +121,7 @@ def _panels(
 
 
 def _disagreement(ids: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Return where labels leave the true object that they cover most."""
+    """Return the pixels at which labels leave the true object that they cover most."""
     table = np.zeros((int(ids.max()) + 1, int(truth.max()) + 1), dtype=np.int64)
     np.add.at(table, (ids.ravel(), truth.ravel()), 1)
     return table.argmax(axis=1)[ids] != truth
@@ -145,7 +145,7 @@ def _densest(wrong: NDArray[np.int64], share: float) -> Box:
 def _edges(ids: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the lines between pixels of different IDs, [S, 2 ends, (x, y)], px of the picture.
 
-    Drawn as lines they keep their width in a crop, where coloured pixels would hide the boundary.
+    Lines keep their width in a crop; coloured pixels would hide the boundary there.
     """
     rows, columns = np.nonzero(ids[:, 1:] != ids[:, :-1])
     upright = np.stack([columns + 0.5, rows - 0.5, columns + 0.5, rows + 0.5], axis=-1)

@@ -23,10 +23,10 @@ PANELS = (
 
 
 def plot_quality(metrics: list[Path], out: Path, *, title: str = "") -> None:
-    """Draw one bar per variant for each score that any run has; without any, the reason.
+    """Draw one bar per variant for each score that any run has; without any score, the reason.
 
-    Bars are means over runs of the variant's scenes and seeds, whiskers the standard deviation
-    over seeds of the mean over scenes, dots single runs.
+    Bars are means over the variant's scenes and seeds, whiskers the standard deviation over seeds
+    of the mean over scenes, dots single runs.
 
     Args:
         metrics: ``metrics.json`` files.
@@ -101,7 +101,7 @@ def _bars(
             textcoords="offset points", va="center", fontweight="bold",
             color=style.ink(variant) if inside else "#1a1a1a",
         )  # fmt: skip
-    # Bars start at zero, so that their lengths compare.
+    # Bars start at zero, so that their lengths can be compared.
     axis.set_xlim(0, 1.06 * top if top > 0 else 1.0)
 
 

@@ -25,7 +25,7 @@ class Annotation:
 
     Attributes:
         path: The user's file.
-        index: k, the place of its view among the test views.
+        index: k, the number of its view among the test views.
         prompt: The file's name without its ending.
         as_is: Whether it is a png of 0 and 255.
         share: Share of the pixels that are set.
@@ -79,7 +79,7 @@ def collect_masks(mask_dir: Path, test_views: list[SceneView]) -> list[Annotatio
 
 
 def place_masks(masks: list[Annotation], out_dir: Path) -> None:
-    """Bring masks to ``out_dir/<k>/<prompt>.png``, of 0 and 255: linked where they are that."""
+    """Write masks of 0 and 255 to ``out_dir/<k>/<prompt>.png``; link files of this form."""
     for mask in masks:
         target = out_dir / str(mask.index) / f"{mask.prompt}.png"
         if mask.as_is:
@@ -133,8 +133,8 @@ def _wrong_shape(size: tuple[int, int], view: SceneView, place: str) -> str | No
     if (width, height) == (view.width, view.height):
         return None
     text = f"{width} x {height} px, but its view {view.name} is {view.width} x {view.height} px"
-    # The protocol resizes predictions to the annotation, so another resolution is no fault;
-    # another shape of the frame (beyond rounding) is.
+    # The protocol resizes predictions to the annotation, so another resolution is allowed, but not
+    # another aspect ratio (beyond rounding).
     if abs(width * view.height - height * view.width) > max(view.width, view.height):
         return text
     logger.warning("mask %s: %s; scored at the mask's size", place, text)
@@ -142,7 +142,7 @@ def _wrong_shape(size: tuple[int, int], view: SceneView, place: str) -> str | No
 
 
 def _check_shares(mask_dir: Path, masks: list[Annotation]) -> None:
-    """Refuse masks that must be inverted; warn of those that look so, and of empty ones.
+    """Refuse masks that must be inverted; warn of masks that may be, and of empty ones.
 
     Raises:
         InputError: If every mask of two or more prompts covers more than half of its view.

@@ -1,9 +1,9 @@
-"""From which pixels a scene's COLMAP model was made: those stored in the files, or upright ones.
+"""Whether a scene's COLMAP model was made from the stored pixels or from upright photographs.
 
-COLMAP ignores the EXIF orientation (checked with pycolmap 4.2 on jpg, png and tif), so that a model
-of photographs that carry one belongs to the pixels as stored. Other programs turn the photographs
-first. The sizes of the model's cameras tell the two apart where width and height swap; where they
-cannot (turned by 180 degrees, mirrored, square), COLMAP's way is taken.
+COLMAP ignores the EXIF orientation (checked with pycolmap 4.2 on jpg, png and tif), so its models
+belong to the pixels as stored. Other programs turn the photographs first. If width and height swap,
+the sizes of the model's cameras tell the two apart. If they do not (turned by 180 degrees,
+mirrored, square), the model is taken to be COLMAP's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Size = tuple[int, int]
 def camera_sizes(sparse: Path) -> dict[str, Size]:
     """Return (width, height) of the camera of every image in the models below a folder, by stem.
 
-    Models that cannot be read are passed over: stage `colmap` says what is wrong with them.
+    Models that cannot be read are skipped: stage `colmap` reports what is wrong with them.
     """
     found: dict[str, Size] = {}
     for cameras in sorted(sparse.rglob("cameras.*")):
@@ -52,10 +52,10 @@ def belongs_to_stored(
     Args:
         cameras: Camera sizes by stem (:func:`camera_sizes`).
         photographs: Stored and upright size of the photographs that carry an orientation, by stem.
-        factor: How many times smaller the photographs are than those that the model was made from.
+        factor: How many times smaller the photographs are than those of the model.
 
     Returns:
-        False where no photograph carries an orientation or none has a camera of either size.
+        False if no photograph carries an orientation, or none has a camera of either size.
     """
     stored = upright = 0
     for stem, sizes in photographs.items():

@@ -3,10 +3,10 @@
     images/  images_train/  test_mask/<k>/<prompt>.png  [sparse/]  [object_mask/<stem>.png]
 
 The files of ``images/`` that are not in ``images_train/`` are the test views, and ``test_mask/<k>``
-belongs to the k-th of them by name. Three parts beyond the published layout are read where present:
+belongs to the k-th of them by name. Three parts beyond the published layout are optional:
 ``gt_ids/<stem>.png`` (exact IDs of every view), ``ground_truth.json`` (prompts, exact cameras), and
-with it ``surface.npz`` (``points`` [S, 3] of the exact surfaces, in the cameras' frame, and the IDs
-that own them, ``owners`` [S]).
+with it ``surface.npz`` (``points`` [S, 3] of the exact surfaces, in the cameras' frame, and
+``owners`` [S], the ID of the object at each point).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _test_names(folder: Path, photographs: list[Photograph], test_every: int) ->
 def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
     listed = list(truth["prompts"]) if truth else []
     prompts = listed + sorted(annotated - set(listed))
-    wrong = wrong_prompts(prompts)  # those of test_mask/ beside those of ground_truth.json
+    wrong = wrong_prompts(prompts)  # prompts of test_mask/ and of ground_truth.json
     if wrong:
         raise InputError(
             "prompts of ground_truth.json and test_mask/ cannot be used together:\n  "
@@ -137,7 +137,7 @@ def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
 
 
 def _check_exact_ids(folder: Path, views: list[SceneView]) -> None:
-    """Refuse exact IDs that cannot be read or are not as large as their photographs.
+    """Refuse exact IDs that cannot be read or differ in size from their photographs.
 
     Raises:
         InputError: One error that lists all of them.

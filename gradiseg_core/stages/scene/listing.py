@@ -30,8 +30,8 @@ _NOT_READ = (
 def list_photographs(folder: Path) -> list[Path]:
     """Return the image files of a folder in the order of their names.
 
-    What looks like a photograph and is not read, and sub-folders with photographs, are named in a
-    warning; other files in the log.
+    A warning names files that look like photographs but are not read, and sub-folders with
+    photographs; the log names other files.
     """
     files, others = [], []
     entries = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
@@ -49,7 +49,7 @@ def list_photographs(folder: Path) -> list[Path]:
 
 
 def too_few(folder: Path, count: int, least: int) -> str:
-    """Return the message for a folder with fewer than ``least`` photographs, with the reason."""
+    """Return the error message for a folder with fewer than ``least`` photographs."""
     message = (
         f"{folder} holds {count} images ({_READABLE}); a scene needs at least {least}, "
         "better 20 or more, that overlap."
@@ -63,7 +63,7 @@ def too_few(folder: Path, count: int, least: int) -> str:
 
 
 def _left_out(paths: list[Path]) -> list[str]:
-    """Return a text on paths that may be photographs and are not read: which, and what to do."""
+    """Describe paths that may be photographs but are not read: which, and what to do."""
     reasons = []
     for kind, endings, advice in _NOT_READ:
         names = [path.name for path in paths if path.is_file() and path.suffix.lower() in endings]
@@ -84,18 +84,18 @@ def _left_out(paths: list[Path]) -> list[str]:
         named = some([f"{name}/ with {folders[name]}" for name in in_order(folders)])
         reasons.append(
             f"images in sub-folders ({named}): only the folder itself is read; give the path of "
-            "one, or bring all into one folder under different names"
+            "one, or copy all into one folder under different names"
         )
     return reasons
 
 
 def unreadable_name(name: str) -> str | None:
-    """Return a file's name in readable form where it is not in UTF-8, which the manifest is."""
+    """Return a file's name in readable form, also if it is not in UTF-8."""
     shown = os.fsencode(name).decode("utf-8", "backslashreplace")
     return None if shown == name else shown
 
 
 def some(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names and the number of the others, as text."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(in_order(names)[:_SHOWN]) + more

@@ -48,7 +48,7 @@ _ABOUT_CAMERA = (
     ExifTags.Base.Software,
     ExifTags.Base.DateTime,
 )
-_LEAST_PEAK = 64  # of 255: where no colours of 16 bits reach it, they have 14 bits or fewer
+_LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
 
@@ -61,12 +61,12 @@ class Photograph:
         name: Its file name in the scene.
         size: (width, height) in the scene, px.
         turn: The EXIF orientation by which the stored pixels are turned for the scene; 1 for none.
-        as_is: Whether the file can be used unchanged (8-bit grey or RGB, of the format that its
-            ending says, without an orientation).
-        depth: Range of the values of a deep image; None for 8 bits.
-        white: Value that becomes white, of a deep image.
+        as_is: Whether the file can be used unchanged (8-bit grey or RGB, in the format of its
+            ending, without an orientation).
+        depth: Range of values of an image with more than 8 bits; else None.
+        white: Value that becomes white, of an image with more than 8 bits.
         brightest: Brightest pixel in the scene, 0..255.
-        peak: Largest value of colours in 16 bits, of which the upper 8 are read; None for others.
+        peak: Largest value of 16-bit colours, of which the upper 8 bits are read; None for others.
     """
 
     path: Path
@@ -90,8 +90,8 @@ def inspect_folder(
 
     Args:
         folder: The folder.
-        sparse: The folder of the scene's COLMAP models, where it brings any.
-        factor: How many times smaller the images are than those that the model was made from.
+        sparse: The folder of the scene's COLMAP models, or None.
+        factor: How many times smaller the images are than those of the model.
 
     Returns:
         The photographs in their order, all of one size.
@@ -145,10 +145,10 @@ def inspect_folder(
 
 
 def place_image(photo: Photograph, target: Path) -> None:
-    """Bring a photograph to ``target``: linked where it can be used as it is.
+    """Write a photograph to ``target``; link it if it can be used unchanged.
 
-    Others are rewritten as the ending of ``target`` says, in 8-bit RGB and turned as
-    :func:`inspect_folder` found; EXIF data about the camera stay, because SfM reads the focal
+    Others are rewritten in the format of the ending of ``target``, in 8-bit RGB and turned as
+    :func:`inspect_folder` found. EXIF data about the camera stay, because SfM reads the focal
     length from them.
     """
     if photo.as_is:
@@ -164,8 +164,8 @@ def place_image(photo: Photograph, target: Path) -> None:
 def exif_of_camera(image: Image.Image) -> bytes:
     """Return the EXIF tags about camera and exposure, to keep them in a file that is rewritten.
 
-    Structure from motion reads the focal length from them. The orientation and what describes the
-    file itself are left out, and so are tags that cannot be written.
+    Structure from motion reads the focal length from them. Left out are the orientation, tags about
+    the file itself, and tags that cannot be written.
     """
     try:
         tags = image.getexif()
@@ -269,7 +269,7 @@ def _inspect(path: Path) -> Photograph:
 def _in_frame(
     photographs: list[Photograph], folder: Path, sparse: Path | None, factor: int
 ) -> list[Photograph]:
-    """Return the photographs with the turn and the size that they have in the scene."""
+    """Return the photographs with their turn and size in the scene."""
     carrying = {photo.path.stem: photo for photo in photographs if photo.turn > 1}
     if sparse is not None and carrying:
         sizes = {
@@ -288,7 +288,7 @@ def _in_frame(
 
 
 def _with_white(photographs: list[Photograph]) -> tuple[list[Photograph], list[str]]:
-    """Return the photographs, deep ones with their joint white, and what is wrong with ranges."""
+    """Return the photographs, deep ones with one white for all, and problems with their ranges."""
     problems = []
     white: dict[bool, float] = {}
     for is_float in (False, True):
@@ -315,7 +315,7 @@ def _with_white(photographs: list[Photograph]) -> tuple[list[Photograph], list[s
 
 
 def _of_fewer_bits(photographs: list[Photograph]) -> list[str]:
-    """Return what is wrong with colours of 10 to 14 bits in files of 16: they would turn dark."""
+    """Return problems with colours of 10 to 14 bits in 16-bit files, which would turn dark."""
     deep = [photo for photo in photographs if photo.peak is not None]
     joint = max((photo.peak or 0 for photo in deep), default=_LEAST_PEAK)
     if joint >= _LEAST_PEAK:
@@ -329,7 +329,7 @@ def _of_fewer_bits(photographs: list[Photograph]) -> list[str]:
 
 
 def _report(folder: Path, photographs: list[Photograph]) -> None:
-    """Log what was done with the content of the files that the user would not expect."""
+    """Log what was done to the files that the user may not expect."""
     black = [photo.path.name for photo in photographs if photo.brightest <= _BLACK]
     if black:
         logger.warning(

@@ -29,8 +29,8 @@ def prepare(
 ) -> SceneManifest:
     """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.files.manifest`).
 
-    The folder appears whole or not at all: it is made beside ``out_dir`` under a hidden name and
-    moved into place at the end, replacing what was there.
+    The folder is made beside ``out_dir`` under a hidden name and moved into place at the end, so
+    that it is never there in part. It replaces an older one.
 
     Args:
         config: Source and its parameters.
@@ -93,7 +93,7 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
 
 
 def _check_split(manifest: SceneManifest, config: SceneConfig) -> None:
-    """Warn where there is no test view.
+    """Warn if there is no test view.
 
     Raises:
         InputError: If there are too few training views to match objects between.
@@ -116,10 +116,10 @@ def _check_split(manifest: SceneManifest, config: SceneConfig) -> None:
 
 
 def _copy(other: Path, folder: Path, *, name: str) -> SceneManifest:
-    """Fill ``folder`` with another scene's files, linked where the file system can."""
+    """Fill ``folder`` with another scene's files, linked if the file system can."""
     manifest = SceneManifest.load(other)
     link_tree(other, folder)
-    (folder / FILE_NAME).unlink()  # may be a link: writing it would also rename the other scene
+    (folder / FILE_NAME).unlink()  # may be a link: writing to it would also rename the other scene
     return manifest.model_copy(update={"name": name})
 
 

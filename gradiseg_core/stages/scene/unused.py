@@ -1,4 +1,4 @@
-"""Warnings of what lies beside photographs and is not used: models, poses, splits and masks."""
+"""Warnings about files beside photographs that are not used: models, poses, splits, masks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LERF_MASK = ("images_train", "test_mask", "object_mask")
 
 
 def warn_of_unused(folder: Path, images: Path, sparse: Path | None, source: str) -> None:
-    """Say which model or annotations lie there, and why they are not used.
+    """Warn of a model or annotations that are not used, and say why.
 
     Args:
-        folder: What the scene's `path` names.
+        folder: The scene's `path`.
         images: The folder of the photographs.
         sparse: The folder of models that is used; None without one.
         source: `folder`, `lerf_mask` or `mipnerf360`.
@@ -34,7 +34,7 @@ def _unused(folder: Path, images: Path, sparse: Path | None, source: str) -> lis
             found.append(
                 (
                     place / "transforms.json",
-                    "cameras are read as a COLMAP model alone (`sparse/0/`); convert it",
+                    "cameras are read only from a COLMAP model (`sparse/0/`); convert it",
                 )
             )
     if source == "folder":
@@ -60,7 +60,7 @@ def _why(sparse: Path, place: Path, images: Path, source: str) -> str:
     if not any(next(sparse.glob(f"{deep}cameras.*"), None) for deep in ("", "*/")):
         return "it has no cameras.bin or cameras.txt"
     if source != "folder":
-        return f"source `{source}` takes {place / 'sparse'} alone; move it there"
+        return f"source `{source}` reads only {place / 'sparse'}; move it there"
     return (
         f"the folder of the photographs is called {images.name}; call it images, or put the model "
         "into it"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-#: A program that prints the one number that a query returns.
+#: A program that prints the number that a query returns.
 _READ = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1] + "?mode=ro", uri=True)
@@ -54,16 +54,16 @@ def progress_of_table(
 ) -> Iterator[None]:
     """Log "`what`: n of `total`" now and then, with n read from COLMAP's database.
 
-    COLMAP's long calls return nothing before they end, but commit each item to SQLite. It is read
-    in a process of its own: pycolmap and Python bring a SQLite each, and two of them in one process
-    do not see each other's locks, so that one cuts the shared memory which the other has mapped,
-    and the process dies of SIGBUS (sqlite.org/howtocorrupt.html, section 2.2.1).
+    COLMAP's long calls return nothing before they end, but commit each item to SQLite. A separate
+    process reads it: pycolmap and Python each bring a SQLite, and two in one process do not see
+    each other's locks. One then cuts the shared memory that the other has mapped, and the process
+    dies of SIGBUS (sqlite.org/howtocorrupt.html, section 2.2.1).
 
     Args:
         database: COLMAP's database file.
-        query: SQL that returns one number: the items that are done.
+        query: SQL that returns the number of finished items.
         what: Name of the work, for the message.
-        total: Number of items in all.
+        total: Number of all items.
         every_s: Seconds between two messages.
     """
     done = threading.Event()

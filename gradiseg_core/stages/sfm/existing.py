@@ -30,7 +30,7 @@ def find_models(scene_dir: Path) -> list[Path]:
 
 
 def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
-    """Return the model with most of the scene's images (then points), and say so.
+    """Return the model with most of the scene's images (then points), and log the choice.
 
     Args:
         folders: As `find_models` returns them, at least one.
@@ -71,8 +71,8 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
     Args:
         folder: Folder of `cameras`, `images` and `points3D`, all `.bin` or all `.txt`.
         sizes: Width and height (px) of the scene's images by name.
-        downsampled: How many times smaller the scene's images are than those that the model was
-            made from (up to rounding); its cameras and observations are scaled to them.
+        downsampled: How many times smaller the scene's images are than the model's (up to
+            rounding); cameras and observations are scaled to them.
 
     Returns:
         A `pycolmap.Reconstruction` in the scene's pixels.
@@ -137,7 +137,7 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
 
 
 def _say_what_is_read(folder: Path, suffix: str) -> None:
-    """Name the files that are read where a user may have edited others."""
+    """Log which files are read, because a user may have edited the others."""
     if suffix == ".bin" and any((folder / f"{stem}.txt").is_file() for stem in _STEMS):
         logger.warning("%s has .bin and .txt files: .bin is read, .txt is not", folder)
     if (folder / f"frames{suffix}").is_file():
@@ -161,8 +161,8 @@ def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:
 def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> None:
     """Scale cameras and observations to images that are `factor` times smaller.
 
-    A side of 5187 px becomes 648 or 649, not 648.375, so each direction has its own scale, that of
-    the real sizes. A camera of another size is left to the check that refuses it.
+    A side of 5187 px becomes 648 or 649, not 648.375. So each direction has its own scale, the
+    ratio of the real sizes. A camera of another size stays as it is; a later check refuses it.
     """
     scaled: dict[int, tuple[float, float]] = {}
     for image in model.images.values():
@@ -191,6 +191,6 @@ def _some(names: Any) -> str:
 
 def _invalid(folder: Path, why: str) -> InputError:
     return InputError(
-        f"the COLMAP model in {folder} cannot be used: {why}; mend it, or set `colmap.existing: "
+        f"the COLMAP model in {folder} cannot be used: {why}; repair it, or set `colmap.existing: "
         "ignore` to reconstruct from the photographs"
     )

@@ -1,8 +1,8 @@
 """Features and matches: from photographs to COLMAP's database.
 
-The database lives in a work folder and is kept: `inputs.json` beside it names what it was computed
-from, so that a later call with the same images and options continues where the last one ended, and
-one that differs in the matcher alone keeps the features.
+The database is kept in a work folder, with `inputs.json` beside it, which names its inputs. A later
+call with the same images and options continues where the last one ended; if only the matcher
+differs, the features are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 #: Most images of which `matcher: auto` matches all pairs.
 EXHAUSTIVE_LIMIT = 200
-#: How many following images the sequential matcher pairs each image with, and as many more at
+#: The sequential matcher pairs each image with this many following images, and with as many more at
 #: doubling distances (COLMAP's default).
 SEQUENTIAL_OVERLAP = 10
 
@@ -50,7 +50,7 @@ def build_database(
     """Extract SIFT features, match and verify them; return the database's path.
 
     Args:
-        work_dir: Folder of the database; what it already holds for the same inputs is reused.
+        work_dir: Folder of the database; results for the same inputs are reused.
         image_dir: Folder of the photographs.
         names: File names in that folder, in their order.
         config: Configuration of the stage.
@@ -95,7 +95,7 @@ def build_database(
 def _mask_of_standing(
     work_dir: Path, image_dir: Path, names: list[str], config: ColmapConfig
 ) -> Path | None:
-    """Write and log the mask of what stands still in all photographs; None where nothing does."""
+    """Write and log the mask of what stands still in all photographs; None if nothing does."""
     standing = find_standing(image_dir, names) if config.leave_out_standing else None
     if standing is None:
         return None
@@ -119,7 +119,7 @@ def _mask_of_standing(
 
 
 def matched_pairs(database: Path) -> dict[str, int]:
-    """Return, for every image name, how many other images it shares verified matches with."""
+    """Return by image name the number of other images with which it has verified matches."""
     from gradiseg_core.files._pycolmap import pycolmap
 
     db = pycolmap.Database.open(database)
@@ -136,7 +136,7 @@ def matched_pairs(database: Path) -> dict[str, int]:
 
 
 def _set_aside_if_damaged(database: Path) -> None:
-    """Rename a database that SQLite or COLMAP cannot read, with what belongs to it."""
+    """Rename a database that SQLite or COLMAP cannot read, and its companion files."""
     from gradiseg_core.files._pycolmap import pycolmap
 
     if not database.is_file():
@@ -180,8 +180,8 @@ def _extract(
     known = db.num_images()
     db.close()
     if known == 0:
-        # Extraction in several threads would number the images in the order in which they finish,
-        # and the mapper's choices depend on the numbers; importing first fixes them.
+        # With several threads extraction would number the images in the order in which they
+        # finish, and the mapper's choices depend on the numbers. Importing first fixes them.
         pycolmap.import_images(
             database, image_dir, camera_mode=mode, image_names=names, options=reader
         )
@@ -255,9 +255,9 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
 
 @contextmanager
 def _numbered(database: Path, names: list[str]) -> Iterator[None]:
-    """Give the images names in the database that the matcher sorts as `names` are sorted.
+    """Rename the images in the database so that the matcher sorts them like `names`.
 
-    COLMAP's sequential matcher sorts by characters, so that 10.jpg comes before 2.jpg.
+    COLMAP's sequential matcher sorts by characters: 10.jpg would come before 2.jpg.
     """
     if names == sorted(names):
         yield
@@ -270,7 +270,7 @@ def _numbered(database: Path, names: list[str]) -> Iterator[None]:
 
 
 def _unnumber(database: Path) -> None:
-    """Give the images their own names; a killed job left them numbered."""
+    """Give the images back their names, which a killed job left with numbers."""
     from gradiseg_core.files._pycolmap import pycolmap
 
     db = pycolmap.Database.open(database)
@@ -299,7 +299,7 @@ def _keys(
     single_camera: bool,
     seed: int,
 ) -> dict[str, str]:
-    """Return digests of all that the features, and the matches, depend on."""
+    """Return digests of the inputs of the features and of the matches."""
     from gradiseg_core.files._pycolmap import pycolmap
 
     digest = hashlib.sha256()

@@ -9,24 +9,23 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-_MOST_BEHIND = 0.2  # share of points that a camera sees although they lie behind it
+_MOST_BEHIND = 0.2  # allowed share of points behind a camera that observes them
 _MOST_ERROR_PX = 10.0
 _MOST_ERROR = 0.01  # likewise, of the longer side, for large photographs and approximate models
 _BEHIND_PX = 1e100  # COLMAP's error of a point behind a camera is the largest number that there is
 
 
 def misfit(model: Any) -> str | None:
-    """Recompute the model's reprojection errors and say why they cannot be those of its images.
+    """Recompute the reprojection errors; say why the model does not fit its images.
 
-    What the file says of errors is not looked at: a program that changed the poses leaves it as it
-    was. A point behind a camera that observes it keeps it.
+    The errors in the file are not used, because a program that changes the poses may leave them. A
+    point behind a camera that observes it keeps its error from the file.
 
     Args:
         model: `pycolmap.Reconstruction`; the errors (px) of its points are replaced.
 
     Returns:
-        What is wrong and what may be the cause; None where the model fits, or has no observations
-        to tell by.
+        What is wrong and the likely cause; None if the model fits or has no observations.
     """
     points = [point for point in model.points3D.values() if point.track.length() > 0]
     if not points:
@@ -53,7 +52,7 @@ def misfit(model: Any) -> str | None:
             )
         return None
     return (
-        f"{found}, so that its poses are not those of its images. COLMAP's poses map the world "
+        f"{found}, so its poses are not those of its images. COLMAP's poses map the world "
         "to the camera, with x to the right, y down and z forward: are these camera-to-world, or "
         "in OpenGL's axes (y up, z backward)? Were images renamed, or made in another size?"
     )

@@ -34,7 +34,7 @@ def map_images(
         threads: CPU threads; `config.deterministic` lowers them to one.
 
     Returns:
-        `pycolmap.Reconstruction` objects; an empty list where no initial pair was found.
+        `pycolmap.Reconstruction` objects; an empty list if no initial pair was found.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 

@@ -41,14 +41,14 @@ def reconstruct(
     """Find the camera of every image of a scene, and a sparse point cloud.
 
     Training and test views are registered together. With `config.deterministic`, the same images,
-    configuration, seed and library versions give the same model bit for bit on one machine;
-    another processor may differ in the last digits, after which the mapper may choose otherwise.
+    configuration, seed and library versions give the same model bit for bit on one machine. Another
+    processor may differ in the last digits, and the mapper's choices may then differ too.
 
     Args:
         scene_dir: Output folder of stage `scene`.
-        out_dir: Folder for `images/`, `sparse/0/`, `sfm.json` and, where the lens distorts,
+        out_dir: Folder for `images/`, `sparse/0/`, `sfm.json` and, if the lens distorts,
             `distorted/`; all in the model's own world. `frame.json` says how training shifts and
-            scales it (see `sfm.frame`).
+            scales it.
         config: Configuration of the stage.
         seed: Seed of all random choices, at least 0.
         threads: CPU threads.
@@ -224,7 +224,7 @@ def _check_registered(
 
 
 def _say_left_out(left_out: list[str], splits: dict[str, str], out_dir: Path) -> None:
-    """Warn of training and test views without a camera, and what that means."""
+    """Warn of training and test views without a camera, and of the consequences."""
     for split, what in (
         ("train", "training views have no camera and take no part in masks and training"),
         ("test", "test views have no camera and are neither rendered nor scored"),
@@ -268,7 +268,7 @@ def _existing_sparse(scene_dir: Path, config: ColmapConfig, names: list[str]) ->
 
 
 def _downsampled(scene_dir: Path) -> int:
-    """Return how many times smaller the images are than those that `sparse/` was made from."""
+    """Return how many times smaller the images are than those of the model in `sparse/`."""
     manifest = json.loads((scene_dir / "scene.json").read_text())
     return int(manifest.get("downsampled", 1))
 
@@ -280,7 +280,7 @@ def _splits(scene_dir: Path) -> dict[str, str]:
 
 
 def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
-    """Return (width, height) by name of all the scene's images, read from the files."""
+    """Return (width, height) of all images of the scene by name, read from the files."""
     manifest = scene_dir / "scene.json"
     try:
         views = json.loads(manifest.read_text())["views"]
@@ -291,7 +291,7 @@ def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
         path = scene_dir / "images" / view["name"]
         if not path.is_file():
             raise InputError(f"{path} not found, but {manifest} lists it")
-        with opened(path) as file:  # whole: COLMAP takes one that is cut short without a word
+        with opened(path) as file:  # read it whole: COLMAP silently accepts a truncated file
             sizes[view["name"]] = file.size
     return sizes
 

@@ -1,10 +1,10 @@
-"""What stands at the same place in every photograph: a gripper, a date stamp, a turntable's room.
+"""Things at the same place in every photograph: a gripper, a date stamp, a turntable's room.
 
-It moves with the camera, so its features match in every pair without any motion, and compete with
-the scene's for each pair's geometry. This module finds, at reduced size, where edges have the same
-place and direction in nearly all photographs while the rest of the picture changes. COLMAP then
-takes no features there. Plain areas (a white sky, a black background) have no features anyway. A
-shadow on changing ground is found only where its own edges are the stronger ones.
+Their features match without motion in every pair, and compete with the scene's for the geometry of
+the pair. At reduced size this module finds edges that have the same place and direction in nearly
+all photographs while the rest of the picture changes. COLMAP then takes no features there. Plain
+areas (a white sky, a black background) have no features anyway. A shadow on changing ground is
+found only if its edges are stronger than those of the ground.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from PIL import Image
 from scipy import ndimage
 
 FEWEST = 6  # photographs; fewer agree too often by chance
-_MOST = 48  # photographs looked at, spread over all
+_MOST = 48  # photographs that are read, evenly spread
 _SIDE = 320  # px, longest side of the reduced pictures
-_EDGE = 6.0  # grey levels a pixel, of an edge that stands
+_EDGE = 6.0  # grey levels per pixel of an edge
 _COSINE = 0.8  # of an edge's direction with its median over the photographs
 _NEARLY_ALL = 0.9
-_STEADY = 0.5  # change of the grey value over that of the picture as a whole
-_CHANGES = 6.0  # grey levels (median deviation) by which the picture as a whole must change
+_STEADY = 0.5  # change of the grey value, divided by that of the whole picture
+_CHANGES = 6.0  # grey levels (median deviation) by which the whole picture must change
 _SMALLEST = 0.0015  # share of the picture
 _MARGIN = 0.012  # of the longest side, around it: features reach over what they are centred on
 
 
 def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None:
-    """Return where something stands still in all photographs, [h, w] at reduced size, or None.
+    """Return a mask [h, w], at reduced size, of what stands still in all photographs, or None.
 
     Args:
         image_dir: Folder of the photographs.
-        names: Their file names; all of one size, or nothing is looked for.
+        names: Their file names. None is returned if they are not all of one size.
     """
     if len(names) < FEWEST:
         return None
@@ -45,8 +45,8 @@ def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None
     change = np.median(np.abs(grey - middle), axis=0)  # [h, w]
     typical = float(np.median(change))
     if typical < _CHANGES:
-        # Most of the picture stands (a turntable before a wall), or the camera hardly moved: what
-        # changes least then says nothing. The upper quarter tells the two apart.
+        # Either most of the picture stands still (a turntable before a wall), or the camera hardly
+        # moved and small changes mean nothing. The upper quarter of the changes tells which.
         typical = float(np.percentile(change, 90))
         if typical < _CHANGES:
             return None
@@ -71,7 +71,7 @@ def write_mask(standing: NDArray[np.bool_], size: tuple[int, int], path: Path) -
     """Write COLMAP's mask for all photographs: black where no features are taken.
 
     Args:
-        standing: As `find_standing` returns it.
+        standing: Result of `find_standing`.
         size: (width, height) of the photographs, px.
         path: PNG file to write.
     """
@@ -80,7 +80,7 @@ def write_mask(standing: NDArray[np.bool_], size: tuple[int, int], path: Path) -
 
 
 def _read(image_dir: Path, names: list[str]) -> NDArray[np.float32] | None:
-    """Return grey values at reduced size, [n, h, w]; None where sizes differ."""
+    """Return grey values at reduced size, [n, h, w]; None if sizes differ."""
     pictures, sizes = [], set()
     for name in names:
         with Image.open(image_dir / name) as file:
@@ -96,7 +96,7 @@ def _read(image_dir: Path, names: list[str]) -> NDArray[np.float32] | None:
 
 
 def _same_edges(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell where nearly all photographs have the same edge, [h, w]."""
+    """Return the mask [h, w] of pixels at which nearly all photographs have the same edge."""
     smooth = ndimage.gaussian_filter(grey, (0, 0.7, 0.7))
     dy, dx = np.gradient(smooth, axis=(1, 2))
     my, mx = np.median(dy, axis=0), np.median(dx, axis=0)

@@ -1,9 +1,9 @@
 """Tracks for a model that has points and poses but does not say which view saw which point.
 
-Such models come from known poses (a robot, a LiDAR, a renderer): `points2D` is empty. A point is
-taken as seen by a view where it projects into the image and no other point of its neighbourhood
-there lies clearly in front of it. Whether the points lie on surfaces at all is then read from the
-photographs: the colours along a track must agree better than those of points drawn by chance.
+Such models come from known poses (a robot, a LiDAR, a renderer): `points2D` is empty. A view is
+taken to see a point if the point projects into the image and no other point near it there lies
+clearly in front of it. The photographs then tell whether the points lie on surfaces: colours along
+a track must agree better than those of points drawn by chance.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gradiseg_core.files.images import read_image
 
 logger = logging.getLogger(__name__)
 
-_IN_CELL = 4  # points of a cell on average, so that it has one of the front surface
-_MOST_CELLS = 4096  # of a view, which bounds the observations of a dense cloud
+_IN_CELL = 4  # average points in a cell, so that one is on the front surface
+_MOST_CELLS = 4096  # per view: limits the observations of a dense cloud
 _KEPT_IN_CELL = 2
-_DEPTH_TOLERANCE = 0.05  # relative depth by which a seen point may lie behind its cell's nearest
-_SAME_COLOR = 25.0  # grey levels in each channel from the track's median, beyond which it is hidden
-_MOST_SPREAD = 0.8  # of colours along tracks, over their spread in all; 1 is chance
+_DEPTH_TOLERANCE = 0.05  # relative depth by which a visible point may lie behind its cell's first
+_SAME_COLOR = 25.0  # grey levels from the track's median in a channel; beyond, the point is hidden
+_MOST_SPREAD = 0.8  # spread of colours along tracks, relative to all; 1 is chance
 
 
 def add_tracks(model: Any, image_dir: Path) -> bool:
@@ -35,8 +35,7 @@ def add_tracks(model: Any, image_dir: Path) -> bool:
         image_dir: Folder of the photographs.
 
     Returns:
-        Whether the points have tracks now. Where not, a warning says why and the model is as it
-        was.
+        Whether the points have tracks now. If not, a warning says why, and the model is unchanged.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
@@ -69,7 +68,7 @@ def add_tracks(model: Any, image_dir: Path) -> bool:
             _MOST_SPREAD,
         )
         return False
-    # Occlusion by depth alone is coarse where points are few; the photographs know better.
+    # With few points occlusion by depth is coarse; the photographs are more exact.
     middle = median_colors([(p, colors[i]) for i, (p, _) in seen.items()], len(ids))
     for image_id, (points, xy) in seen.items():
         same = np.abs(colors[image_id] - middle[points]).max(axis=1, initial=0.0) <= _SAME_COLOR
@@ -111,8 +110,8 @@ def visible(
     Args:
         in_camera: Points in the camera's frame.
         project: Camera points [n, 3] to pixels [n, 2], NaN where they have none.
-        width: Of the image, px.
-        height: Of the image, px.
+        width: Width of the image, px.
+        height: Height of the image, px.
     """
     front = np.flatnonzero(in_camera[:, 2] > 1e-9)
     xy = np.asarray(project(in_camera[front]), dtype=np.float64).reshape(-1, 2)
@@ -128,7 +127,7 @@ def visible(
     cell = row * (int(width // side) + 1) + column
     order = np.lexsort((depth, cell))
     start = np.r_[True, np.diff(cell[order]) > 0]
-    first = np.flatnonzero(start)[np.cumsum(start) - 1]  # of each one's cell: its nearest point
+    first = np.flatnonzero(start)[np.cumsum(start) - 1]  # the nearest point in each one's cell
     rank = np.arange(len(order)) - first
     nearest = depth[order][first]
     keep = (depth[order] <= nearest * (1 + _DEPTH_TOLERANCE)) & (rank < _KEPT_IN_CELL * _IN_CELL)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: What stands in a table where a number is not available, an en dash; a footnote says why.
+#: Printed for a number that is not available: an en dash. A footnote says why.
 NOT_AVAILABLE = "\u2013"
 
 
@@ -19,7 +19,7 @@ class Column:
         key: Name in ``metrics.json``'s ``summary``.
         header: Text above the column.
         digits: Decimals shown.
-        factor: What values are multiplied with before rounding (100 for percent).
+        factor: Factor of values before rounding (100 for percent).
         best: ``max``, ``min`` or "" (no best).
         signed: Whether a mean is shown with its sign, as a difference.
     """
@@ -49,14 +49,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean, and its sample standard deviation where several seeds ran.
+    """A mean, and its sample standard deviation if several seeds ran.
 
     Attributes:
-        mean: In the metric's own unit (a share for IoU), None where not available.
-        deviation: Likewise, None for fewer than two seeds.
+        mean: In the metric's own unit (a share for IoU); None if not available.
+        deviation: Likewise; None for fewer than two seeds.
         count: Number of seeds.
-        instead: What is printed where there is no mean, in rows that are not published.
-        remarks: Why there is no mean, or over what part it is; footnotes of the cell.
+        instead: Text in place of a missing mean, in rows that are not published.
+        remarks: Why there is no mean, or which part it covers; footnotes of the cell.
     """
 
     mean: float | None
@@ -67,10 +67,10 @@ class Cell:
 
     @classmethod
     def of(cls, values: Sequence[float | None], remarks: Sequence[str] = ()) -> Cell:
-        """Summarise one value a seed; a missing one makes the cell not available.
+        """Summarise one value for each seed; without one of them there is no mean.
 
         Args:
-            values: One a seed.
+            values: One for each seed.
             remarks: See :attr:`remarks`.
         """
         kept = tuple(dict.fromkeys(remarks))
@@ -96,7 +96,7 @@ class Row:
         label: Its name.
         cells: One per column.
         published: Whether the numbers are copied from a paper.
-        source: Where from, for published rows.
+        source: Source of published rows.
         notes: Numbers of the table's notes that belong to it, from 1.
         difference: Whether it is ours minus a published row: signed, and never the best.
     """
@@ -110,7 +110,7 @@ class Row:
 
     @property
     def ours(self) -> bool:
-        """Whether the numbers are measured here."""
+        """Whether the numbers were measured here."""
         return not (self.published or self.difference)
 
 
@@ -136,7 +136,7 @@ class Table:
 
     @property
     def footnotes(self) -> tuple[str, ...]:
-        """All notes: the table's own, then what its cells remark."""
+        """All notes: the table's own, then the remarks of its cells."""
         remarks = (line for row in self.rows for cell in row.cells for line in cell.remarks)
         return tuple(dict.fromkeys((*self.notes, *remarks)))
 

@@ -50,7 +50,7 @@ def read_runs(paths: list[Path], labels: Mapping[str, str]) -> list[Run]:
 
 
 def value(run: Run, column: Column, mode: Mode) -> float | None:
-    """Return a run's number for a column, None where it has none."""
+    """Return a run's number for a column, or None."""
     if column.key in ("miou", "mbiou"):
         return run["masks"][mode][column.key]
     if column.key in ("argmax_miou", "argmax_mbiou"):
@@ -62,7 +62,7 @@ def value(run: Run, column: Column, mode: Mode) -> float | None:
 
 
 def remark(run: Run, column: Column, mode: Mode) -> str | None:
-    """Return why a run has no number for a column, or over what part its mean is, or None."""
+    """Return why a run has no number for a column, or which part its mean covers, or None."""
     number = value(run, column, mode)
     if number is not None:
         part = _part(run, column, mode)
@@ -86,7 +86,7 @@ def _part(run: Run, column: Column, mode: Mode) -> str | None:
 
 
 def _masks(run: Run, column: Column, mode: Mode) -> dict[str, Any] | None:
-    """Return the scores of masks that a column belongs to, if it does."""
+    """Return the scores of masks to which a column belongs, or None."""
     if column.key in ("miou", "mbiou"):
         return run["masks"][mode]
     if column.key in ("argmax_miou", "argmax_mbiou"):

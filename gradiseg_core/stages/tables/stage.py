@@ -22,8 +22,8 @@ from gradiseg_core.stages.tables.runs import (
 
 _ORDER = list(VARIANT_LABELS)
 
-#: Columns that are shown even where no row has a number, by whether there are prompts. The others
-#: are then left out, and the caption says why.
+#: Columns that are shown even if no row has a number, by whether there are prompts. Other columns
+#: without numbers are left out, and the caption says why.
 _ALWAYS = {True: ("miou", "mbiou", "psnr", "ssim"), False: ("psnr", "ssim")}
 
 
@@ -39,10 +39,10 @@ def build(
         metrics: ``metrics.json`` of every scene, variant and seed.
         out_dir: Folder to write.
         config: What to show.
-        labels: Names of variants that do not ship, where they have one.
+        labels: Names of variants that do not ship, if they have one.
 
     Returns:
-        The tables: one a scene, then one mean over the scenes of each dataset that has several.
+        The tables: one for each scene, then one mean for each dataset that has several scenes.
 
     Raises:
         InputError: If a file is missing or not a ``metrics.json``, or two are of the same run.
@@ -92,12 +92,12 @@ def modes(config: TablesConfig) -> tuple[Mode, ...]:
 
 
 def slug(title: str) -> str:
-    """Return a heading as a table's name has it."""
+    """Return a heading in the form used in a table's name."""
     return title.lower().replace(",", "").replace(" ", "-")
 
 
 def _protocols(runs: list[Run]) -> list[tuple[str, list[Run]]]:
-    """Divide runs by grounding backend; the name is empty where there is one only."""
+    """Divide runs by grounding backend; the name is empty if there is only one."""
     ways = list(dict.fromkeys(run["grounding"] for run in runs))
     if len(ways) == 1:
         return [("", runs)]
@@ -139,7 +139,7 @@ def variants_in_order(runs: list[Run], config: TablesConfig) -> list[str]:
 
 
 def _our_row(variant: str, runs: list[Run], scenes: list[str], mode: Mode) -> Row:
-    """Return a variant's means; over seeds of the mean over scenes.
+    """Return a variant's cells: over seeds, of the mean over scenes.
 
     A seed that has not run on all scenes is left out, and every cell says so.
     """
@@ -170,7 +170,7 @@ def _has_prompts(run: Run) -> bool:
 
 
 def groups(runs: list[Run]) -> dict[str, list[Run]]:
-    """Return the runs whose means belong together, by the title of their dataset."""
+    """Return the runs of which a common mean is taken, by the title of their dataset."""
     together: dict[str, list[Run]] = {}
     for run in runs:
         key = dataset_of(run)

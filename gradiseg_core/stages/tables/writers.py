@@ -7,8 +7,8 @@ import io
 
 from gradiseg_core.stages.tables.model import NOT_AVAILABLE, Cell, Column, Row, Table
 
-#: Where a CSV has no number, so that programs read it as missing; in tables for reading a dash
-#: stands instead, and where nothing was published the cell is empty.
+#: Written to a CSV for a missing number, so that programs read it as missing. Tables for reading
+#: have a dash instead, and an empty cell if nothing was published.
 MISSING = "n/a"
 
 
@@ -146,7 +146,7 @@ def _texts(row: Row, table: Table, between: str) -> list[str]:
 
 
 def _kind(row: Row) -> str:
-    """Return what the column ``published`` of the CSV says of a row."""
+    """Return the value of the CSV's column ``published`` for a row."""
     return "difference" if row.difference else "yes" if row.published else "no"
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import in_order
-from gradiseg_core.files.pictures import id_colors
+from gradiseg_core.files.palette import id_colors
 
 THUMB_WIDTH = 240  # px
 GAP = 6  # px

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gradiseg_core.files.manifest import in_order
-from gradiseg_core.files.pictures import id_colors
+from gradiseg_core.files.palette import id_colors
 from gradiseg_core.stages.tracking.overflow import IdMaps
 
 #: Longest side, px.

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from gradiseg_core import __version__
 from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
 from gradiseg_core.compute.placement import memory_advice, training_device
 from gradiseg_core.config.train import TrainConfig
@@ -27,6 +26,7 @@ from gradiseg_core.stages.training.progress import (
     load_checkpoint,
     save_checkpoint,
 )
+from gradiseg_core.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.images import read_image
+from gradiseg_core.files.palette import id_colors
 from gradiseg_core.files.pictures import (
     Moments,
     depth_picture,
-    id_colors,
     matched_palette,
     overlay_ids,
     panel_row,

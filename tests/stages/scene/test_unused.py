@@ -28,7 +28,7 @@ def photographs(folder: Path) -> Path:
     [
         ("photos", "sparse/0/cameras.bin", "called photos; call it images"),
         ("images", "sparse/0/images.bin", "it has no cameras.bin"),
-        ("images", "transforms.json", "cameras are read as a COLMAP model alone"),
+        ("images", "transforms.json", "cameras are read only from a COLMAP model"),
     ],
 )
 def test_a_model_that_is_not_used(
@@ -51,7 +51,7 @@ def test_a_model_in_another_place_of_the_lerf_mask_layout(
     (model / "0").mkdir(parents=True)
     (model / "0" / "cameras.bin").write_bytes(b"")
     text = warnings(tmp_path / "in", tmp_path / "out", caplog, "lerf_mask")
-    assert f"found {model}, not used because source `lerf_mask` takes" in text
+    assert f"found {model}, not used because source `lerf_mask` reads only" in text
 
 
 def test_the_lerf_mask_layout_read_as_a_folder(

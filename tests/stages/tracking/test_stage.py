@@ -13,7 +13,7 @@ from gradiseg_core.config.root import load
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
-from gradiseg_core.files.pictures import id_colors
+from gradiseg_core.files.palette import id_colors
 from gradiseg_core.stages.tracking import stage, thumbnails
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import (

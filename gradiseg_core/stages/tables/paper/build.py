@@ -18,10 +18,9 @@ from gradiseg_core.stages.tables.runs import read_runs
 _INTRODUCTION = """\
 # The paper's tables
 
-Ours beside the numbers of GradiSeg (arXiv 2412.00392v1), which stand as printed: what contradicts
-itself there is noted and not corrected. A cell of ours is *missing* where there is no such run, and
-a dash with a footnote where a run has no such score (0 / 0, no test view, an LPIPS without its
-weights).
+Ours beside the numbers of GradiSeg (arXiv 2412.00392v1) as they are printed; contradictions in them
+are noted and not corrected. A cell of ours is *missing* if there is no such run, and a dash with a
+footnote if a run has no such score (0 / 0, no test view, an LPIPS without its weights).
 """
 
 

@@ -1,4 +1,4 @@
-"""What of the annotations was predicted and scored, scene by scene."""
+"""How many annotations were predicted and scored, scene by scene."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def coverage_table(groups: Mapping[str, Runs]) -> Table:
     """Return one row for each scene and group.
 
     Args:
-        groups: Runs by how their prompts were grounded, "" where there are no prompts.
+        groups: Runs by how their prompts were grounded; "" for runs without prompts.
     """
     columns = (
         Column("runs", "runs", 0, best=""),

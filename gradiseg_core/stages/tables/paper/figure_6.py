@@ -18,14 +18,14 @@ def plot_igd_start(metrics: list[Path], plan: PaperPlan, out: Path, *, mode: Mod
     """Draw one panel for each scene of LERF-Mask.
 
     Ours are points with the standard deviation over seeds; the dashed line is our training without
-    IGD (`la_knn`). The paper's plot has no printed numbers: its mark is Table 1's mIoU at the start
-    that its text names.
+    IGD (`la_knn`). The paper's plot has no printed numbers. Its mark here is the mIoU of Table 1,
+    at the start that the text names.
 
     Args:
         metrics: ``metrics.json`` of every run of the paper's scenes.
         plan: What the configuration holds of the paper.
         out: PNG or SVG to write.
-        mode: Aggregation; ``gg`` is how the paper takes its numbers.
+        mode: Aggregation; the paper's is ``gg``.
     """
     runs = Runs.of(DATASET, by_text(read_runs(metrics, plan.labels)), plan)
     start, theirs = published_start()

@@ -15,7 +15,7 @@ LISTED = ("baseline", "gradiseg")
 #: The reduction of the images in the paper's Table 3.
 FACTOR = 8
 
-#: Columns, and what ``metrics.json`` calls them. Published LPIPS is taken to be on 0..1.
+#: Columns, and their names in ``metrics.json``. Published LPIPS is taken to be on 0..1.
 COLUMNS = (
     (Column("mean.psnr", "PSNR", 2), "psnr"),
     (Column("mean.ssim", "SSIM", 3), "ssim"),

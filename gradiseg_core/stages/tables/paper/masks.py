@@ -33,7 +33,7 @@ LISTED = {
 def by_text(runs: Sequence[Run]) -> list[Run]:
     """Return the runs of LERF-Mask whose prompts were found by text, as in Tables 1 and 4.
 
-    Where a scene was grounded by text twice, the run of Grounding DINO counts, as in the paper.
+    If a scene was grounded by text twice, the run of Grounding DINO counts, as in the paper.
     """
     own = [run for run in runs if dataset_of(run) == DATASET and run["grounding"] not in _NO_TEXT]
     ways: dict[str, str] = {}
@@ -76,9 +76,9 @@ def mask_table(table: str, runs: Runs, mode: Mode, sweep: Sequence[str]) -> Tabl
 
     Args:
         table: Its number.
-        runs: The runs of LERF-Mask that were grounded as the table wants it.
+        runs: The runs of LERF-Mask, grounded as the table requires.
         mode: Aggregation.
-        sweep: Variants that belong to Figure 6 alone.
+        sweep: Variants that belong only to Figure 6.
     """
     listed = LISTED[table]
     left_out = [*sweep, "igd", "la_knn"]
@@ -134,7 +134,7 @@ def _about_ids(table: str, runs: Runs) -> list[str]:
 
 
 def prompt_notes(runs: Runs) -> list[str]:
-    """Say where the annotated prompts are not those of the paper's Table 5."""
+    """Return notes on annotated prompts that differ from the paper's Table 5."""
     listed = published()["datasets"][runs.dataset]["prompts"]
     lines = []
     for scene in runs.scenes_run:

@@ -16,18 +16,18 @@ class Number:
 
     Attributes:
         column: Its name in ``metrics.json`` and in sentences.
-        mode: Aggregation; matters to scores of masks alone.
+        mode: Aggregation; only scores of masks depend on it.
     """
 
     column: Column
     mode: Mode = "strict"
 
     def __call__(self, run: Run) -> float | None:
-        """Return the score, None where it is not available."""
+        """Return the score, or None if it is not available."""
         return value(run, self.column, self.mode)
 
     def remarks(self, runs: Iterable[Run]) -> list[str]:
-        """Say why runs have no score, or over what part it is."""
+        """Return why runs have no score, or which part it covers."""
         return [text for run in runs if (text := remark(run, self.column, self.mode))]
 
 
@@ -89,12 +89,12 @@ class Runs:
         return next(found, self.plan.labels.get(variant, default))
 
     def cell(self, variant: str, scene: str, number: Number) -> Cell:
-        """Return a variant's mean over the seeds of one scene, or that it is missing."""
+        """Return a variant's mean over the seeds of one scene, or a missing cell."""
         runs = [run for (name, at, _), run in self.by_key.items() if (name, at) == (variant, scene)]
         return _over_seeds([number(run) for run in runs], number.remarks(runs))
 
     def mean_cell(self, variant: str, scenes: Sequence[str], number: Number) -> Cell:
-        """Return the mean over scenes, of each seed that ran on all of them, over the seeds."""
+        """Return the mean, over seeds that ran on all scenes, of the mean over scenes."""
         values: list[float | None] = []
         remarks: list[str] = []
         left_out = []
@@ -113,7 +113,7 @@ class Runs:
         return _over_seeds(values, remarks)
 
     def why_missing(self) -> list[str]:
-        """Say of each scene that did not run why, scenes of one reason together."""
+        """Return why scenes did not run, scenes with the same reason together."""
         reasons: dict[str, list[str]] = {}
         planned = {scene.lower() for scene in self.plan.scenes}
         absent = {scene.lower(): why for scene, why in self.plan.absent.items()}

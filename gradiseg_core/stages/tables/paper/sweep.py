@@ -23,7 +23,7 @@ _OURS = (
 
 
 def variants_by_start(plan: PaperPlan) -> dict[int, str]:
-    """Return the variant of every start of IGD, in order; GradiSeg's own where there are two."""
+    """Return the variant of every start of IGD, in order; of two, GradiSeg's own."""
     found: dict[int, str] = {}
     for starts in plan.starts.values():
         for variant, start in starts.items():
@@ -33,7 +33,7 @@ def variants_by_start(plan: PaperPlan) -> dict[int, str]:
 
 
 def only_in_sweep(plan: PaperPlan) -> list[str]:
-    """Return the variants that belong to Figure 6 and to no other table."""
+    """Return the variants that belong only to Figure 6."""
     return [variant for variant in variants_by_start(plan).values() if variant != "gradiseg"]
 
 
@@ -96,7 +96,7 @@ def _entry_of(statement: Mapping[str, str]) -> dict:
 
 
 def _peaks(runs: Runs, mode: Mode) -> list[str]:
-    """Say from which start our mIoU is highest, for scenes with several."""
+    """Return a note on the start with our highest mIoU, for scenes with several starts."""
     found = []
     for scene, curve in curves(runs, mode).items():
         values = {start: cell.mean for start, cell in curve.items() if cell.mean is not None}

@@ -1,7 +1,7 @@
 """The paper's side of its tables: rows as printed, their caveats, and differences from ours.
 
-Nothing is corrected here. What contradicts itself in the paper stands as it is printed, with the
-caveat of ``published.json`` as a note.
+Nothing is corrected here. Contradictions in the paper stay as printed, with the caveat of
+``published.json`` as a note.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Notes:
         self.lines: list[str] = []
 
     def numbers(self, lines: Sequence[str]) -> tuple[int, ...]:
-        """Return the numbers of some notes, adding those that are new."""
+        """Return the numbers of some notes, and append new ones."""
         self.lines += [line for line in dict.fromkeys(lines) if line not in self.lines]
         return tuple(self.lines.index(line) + 1 for line in dict.fromkeys(lines))
 
 
 def entries_of(table: str) -> list[dict[str, Any]]:
-    """Return the entries that a table of the paper prints, in its order.
+    """Return the entries of a table of the paper, in its order.
 
     Table 1 is followed by methods that came later, which report averages over the same scenes.
     """
@@ -47,11 +47,11 @@ def printed_name(entry: Mapping[str, Any], table: str) -> str:
 
 
 def printed_value(entry: Mapping[str, Any], key: str) -> tuple[float | None, bool]:
-    """Return what is printed for ``<scene>.<metric>`` or ``mean.<metric>``.
+    """Return the printed number of ``<scene>.<metric>`` or ``mean.<metric>``.
 
     Returns:
-        The number in the paper's unit, None where there is none, and whether it is a mean that the
-        paper does not print and that was computed from its scenes.
+        The number in the paper's unit, or None; and whether it is a mean that the paper does not
+        print and that was computed here from its scenes.
     """
     scene, metric = key.split(".")
     if scene != "mean":
