@@ -81,8 +81,15 @@ def test_a_made_scene_with_exact_ids_is_scored_against_them(tmp_path: Path) -> N
     assert jobs["train"] == 4
 
 
+@pytest.mark.slow
+def test_unseen_tables_are_made_and_scored(tmp_path: Path) -> None:
+    jobs = planned(tmp_path, "study", "objects")
+    assert jobs["make_tabletop"] == jobs["association"] == 12
+    assert jobs["train"] == jobs["metrics"] == 36
+
+
 def test_every_configuration_is_tested() -> None:
-    tested = set(re.findall(r'"((?:bench|gpu)_\w+)"', Path(__file__).read_text()))
+    tested = set(re.findall(r'"((?:bench|gpu|objects)\w*)"', Path(__file__).read_text()))
     own = {"made", "tabletop", "gpu_run_tabletop"}  # shared; scenes that are not made
     assert {path.stem for path in CONFIGS.glob("*.yaml")} - own <= tested
 
