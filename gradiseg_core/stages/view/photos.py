@@ -1,0 +1,100 @@
+"""Small pictures for the page: photographs, objects cut out of them, each as a data URL."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gradiseg_core.files.id_maps import id_map_file, read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_image
+
+#: Longest side of an object's picture, px.
+_THUMBNAIL = 96
+#: Brightness of what is not the object.
+_DIMMED = 0.4
+#: Pixels of a photograph that take a byte as JPEG, about, of what photographs show.
+_PIXELS_A_BYTE = 6.0
+
+
+def longest_side(sizes: list[tuple[int, int]], budget: int) -> int:
+    """Return the longest side of photographs that take at most ``budget`` bytes, px, 96 to 640.
+
+    Args:
+        sizes: (width, height) of each, px.
+        budget: Bytes of all as JPEG.
+    """
+    shares = [min(w, h) / max(w, h) for w, h in sizes]  # px of a photograph of longest side 1
+    side = int(np.sqrt(budget * _PIXELS_A_BYTE / max(sum(shares), 1e-9)))
+    return max(96, min(640, side, max(max(size) for size in sizes)))
+
+
+def as_url(image: NDArray[np.uint8], side: int | None = None, quality: int = 80) -> str:
+    """Return a picture [H, W, 3] as a data URL of a JPEG file, its longest side at most ``side``."""
+    picture = Image.fromarray(image)
+    if side is not None and max(picture.size) > side:
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+@dataclass
+class Sightings:
+    """Where the photographs show each object, by tracking's ID maps.
+
+    Attributes:
+        views: By ID, the views that show it and how many of their pixels do, 0..1.
+    """
+
+    views: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tracking_dir: Path, names: list[str]) -> Sightings:
+        """Read the ID maps of all views, by file name, that have one."""
+        found = cls()
+        for name in names:
+            path = id_map_file(tracking_dir / "ids", name.rsplit(".", 1)[0])
+            if path is None:
+                continue
+            ids = read_id_map(path)
+            present, counts = np.unique(ids, return_counts=True)
+            for index, count in zip(present, counts, strict=True):
+                found.views.setdefault(int(index), {})[name] = float(count / ids.size)
+        return found
+
+    def thumbnail(self, index: int, images: Path, tracking_dir: Path) -> str | None:
+        """Return a picture of an object, all else dimmed; None where no photograph shows it."""
+        views = self.views.get(index)
+        if not views:
+            return None
+        name = max(views, key=lambda view: views[view])
+        path = id_map_file(tracking_dir / "ids", name.rsplit(".", 1)[0])
+        assert path is not None
+        photo = read_image(images / name)
+        mask = resize_by_centres(read_id_map(path), photo.shape[:2]) == index
+        return as_url(cut_out(photo, mask), _THUMBNAIL)
+
+
+def cut_out(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the square of a photograph around a mask, all else grey and darker.
+
+    A few stray pixels of the mask do not count for the square.
+    """
+    if not mask.any():
+        return photo
+    rows, columns = np.nonzero(mask)
+    top, bottom = np.quantile(rows, [0.01, 0.99])
+    left, right = np.quantile(columns, [0.01, 0.99])
+    side = min(int(1.25 * max(bottom - top, right - left, 8)) + 1, *mask.shape)
+    y = int(np.clip((top + bottom - side) / 2, 0, mask.shape[0] - side))
+    x = int(np.clip((left + right - side) / 2, 0, mask.shape[1] - side))
+    part = photo[y : y + side, x : x + side].astype(np.float32)
+    inside = mask[y : y + side, x : x + side, None]
+    grey = _DIMMED * part.mean(axis=-1, keepdims=True)
+    return np.where(inside, part, np.repeat(grey, 3, axis=-1)).astype(np.uint8)
