@@ -1,5 +1,5 @@
 # From photographs to tables: `snakemake --cores all` runs everything in config.yaml.
-# Targets: all (default), the name of a scene, tables, paper_tables. See docs/architecture.md.
+# Targets: all (default), the name of a scene, tables, views, paper_tables. See docs/architecture.md.
 from snakemake.utils import min_version
 
 min_version("9.15")
@@ -39,6 +39,7 @@ include: "rules/train.smk"
 include: "rules/render.smk"
 include: "rules/grounding.smk"
 include: "rules/metrics.smk"
+include: "rules/view.smk"
 include: "rules/second.smk"
 include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"

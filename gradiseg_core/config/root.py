@@ -45,6 +45,7 @@ from gradiseg_core.config.variants import (
     shadowed,
     wrong_names,
 )
+from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class RootConfig(Section):
     )
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
     tables: TablesConfig = option(TablesConfig(), "Stage 9, tables.")
+    view: ViewConfig = option(ViewConfig(), "The page of a run, which target `views` makes.")
 
 
 @dataclass(frozen=True)

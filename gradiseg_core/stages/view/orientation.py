@@ -68,8 +68,8 @@ def middle(points: NDArray[np.float64], cameras: list[Camera]) -> NDArray[np.flo
     if np.linalg.cond(matrix) < 1e3:
         point = np.linalg.solve(matrix, vector)
         if np.mean([c.cam_from_world[2, :3] @ (point - c.center_in_world) for c in cameras]) > 0:
-            return point
-    return np.median(points, axis=0)
+            return np.asarray(point, np.float64)
+    return np.asarray(np.median(points, axis=0), np.float64)
 
 
 def radius_of(points: NDArray[np.float64]) -> float:

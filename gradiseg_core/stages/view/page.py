@@ -19,9 +19,9 @@ _WEB = Path(__file__).resolve().parent / "web"
 #: Everything that the page is made of. The modules stand in no order: `import` gives it.
 _FILES = (
     "page.html", "page.css",
-    "main.js", "app.js", "background.js", "camera.js", "edits.js", "fallback.js", "format.js", "keys.js", "objects.js",
-    "photographs.js", "picking.js", "pointer.js", "ply.js", "renderer.js", "state.js",
-    "ui.js", "worker.js", "yaml.js",
+    "main.js", "app.js", "background.js", "camera.js", "edits.js", "fallback.js", "format.js",
+    "keys.js", "objects.js", "photographs.js", "picking.js", "pointer.js", "ply.js", "renderer.js",
+    "state.js", "ui.js", "worker.js", "yaml.js",
     "splat.vert", "splat.frag", "screen.vert", "screen.frag",
 )  # fmt: skip
 _SHADERS = tuple(name for name in _FILES if name.endswith((".vert", ".frag")))

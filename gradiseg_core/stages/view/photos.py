@@ -35,7 +35,7 @@ def longest_side(sizes: list[tuple[int, int]], budget: int) -> int:
 
 
 def as_url(image: NDArray[np.uint8], side: int | None = None, quality: int = 80) -> str:
-    """Return a picture [H, W, 3] as a data URL of a JPEG file, its longest side at most ``side``."""
+    """Return a picture [H, W, 3] as the data URL of a JPEG, its longest side at most ``side``."""
     picture = Image.fromarray(image)
     if side is not None and max(picture.size) > side:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)

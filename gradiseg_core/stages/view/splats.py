@@ -158,7 +158,7 @@ def decode(packed: bytes, header: dict[str, Any]) -> Splats:
     means = box[:, :3] + share * box[:, 3:]
     scales = _from_range(take(3), header["scale"])
     quats = _whole_quaternions(take(3), take(1)[:, 0].astype(np.int64))
-    opacities = take(1)[:, 0] / 255
+    opacities = take(1)[:, 0] / np.float32(255)
     sh0 = _from_range(take(3), header["sh0"])
     shN = ((take(3 * bases) - 128) * header["sh_step"]).reshape(count, bases, 3) if bases else None
     objects = take(2) @ np.array([1, 256], np.float32)
@@ -170,7 +170,7 @@ def decode(packed: bytes, header: dict[str, Any]) -> Splats:
         sh0,
         np.zeros((count, 0, 3), np.float32) if shN is None else shN.astype(np.float32),
         objects.astype(np.int32),
-        take(1)[:, 0] / 255,
+        take(1)[:, 0] / np.float32(255),
         take(3).astype(np.uint8),
     )
 
@@ -212,8 +212,10 @@ def _positions(
     share = (means - low[chunk]) / np.where(size[chunk] > 0, size[chunk], 1)
     levels = np.floor(np.clip(share, 0, 1) * (2**bits - 1) + 0.5).astype(np.int64)
     # Upper bits of the sixteen, so that low bytes have few values.
-    return np.hstack([low, size]), (levels << (16 - bits)).astype(np.uint16), 65536 - (
-        1 << (16 - bits)
+    return (
+        np.hstack([low, size]),
+        (levels << (16 - bits)).astype(np.uint16),
+        65536 - (1 << (16 - bits)),
     )
 
 
@@ -239,7 +241,7 @@ def _steps(values: NDArray[np.float32], least: float) -> tuple[NDArray[np.uint8]
     return _rounded(values / step + 128, 8), step
 
 
-def _rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.uint8]:
+def _rounded(values: NDArray[np.floating[Any]], bits: int) -> NDArray[np.uint8]:
     """Return values of 0..255 as bytes of 2^bits levels, 0 and 255 among them."""
     most = 2**bits - 1
     levels = np.clip(np.floor(values * (most / 255) + 0.5), 0, most)
