@@ -38,6 +38,7 @@ class Request:
         num_classes: Classes of F; IDs are below it.
         options: The backend's ``Options``.
         weights: Checkpoints by the names of ``options.weights()``.
+        train_dir: Trained scene; None where nothing is trained.
     """
 
     manifest: SceneManifest
@@ -49,22 +50,16 @@ class Request:
     num_classes: int
     options: Any
     weights: Mapping[str, Path] = field(default_factory=dict)
+    train_dir: Path | None = None
 
     def test_ids(self, view: SceneView) -> NDArray[np.int32]:
         """Read a test view's IDs, [H, W]: the rendering's argmax, or the tracked ones."""
         return read_id_map((self.render_dir or self.tracking_dir) / "ids" / f"{view.stem}.png")
 
-    def ids(self, view: SceneView) -> NDArray[np.int32]:
-        """Read the IDs of any view that has some, [H, W]; see :meth:`label_file`."""
-        path = self.label_file(view)
-        assert path is not None
-        return read_id_map(path)
-
     def label_file(self, view: SceneView) -> Path | None:
-        """Return the ID map of any view; None where it has none, since it has no camera.
+        """Return the ID map of any view: the rendered one, or else the tracked one.
 
-        The rendered one where the view was rendered, as test views are; otherwise the tracked one,
-        which training has learned.
+        None where the view has neither, since it has no camera.
         """
         for folder in (self.render_dir, self.tracking_dir):
             path = None if folder is None else folder / "ids" / f"{view.stem}.png"
@@ -73,15 +68,15 @@ class Request:
         return None
 
     def picture(self, view: SceneView, *, photograph: bool = False) -> NDArray[np.uint8]:
-        """Read a view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
+        """Read a test view's picture in the size of its ID map, [H, W, 3] uint8 RGB.
 
         Args:
-            view: A test view; with ``photograph``, any view that has IDs.
+            view: A test view.
             photograph: The photograph even where there is a rendering.
         """
         if self.render_dir is not None and not photograph:
             return read_image(self.render_dir / "color" / f"{view.stem}.png")
-        height, width = self.ids(view).shape
+        height, width = self.test_ids(view).shape
         return read_image(self.colmap_dir / "images" / view.name, (width, height))
 
     @cached_property

@@ -52,12 +52,14 @@ class Click:
         at: Column and row of the pixel in the original photograph, from 0.
         place: x and y in parts of the undistorted view's width and height, 0..1.
         id: The ID there; 0 is none.
+        ids: [H, W], the view's IDs that were clicked, for the picture.
     """
 
     view: SceneView
     at: tuple[int, int]
     place: tuple[float, float]
     id: int
+    ids: NDArray[np.int32]
 
 
 @dataclass(frozen=True)

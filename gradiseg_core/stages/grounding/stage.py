@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.images import write_image
+from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.masks import write_mask
 from gradiseg_core.files.names import Names
@@ -56,7 +56,7 @@ def ground(
         scene_dir: Scene folder.
         colmap_dir: Undistorted frame.
         tracking_dir: Consistent IDs of the training views.
-        train_dir: Trained scene; only its classifier is read.
+        train_dir: Trained scene; most backends need its classifier alone.
         render_dir: Rendered test views.
         out_dir: Folder to write.
         config: Options of the stage.
@@ -85,6 +85,7 @@ def ground(
         num_classes=classifier.num_classes,
         options=config.options,
         weights=weights or {},
+        train_dir=train_dir,
     )
     choices: dict[str, Choice] = config.chosen.run(request)
 
@@ -185,10 +186,10 @@ def _thumbnails(tracking_dir: Path) -> dict[int, str | None]:
 def _write_pictures(request: Request, choices: dict[str, Choice], folder: Path) -> None:
     by_stem = {view.stem: view for view in request.views}
     for prompt, choice in choices.items():
-        clicked = dict.fromkeys(click.view for click in choice.clicks)
+        clicked = {click.view: click.ids for click in choice.clicks}
         views = [
-            (view.stem, request.picture(view, photograph=True), request.ids(view))
-            for view in clicked
+            (view.stem, read_image(request.colmap_dir / "images" / view.name, ids.shape[::-1]), ids)
+            for view, ids in clicked.items()
         ]
         stems = [entry.stem for entry in choice.evidence] or [request.views[0].stem]
         views += [

@@ -81,21 +81,36 @@ def test_a_written_click_means_what_lies_there(folders: Folders, view: str) -> N
     assert selection["protocol"] == f"3 clicked in {stem}.png, a {kind} view"
 
 
-def test_a_test_view_answers_by_its_rendering_and_a_training_view_by_its_tracks(
-    folders: Folders,
-) -> None:
-    """The rendered labels of the one, and what training has learned of the other."""
-    for folder, view in ((folders.render, TEST), (folders.tracking, TRAIN)):
-        path = folder / "ids" / view
-        ids = read_id_map(path)
-        ids[0, :2] = 6, 0
-        write_id_map(path, ids)
-    for view in (TEST, TRAIN):
-        assert ids_of(run(folders, {"red ball": {view: [0, 0]}}))["red ball"] == [6]
-        selection = run(folders, {"red ball": {view: [1, 0]}})["prompts"]["red ball"]
+def test_a_view_answers_by_its_rendered_labels(folders: Folders) -> None:
+    """Those of stage `render`; for a training view they are rendered, whatever tracking says."""
+    path = folders.render / "ids" / TEST
+    ids = read_id_map(path)
+    ids[0, :2] = 6, 0
+    write_id_map(path, ids)
+    tracked = folders.tracking / "ids" / TRAIN
+    write_id_map(tracked, np.full((48, 64), 6, np.int32))
+    assert ids_of(run(folders, {"red ball": {TEST: [0, 0]}}))["red ball"] == [6]
+    red = pixel_of(folders, TRAIN, "red ball")
+    assert ids_of(run(folders, {"red ball": {TRAIN: red}}))["red ball"] == RIGHT["red ball"]
+    for pixel, view in (([1, 0], TEST), ([0, 0], TRAIN)):
+        selection = run(folders, {"red ball": {view: pixel}})["prompts"]["red ball"]
         assert selection["ids"] == []
-        assert "[1, 0]" in selection["why"]
-        assert "no ID" in selection["why"]
+        assert f"{pixel} of {view}, where the labels have no ID" in selection["why"]
+
+
+def test_where_nothing_is_trained_tracks_answer(folders: Folders) -> None:
+    """The method in 2D has no renderings; its tracks are of all views."""
+    manifest = SceneManifest.load(folders.scene)
+    for view in manifest.test_views:
+        exact = read_id_map(folders.scene / "gt_ids" / f"{view.stem}.png")
+        write_id_map(folders.tracking / "ids" / f"{view.stem}.png", TRACKED[exact])
+    for view in (TRAIN, TEST):
+        prompts = {prompt: {view: pixel_of(folders, view, prompt)} for prompt in PROMPTS}
+        request = Request(
+            manifest, folders.scene, folders.colmap, folders.tracking, None, manifest.test_views,
+            8, Options(prompts=prompts),
+        )  # fmt: skip
+        assert {prompt: choice.ids for prompt, choice in clicks.run(request).items()} == RIGHT
 
 
 def test_pixels_are_those_of_the_photograph_whatever_size_is_rendered(folders: Folders) -> None:

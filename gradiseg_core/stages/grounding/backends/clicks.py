@@ -8,8 +8,9 @@ A click is a photograph and a pixel of it. For each prompt, in this order:
 3. a test view is annotated: one click at the middle of its mask in the first such view. Its scores
    there are those of an interactive protocol, and the tables name the view.
 
-The ID under a click is that of the rendered labels where the view was rendered, as test views are;
-in a training view it is the tracked ID, which training has learned.
+The ID under a click is that of the labels which the trained scene renders there; views that stage
+``render`` left out, as training views are, are rendered for it. Where nothing is trained (the
+method in 2D) it is the tracked ID.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.config.backends import BackendOptions, Requires, Split
 from gradiseg_core.config.base import option
 from gradiseg_core.config.datasets import images_folder
@@ -32,11 +35,15 @@ from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, exact_ids
+from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.files.masks import read_mask
 from gradiseg_core.prompts import read_ground_truth, wrong_prompts
 from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import Choice, Click
+
+if TYPE_CHECKING:
+    from gradiseg_core.files.trained import TrainedScene
 
 logger = logging.getLogger(__name__)
 
@@ -182,19 +189,42 @@ class _Asked:
 
 
 class _Labels:
-    """The labels of the views that are clicked, each read once."""
+    """The labels of the views that are clicked, each read or rendered once."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._read: dict[str, NDArray[np.int32]] = {}
+        self._known: dict[str, NDArray[np.int32]] = {}
 
     def of(self, view: SceneView) -> NDArray[np.int32] | None:
         """Return a view's IDs, [H, W]; None where it has no camera."""
-        if self.request.label_file(view) is None:
+        path = self.request.label_file(view)
+        if path is None:
             return None
-        if view.stem not in self._read:
-            self._read[view.stem] = self.request.ids(view)
-        return self._read[view.stem]
+        if view.stem not in self._known:
+            of_tracking = path.is_relative_to(self.request.tracking_dir)
+            rendered = of_tracking and self.request.train_dir is not None
+            self._known[view.stem] = self._render(view) if rendered else read_id_map(path)
+        return self._known[view.stem]
+
+    @cached_property
+    def _trained(self) -> tuple[TrainedScene, dict[str, Camera]]:
+        from gradiseg_core.compute.cpu_runtime import set_threads
+        from gradiseg_core.files.colmap import load_cameras
+        from gradiseg_core.files.trained import load_trained
+
+        assert self.request.train_dir is not None
+        set_threads(1)  # as the rule says
+        return load_trained(self.request.train_dir), load_cameras(self.request.colmap_dir)
+
+    def _render(self, view: SceneView) -> NDArray[np.int32]:
+        """Return the labels that the trained scene has in a view, at the size of training."""
+        from gradiseg_core.editing.rendering import picture, rasterizer_for
+
+        trained, cameras = self._trained
+        camera, sides = cameras[view.name], ("longest_side", "downsample")
+        size = training_size(camera.width, camera.height, *(trained.metadata[k] for k in sides))
+        logger.info("rendering %s, which is clicked", view.name)
+        return picture(trained, camera.resized(*size), rasterizer_for(trained)).ids
 
     def view(self, given: str) -> SceneView:
         """Return the view that a user means.
@@ -223,7 +253,7 @@ class _Labels:
             return f"{pixel} of {view.name} is cut off where its lens distortion is removed"
         height, width = ids.shape
         there = int(ids[int(place[1] * height), int(place[0] * width)])
-        return Click(view, asked.at, place, there)
+        return Click(view, asked.at, place, there, ids)
 
     def _place(self, view: SceneView, point: tuple[float, float]) -> tuple[float, float] | None:
         colmap_dir = self.request.colmap_dir
