@@ -47,6 +47,8 @@ SCORES = {
     "ssim": ("SSIM", 3, 1.0),
     "num_gaussians": ("Gaussians", 0, 1.0),
 }
+#: Grounding backends in words.
+WAYS = {"colour_words": "by colour words", "clicks": "by clicks", "manual": "IDs by hand"}
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VALUE = re.compile(r"(<!-- value: (\S+) -->)[^\n]*?(<!-- end -->)")
 
@@ -108,13 +110,21 @@ def value(name: str) -> str:
     return f"{factor * float(np.mean(means)):.{digits}f}"
 
 
+def heading(key: str, runs: list[Run]) -> str:
+    """Return a score's heading; that of prompts says what answered them, where all say the same."""
+    ways = {run.get("grounding") for run in runs}
+    way = ways.pop() if key in ("miou", "mbiou") and len(ways) == 1 else None
+    return SCORES[key][0] if way is None else f"{SCORES[key][0]} ({WAYS.get(way, way)})"
+
+
 def _means(spec: dict[str, Any], runs: list[Run]) -> tuple[list[str], list[list[str]]]:
     """Return mean ± sample standard deviation over seeds of the mean over scenes."""
     keys = spec["scores"]
     groups = [(spec["label"], spec["scenes"])] if "scenes" in spec else spec["groups"]
     grouped = "groups" in spec
     header = ["masks", "variant"] if grouped else [spec["label"]]
-    header += ["seeds", *(SCORES[key][0] for key in keys)]
+    shown = [run for _, scenes in groups for run in runs if run["scene"] in scenes]
+    header += ["seeds", *(heading(key, shown) for key in keys)]
     rows = []
     for label, scenes in groups:
         for variant, name in spec["variants"]:
@@ -164,7 +174,9 @@ def _differences(spec: dict[str, Any], runs: list[Run]) -> tuple[list[str], list
         rows.append([*first, str(len(pairs)), *cells])
     several = any(len(v) > 2 for v in spec["variants"])
     header = ["variant", *(["against"] if several else []), "runs"]
-    header += [SCORES[key][0] for key in keys]
+    header += [
+        heading(key, [run for run in runs if run["scene"] in spec["scenes"]]) for key in keys
+    ]
     if "by_scene" in spec:
         scenes = ", ".join(scene.replace("_", " ") for scene in spec["scenes"])
         header.append(f"{SCORES[spec['by_scene']][0]} by scene: {scenes}")

@@ -49,6 +49,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the kept part of ``metrics.json``, with scores rounded to their meaningful digits."""
     kept = {key: metrics[key] for key in ("scene", "variant", "seed", "iterations")}
     kept["num_gaussians"] = metrics["num_gaussians"]
+    kept["grounding"] = metrics.get("grounding")
     for key in _SCORES:
         value = metrics["summary"].get(key)
         kept[key] = None if value is None else round(value, 5)

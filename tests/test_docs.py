@@ -139,6 +139,15 @@ def test_means_by_hand() -> None:
     assert rows == [["B", "2", "26.00 ± 1.41"], ["N", "2", "26.50 (3 of 4 runs)"]]
 
 
+def test_headings_say_what_answered_the_prompts() -> None:
+    one, other = {"grounding": "clicks"}, {"grounding": "text"}
+    assert build.heading("miou", [one, one]) == "prompts mIoU (by clicks)"
+    assert build.heading("mbiou", [other]) == "prompts mBIoU (text)"
+    assert build.heading("miou", [one, other]) == "prompts mIoU"
+    assert build.heading("miou", [{}]) == "prompts mIoU"  # an older file does not say
+    assert build.heading("object_miou", [one]) == "mIoU"
+
+
 def test_differences_by_hand() -> None:
     spec = {
         "scenes": ["a", "b"], "reference": "base", "variants": [["new", "N"]], "scores": ["psnr"],
@@ -165,7 +174,7 @@ def test_scores_of_runs_become_a_result_file(
     metrics = {
         "scene": "a", "variant": "igd", "seed": 0, "iterations": 5, "num_gaussians": 7,
         "summary": {"psnr": 20.123456, "miou": None}, "not_available": {"miou": "no test views"},
-        "objects": {"available": True, "render_miou": 0.5},
+        "objects": {"available": True, "render_miou": 0.5}, "grounding": "clicks",
     }  # fmt: skip
     path = tmp_path / "results" / "a" / "igd" / "seed0" / "metrics" / "metrics.json"
     path.parent.mkdir(parents=True)
@@ -176,6 +185,7 @@ def test_scores_of_runs_become_a_result_file(
     [kept] = json.loads(out.read_text())["runs"]
     assert kept["psnr"] == 20.12346
     assert kept["render_miou"] == 0.5
+    assert kept["grounding"] == "clicks"
     assert kept["not_available"] == {"miou": "no test views"}
     with pytest.raises(FileNotFoundError, match="no finished run"):
         collect.collect(tmp_path / "nothing", "mine", {})

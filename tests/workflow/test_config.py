@@ -12,10 +12,11 @@ import yaml
 from gradiseg_core.config import docs, inputs
 from gradiseg_core.config.layers import merge
 from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load
-from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.config.variants import PRESETS
 from gradiseg_core.errors import ConfigError
+from gradiseg_core.files.id_maps import read_id_map
 from tests.workflow.conftest import REPOSITORY
 
 DEMO = {"scenes": {"demo": {"source": "demo"}}}
@@ -671,6 +672,18 @@ def test_names_that_mean_something_else_are_taken(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=rf"scenes\.{name}: this name is taken.*{name}_scene"):
             load(raw, tmp_path, reserved=["curves"])
     assert "curves" in load(raw, tmp_path).scenes
+
+
+def test_the_shipped_clicks_lie_on_their_objects() -> None:
+    settings = load(yaml.safe_load((REPOSITORY / "config.yaml").read_text()), REPOSITORY)
+    options: Any = settings.section("demo", "grounding").options  # type: ignore[attr-defined]
+    truth = json.loads((DEMO_FOLDER / "ground_truth.json").read_text())
+    assert list(options.prompts) == truth["prompts"]
+    for prompt in truth["prompts"]:
+        for view, (column, row) in options.clicks_of(prompt):
+            assert (DEMO_FOLDER / "images_train" / view).exists(), "a held-out view is clicked"
+            exact = read_id_map(DEMO_FOLDER / "gt_ids" / f"{view[:-4]}.png")
+            assert exact[row, column] == truth["gt_id_of_prompt"][prompt], prompt
 
 
 def test_the_shipped_configuration_is_valid() -> None:
