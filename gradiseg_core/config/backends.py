@@ -1,17 +1,17 @@
-"""Backends of a stage: found by their file, described by it, listed nowhere else.
+"""Backends of a stage: found by their file, described in it, listed nowhere else.
 
-A backend is one file, ``gradiseg_core/stages/<stage>/backends/<name>.py``, and its name is what the
-configuration calls it. The file holds
+A backend is one file, ``gradiseg_core/stages/<stage>/backends/<name>.py``, and the configuration
+uses its name. The file holds
 
 - ``Options``: a :class:`BackendOptions`, its part of the configuration, ``<stage>.<name>``; the
   first line of its docstring says in the reference what the backend is;
-- ``REQUIRES``: a :class:`Requires`, the environment and the machine that it takes;
-- ``CHECKPOINTS``, where it has weights: a tuple of :class:`.checkpoints.Checkpoint`;
+- ``REQUIRES``: a :class:`Requires`, the environment and the machine that it needs;
+- ``CHECKPOINTS``, if it has weights: a tuple of :class:`.checkpoints.Checkpoint`;
 - ``run(request)``: the work, from the stage's request to its result
   (``stages/<stage>/interface.py``).
 
-Importing the file must be quick and need nothing that is not always there: heavy imports go into
-functions, and what is missing on the machine is an error of ``run``.
+Importing the file must be quick and need no optional package: heavy imports go into functions, and
+``run`` raises an error if something is missing on the machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "all"]
 
-#: What a backend that reads ID images says where it has none.
+#: Message of a backend that reads ID images and has none.
 NO_ID_IMAGES = (
     "`backend: precomputed` needs the folder of the ID images here, because the scene brings no "
     "object_mask/ of its own"
@@ -52,7 +52,7 @@ _PACKAGE = __package__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Requires:
-    """What a backend takes.
+    """What a backend needs.
 
     Attributes:
         environment: Name of its file in ``envs/``.
@@ -82,10 +82,10 @@ class BackendOptions(Section):
 
         Args:
             scene: Where the scene's photographs come from.
-            folder: What relative paths start from.
-            split: ``all`` where test views are asked for as well.
-            made: Whether another rule makes the scene's folder, so that it is not known yet what
-                it brings.
+            folder: Start of relative paths.
+            split: ``all`` if test views are needed as well.
+            made: Whether another rule makes the scene's folder, so that its contents are not known
+                yet.
 
         Returns:
             By key of the options, why it cannot work.
@@ -93,9 +93,9 @@ class BackendOptions(Section):
         return {}
 
     def for_photographs(self) -> Self:
-        """Return the options of a backend of ``grounding`` as they hold where nothing is trained.
+        """Return the options of a backend of ``grounding`` for the method without training.
 
-        There are photographs then and no renderings, and IDs of the tracked views.
+        It has photographs and no renderings, and the IDs of the tracked views.
         """
         return self
 
@@ -126,7 +126,7 @@ class Backend:
 
     @property
     def requires(self) -> Requires:
-        """What it takes."""
+        """What it needs."""
         return self.module.REQUIRES
 
     @property
@@ -144,7 +144,7 @@ class Backend:
         return self.module.run(request)
 
 
-#: What the file of a backend must hold: in words, and how it is told.
+#: What the file of a backend must hold: a description, and a test.
 _PARTS: Contents = {
     "Options": ("a BackendOptions", model_below(BackendOptions)),
     "REQUIRES": ("a Requires", lambda part: isinstance(part, Requires)),
@@ -198,7 +198,7 @@ def load(stage: str, name: str) -> Backend:
 
 
 def _check_environment(module: ModuleType) -> None:
-    """Make sure that a backend's environment is there, in a checkout, which has the folder."""
+    """Check that a backend's environment exists, in a checkout (a wheel has no ``envs/``)."""
     folder = Path(__file__).resolve().parents[2] / "envs"
     name = module.REQUIRES.environment
     if folder.is_dir() and not (folder / f"{name}.yaml").is_file():
@@ -212,10 +212,10 @@ def _check_environment(module: ModuleType) -> None:
 
 
 def _check_names(model: type[BackendConfig]) -> None:
-    """Make sure that every backend's name can be a key of its stage's section.
+    """Check that every backend's name can be a key of its stage's section.
 
     Raises:
-        ConfigError: If one is no plain lower-case name, or is a key of the section already.
+        ConfigError: If a name is not plain lower case, or is already a key of the section.
     """
     for name in names(model.stage):
         file = f"backend {folder_of(model.stage) / name}.py"
@@ -234,7 +234,7 @@ def _check_names(model: type[BackendConfig]) -> None:
 class BackendConfig(Section):
     """Configuration of a stage that has backends: the chosen one, and its options.
 
-    The options of the others are not part of it, so that they rerun nothing. In Python, as in the
+    Options of other backends are not part of it, so they rerun nothing. In Python, as in the
     configuration file, options are given under the backend's name:
     ``MasksConfig(backend="graph", graph={"min_area": 50})``.
     """
@@ -264,7 +264,7 @@ class BackendConfig(Section):
 
     @classmethod
     def with_shared(cls, values: dict[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values with what the stage takes of backends that are not chosen: nothing."""
+        """Return the values, plus those of other backends that the stage uses: by default none."""
         return values
 
     @property
@@ -274,7 +274,7 @@ class BackendConfig(Section):
 
     @property
     def files(self) -> list[Path]:
-        """The files of the code that runs for this choice and not for others."""
+        """The files that run only for this choice of backend."""
         return [self.chosen.file]
 
     def weights(self) -> dict[str, Path | None]:
@@ -283,7 +283,7 @@ class BackendConfig(Section):
 
 
 def _with_backends(field: FieldInfo, stage: str) -> FieldInfo:
-    """Return a field `backend` whose description says what each backend of the stage is."""
+    """Return a field `backend` whose description explains every backend of the stage."""
     described = copy(field)
     lines = [field.description or ""]
     for name in names(stage):

@@ -17,19 +17,19 @@ Device = Literal["auto", "cuda", "cpu"]
 """Where something runs; `auto` takes a CUDA device if there is one."""
 
 
-#: Unit of a number that counts the iterations of the run itself, however long it is.
+#: Unit of a number that counts iterations of the run itself.
 ITERATIONS = "iterations"
 #: Unit of a number that is scaled with the length of the run
 #: (:mod:`gradiseg_core.splatting.schedule`). Every such number, and no other, goes through the
 #: run's ``Schedule``.
 OF_30_000 = "iterations of 30,000"
 
-#: Validation context of a part of a section, to be merged with others: keys and types only.
+#: Validation context of a part of a section that is merged later: only keys and types are checked.
 AS_LAYER = {"layer": True}
 
 
 class Conflict(NamedTuple):
-    """Values of one section that do not go together.
+    """Values of one section that conflict.
 
     Attributes:
         keys: Their keys, dotted, below the section.
@@ -45,15 +45,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    #: Keys of earlier versions, and what to write instead; ``"key: value"`` is a value of a key.
+    #: Removed keys and what to write instead; ``"key: value"`` stands for a removed value.
     removed: ClassVar[dict[str, str]] = {}
 
     def conflicts(self) -> Iterable[Conflict]:
-        """Return which of its values do not go together.
+        """Return which of its values conflict.
 
-        A check of more than one field belongs here and not in a validator of pydantic's, because a
-        file, a scene and a variant each write a part of a section, and only the merged section can
-        be checked.
+        A check of several fields belongs here and not in a pydantic validator: file, scene and
+        variant each write a part of a section, and only the merged section can be checked.
         """
         return ()
 
@@ -66,7 +65,7 @@ class Section(BaseModel):
         return self
 
     def changing_results(self) -> dict[str, Any]:
-        """Return its values as JSON, without fields that are declared not to change results."""
+        """Return its values as JSON, without fields declared with ``changes_result=False``."""
         values = {}
         for name, value in self.model_dump(mode="json").items():
             extra = type(self).model_fields[name].json_schema_extra
@@ -86,17 +85,17 @@ class Section(BaseModel):
 
 
 def constant(name: str, file: str) -> str:
-    """Return what :attr:`Section.removed` says of a key whose value has become a constant.
+    """Return the text in :attr:`Section.removed` for a key that became a constant.
 
     Args:
         name: The constant's name.
-        file: Where it stands, below ``gradiseg_core/``.
+        file: Its file, below ``gradiseg_core/``.
     """
     return f"is no longer a key; the value is the constant {name} in gradiseg_core/{file}"
 
 
 def renamed(key: str) -> str:
-    """Return what :attr:`Section.removed` says of a key that has moved: its full new name."""
+    """Return the text in :attr:`Section.removed` for a key that moved: its full new name."""
     return f"is called `{key}` now"
 
 
@@ -113,7 +112,7 @@ def option(
 
     Args:
         default: Value used when the key is absent; ``...`` makes the key required.
-        description: One sentence: what the value changes.
+        description: One sentence on what the value changes.
         unit: Unit of the value, such as ``"px"``, :data:`ITERATIONS` or :data:`OF_30_000`; None for
             pure numbers.
         source: Where the default comes from (paper and section, Gaussian Grouping, 3DGS, measured).

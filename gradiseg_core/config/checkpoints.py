@@ -1,7 +1,7 @@
 """The checkpoints that backends need: where each is published, its hash and its licence.
 
-Names are what ``Section.weights()`` returns and what the files are called in
-``<downloads>/checkpoints/``. Standard library only: the rules read this registry.
+Their names are those of ``Section.weights()`` and of the files in ``<downloads>/checkpoints/``.
+Uses only the standard library, because the rules read this registry.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ class Checkpoint:
         name: Key in :func:`checkpoints`.
         description: What it is, in one line.
         licence: Licence of the weights.
-        size: Bytes, as published or as last seen; for the disk check and for the documentation
-            only, since the hash decides what is right.
+        size: Bytes, as published or as last seen; only for the disk check and the documentation.
         kind: ``file``, or ``folder`` in transformers' format.
         url: Address of a file.
-        sha256: Published hash of a file; None where nobody publishes one, so that the hash of
-            the first download goes into the lock file.
-        sha256_prefix: First hex digits of the hash, where only these are published.
+        sha256: Published hash of a file; None if nobody publishes one. Then the hash of the first
+            download goes into the lock file.
+        sha256_prefix: First hex digits of the hash, if only these are published.
         repo: Hub repository (``owner/name``) of a folder.
         revision: Commit of that repository.
-        patterns: Files of the repository that are needed; never a pickle.
+        patterns: The files that are needed; never a pickle.
     """
 
     name: str
@@ -76,7 +75,7 @@ _OF_SCORES = (
 
 @cache
 def checkpoints() -> Mapping[str, Checkpoint]:
-    """Return every checkpoint by name: those that the files of the backends name, and the rest."""
+    """Return every checkpoint by name: those of the backends, and those of scores."""
     from gradiseg_core.config import backends
 
     found = [

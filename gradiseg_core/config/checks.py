@@ -22,11 +22,11 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def scene_names(scenes: Any, reserved: Collection[str] = ()) -> list[str]:
-    """Return what is wrong with the names of the scenes, which become folders and targets.
+    """Return problems with the names of scenes, which become folders and targets.
 
     Args:
-        scenes: What the file says under ``scenes``.
-        reserved: Names that mean something else already.
+        scenes: The value of ``scenes`` in the file.
+        reserved: Names that are taken.
     """
     if not isinstance(scenes, Mapping):
         return []
@@ -53,7 +53,7 @@ def repeated(key: str, values: Sequence[object]) -> list[str]:
 
 
 def copies(scenes: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the scenes of `source: copy`, which name another scene."""
+    """Return problems with scenes of `source: copy`, which name another scene."""
     problems = []
     for name, scene in scenes.items():
         if scene.of is None:
@@ -75,7 +75,7 @@ def absent(
     folder: Path,
     made: Sequence[Path] = (),
 ) -> dict[str, str]:
-    """Return the scenes whose photographs are not there and will not be fetched, and why.
+    """Return the scenes whose photographs are missing and will not be fetched, and why.
 
     Args:
         scenes: Entries of `scenes`.
@@ -141,7 +141,7 @@ def _nearest_sibling(folder: Path, value: Path) -> str:
 def _layout(name: str, scene: Any, folder: Path) -> list[str]:
     if scene.source == "demo" and not (DEMO_FOLDER / "images").is_dir():
         return [
-            f"scenes.{name}.source: the embedded scene is part of GradiSeg's repository and lies "
+            f"scenes.{name}.source: the embedded scene is part of GradiSeg's repository and is "
             f"not at {DEMO_FOLDER}; take a clone of the repository, or a scene of your own"
         ]
     if scene.path is None:
@@ -157,13 +157,13 @@ def _layout(name: str, scene: Any, folder: Path) -> list[str]:
         return []
     if not (path / "images").is_dir():
         return [
-            f"scenes.{name}.path: no folder images/ in {scene.path}, so it has not LERF-Mask's "
-            "layout; for a plain folder of photographs leave out `source: lerf_mask`"
+            f"scenes.{name}.path: no folder images/ in {scene.path}, so it does not have "
+            "LERF-Mask's layout; for a plain folder of photographs leave out `source: lerf_mask`"
         ]
     if (path / "test_mask").is_dir() and not (path / "images_train").is_dir():
         return [
-            f"scenes.{name}.path: {scene.path} has test_mask/ but no images_train/, so it is not "
-            "known which views its masks belong to; add images_train/ with the training views"
+            f"scenes.{name}.path: {scene.path} has test_mask/ but no images_train/, so the views "
+            "of its masks are not known; add images_train/ with the training views"
         ]
     try:
         read_ground_truth(path / "ground_truth.json")
@@ -187,7 +187,7 @@ def _mipnerf360_layout(name: str, scene: Any, path: Path) -> list[str]:
 def offline(
     name: str, sections: Mapping[str, Any], downloads: DownloadsConfig, folder: Path
 ) -> list[str]:
-    """Return the downloads that a scene needs and that are missing where the network is not used.
+    """Return the missing downloads of a scene if the network is not used.
 
     Args:
         name: The scene's name.
@@ -207,7 +207,7 @@ def offline(
 
 
 def same_grounding_twice(name: str, sections: Mapping[str, Any]) -> list[str]:
-    """Refuse a second grounding that equals the first: it would score the same thing twice."""
+    """Refuse a second grounding by the backend of the first."""
     second = sections.get("second_grounding")
     if second is None or second.backend != sections["grounding"].backend:
         return []
@@ -218,7 +218,7 @@ def same_grounding_twice(name: str, sections: Mapping[str, Any]) -> list[str]:
 
 
 def _of_backends(name: str, sections: Mapping[str, Any], folder: Path, made: bool) -> list[str]:
-    """Return what the chosen backends say against their options, scene by scene."""
+    """Return the problems that the chosen backends find in their options."""
     problems = []
     for stage, section in sections.items():
         if isinstance(section, BackendConfig) and _runs(stage, sections):

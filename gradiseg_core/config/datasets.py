@@ -1,6 +1,6 @@
 """The datasets of the paper: where each scene is published, and where it lies once fetched.
 
-Standard library only: the configuration's checks and the rules read this registry.
+Uses only the standard library, because the configuration's checks and the rules read it.
 """
 
 from __future__ import annotations

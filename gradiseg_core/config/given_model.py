@@ -31,7 +31,7 @@ class GivenScene:
 
 
 def find_given(path: Path) -> GivenScene:
-    """Return photographs and model of a path; whether either is usable is for others to check."""
+    """Return photographs and model of a path; neither is checked here."""
     images, beside = path, path.parent
     if (path / "images").is_dir() and _model_in(path) is not None:
         images, beside = path / "images", path

@@ -1,9 +1,9 @@
-"""Modules that a job imports nowhere on its way, by its configuration: they do not rerun it.
+"""Modules that a job does not import with its configuration: they do not rerun it.
 
 :func:`gradiseg_core.modules.closure` reads import statements, also those that only another
-configuration comes to. What it finds too much is named here. The import of such a module must
-stand where it is needed, inside a function; ``tests/workflow/test_running.py`` runs the stages and
-looks whether one was imported all the same.
+configuration reaches. This module names the modules that it finds in excess. Such a module must be
+imported inside the function that needs it; ``tests/workflow/test_running.py`` runs the stages and
+checks that none of them was imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gradiseg_core.config.train import TrainConfig
 
 _CORE = Path(__file__).resolve().parents[1]
 
-#: They only word an error, which no result is made of.
+#: They only word errors and change no result.
 ON_ERRORS = ("config/messages.py", "files/full_disk.py")
 #: They run in jobs that have a GPU.
 ON_GPUS = (
@@ -43,7 +43,7 @@ def idle(section: Section | None = None, *, gpu: bool = False) -> list[Path]:
 
     Args:
         section: The job's configuration.
-        gpu: Whether it has a GPU. It may still fall back to the CPU, and so runs what both run.
+        gpu: Whether it has a GPU. As it may fall back to the CPU, the modules of both count.
     """
     names = [*ON_ERRORS, *(() if gpu else ON_GPUS)]
     if isinstance(section, TrainConfig):

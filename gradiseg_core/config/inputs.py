@@ -1,8 +1,8 @@
 """The user's files that a section names; a changed, new or removed one reruns the stage.
 
-Snakemake reads ``{word}`` and ``<word>`` in an input as its own marks, whatever the file is called,
-and has no way to write them otherwise. Files of such names are therefore no inputs of a rule: their
-:func:`contents` are among its parameters, whose changes rerun a job just as well.
+Snakemake reads ``{word}`` and ``<word>`` in an input as wildcards and path variables, and they
+cannot be escaped. So files with such names are not inputs of a rule. Their :func:`contents` are
+among its parameters instead, whose changes also rerun a job.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LERF_MASK_INPUTS = (
 
 
 def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
-    """Yield (key, path) of every path that a section names, those of its own sections included.
+    """Yield (key, path) of every path that a section and its own sections name.
 
     A path is a field of type ``Path``, or a text field called ``path`` or ``folder``.
     """
@@ -61,13 +61,13 @@ def made_folder(path: Path, made: Iterable[Path]) -> Path | None:
 def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
     """Return every file below the paths that a section names, sorted; hidden files are left out.
 
-    A path that does not exist is passed over: :mod:`gradiseg_core.config.checks` has refused those
-    that must exist.
+    A path that does not exist is skipped: :mod:`gradiseg_core.config.checks` has refused those that
+    must exist.
 
     Args:
-        section: Where the paths are named.
-        made: Folders that other rules make. What lies in one of them is not known yet; the folder
-            itself is returned.
+        section: The section that names the paths.
+        made: Folders that other rules make. Their contents are not known yet, so the folder itself
+            is returned.
     """
     made = list(made)
     paths = [path for _, path in named_paths(section)]
@@ -99,7 +99,7 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
 
 
 def contents(files: Iterable[Path]) -> dict[str, str]:
-    """Return what tells a changed file from its former self, by path, as plain data.
+    """Return by path a digest of each file, as plain data, that changes with the file.
 
     Files up to 20 MB by content, as the profile has Snakemake compare its inputs; larger ones by
     size and time of change.
@@ -140,7 +140,7 @@ class Download(NamedTuple):
 
 
 def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
-    """Return what a scene needs from the network: its own files are not among it.
+    """Return the downloads that a scene needs; the user's own files are none.
 
     Args:
         sections: The scene's resolved sections by stage name, those that run.
@@ -165,8 +165,8 @@ def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
 def has_exact_ids(scene: SceneConfig, made: Iterable[Path] = ()) -> bool:
     """Whether the scene comes with exact object IDs of its views, so that association is scored.
 
-    Of a folder that another rule makes (``made``) it is not known: such a scene is scored where
-    that is asked for.
+    For a folder that another rule makes (``made``) this is not known: such a scene is scored only
+    if the score is a target.
     """
     if scene.source == "demo":
         return True

@@ -1,4 +1,4 @@
-"""What tables and plots call the methods, and the variants that ship."""
+"""Names of methods in tables and plots, and the variants that ship."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Sections that are written in layers: for all scenes, for one scene, for one variant.
 
-A layer alone is checked for keys and types only, since a layer above it may change its values. The
-merged section is checked for values that conflict, and a message names the keys that the user
-wrote, in the layer where they stand.
+A single layer is checked only for keys and types, because a layer above may change its values. The
+merged section is checked for values that conflict, and messages name the keys where the user wrote
+them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Model = TypeVar("Model", bound=Section)
 
 @dataclass(frozen=True)
 class Layer:
-    """What one place of a configuration file says about a section.
+    """The values of a section that are written in one place of a configuration file.
 
     Attributes:
         path: The place, such as ``"scenes.kitchen.train"``.
-        values: What is written there, possibly nothing.
-        ships: Whether the user did not write it: ``path`` then says whose it is.
+        values: The values there, possibly none.
+        ships: Whether it ships and was not written by the user; ``path`` then names its owner.
     """
 
     path: str
@@ -50,7 +50,7 @@ def resolve(model: type[Model], layers: Sequence[Layer]) -> Model:
 
     Args:
         model: The section's model.
-        layers: Each of them valid as a layer, and therefore what they make together.
+        layers: Valid layers.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -59,7 +59,7 @@ def resolve(model: type[Model], layers: Sequence[Layer]) -> Model:
 
 
 def conflicts(section: Section, layers: Sequence[Layer]) -> list[str]:
-    """Return a line for everything in a merged section that does not go together.
+    """Return a line for every conflict in a merged section.
 
     Args:
         section: What :func:`resolve` made of the layers.
@@ -83,7 +83,7 @@ def conflicts(section: Section, layers: Sequence[Layer]) -> list[str]:
 
 
 def written_in(key: str, layers: Sequence[Layer]) -> Layer | None:
-    """Return the layer that a section's value comes from, or None where it is the default.
+    """Return the layer from which a section's value comes; None for the default.
 
     Args:
         key: Dotted, below the section.
@@ -93,7 +93,7 @@ def written_in(key: str, layers: Sequence[Layer]) -> Layer | None:
         value: Any = layer.values
         for part in key.split("."):
             if not isinstance(value, Mapping):
-                return None  # this layer takes away what those below it say
+                return None  # this layer replaces those below it
             if part not in value:
                 break
             value = value[part]

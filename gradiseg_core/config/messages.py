@@ -99,7 +99,7 @@ def _walk(
 ) -> tuple[list[str | int], type[BaseModel] | None]:
     """Return the keys of ``loc`` that the user wrote, and the innermost model on the way.
 
-    Pydantic mixes in names of union members; they come after the last field and are dropped.
+    Pydantic adds names of union members after the last field; they are dropped.
     """
     keys: list[str | int] = []
     current: Any = model

@@ -1,4 +1,4 @@
-"""What is said about a download that is missing where the network is not used."""
+"""The message about a missing download if the network is not used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def missing_offline(name: str, page: str, target: Path) -> str:
     Args:
         name: What is missing.
         page: Where it is published.
-        target: Where it would lie.
+        target: Where to put it.
     """
     return (
         f"{name} is not in {target}, and `downloads.offline` is true; fetch it from {page} on "

@@ -30,7 +30,7 @@ _SHARED_FOLDERS = ("tables", "paper_tables")
 
 
 def wrong_results(key: str, results: Path) -> list[str]:
-    """Return why a folder cannot be the one that everything is written to.
+    """Return why a folder cannot be that of the results.
 
     Args:
         key: The key that names it.
@@ -63,14 +63,14 @@ def overlaps(
     downloads: Path,
     folder: Path,
 ) -> dict[str, list[str]]:
-    """Return by scene where files that it reads lie in, or hold, a folder that a rule writes.
+    """Return by scene the paths that lie in, or hold, a folder that a rule writes.
 
     Args:
         scenes: Per scene, the resolved sections that run, by stage name.
         variants: The variants of each scene.
-        results: Where everything is written to.
-        downloads: Where downloads lie.
-        folder: What relative paths start from.
+        results: Folder of the results.
+        downloads: Folder of the downloads.
+        folder: Start of relative paths.
     """
     written = [results / name for name in _SHARED_FOLDERS]
     for name in scenes:
@@ -86,16 +86,16 @@ def overlaps(
                 clash = _clash(section, folder / value, places)
                 if clash is not None:
                     found.setdefault(name, []).append(
-                        f"{key}: {value} overlaps with {clash}, which the workflow writes, and "
-                        "deletes before it writes it anew: your files there would be lost; copy "
-                        "them to a place that is not written (or choose other `results`), and name "
+                        f"{key}: {value} overlaps with {clash}, which the workflow "
+                        "deletes and writes again: your files there would be lost; copy "
+                        "them to another place (or choose other `results`), and name "
                         "the copy"
                     )
     return found
 
 
 def _clash(section: Any, path: Path, places: Mapping[Path, set[str]]) -> Path | None:
-    """Return the folder that is written and that meets what is read of a path, or None."""
+    """Return a written folder that overlaps with the files read from a path, or None."""
     named = _places(path)
     trees = [part for below in _read(section, path) for part in _places(below)]
     for written, texts in places.items():
@@ -107,11 +107,11 @@ def _clash(section: Any, path: Path, places: Mapping[Path, set[str]]) -> Path | 
 
 
 def _read(section: Any, path: Path) -> Iterator[Path]:
-    """Yield what is read as a whole, all that lies deeper included."""
+    """Yield the files and folders that are read as a whole."""
     if not isinstance(section, SceneConfig):
         yield path
     elif section.source == "folder":
-        # Of the folder itself only photographs are read, so that results may lie in a folder of it.
+        # Only photographs are read from the folder itself, so results may lie in a folder below.
         yield from (path / part for part in ("images", "sparse", "colmap/sparse"))
         if path.name.startswith("images"):
             yield from (path.parent / part for part in ("sparse", "colmap/sparse"))
@@ -123,7 +123,7 @@ def _read(section: Any, path: Path) -> Iterator[Path]:
 
 
 def _places(path: Path) -> set[str]:
-    """Return a path as it is written and with its links followed."""
+    """Return a path as written, and with its links resolved."""
     return {os.path.abspath(path), str(path.resolve())}
 
 

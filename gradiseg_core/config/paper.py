@@ -1,6 +1,6 @@
 """What a configuration holds of the paper's experiments: the plan of ``paper_tables``.
 
-:mod:`.paper_plan` makes it of the configuration; the job that writes the tables needs this alone.
+:mod:`.paper_plan` makes it from the configuration; the job that writes the tables reads only this.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ FIGURE = "figure_6.png"
 
 
 class PaperPlan(BaseModel):
-    """What there will be of the paper's experiments once the configuration has run.
+    """The paper's experiments in a configuration.
 
     Attributes:
         scenes: Names of the scenes that belong to the paper's datasets.
         absent: Scenes that the configuration names and leaves out, and why.
-        starts: Per scene of LERF-Mask, the start of IGD (paper's iterations) of every variant that
-            is GradiSeg but for it, `gradiseg` itself included.
+        starts: Per scene of LERF-Mask, the start of IGD (paper's iterations) of `gradiseg` and of
+            every variant that differs from it only in this.
         factors: Per scene of Mip-NeRF 360, how many times its images are reduced.
         labels: Names in tables of variants that have one.
     """

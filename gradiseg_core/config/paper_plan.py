@@ -1,8 +1,8 @@
-"""The plan of the paper's tables, made of a configuration.
+"""The plan of the paper's tables, made from a configuration.
 
 A scene takes part by its name and source: LERF-Mask's for Tables 1, 2 and 4 and Figure 6,
-Mip-NeRF 360's for Table 3. The variants of Figure 6 are found by what they train: those that differ
-from `gradiseg` in the window of IGD alone.
+Mip-NeRF 360's for Table 3. The variants of Figure 6 are those whose training differs from
+`gradiseg` only in the window of IGD.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SOURCES = ("lerf_mask", "mipnerf360")
 
 
 def paper_plan(settings: Settings) -> PaperPlan:
-    """Return what a configuration holds of the paper's experiments."""
+    """Return the plan of the paper's experiments in a configuration."""
     sources = {name: settings.origin(name).source for name in settings.scenes}
     scenes = [name for name in sources if name.lower() in _paper_scenes(sources[name])]
     return PaperPlan(
@@ -53,10 +53,10 @@ def _starts(settings: Settings, scene: str) -> dict[str, int]:
 
 
 def _apart_from_the_window(train: TrainConfig) -> TrainConfig:
-    """Return the parameters with IGD's window set aside.
+    """Return the parameters without IGD's window.
 
-    The cap on growth goes with the window: it counts the Gaussians of the ordinary densification as
-    well, which is still running where IGD starts early.
+    The cap on growth belongs to the window: it also counts Gaussians of the ordinary densification,
+    which is still running if IGD starts early.
     """
     assert train.igd is not None
     igd = train.igd.model_copy(update={"start": 0, "until": 0, "max_growth": 0.0})

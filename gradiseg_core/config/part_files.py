@@ -1,4 +1,4 @@
-"""Files that are found by their name, imported with an error that says which one is wrong."""
+"""Import of files that are found by name; an error says which file is wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from gradiseg_core.errors import ConfigError
 
-#: What a file must hold, by name: in words, and how it is told.
+#: What a file must hold, by name: a description, and a test.
 Contents = Mapping[str, tuple[str, Callable[[Any], bool]]]
 
 
@@ -20,7 +20,7 @@ def imported(module: str, what: str) -> ModuleType:
 
     Args:
         module: Its full name.
-        what: What it is, for the message.
+        what: Its description, for the message.
 
     Raises:
         ConfigError: If it cannot be imported; the message names the file and the line.
@@ -35,7 +35,7 @@ def imported(module: str, what: str) -> ModuleType:
 
 
 def lacking(module: ModuleType, contents: Contents) -> str:
-    """Return what a file does not hold, in words; empty where it is whole."""
+    """Return the missing parts of a file as text; empty if it has all."""
     return ", ".join(
         f"`{name}`, {words}"
         for name, (words, there) in contents.items()
@@ -44,12 +44,12 @@ def lacking(module: ModuleType, contents: Contents) -> str:
 
 
 def model_below(base: type) -> Callable[[Any], bool]:
-    """Return the test whether something is the class ``base`` or derived from it."""
+    """Return a test for ``base`` and classes derived from it."""
     return lambda part: isinstance(part, type) and issubclass(part, base)
 
 
 def shadowing(options: Any, base: Any) -> str:
-    """Return the options, as text, that have the name of something that ``base`` itself has."""
+    """Return, as text, the options whose name ``base`` itself uses."""
     return ", ".join(f"`{name}`" for name in options.model_fields if hasattr(base, name))
 
 

@@ -1,17 +1,17 @@
 """Parts of training: strategies and loss terms, each one file, found by its name.
 
-The file is ``gradiseg_core/splatting/<kind>/<name>.py``, the kind ``strategies`` or ``terms``. What
-it holds is said in ``splatting/parts.py``. The parts of the paper have their options in section
-``train``. A further part has them in its own file, as ``Options``, and runs where the configuration
+The file is ``gradiseg_core/splatting/<kind>/<name>.py``; the kind is ``strategies`` or ``terms``,
+and ``splatting/parts.py`` describes its contents. The parts of the paper have their options in
+section ``train``. A further part has them in its own file, as ``Options``, and runs if the
+configuration
 names it::
 
     train:
       strategies:
         my_strategy: {every: 500}
 
-``{}`` takes the defaults; null leaves a part out, as a scene or a variant may do with one of the
-file. These files import PyTorch, which takes seconds, so that one is imported only where it is
-named.
+``{}`` takes the defaults; null leaves a part out, for example in a scene or a variant. These files
+import PyTorch, which takes seconds, so one is imported only if it is named.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OWN = {
     "strategies": ("densification", "igd", "mcmc", "near"),
     "terms": ("photometric", "identity", "spatial"),
 }
-#: Files of the folders that are no parts; a helper of one's own starts with an underscore.
+#: Files of the folders that are not parts; other helpers start with an underscore.
 HELPERS = ("surgery",)
 
 
@@ -43,10 +43,10 @@ class PartOptions(Section):
     """Options of a strategy or a loss term."""
 
     def file(self, key: str) -> str | None:
-        """Return the name of the file that reads them, or None where the part does not run.
+        """Return the name of the file that reads them; None if the part does not run.
 
         Args:
-            key: Of the options in the configuration.
+            key: Key of the options in the configuration.
         """
         return key
 
@@ -63,10 +63,10 @@ def load(kind: str, name: str) -> ModuleType:
 
     Args:
         kind: ``strategies`` or ``terms``.
-        name: Of the file.
+        name: Name of the file.
 
     Raises:
-        ConfigError: If the file cannot be imported, or lacks what a part must hold.
+        ConfigError: If the file cannot be imported, or lacks something that a part must hold.
     """
     what = {"strategies": "strategy", "terms": "loss term"}[kind]
     module = imported(f"{_PACKAGE}.{kind}.{name}", f"{what} `{name}`")
@@ -107,12 +107,12 @@ def names(kind: str) -> list[str]:
 def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, PartOptions]:
     """Return the options of further parts, each validated by its file's ``Options``.
 
-    A part of which the configuration says null is left out.
+    A part that is null in the configuration is left out.
 
     Args:
         kind: ``strategies`` or ``terms``.
-        given: What the configuration says of each.
-        context: Of pydantic's validation.
+        given: Options of each part, from the configuration.
+        context: Context of pydantic's validation.
 
     Raises:
         ValueError: If there is no such part, it has a section of its own, or its options are wrong.

@@ -1,8 +1,8 @@
-"""Paths as users write them: read in one form, in this one place.
+"""Paths as users write them, brought into one form.
 
-``~`` stands for a home directory, as in a shell; ``./x``, ``x//y`` and a slash at the end are
-written away. Environment variables are not replaced, and a path that starts with one is refused,
-since a folder of that name would be made or looked for.
+``~`` is a home directory, as in a shell; ``./x``, ``x//y`` and a slash at the end are normalised.
+Environment variables are not replaced. A path that starts with one is refused, because otherwise a
+folder of that name would be made or looked for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-#: What Snakemake reads in a path as a wildcard (``{name}``) or a path variable (``<name>``), warns
-#: of (line breaks), or cannot write down (bytes that are no UTF-8, surrogates in Python).
+#: Characters in a path that Snakemake reads as a wildcard (``{name}``) or a path variable
+#: (``<name>``), warns about (line breaks), or cannot write (bytes that are not UTF-8).
 _MARKS = re.compile("[{}<>\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -23,7 +23,7 @@ def expanded(path: Path) -> Path:
     """Return a path with its ``~`` replaced.
 
     Raises:
-        ValueError: If it starts with a variable, or with the ``~`` of nobody known here.
+        ValueError: If it starts with a variable, or with the ``~`` of an unknown user.
     """
     text = str(path)
     if text.startswith("$") and os.path.expandvars(text) != text:
@@ -38,10 +38,10 @@ def expanded(path: Path) -> Path:
 
 
 def named_by_rules(path: Path) -> Path:
-    """Return a path that rules can name, as those of outputs and of checkpoints are.
+    """Return a path that rules can name, such as those of outputs and checkpoints.
 
     Raises:
-        ValueError: If Snakemake would read something in it.
+        ValueError: If Snakemake would interpret a part of it.
     """
     if not can_be_named(path):
         raise ValueError(

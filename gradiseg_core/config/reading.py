@@ -13,7 +13,7 @@ from gradiseg_core.errors import ConfigError
 
 
 def read_files(paths: Iterable[Path]) -> dict[str, Any]:
-    """Return what configuration files say, each laid over those before it.
+    """Return the content of configuration files, each merged over those before it.
 
     Args:
         paths: YAML files, as for ``snakemake --configfile``.
@@ -38,13 +38,13 @@ def read_files(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def refuse_repeated_keys(paths: Iterable[Path]) -> None:
-    """Refuse files that have a key twice in one mapping: YAML keeps the last, without a word.
+    """Refuse files that have a key twice in one mapping: YAML silently keeps the last.
 
     Args:
-        paths: YAML files. One that is no YAML, or is not there, is left to who reads it.
+        paths: YAML files. Missing files and invalid YAML are left to the reader.
 
     Raises:
-        ConfigError: With a line for every such key, which names file, key and lines.
+        ConfigError: With a line for every such key that names file, key and lines.
     """
     problems = []
     for path in paths:
@@ -58,7 +58,7 @@ def refuse_repeated_keys(paths: Iterable[Path]) -> None:
 
 
 def _repeated(node: yaml.Node | None, above: str, seen: set[int]) -> list[str]:
-    """Return what is there twice in a node and below; anchors once, where they stand."""
+    """Return the repeated keys in a node and below; anchored nodes are visited once."""
     if node is None or id(node) in seen:
         return []
     seen.add(id(node))

@@ -1,6 +1,6 @@
-"""The whole configuration: load, validate, and resolve what each stage of each scene uses.
+"""The whole configuration: load, validate, and resolve the sections of each scene.
 
-A section of ``config.yaml`` holds for all scenes; a scene may override any of it:
+A section of ``config.yaml`` holds for all scenes; a scene may override any of its keys:
 
     train: {iterations: 2000}
     scenes:
@@ -8,7 +8,7 @@ A section of ``config.yaml`` holds for all scenes; a scene may override any of i
         path: photos/kitchen
         train: {iterations: 7000}
 
-The overriding keys are merged, key by key, over the section.
+Overriding keys are merged over the section, key by key.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ SCENE_STAGES: dict[str, type[Section]] = {
     "metrics": MetricsConfig,
 }
 
-#: Sections that only say what differs from another one.
+#: Sections that only change another one.
 _DIFFER_FROM = {"tracking_2d": "tracking", "second_grounding": "grounding"}
 
 
 class SceneEntry(SceneConfig):
-    """One scene: where its photographs come from, and what differs from the sections above."""
+    """One scene: where its photographs come from, and its changes to the other sections."""
 
     removed: ClassVar[dict[str, str]] = {
         "demo": "is no longer a key: the embedded scene lies in resources/demo, and other tables "
@@ -188,8 +188,7 @@ class Settings:
     """A validated configuration.
 
     Attributes:
-        root: The file as written, defaults filled in; of sections that scenes may override, use
-            ``scenes``.
+        root: The file with defaults; for sections that scenes may override use ``scenes``.
         scenes: Per scene, the model of every stage with the scene's overrides merged in; the scene
             source itself is under ``"scene"``.
         variants: Every variant that may be named.
@@ -220,19 +219,19 @@ class Settings:
         return self.root.scenes[scene].variants or self.root.variants
 
     def seeds_of(self, scene: str) -> tuple[int, ...]:
-        """Return the seeds that a scene is trained from."""
+        """Return the seeds of a scene."""
         return self.root.scenes[scene].seeds or self.root.seeds
 
     def all_variants(self) -> list[str]:
-        """Return the variants that any scene is trained with."""
+        """Return the variants of all scenes."""
         return list(dict.fromkeys(v for scene in self.scenes for v in self.variants_of(scene)))
 
     def all_seeds(self) -> list[int]:
-        """Return the seeds that any scene is trained from."""
+        """Return the seeds of all scenes."""
         return list(dict.fromkeys(n for scene in self.scenes for n in self.seeds_of(scene)))
 
     def labels(self) -> dict[str, str]:
-        """Return the names in tables of the variants that are trained and have one."""
+        """Return the table names of trained variants that have one."""
         named = {name: self.variants[name].label for name in self.all_variants()}
         return {name: label for name, label in named.items() if label}
 
@@ -251,7 +250,7 @@ class Settings:
         return stage in self.used_sections(scene)
 
     def num_classes(self, scene: str) -> int:
-        """Return how many IDs, background included, the scene's classifier can tell apart."""
+        """Return the number of classes of the scene's classifier, background included."""
         train = self.section(scene, "train")
         assert isinstance(train, TrainConfig)
         return AUTO_CLASSES if train.num_classes == "auto" else train.num_classes
@@ -268,8 +267,8 @@ def load(
 
     Args:
         raw: The parsed file.
-        folder: What relative paths in it start from; the working directory by default.
-        reserved: Names that no scene may have, beside those of the sections.
+        folder: Start of relative paths; the working directory by default.
+        reserved: Names that no scene may have, besides those of the sections.
 
     Raises:
         ConfigError: With one line for every problem found, each naming the full key.
@@ -345,7 +344,7 @@ def _chosen(section: Section) -> Section:
 
 
 def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a file's or a scene's lists of variants and seeds."""
+    """Return problems with a file's or a scene's lists of variants and seeds."""
     return (
         wrong_names(f"{prefix}variants", holder.variants or (), known, checks.SAFE_NAME)
         + checks.repeated(f"{prefix}variants", holder.variants or ())
@@ -362,7 +361,7 @@ def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict
 
 
 def _layers(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
-    """Return where a scene's section is written, the last on top.
+    """Return the layers of a scene's section, the last on top.
 
     Args:
         raw: The parsed configuration file, valid.
@@ -378,7 +377,7 @@ def _layers(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
 
 
 def _wrong_keys(raw: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the keys and the types of a file's values, each by itself."""
+    """Return problems with single keys and types of values in a file."""
     try:
         root = RootConfig.model_validate(raw, context=AS_LAYER)
     except ValidationError as error:
@@ -412,9 +411,9 @@ def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
 
 
 def _where_written(problem: str, raw: Mapping[str, Any], scene: str) -> str:
-    """Let a problem that names a scene's key name the place where the key was written instead.
+    """Replace a scene's key in a problem by the place where the user wrote the key.
 
-    A key that was not written stays with the scene, where it may be added.
+    A key that was not written stays as it is: it may be added to the scene.
     """
     key, _, rest = problem.partition(": ")
     stage, _, below = key.removeprefix(f"scenes.{scene}.").partition(".")

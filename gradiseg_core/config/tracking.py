@@ -75,7 +75,7 @@ class TrackingConfig(BackendConfig):
 
     @classmethod
     def with_shared(cls, values: dict[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-        """Hand the options of `sfm` to the repair, which associates as that backend does."""
+        """Add the options of `sfm` for the repair, which associates like that backend."""
         if values.get("repair") != "sfm":
             return values
         given = values.get("association", sections.get("sfm"))
@@ -85,7 +85,7 @@ class TrackingConfig(BackendConfig):
 
     @property
     def files(self) -> list[Path]:
-        """The chosen backend's file, and where the repair runs, its own and that of its options."""
+        """The chosen backend's file; with a repair also its file and that of its options."""
         if self.repair != "sfm":
             return super().files
         repair = folder_of(self.stage).parent / "repair.py"
@@ -93,7 +93,7 @@ class TrackingConfig(BackendConfig):
 
     @property
     def name(self) -> str:
-        """What tables and objects.json call the method: ``deva``, or ``deva+sfm`` repaired."""
+        """Name of the method in tables and objects.json: ``deva``, or ``deva+sfm`` if repaired."""
         return f"{self.backend}+sfm" if self.repair == "sfm" else self.backend
 
     @property

@@ -1,9 +1,9 @@
 """Configuration of stage 5, training.
 
 Numbers of the schedule have the unit "iterations of 30,000", the length of the paper's run: a run
-of another length scales them with it (:class:`gradiseg_core.splatting.schedule.Schedule`), so that
-``iterations: 30000`` is exactly the paper. The unit "iterations" counts those of the run itself,
-whatever its length: how often the 3D loss runs, search trees are rebuilt, a run logs and saves.
+of another length scales them (:class:`gradiseg_core.splatting.schedule.Schedule`), so that
+``iterations: 30000`` is exactly the paper. The unit "iterations" counts those of the run itself:
+how often the 3D loss runs, search trees are rebuilt, a run logs and saves.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from gradiseg_core.config.base import (
 )
 from gradiseg_core.config.parts import FurtherParts, PartOptions, further, path_of
 
-#: The most classes that `num_classes: auto` makes. More objects than this come from segments that
-#: were not associated, or from given IDs whose numbers say nothing about how many there are.
+#: Limit of `num_classes: auto`. More objects than this come from segments that were not associated,
+#: or from given IDs that are not numbered from 1.
 AUTO_CLASSES = 4096
 #: Parts of section `train` that null leaves out: the paper's two modules.
 MODULES = ("igd", "la_knn")

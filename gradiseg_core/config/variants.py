@@ -1,7 +1,7 @@
 """Variants: the trainings that a configuration compares.
 
-A variant is a set of changes to section ``train`` of the whole method. Those that ship
-stand in ``presets/variants.yaml``, in the form in which users write their own.
+A variant is a set of changes to section ``train`` of the whole method. Those that ship are in
+``presets/variants.yaml``, in the form of the user's own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def definitions(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def with_variant(train: TrainConfig, name: str) -> TrainConfig:
-    """Return training parameters, changed as a variant that ships changes them."""
+    """Return training parameters with the changes of a variant that ships."""
     return resolve(TrainConfig, [Layer("train", train.model_dump()), layer_of(name, PRESETS[name])])
 
 
@@ -82,12 +82,12 @@ def contradicted(name: str, layers: Sequence[Layer]) -> list[str]:
 def wrong_names(
     key: str, names: Iterable[str], known: Iterable[str], folder_name: Any
 ) -> list[str]:
-    """Return what is wrong with a list of variants.
+    """Return problems with a list of variants.
 
     Args:
         key: The list's key.
         names: Its entries.
-        known: All variants that there are.
+        known: All variants.
         folder_name: Pattern of names that can be folders.
     """
     problems = []
