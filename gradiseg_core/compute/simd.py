@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import partial
 from typing import Any
 
 from llvmlite import binding, ir  # type: ignore[import-untyped]
@@ -154,32 +155,48 @@ def _is_flat(array: Any, dtype: Any) -> bool:
     return isinstance(array, types.Array) and array.dtype == dtype and array.layout == "C"
 
 
-@intrinsic
-def load(typingctx: Any, array: Any, index: Any) -> Any:
-    """Load sixteen float32 values, starting at flat position ``index``."""
-    if not (_is_flat(array, types.float32) and isinstance(index, types.Integer)):
+def _everywhere(lanes: ir.VectorType, value: float) -> Any:
+    """Return a vector with a constant in every lane."""
+    return ir.Constant(lanes, [value] * LANES)
+
+
+def _exchange(builder: Any, a: Any, b: Any, stride: int) -> tuple[Any, Any]:
+    """Return the halves of two vectors' lanes: those without and with the bit ``stride``.
+
+    Lanes of ``b`` take the places that ``a`` leaves free.
+    """
+    low = [lane if not lane & stride else lane - stride + LANES for lane in range(LANES)]
+    high = [lane + stride if not lane & stride else lane + LANES for lane in range(LANES)]
+    first, second = (
+        builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, LANES), places))
+        for places in (low, high)
+    )
+    return first, second
+
+
+def _load(array: Any, index: Any, dtype: Any, result: Any, lanes: ir.VectorType) -> Any:
+    """Return signature and code of reading sixteen values."""
+    if not (_is_flat(array, dtype) and isinstance(index, types.Integer)):
         return None
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         index = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _address(context, builder, sig.args[0], args[0], index, _VF)
+        pointer = _address(context, builder, sig.args[0], args[0], index, lanes)
         return builder.load(pointer, align=4)
 
-    return f32x16(array, index), codegen
+    return result(array, index), codegen
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """Load sixteen float32 values, starting at flat position ``index``."""
+    return _load(array, index, types.float32, f32x16, _VF)
 
 
 @intrinsic
 def load_int(typingctx: Any, array: Any, index: Any) -> Any:
     """Load sixteen int32 values, starting at flat position ``index``."""
-    if not (_is_flat(array, types.int32) and isinstance(index, types.Integer)):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        index = context.cast(builder, args[1], sig.args[1], types.intp)
-        pointer = _address(context, builder, sig.args[0], args[0], index, _VI)
-        return builder.load(pointer, align=4)
-
-    return i32x16(array, index), codegen
+    return _load(array, index, types.int32, i32x16, _VI)
 
 
 @intrinsic
@@ -251,11 +268,7 @@ def where(typingctx: Any, mask: Any, chosen: Any, other: Any) -> Any:
     """Take lanes of ``chosen`` where the mask is set, and of ``other`` elsewhere."""
     if not isinstance(mask, MaskVector) or chosen != other:
         return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(*args)
-
-    return chosen(mask, chosen, other), codegen
+    return chosen(mask, chosen, other), lambda context, builder, sig, args: builder.select(*args)
 
 
 @intrinsic
@@ -291,45 +304,40 @@ def _nearer(symbol: str, value: Any, bound: Any) -> Any:
     return f32x16(value, bound), codegen
 
 
-def _lanewise(name: str, value: Any) -> Any:
-    """Return signature and code of one of LLVM's functions of a float vector."""
+def _lanewise(value: Any, emit: Any, result: Any = f32x16) -> Any:
+    """Return signature and code of a function of one float vector, ``emit(builder, vector)``."""
     if not isinstance(value, FloatVector):
         return None
+    return result(value), lambda context, builder, sig, args: emit(builder, args[0])
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.call(_function(builder, f"llvm.{name}.v{LANES}f32", _VF, [_VF]), args)
 
-    return f32x16(value), codegen
+def _by_llvm(name: str, builder: Any, x: Any) -> Any:
+    """Call one of LLVM's functions of a float vector."""
+    return builder.call(_function(builder, f"llvm.{name}.v{LANES}f32", _VF, [_VF]), [x])
 
 
 @intrinsic
 def sqrt(typingctx: Any, value: Any) -> Any:
     """Return the square roots, correctly rounded."""
-    return _lanewise("sqrt", value)
+    return _lanewise(value, partial(_by_llvm, "sqrt"))
 
 
 @intrinsic
 def ceil(typingctx: Any, value: Any) -> Any:
     """Return the lanes rounded up to whole numbers."""
-    return _lanewise("ceil", value)
+    return _lanewise(value, partial(_by_llvm, "ceil"))
 
 
 @intrinsic
 def floor(typingctx: Any, value: Any) -> Any:
     """Return the lanes rounded down to whole numbers."""
-    return _lanewise("floor", value)
+    return _lanewise(value, partial(_by_llvm, "floor"))
 
 
 @intrinsic
 def to_int(typingctx: Any, value: Any) -> Any:
     """Return the lanes as int32, rounded towards zero; they must fit."""
-    if not isinstance(value, FloatVector):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fptosi(args[0], _VI)
-
-    return i32x16(value), codegen
+    return _lanewise(value, lambda builder, x: builder.fptosi(x, _VI), i32x16)
 
 
 @intrinsic
@@ -337,11 +345,7 @@ def at_most(typingctx: Any, a: Any, b: Any) -> Any:
     """Return the mask of the int lanes with ``a <= b``."""
     if not (isinstance(a, IntVector) and isinstance(b, IntVector)):
         return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.icmp_signed("<=", *args)
-
-    return mask16(a, b), codegen
+    return mask16(a, b), lambda context, builder, sig, args: builder.icmp_signed("<=", *args)
 
 
 @intrinsic
@@ -388,21 +392,12 @@ def totals(typingctx: Any, vectors: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         # Each step adds the halves of pairs of vectors and keeps the two results in one vector, so
         # that 16 vectors take 15 additions and 30 shuffles instead of 64 and 64.
-        zero = ir.Constant(_VF, [0.0] * LANES)
+        zero = _everywhere(_VF, 0.0)
         left = [builder.extract_value(args[0], i) for i in range(sig.args[0].count)]
         for stride in (8, 4, 2, 1):
             pairs = [(left[i], left[i + 1] if i + 1 < len(left) else zero)
                      for i in range(0, len(left), 2)]  # fmt: skip
-            low = [lane if not lane & stride else lane - stride + LANES for lane in range(LANES)]
-            high = [lane + stride if not lane & stride else lane + LANES for lane in range(LANES)]
-            index = ir.VectorType(_I32, LANES)
-            left = [
-                builder.fadd(
-                    builder.shuffle_vector(a, b, ir.Constant(index, low)),
-                    builder.shuffle_vector(a, b, ir.Constant(index, high)),
-                )
-                for a, b in pairs
-            ]
+            left = [builder.fadd(*_exchange(builder, a, b, stride)) for a, b in pairs]
         return left[0]
 
     return f32x16(vectors), codegen
@@ -411,14 +406,8 @@ def totals(typingctx: Any, vectors: Any) -> Any:
 @intrinsic
 def reciprocal(typingctx: Any, value: Any) -> Any:
     """Return 1 / v to about one unit in the last place, for finite v."""
-    if not isinstance(value, FloatVector):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        one = ir.Constant(_VF, [1.0] * LANES)
-        return builder.fdiv(one, args[0], flags=("fast",))
-
-    return f32x16(value), codegen
+    one = _everywhere(_VF, 1.0)
+    return _lanewise(value, lambda builder, x: builder.fdiv(one, x, flags=("fast",)))
 
 
 @intrinsic
@@ -445,14 +434,10 @@ def transpose(
             return _address(context, builder, sig.args[0], args[0], index, _VF)
 
         vectors = [builder.load(place(source, row, i), align=4) for i in range(LANES)]
-        index = ir.VectorType(_I32, LANES)
         for stride in (8, 4, 2, 1):  # exchange quarters of ever smaller squares
-            low = [lane if not lane & stride else lane - stride + LANES for lane in range(LANES)]
-            high = [lane + stride if not lane & stride else lane + LANES for lane in range(LANES)]
             for i in (i for i in range(LANES) if not i & stride):
-                a, b = vectors[i], vectors[i + stride]
-                vectors[i] = builder.shuffle_vector(a, b, ir.Constant(index, low))
-                vectors[i + stride] = builder.shuffle_vector(a, b, ir.Constant(index, high))
+                j = i + stride
+                vectors[i], vectors[j] = _exchange(builder, vectors[i], vectors[j], stride)
         for i, vector in enumerate(vectors):
             builder.store(vector, place(target, column, i), align=4)
         return context.get_dummy_value()
@@ -463,31 +448,24 @@ def transpose(
 @intrinsic
 def log2(typingctx: Any, value: Any) -> Any:
     """Return logarithms to base 2 of normal lanes; the error is under 2e-7 + 1e-7 |result|."""
-    if not isinstance(value, FloatVector):
-        return None
+    return _lanewise(value, _log2)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def floats(x: float) -> Any:
-            return ir.Constant(_VF, [x] * LANES)
 
-        def ints(x: int) -> Any:
-            return ir.Constant(_VI, [x] * LANES)
-
-        # v = 2^e m with m in [sqrt(1/2), sqrt(2)); log(m) = 2 artanh(s), s = (m - 1) / (m + 1)
-        bits = builder.bitcast(args[0], _VI)
-        exponent = builder.ashr(builder.sub(bits, ints(0x3F3504F3)), ints(23))
-        mantissa = builder.sub(bits, builder.shl(exponent, ints(23)))
-        m = builder.bitcast(mantissa, _VF)
-        s = builder.fdiv(builder.fsub(m, floats(1.0)), builder.fadd(m, floats(1.0)))
-        square = builder.fmul(s, s)
-        series = floats(2.0 * LOG2_E / 9.0)
-        for odd in (7, 5, 3, 1):
-            product = builder.fmul(series, square, flags=_CONTRACT)
-            series = builder.fadd(product, floats(2.0 * LOG2_E / odd), flags=_CONTRACT)
-        whole = builder.sitofp(exponent, _VF)
-        return builder.fadd(builder.fmul(series, s, flags=_CONTRACT), whole, flags=_CONTRACT)
-
-    return f32x16(value), codegen
+def _log2(builder: Any, x: Any) -> Any:
+    """Emit log2: x = 2^e m with m in [sqrt(1/2), sqrt(2)); log(m) = 2 artanh((m - 1) / (m + 1))."""
+    floats, ints = partial(_everywhere, _VF), partial(_everywhere, _VI)
+    bits = builder.bitcast(x, _VI)
+    exponent = builder.ashr(builder.sub(bits, ints(0x3F3504F3)), ints(23))
+    mantissa = builder.sub(bits, builder.shl(exponent, ints(23)))
+    m = builder.bitcast(mantissa, _VF)
+    s = builder.fdiv(builder.fsub(m, floats(1.0)), builder.fadd(m, floats(1.0)))
+    square = builder.fmul(s, s)
+    series = floats(2.0 * LOG2_E / 9.0)
+    for odd in (7, 5, 3, 1):
+        product = builder.fmul(series, square, flags=_CONTRACT)
+        series = builder.fadd(product, floats(2.0 * LOG2_E / odd), flags=_CONTRACT)
+    whole = builder.sitofp(exponent, _VF)
+    return builder.fadd(builder.fmul(series, s, flags=_CONTRACT), whole, flags=_CONTRACT)
 
 
 # 2^f on [-1/2, 1/2], fitted to equal relative errors (7.5e-8 before rounding) at Chebyshev nodes.
@@ -504,24 +482,18 @@ _EXP2 = (
 @intrinsic
 def exp2(typingctx: Any, value: Any) -> Any:
     """Return 2^v for lanes from -126 to 127; the relative error is under 3e-7."""
-    if not isinstance(value, FloatVector):
-        return None
+    return _lanewise(value, _exp2)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def constant(x: float) -> Any:
-            return ir.Constant(_VF, [x] * LANES)
 
-        # Not by adding and subtracting 1.5 x 2^23: with fastmath the compiler removes both.
-        whole = builder.call(_function(builder, "llvm.rint.v16f32", _VF, [_VF]), [args[0]])
-        part = builder.fsub(args[0], whole)
-        result = constant(_EXP2[-1])
-        for coefficient in reversed(_EXP2[:-1]):
-            product = builder.fmul(result, part, flags=_CONTRACT)
-            result = builder.fadd(product, constant(coefficient), flags=_CONTRACT)
-        # Adding to the exponent's bits multiplies by a power of two.
-        shift = ir.Constant(_VI, [23] * LANES)
-        exponent = builder.shl(builder.fptosi(whole, _VI), shift)
-        bits = builder.add(builder.bitcast(result, _VI), exponent)
-        return builder.bitcast(bits, _VF)
-
-    return f32x16(value), codegen
+def _exp2(builder: Any, x: Any) -> Any:
+    """Emit 2^x: a polynomial of the fraction, its exponent raised by the whole part."""
+    # Not by adding and subtracting 1.5 x 2^23: with fastmath the compiler removes both.
+    whole = _by_llvm("rint", builder, x)
+    part = builder.fsub(x, whole)
+    result = _everywhere(_VF, _EXP2[-1])
+    for coefficient in reversed(_EXP2[:-1]):
+        product = builder.fmul(result, part, flags=_CONTRACT)
+        result = builder.fadd(product, _everywhere(_VF, coefficient), flags=_CONTRACT)
+    # Adding to the exponent's bits multiplies by a power of two.
+    exponent = builder.shl(builder.fptosi(whole, _VI), _everywhere(_VI, 23))
+    return builder.bitcast(builder.add(builder.bitcast(result, _VI), exponent), _VF)
