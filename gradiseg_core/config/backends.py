@@ -29,8 +29,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 from pydantic import SerializeAsAny, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from gradiseg_core.config.base import AS_LAYER, Section, option
-from gradiseg_core.config.part_files import Contents, imported, lacking, model_below, shadowing
+from gradiseg_core.config.base import (
+    AS_LAYER,
+    Contents,
+    Section,
+    imported,
+    lacking,
+    model_below,
+    option,
+    shadowing,
+)
 from gradiseg_core.errors import BackendUnavailableError, ConfigError
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ from typing import Annotated, Any
 
 from pydantic import SerializeAsAny, ValidationError, WithJsonSchema
 
-from gradiseg_core.config.base import Section
-from gradiseg_core.config.part_files import imported, lacking, model_below, shadowing
+from gradiseg_core.config.base import Section, imported, lacking, model_below, shadowing
 from gradiseg_core.errors import ConfigError
 
 _PACKAGE = f"{__package__.partition('.')[0]}.splatting"
