@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradiseg_core.config.exports import OF_GAUSSIANS, ExportConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.exporting.cloud import Cloud, activated_opacities
-from gradiseg_core.files.pictures import id_colors
+from gradiseg_core.files.palette import id_colors
 from gradiseg_core.files.trained import TrainedScene
 
 #: Ends of the files' names; formats without one are folders.
