@@ -14,11 +14,12 @@ from gradiseg_core.config import root as config_root
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config import datasets
-from gradiseg_core.config.checkpoints import checkpoints
+from gradiseg_core.config.checkpoints import checkpoints as known_weights
 from gradiseg_core.config.idle import idle
 from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.reading import refuse_repeated_keys
 from gradiseg_core.errors import ConfigError
+from gradiseg_core.files.geometry import failure_of
 from gradiseg_core.modules import closure
 
 # Not `workflow.basedir`: in a module this is the folder of the including workflow.
@@ -28,7 +29,9 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 RULE_NAMES = [
     name
     for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]
-    for name in re.findall(r"^(?:use rule \w+ as|rule) (\w+)", file.read_text(), re.M)
+    for name in re.findall(
+        r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", file.read_text(), re.M
+    )
 ]
 
 try:
@@ -54,11 +57,33 @@ def core(script, also=(), without=idle()):
     return [os.path.relpath(path) for path in dict.fromkeys(found)]
 
 
+def section_of(w, stage):
+    """The section of the job's scene; of a tracker that reads geometry, as it holds after that.
+
+    Until then Snakemake does not know what the tracker needs, and asks again when it has run.
+    """
+    section = SETTINGS.section(w.scene, stage, w.get("variant"))
+    if not getattr(section, "needs_geometry", False):
+        return section
+    return section.after_geometry(failed=no_geometry(w) is not None)
+
+
+def no_geometry(w):
+    """Why the surface of the job's scene holds no objects; None where it does."""
+    return failure_of(checkpoints.geometry.get(scene=w.scene).output.geometry)
+
+
+def instead_of_geometry(stage):
+    """Parameter function: why a tracker that reads the surface takes another way, if it does."""
+    needed = lambda w: SETTINGS.section(w.scene, stage).needs_geometry
+    return lambda w: no_geometry(w) if needed(w) else None
+
+
 def core_of(script, stage):
     """Input function: likewise, without modules that the configuration of the job leaves idle."""
 
     def files(w):
-        section = SETTINGS.section(w.scene, stage, w.get("variant"))
+        section = section_of(w, stage)
         without = idle(section, gpu=wants_gpu(stage)(w) > 0)
         return core(script, getattr(section, "files", ()), without)
 
@@ -67,7 +92,7 @@ def core_of(script, stage):
 
 def settings_of(stage):
     """Parameter function: the section as resolved for the job's scene, with all defaults."""
-    return lambda w: SETTINGS.resolve(w.scene, stage, w.get("variant"))
+    return lambda w: section_of(w, stage).model_dump(mode="json")
 
 
 def own_files(w, stage):
@@ -101,7 +126,7 @@ def weights_of(stage):
     def files(w):
         return [
             (
-                ancient(f"<downloads>/checkpoints/{checkpoints()[name].file_name}")
+                ancient(f"<downloads>/checkpoints/{known_weights()[name].file_name}")
                 if path is None
                 else os.path.relpath(path)
             )
@@ -178,16 +203,26 @@ def by_device(stage, *, default, cuda):
     return lambda w: cuda if wants_gpu(stage)(w) else default
 
 
+def geometry_of(stage):
+    """Input function: the surface, where the tracker reads it."""
+
+    def folder(w):
+        wanted = SETTINGS.section(w.scene, stage).needs_geometry
+        return f"<results>/{w.scene}/geometry" if wanted else []
+
+    return folder
+
+
 def masks_of(w):
-    """Input function: the segments, if the tracking backend needs them."""
-    tracking = SETTINGS.section(w.scene, "tracking")
-    return f"<results>/{w.scene}/masks" if tracking.needs_masks else []
+    """Input function: the segments, unless nobody needs them, as where geometry found objects."""
+    needed = section_of(w, "tracking").needs_masks
+    return f"<results>/{w.scene}/masks" if needed else []
 
 
 def masks_of_all_views(w):
-    """Input function: likewise for the method in 2D, which tracks test views as well."""
-    tracking = SETTINGS.section(w.scene, "tracking_2d")
-    return f"<results>/{w.scene}/tracks_2d/masks" if tracking.needs_masks else []
+    """Input function: likewise for the method in 2D, whose tracker sees the test views as well."""
+    needed = section_of(w, "tracking_2d").needs_masks
+    return f"<results>/{w.scene}/tracks_2d/masks" if needed else []
 
 
 def work(name):

@@ -6,13 +6,15 @@
 # a changed line of code must not cost gigabytes. For the same reason settings are not in `params`.
 
 # For the script, whose environment has none of the backends.
-config["_checkpoints"] = {name: asdict(entry) for name, entry in checkpoints().items()}
+config["_checkpoints"] = {
+    name: asdict(entry) for name, entry in known_weights().items()
+}
 
 CHECKPOINT_FILES = [
-    name for name, entry in checkpoints().items() if entry.kind == "file"
+    name for name, entry in known_weights().items() if entry.kind == "file"
 ]
 CHECKPOINT_FOLDERS = [
-    name for name, entry in checkpoints().items() if entry.kind == "folder"
+    name for name, entry in known_weights().items() if entry.kind == "folder"
 ]
 
 

@@ -1,5 +1,5 @@
-# Requires: cameras and SfM tracks; segments of each view, given IDs or checkpoints, as the backend
-#           needs them.
+# Requires: cameras and SfM tracks; a surface, segments of each view, given IDs or checkpoints, as the
+#           backend needs them.
 # Makes: <results>/{scene}/tracking, ID maps in which an object has one ID in all views;
 #        <results>/{scene}/association, its score, if the scene has exact IDs.
 
@@ -8,6 +8,7 @@ rule tracking:
     input:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
+        geometry=geometry_of("tracking"),
         masks=masks_of,
         given=given("tracking"),
         weights=weights_of("tracking"),
@@ -34,6 +35,7 @@ rule tracking:
     params:
         given_otherwise=given_otherwise("tracking"),
         config=settings_of("tracking"),
+        instead_of_geometry=instead_of_geometry("tracking"),
         max_ids=lambda w: SETTINGS.num_classes(w.scene),
         seed=SETTINGS.root.preparation_seed,
     message:

@@ -31,6 +31,7 @@ use rule tracking as tracking_2d with:
     input:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
+        geometry=geometry_of("tracking_2d"),
         masks=masks_of_all_views,
         given=given("tracking_2d"),
         weights=weights_of("tracking_2d"),
@@ -50,6 +51,7 @@ use rule tracking as tracking_2d with:
     params:
         given_otherwise=given_otherwise("tracking_2d"),
         config=settings_of("tracking_2d"),
+        instead_of_geometry=instead_of_geometry("tracking_2d"),
         max_ids=65536,
         seed=SETTINGS.root.preparation_seed,
         split="all",

@@ -13,6 +13,8 @@ with stage(snakemake):
         scene_dir=Path(snakemake.input.scene),
         colmap_dir=Path(snakemake.input.colmap),
         masks_dir=Path(snakemake.input.masks) if snakemake.input.masks else None,
+        geometry_dir=Path(snakemake.input.geometry) if snakemake.input.geometry else None,
+        instead_of_geometry=snakemake.params.instead_of_geometry,
         out_dir=Path(snakemake.output.tracking),
         config=config,
         max_ids=snakemake.params.max_ids,

@@ -83,6 +83,11 @@ class BackendOptions(Section):
         """Whether a backend of ``tracking`` reads the segments of stage ``masks``."""
         return False
 
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether a backend of ``tracking`` reads the surface of stage ``geometry``."""
+        return False
+
     def problems(
         self, scene: SceneConfig, folder: Path, split: Split, *, made: bool
     ) -> dict[str, str]:

@@ -234,4 +234,4 @@ def _of_backends(name: str, sections: Mapping[str, Any], folder: Path, made: boo
 
 def _runs(stage: str, sections: Mapping[str, Any]) -> bool:
     trackers = [sections[name] for name in ("tracking", "tracking_2d") if name in sections]
-    return stage != "masks" or any(tracker.needs_masks for tracker in trackers)
+    return stage != "masks" or any(tracker.may_need_masks for tracker in trackers)

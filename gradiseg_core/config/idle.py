@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradiseg_core.config.base import Section
+from gradiseg_core.config.geometry import GeometryConfig, colour_only
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.config.train import TrainConfig
@@ -48,6 +49,8 @@ def idle(section: Section | None = None, *, gpu: bool = False) -> list[Path]:
     names = [*ON_ERRORS, *(() if gpu else ON_GPUS)]
     if isinstance(section, TrainConfig):
         names += _of_training(section, gpu=gpu)
+    elif isinstance(section, GeometryConfig):
+        names += _of_training(colour_only(), gpu=gpu)
     elif isinstance(section, RenderConfig):
         names += _of_rendering(section, gpu=gpu)
     elif isinstance(section, SceneConfig):

@@ -153,7 +153,7 @@ def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
         found.append(Download("scene", f"{scene.source}'s {scene.dataset}", page, path))
     trackers = [sections[stage] for stage in ("tracking", "tracking_2d") if stage in sections]
     for stage, section in sections.items():
-        if stage == "masks" and not any(tracker.needs_masks for tracker in trackers):
+        if stage == "masks" and not any(tracker.may_need_masks for tracker in trackers):
             continue  # the stage does not run
         for name, own in section.weights().items():
             if own is None:

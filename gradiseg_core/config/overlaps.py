@@ -15,6 +15,7 @@ from gradiseg_core.config.scene import SceneConfig
 SCENE_FOLDERS = (
     "scene",
     "colmap",
+    "geometry",
     "masks",
     "tracking",
     "association",

@@ -25,6 +25,7 @@ from gradiseg_core.config.backends import BackendConfig, chosen, section_of
 from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
+from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
@@ -67,6 +68,7 @@ _WITH_BACKENDS: dict[type[Section], type[BackendConfig]] = {
 #: Sections that hold for all scenes and that a scene may override, in the order of the stages.
 SCENE_STAGES: dict[str, type[Section]] = {
     "colmap": ColmapConfig,
+    "geometry": GeometryConfig,
     "masks": MasksSection,
     "tracking": TrackingSection,
     "tracking_2d": TrackingSection,
@@ -105,6 +107,7 @@ class SceneEntry(SceneConfig):
         None, "`baseline_2d` for this scene; null: as for the whole file."
     )
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
+    geometry: GeometryConfig | None = option(None, "Overrides of section `geometry`.")
     masks: MasksSection | None = option(None, "Overrides of section `masks` for this scene.")
     tracking: TrackingSection | None = option(None, "Overrides of section `tracking`.")
     tracking_2d: TrackingSection | None = option(None, "Overrides of section `tracking_2d`.")
@@ -163,6 +166,9 @@ class RootConfig(Section):
         DownloadsConfig(), "What is fetched from the network: weights and datasets."
     )
     colmap: ColmapConfig = option(ColmapConfig(), "Stage 2, structure from motion.")
+    geometry: GeometryConfig = option(
+        GeometryConfig(), "The scene's surface, for `tracking: {backend: geometry}`."
+    )
     masks: MasksSection = option(MasksSection(), "Stage 3, segments of each view.")
     tracking: TrackingSection = option(TrackingSection(), "Stage 4, one ID per object.")
     tracking_2d: TrackingSection | None = option(
@@ -357,23 +363,43 @@ def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict
     tracks = root.baseline_2d if entry.baseline_2d is None else entry.baseline_2d
     second = root.second_grounding is not None or entry.second_grounding is not None
     runs = {"tracking_2d": tracks, "second_grounding": second}
+    trackers = [sections["tracking"], *([sections["tracking_2d"]] if tracks else [])]
+    # Sections of the file hold no chosen options yet: any backend by its name.
+    runs["geometry"] = any(getattr(one, "backend", None) == "geometry" for one in trackers)
     return {stage: section for stage, section in sections.items() if runs.get(stage, True)}
 
 
 def _layers(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
-    """Return the layers of a scene's section, the last on top.
+    """Return the layers of a scene's section, the last on top, and a default that depends on them.
 
     Args:
         raw: The parsed configuration file, valid.
         scene: Name of the scene.
         stage: Name of the section.
     """
-    layers = []
     if stage in _DIFFER_FROM:
         layers = _layers(raw, scene, _DIFFER_FROM[stage])
+    else:
+        layers = _defaults(raw, scene, stage)
     layers.append(Layer(stage, raw.get(stage) or {}))
     layers.append(Layer(f"scenes.{scene}.{stage}", raw["scenes"][scene].get(stage) or {}))
     return layers
+
+
+def _defaults(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
+    """Return what a section is where nothing is written, if that depends on other sections.
+
+    Who writes of segments wants them joined; geometry would make no use of them.
+    """
+    if stage != "tracking":
+        return []
+    of_scene = raw["scenes"][scene]
+    segments = any(holder.get("masks") for holder in (raw, of_scene))
+    joining = any("sfm" in (holder.get("tracking") or {}) for holder in (raw, of_scene))
+    if not (segments or joining):
+        return []
+    where = "`masks` is written" if segments else "`tracking.sfm` is written"
+    return [Layer(f"the defaults where {where}", {"backend": "sfm"}, ships=True)]
 
 
 def _wrong_keys(raw: Mapping[str, Any]) -> list[str]:

@@ -54,8 +54,9 @@ class TrackingConfig(BackendConfig):
     }
 
     backend: str = option(
-        "sfm",
-        "How every object gets one ID.",
+        "geometry",
+        "How every object gets one ID. Where section `masks`, or `tracking.sfm`, is written and "
+        "this is not, it is `sfm`.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",
@@ -70,13 +71,16 @@ class TrackingConfig(BackendConfig):
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 
     association: SerializeAsAny[BackendOptions] | None = option(
-        None, "Options of backend `sfm`, for `repair: sfm`.", validate_default=False
+        None,
+        "Options of backend `sfm`, for `repair: sfm` and where geometry finds nothing.",
+        validate_default=False,
     )
 
     @classmethod
     def with_shared(cls, values: dict[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-        """Add the options of `sfm` for the repair, which associates like that backend."""
-        if values.get("repair") != "sfm":
+        """Hand on the options of `sfm`, for a repair and for what geometry does not find."""
+        name = values.get("backend", cls.model_fields["backend"].default)
+        if values.get("repair") != "sfm" and name != "geometry":
             return values
         given = values.get("association", sections.get("sfm"))
         if not isinstance(given, BackendOptions):
@@ -85,11 +89,13 @@ class TrackingConfig(BackendConfig):
 
     @property
     def files(self) -> list[Path]:
-        """The chosen backend's file; with a repair also its file and that of its options."""
-        if self.repair != "sfm":
-            return super().files
-        repair = folder_of(self.stage).parent / "repair.py"
-        return [*super().files, repair, load(self.stage, "sfm").file]
+        """The chosen backend's file, and where `sfm` runs beside it, that of `sfm`."""
+        files = super().files
+        if self.repair == "sfm":
+            files = [*files, folder_of(self.stage).parent / "repair.py"]
+        if self.repair == "sfm" or (self.needs_geometry and self.needs_masks):
+            files = [*files, load(self.stage, "sfm").file]
+        return files
 
     @property
     def name(self) -> str:
@@ -101,11 +107,34 @@ class TrackingConfig(BackendConfig):
         """Whether the stage reads the segments of stage `masks`."""
         return self.options.needs_masks
 
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether the stage reads the surface of stage `geometry`."""
+        return self.options.needs_geometry
+
+    @property
+    def may_need_masks(self) -> bool:
+        """Whether the stage reads segments, if not always then where geometry finds nothing."""
+        return self.needs_masks or self.needs_geometry
+
+    def after_geometry(self, *, failed: bool) -> TrackingConfig:
+        """Return the configuration as it holds once stage `geometry` has run.
+
+        Args:
+            failed: Whether it found nothing. Backend `sfm` then joins segments; else that backend's
+                options mean nothing.
+        """
+        if not self.needs_geometry:
+            return self
+        if failed:
+            return TrackingConfig(backend="sfm", options=self.association, overflow=self.overflow)
+        return self if self.needs_masks else self.model_copy(update={"association": None})
+
     def conflicts(self) -> Iterator[Conflict]:
-        """Refuse to repair the IDs of `sfm` by `sfm`."""
-        if self.repair == "sfm" and self.backend == "sfm":
+        """Refuse to repair the IDs of `sfm` or of geometry."""
+        if self.repair == "sfm" and self.backend in ("sfm", "geometry"):
             yield Conflict(
                 ("repair", "backend"),
-                "`repair: sfm` repairs the IDs of `precomputed` or `deva`; `backend: sfm` has no "
-                "others: remove `repair`",
+                "`repair: sfm` repairs the IDs of `precomputed` or `deva`; "
+                f"`backend: {self.backend}` has no others: remove `repair`",
             )

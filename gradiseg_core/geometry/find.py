@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
-from gradiseg_core.files.id_maps import resize_by_area
 from gradiseg_core.geometry import labels
 from gradiseg_core.geometry.fusion import Field, fuse, unproject
+from gradiseg_core.geometry.labelling import FoundObject, describe, label_view
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.segmentation import (
     Hierarchy,
@@ -37,53 +37,54 @@ class NoSurfaceError(ReconstructionError):
 
     Attributes:
         diagnostics: What was measured until then.
+        surface: What was fused; None where nothing was.
+        support: What was found to stand on; None where it was not looked for.
     """
 
-    def __init__(self, message: str, diagnostics: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        message: str,
+        diagnostics: dict[str, Any],
+        surface: Surface | None = None,
+        support: Support | None = None,
+    ) -> None:
         super().__init__(message)
         self.diagnostics = diagnostics
+        self.surface, self.support = surface, support
 
 
 @dataclass(frozen=True)
-class FoundObject:
-    """One object.
+class Segmented:
+    """A scene's surface and the objects on it, at every cut; no view is labelled yet.
 
     Attributes:
-        id: Its ID in the maps, 1, 2, ...; the largest object has 1.
-        size: Voxels of its surface.
-        center: Mean of its points, world, [3].
-        height: Of its top (98th percentile) over the support, world units.
-        views: Views that show it.
+        surface: The fused surface, N nodes.
+        support: What the objects stand on.
+        hierarchy: All coarser and finer cuts of the surface.
+        cuts: By granularity, the object of every node, [N] int32; 0: background.
+        diagnostics: What was measured, and seconds of each step.
     """
 
-    id: int
-    size: int
-    center: NDArray[np.float64]
-    height: float
-    views: int
+    surface: Surface
+    support: Support
+    hierarchy: Hierarchy
+    cuts: dict[str, NDArray[np.int32]]
+    diagnostics: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Segmented):
     """What :func:`find_objects` returns.
 
     Attributes:
         ids: Per view [H, W] int32, of the photographs' sizes; 0: background.
         objects: By ID.
-        surface: The fused surface.
-        object_of: [N] int32, ID of every node of the surface; 0: background.
-        support: What the objects stand on.
-        hierarchy: All coarser and finer cuts of the surface.
-        diagnostics: What was measured, and seconds of each step.
+        object_of: [N] int32, ID of every node at the chosen cut; 0: background.
     """
 
     ids: list[NDArray[np.int32]]
     objects: list[FoundObject]
-    surface: Surface
     object_of: NDArray[np.int32]
-    support: Support
-    hierarchy: Hierarchy
-    diagnostics: dict[str, Any]
 
 
 @dataclass
@@ -118,6 +119,42 @@ def find_objects(
             (:func:`.labels.take_over`); None: geometry alone.
 
     Raises:
+        NoSurfaceError: As :func:`segment_scene`.
+    """
+    cut = segment_scene(depths, alphas, colours, cameras, options)
+    clock = _Clock()
+    object_of = cut.cuts[options.segmentation.granularity]
+    ids = [
+        label_view(cut.surface, object_of, depth, camera, photograph, options)
+        for depth, camera, photograph in zip(depths, cameras, photographs, strict=True)
+    ]
+    clock.lap("labels")
+    if others is not None:
+        ids = labels.take_over(ids, others, options.labels.other_share)
+    cut.diagnostics["seconds"] |= clock.seconds
+    objects = describe(ids, cut.surface.points, object_of, cut.support.height, cut.surface.voxel)
+    return Found(
+        cut.surface, cut.support, cut.hierarchy, cut.cuts, cut.diagnostics, ids, objects, object_of
+    )
+
+
+def segment_scene(
+    depths: Sequence[NDArray[np.float32]],
+    alphas: Sequence[NDArray[np.float32]],
+    colours: Sequence[NDArray[np.float32]],
+    cameras: Sequence[Camera],
+    options: GeometryOptions,
+) -> Segmented:
+    """Fuse the surface of a scene and cut it into objects.
+
+    Args:
+        depths: Per view [h, w] float32 along the optical axis, world units; 0: nothing there.
+        alphas: Per view [h, w] float32, opacity, 0 to 1.
+        colours: Per view [h, w, 3] float32 RGB, 0 to 1.
+        cameras: Per view, of the maps' size.
+        options: All parameters.
+
+    Raises:
         NoSurfaceError: If views are too few, or do not agree on a surface, or no object stands
             out of it.
     """
@@ -142,31 +179,25 @@ def find_objects(
         "support_sd_voxels": round(support.sd, 3),
     }
     clock.lap("support")
-    hierarchy = build_hierarchy(
-        surface, support, options.segmentation, max(_stops(options), default=0.0)
-    )
-    object_of = objects_at(
-        hierarchy, options.segmentation.stop(), surface, support, fused, cameras, options
-    )
-    measured["objects"] = int(object_of.max(initial=0))
+    stops = _stops(options)
+    hierarchy = build_hierarchy(surface, support, options.segmentation, max(stops.values()))
+    cuts = {
+        name: objects_at(hierarchy, stop, surface, support, fused, cameras, options)
+        for name, stop in stops.items()
+    }
+    measured["objects"] = {name: int(numbers.max(initial=0)) for name, numbers in cuts.items()}
     clock.lap("segmentation")
-    if measured["objects"] == 0:
+    if measured["objects"]["objects"] == 0:
         raise NoSurfaceError(
             f"no object stands out of the surface of {len(surface)} voxels: all of it is support, "
             "flat, cut off by the frame, or at the rim of what the cameras look at",
             measured,
+            surface,
+            support,
         )
-    ids = [
-        label_view(surface, object_of, depth, camera, photograph, options)
-        for depth, camera, photograph in zip(depths, cameras, photographs, strict=True)
-    ]
-    clock.lap("labels")
-    if others is not None:
-        ids = labels.take_over(ids, others, options.labels.other_share)
     measured["seconds"] = clock.seconds
     logger.info("objects from geometry: %s", measured)
-    objects = _objects(ids, surface, object_of, support)
-    return Found(ids, objects, surface, object_of, support, hierarchy, measured)
+    return Segmented(surface, support, hierarchy, cuts, measured)
 
 
 def objects_at(
@@ -194,45 +225,9 @@ def objects_at(
     return number[regions]
 
 
-def label_view(
-    surface: Surface,
-    object_of: NDArray[np.int32],
-    depth: NDArray[np.float32],
-    camera: Camera,
-    photograph: NDArray[np.uint8],
-    options: GeometryOptions,
-) -> NDArray[np.int32]:
-    """Return the ID map of one view, of the photograph's size.
-
-    Args:
-        surface: N nodes.
-        object_of: [N].
-        depth: [h, w] the view's own.
-        camera: Of the view, at any size.
-        photograph: [H, W, 3].
-        options: All parameters.
-    """
-    height, width = photograph.shape[:2]
-    size = training_size(width, height, options.labels.longest_side, None)
-    node, _ = labels.draw(surface, camera.resized(*size), options.labels.disc)
-    drawn = labels.surface_labels(
-        node, object_of, surface, depth, camera.resized(*size), options.labels
-    )
-    snapped = labels.snap(drawn, _reduced(photograph, size), options.labels)
-    return resize_by_area(snapped, (height, width))
-
-
-def _reduced(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    if (photograph.shape[1], photograph.shape[0]) == size:
-        return photograph
-    return np.asarray(Image.fromarray(photograph).resize(size, Image.Resampling.BOX))
-
-
-def _stops(options: GeometryOptions) -> list[float]:
+def _stops(options: GeometryOptions) -> dict[str, float]:
     chosen = options.segmentation
-    return [chosen.parts, chosen.objects, chosen.groups]
+    return {"parts": chosen.parts, "objects": chosen.objects, "groups": chosen.groups}
 
 
 def _check_surface(
@@ -256,6 +251,7 @@ def _check_surface(
             f"{limit.min_surface} are needed. Poses may be wrong, "
             "or the photographs show hardly any texture",
             measured,
+            surface,
         )
     shares = [
         _agreement(surface, fused, depth, alpha, camera, options)
@@ -263,12 +259,14 @@ def _check_surface(
     ]
     agreement = float(np.mean(shares))
     measured["agreement"] = round(agreement, 3)
+    measured["agreement_of_views"] = [round(share, 3) for share in shares]
     if agreement < limit.min_agreement:
         raise NoSurfaceError(
             f"only {agreement:.0%} of the views' pixels show the fused surface; at least "
             f"{limit.min_agreement:.0%} are needed. The views are "
             "too few or too far apart, or the photographs show hardly any texture",
             measured,
+            surface,
         )
 
 
@@ -286,23 +284,3 @@ def _agreement(
     counts = (depth > 0) & (alpha >= options.fusion.min_opacity) & (away < fused.volume.radius)
     agrees = np.abs(shown - depth) <= _AGREEMENT_VOXELS * surface.voxel
     return float((agrees & counts).sum() / counts.sum()) if counts.any() else 0.0
-
-
-def _objects(
-    ids: Sequence[NDArray[np.int32]],
-    surface: Surface,
-    object_of: NDArray[np.int32],
-    support: Support,
-) -> list[FoundObject]:
-    count = int(object_of.max(initial=0))
-    views = np.zeros(count + 1, np.int64)
-    for view in ids:
-        present = np.unique(view)
-        views[present[present <= count]] += 1
-    found = []
-    for number in range(1, count + 1):
-        nodes = object_of == number
-        top = float(np.percentile(support.height[nodes], 98)) * surface.voxel
-        center = surface.points[nodes].mean(axis=0)
-        found.append(FoundObject(number, int(nodes.sum()), center, top, int(views[number])))
-    return found

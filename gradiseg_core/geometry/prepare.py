@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.config.geometry import colour_only
 from gradiseg_core.errors import InputError
 from gradiseg_core.geometry.options import PrepareOptions
 
 if TYPE_CHECKING:
-    from gradiseg_core.config.train import TrainConfig
     from gradiseg_core.splatting.trainer import Trainer
-    from gradiseg_core.splatting.views import TrainingData, TrainingView
+    from gradiseg_core.splatting.views import TrainingData
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def prepare(
 ) -> Renderings:
     """Train Gaussians from colour alone and render the training views.
 
-    Runs on the CPU core, with as many threads as are set. No mask is read.
+    Runs on the CPU, with as many threads as are set. No mask is read.
 
     Args:
         colmap_dir: Undistorted images, cameras and sparse points.
@@ -60,18 +62,34 @@ def prepare(
 
 
 def train_colours(
-    colmap_dir: Path, names: Sequence[str], options: PrepareOptions, seed: int
+    colmap_dir: Path,
+    names: Sequence[str],
+    options: PrepareOptions,
+    seed: int,
+    device: torch.device = _CPU,
 ) -> Trainer:
-    """Return the trainer at the end of a run from colour alone; as :func:`prepare`."""
+    """Return the trainer at the end of a run from colour alone; as :func:`prepare`.
+
+    Args:
+        colmap_dir: Undistorted images, cameras and sparse points.
+        names: File names of the training views.
+        options: Length and size.
+        seed: Of all randomness.
+        device: Where the Gaussians live.
+    """
     from gradiseg_core.splatting.trainer import Trainer
 
-    trainer = Trainer(_colour_data(colmap_dir, names, options), _config(options), seed)
+    data = _colour_data(colmap_dir, names, options)
+    config = colour_only(
+        options.iterations, options.longest_side, options.max_gaussians, options.sh_degree
+    )
+    trainer = Trainer(data, config, seed, device=device)
     backgrounds = torch.Generator().manual_seed(seed)
     try:
         while trainer.step < options.iterations:
             # Colour alone can be right through half-transparent surfaces in front of black; behind
             # them a colour that nobody can know discourages that (gsplat's `random_bkgd`).
-            trainer.background = torch.rand(3, generator=backgrounds)
+            trainer.background = torch.rand(3, generator=backgrounds).to(device)
             trainer.iterate()
         trainer.watch.check(trainer.step)
     finally:
@@ -87,20 +105,29 @@ def render_all(trainer: Trainer, depth: Literal["centres", "planes"]) -> Renderi
         trainer: At the end of its run.
         depth: What is blended, depth of the Gaussians' centres or planes (:func:`depth_planes`).
     """
-    views = list(trainer.data.train)
-    rendered = [_render(trainer, view, depth) for view in views]
+    return render_cameras(trainer, trainer.data.train.cameras, depth)
+
+
+@torch.no_grad()
+def render_cameras(
+    trainer: Trainer, cameras: Sequence[Camera], depth: Literal["centres", "planes"]
+) -> Renderings:
+    """As :func:`render_all`, of any cameras, at the size to render; no photograph is read."""
+    rendered = [_render(trainer, camera, depth) for camera in cameras]
     depths, alphas, colours = (list(maps) for maps in zip(*rendered, strict=True))
-    return Renderings([view.camera for view in views], depths, alphas, colours)
+    return Renderings(list(cameras), depths, alphas, colours)
 
 
 def _render(
-    trainer: Trainer, view: TrainingView, kind: Literal["centres", "planes"]
+    trainer: Trainer, camera: Camera, kind: Literal["centres", "planes"]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return depth, opacity and colour of one view, as :class:`Renderings` has them."""
-    params, gaussians, camera = trainer.gaussians.params, trainer.gaussians, view.camera
+    params, gaussians = trainer.gaussians.params, trainer.gaussians
+    viewmat = torch.from_numpy(camera.cam_from_world.astype(np.float32)).to(trainer.device)
+    K = torch.from_numpy(camera.K.astype(np.float32)).to(trainer.device)
     channels: Tensor = params["identities"]
     if kind == "planes":  # in the channels of the identities, as many as they are
-        planes = depth_planes(params["means"], params["quats"], gaussians.scales, view.viewmat)
+        planes = depth_planes(params["means"], params["quats"], gaussians.scales, viewmat)
         channels = torch.nn.functional.pad(planes, (0, channels.shape[1] - planes.shape[1]))
     rendering = trainer.rasterizer(
         params["means"],
@@ -110,8 +137,8 @@ def _render(
         params["sh0"],
         params["shN"],
         channels,
-        viewmat=view.viewmat,
-        K=view.K,
+        viewmat=viewmat,
+        K=K,
         width=camera.width,
         height=camera.height,
         sh_degree=trainer.sh_degree,
@@ -123,13 +150,14 @@ def _render(
             raise TypeError("the rasterizer returned no depth although it was asked for it")
         depth = rendering.depth
     else:
-        u = (torch.arange(camera.width) + 0.5 - view.K[0, 2]) / view.K[0, 0]
-        v = (torch.arange(camera.height) + 0.5 - view.K[1, 2]) / view.K[1, 1]
+        u = (torch.arange(camera.width, device=K.device) + 0.5 - K[0, 2]) / K[0, 0]
+        v = (torch.arange(camera.height, device=K.device) + 0.5 - K[1, 2]) / K[1, 1]
         at_axis, along_u, along_v = rendering.identity[..., :3].unbind(dim=-1)
         blended = at_axis + along_u * u[None, :] + along_v * v[:, None]
         depth = torch.where(alpha > 0, blended / alpha.clamp(min=1e-6), 0.0)
     colour = rendering.color.nan_to_num().clamp(0.0, 1.0)
-    return depth.nan_to_num().clamp(min=0.0).numpy(), alpha.numpy(), colour.numpy()
+    depth = depth.nan_to_num().clamp(min=0.0)
+    return depth.cpu().numpy(), alpha.cpu().numpy(), colour.cpu().numpy()
 
 
 def depth_planes(
@@ -171,23 +199,6 @@ def rotation_matrices(quats: Tensor) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
-
-
-def _config(options: PrepareOptions) -> TrainConfig:
-    """Return the training's parameters: identities have no weight, the paper's modules are out."""
-    from gradiseg_core.config.train import Densification, Losses, TrainConfig
-
-    return TrainConfig(
-        device="cpu",
-        iterations=options.iterations,
-        longest_side=options.longest_side,
-        num_classes=2,
-        sh_degree=options.sh_degree,
-        losses=Losses(alpha=0.0, beta=0.0),
-        densification=Densification(max_gaussians=options.max_gaussians),
-        igd=None,
-        la_knn=None,
-    )
 
 
 def _colour_data(colmap_dir: Path, names: Sequence[str], options: PrepareOptions) -> TrainingData:

@@ -9,7 +9,6 @@ tangent plane, over |g|: positive where the surface is convex, negative in a cre
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,31 +93,6 @@ def neighbour_mean(values: NDArray, edges: NDArray[np.int64]) -> NDArray[np.floa
         total = total + np.bincount(edges[:, here], values[edges[:, there]], count)
         number += np.bincount(edges[:, here], minlength=count)
     return (total / number).astype(np.float32)
-
-
-def write_ply(path: Path, surface: Surface) -> None:
-    """Write points, normals and colours as a binary little-endian PLY that every viewer reads.
-
-    Args:
-        path: File to write.
-        surface: In the units to write.
-    """
-    from skimage.color import lab2rgb
-
-    fields = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
-    fields += [(name, "u1") for name in ("red", "green", "blue")]
-    rows = np.zeros(len(surface), fields)
-    for axis, name in enumerate("xyz"):
-        rows[name], rows[f"n{name}"] = surface.points[:, axis], surface.normals[:, axis]
-    rgb = (lab2rgb(surface.lab[None])[0] * 255.0).round().astype(np.uint8) if len(rows) else None
-    for channel, name in enumerate(("red", "green", "blue")):
-        rows[name] = 0 if rgb is None else rgb[:, channel]
-    names = {"<f4": "float", "u1": "uchar"}
-    properties = "".join(f"property {names[kind]} {name}\n" for name, kind in fields)
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
-    header += f"{properties}end_header\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header.encode("ascii") + rows.tobytes())
 
 
 def _smoothed(field: Field, sigma: float) -> NDArray[np.float32]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from tests.synthetic import ring_of_cameras
+from gradiseg_core.files.images import write_image
+from tests.synthetic import ring_of_cameras, write_colmap
 
 #: Lower and upper corner of each box, and its colour.
 BOXES = [
@@ -56,6 +59,12 @@ def distance(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def cast(views: int = 12, width: int = 160, height: int = 120, *, things: bool = True) -> Cast:
     """Return the views of a ring of cameras; without ``things`` the table is empty."""
     cameras = ring_of_cameras(views, width, height)
+    return cast_cameras(cameras, things=things)
+
+
+def cast_cameras(cameras: list[Camera], *, things: bool = True) -> Cast:
+    """Return the views of given cameras."""
+    height, width = cameras[0].height, cameras[0].width
     seen = [_cast_view(camera, things) for camera in cameras]
     colours = [colour for _, colour, _ in seen]
     return Cast(
@@ -66,6 +75,34 @@ def cast(views: int = 12, width: int = 160, height: int = 120, *, things: bool =
         photographs=[(255 * colour).round().astype(np.uint8) for colour in colours],
         ids=[ids for _, _, ids in seen],
     )
+
+
+def write_cast(views: Cast, root: Path, *, tests: int = 1) -> tuple[Path, Path]:
+    """Write scene/ and colmap/ below ``root``; the last ``tests`` views are test views."""
+    scene_dir, colmap_dir = root / "scene", root / "colmap"
+    listed = []
+    first_test = len(views.cameras) - tests
+    for number, (camera, photograph) in enumerate(
+        zip(views.cameras, views.photographs, strict=True)
+    ):
+        write_image(colmap_dir / "images" / camera.name, photograph)
+        write_image(scene_dir / "images" / camera.name, photograph)
+        index = number - first_test if number >= first_test else None
+        listed.append(
+            {
+                "name": camera.name,
+                "split": "train" if index is None else "test",
+                "test_index": index,
+                "width": camera.width,
+                "height": camera.height,
+            }
+        )
+    manifest = {"name": "cast", "source": "folder", "views": listed, "prompts": []}
+    (scene_dir / "scene.json").write_text(json.dumps(manifest))
+    generator = np.random.default_rng(0)
+    points = np.c_[generator.uniform(-1.3, 1.3, (300, 2)), np.zeros(300)]
+    write_colmap(colmap_dir, views.cameras, points, np.full((300, 3), 150, np.uint8))
+    return scene_dir, colmap_dir
 
 
 def _cast_view(

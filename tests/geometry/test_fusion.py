@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from plyfile import PlyData
 
+from gradiseg_core.files.geometry import write_surface_ply
 from gradiseg_core.geometry.fusion import Field, fuse, pixel_weights, volume_of
 from gradiseg_core.geometry.options import FusionOptions, SurfaceOptions
 from gradiseg_core.geometry.surface import (
@@ -15,7 +14,6 @@ from gradiseg_core.geometry.surface import (
     Surface,
     extract,
     neighbour_mean,
-    write_ply,
 )
 from tests.geometry.ray_casting import BALL, BOXES, TABLE, Cast, cast, distance
 
@@ -150,21 +148,19 @@ def test_neighbour_mean_of_a_path() -> None:
 
 
 def test_ply_reads_back(surface: Surface, tmp_path) -> None:
-    write_ply(tmp_path / "geometry" / "surface.ply", surface)
+    numbers = {"object": np.arange(len(surface), dtype=np.int32)}
+    path = tmp_path / "geometry" / "surface.ply"
+    write_surface_ply(path, surface.points, surface.normals, surface.lab, numbers)
     vertices = PlyData.read(tmp_path / "geometry" / "surface.ply")["vertex"]
     assert len(vertices) == len(surface)
     np.testing.assert_allclose(vertices["y"], surface.points[:, 1], rtol=1e-6)
     np.testing.assert_allclose(vertices["nz"], surface.normals[:, 2])
+    assert np.array_equal(vertices["object"], numbers["object"])
     on_ball = np.linalg.norm(surface.points - np.array(BALL[0]), axis=1) < BALL[1]
     assert np.median(vertices["green"][on_ball]) > np.median(vertices["red"][on_ball]) + 60
 
 
-def test_empty_surface_is_written(surface: Surface, tmp_path) -> None:
-    empty = replace(
-        surface,
-        points=np.zeros((0, 3)),
-        normals=np.zeros((0, 3), np.float32),
-        lab=np.zeros((0, 3), np.float32),
-    )
-    write_ply(tmp_path / "empty.ply", empty)
+def test_empty_surface_is_written(tmp_path) -> None:
+    nothing = np.zeros((0, 3), np.float32)
+    write_surface_ply(tmp_path / "empty.ply", nothing.astype(np.float64), nothing, nothing, {})
     assert len(PlyData.read(tmp_path / "empty.ply")["vertex"]) == 0

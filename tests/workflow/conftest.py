@@ -32,6 +32,7 @@ scenes:
     path: photos
   beta-2:
     source: demo
+    masks: {backend: graph}
     train: {iterations: 20}
 variants: [baseline, gradiseg]
 seeds: [0]

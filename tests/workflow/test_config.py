@@ -360,7 +360,41 @@ def test_what_a_scene_does_not_run_is_not_asked_for_sense() -> None:
     assert load(raw).resolve("b", "tracking_2d")["repair"] == "sfm"
     assert problems({**raw, "baseline_2d": True}) == [
         "tracking_2d.repair: `repair: sfm` repairs the IDs of `precomputed` or `deva`; "
-        "`backend: sfm` has no others: remove `repair`; backend is sfm by default"
+        "`backend: geometry` has no others: remove `repair`; backend is geometry by default"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("root", "scene", "backend"),
+    [
+        ({}, {}, "geometry"),
+        ({"masks": {"backend": "graph"}}, {}, "sfm"),
+        ({"masks": {"graph": {"min_area": 50}}}, {}, "sfm"),
+        ({"masks": {}}, {}, "geometry"),
+        ({}, {"masks": {"backend": "graph"}}, "sfm"),
+        ({}, {"tracking": {"sfm": {"min_views": 3}}}, "sfm"),
+        ({"tracking": {"overflow": "error"}}, {}, "geometry"),
+        ({"masks": {"backend": "graph"}}, {"tracking": {"backend": "geometry"}}, "geometry"),
+        ({"masks": {"backend": "graph"}, "tracking": {"backend": "geometry"}}, {}, "geometry"),
+        ({"tracking": {"backend": "sfm"}}, {}, "sfm"),
+    ],
+)
+def test_who_writes_of_masks_gets_them_joined(root: dict, scene: dict, backend: str) -> None:
+    settings = load({**root, "scenes": {"a": {"source": "demo"} | scene, "b": {"source": "demo"}}})
+    assert settings.resolve("a", "tracking")["backend"] == backend
+    assert settings.uses("a", "geometry") == (backend == "geometry")
+    assert (
+        settings.resolve("b", "tracking")["backend"]
+        == load({**root, "scenes": {"b": {"source": "demo"}}}).resolve("b", "tracking")["backend"]
+    )
+
+
+def test_a_default_that_masks_bring_is_named_so() -> None:
+    raw = {**DEMO, "masks": {"backend": "graph"}, "tracking": {"repair": "sfm"}}
+    assert problems(raw) == [
+        "tracking.repair: `repair: sfm` repairs the IDs of `precomputed` or `deva`; "
+        "`backend: sfm` has no others: remove `repair`; "
+        "backend is sfm in the defaults where `masks` is written"
     ]
 
 

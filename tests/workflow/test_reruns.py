@@ -17,24 +17,25 @@ from tests.workflow.conftest import REPOSITORY, Job, Workflow
 
 SCORES = {"metrics", "tables", "quality"}
 AFTER_TRAINING = {"train", "render", "grounding", "curves", "comparison"} | SCORES
-AFTER_MASKS = {"masks", "tracking", "association"} | AFTER_TRAINING
-EVERYTHING = {"scene", "colmap"} | AFTER_MASKS
+AFTER_MASKS = {"masks", "tracking", "association"} | AFTER_TRAINING  # of `beta-2`
+AFTER_GEOMETRY = {"geometry", "tracking"} | AFTER_TRAINING  # of `alpha`
+EVERYTHING = {"scene", "colmap"} | AFTER_MASKS | AFTER_GEOMETRY
 
 
 # By module: what reruns when its docstring changes, and how many of the four trainings. The scene
-# `alpha` is a folder of photographs, `beta-2` the embedded scene with exact IDs; both are trained
-# by baseline and by gradiseg, on a CPU.
+# `alpha` is a folder of photographs with IDs from geometry, `beta-2` the embedded scene with exact
+# IDs whose segments are joined; both are trained by baseline and by gradiseg, on a CPU.
 RERUNS: dict[str, tuple[set[str], int]] = {
     # What several stages run.
     "files/manifest.py": (EVERYTHING, 4),
-    "files/masks.py": (EVERYTHING, 2),
+    "files/masks.py": (EVERYTHING - {"geometry"}, 2),
     "frame.py": (EVERYTHING - {"scene"}, 4),
     "files/annotations.py": (
         {"association", "render", "grounding", "comparison"} | SCORES,
         0,
     ),
     "files/names.py": ({"grounding"} | SCORES, 0),
-    "compute/simd.py": (AFTER_TRAINING, 4),
+    "compute/simd.py": (AFTER_GEOMETRY, 4),
     "plot_style.py": ({"curves", "comparison", "quality"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
     "config/root.py": (set(), 0),
@@ -44,7 +45,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "config/idle.py": (set(), 0),
     "config/variants.py": (set(), 0),
     "config/scene.py": (EVERYTHING, 4),
-    "config/train.py": (AFTER_TRAINING, 4),
+    "config/train.py": (AFTER_GEOMETRY, 4),
     "config/metrics.py": (SCORES, 0),
     # Downloads are checked by hash and rerun nothing.
     "models/downloads/fetch.py": (set(), 0),
@@ -52,14 +53,22 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "models/downloads/archive.py": (set(), 0),
     "models/sam.py": (set(), 0),
     # A scene's reader reruns the scenes that it read.
-    "stages/scene/lerf_mask.py": (EVERYTHING, 2),
-    "stages/scene/folder.py": (EVERYTHING - {"association"}, 2),
+    "stages/scene/lerf_mask.py": (EVERYTHING - {"geometry"}, 2),
+    "stages/scene/folder.py": (EVERYTHING - {"masks", "association"}, 2),
     "stages/scene/mipnerf360.py": (set(), 0),
     "stages/sfm/stage.py": (EVERYTHING - {"scene"}, 4),
     # Backends: the chosen one counts.
-    "stages/masks/backends/graph.py": (AFTER_MASKS, 4),
+    "stages/masks/backends/graph.py": (AFTER_MASKS, 2),
     "stages/masks/backends/sam.py": (set(), 0),
-    "stages/tracking/backends/sfm.py": (AFTER_MASKS - {"masks"}, 4),
+    "stages/tracking/backends/sfm.py": (AFTER_MASKS - {"masks"}, 2),
+    "stages/tracking/backends/geometry.py": (AFTER_GEOMETRY - {"geometry"}, 2),
+    # The surface: once for each scene that it finds objects in, before tracking.
+    "config/geometry.py": (AFTER_GEOMETRY, 2),
+    "files/geometry.py": (AFTER_GEOMETRY, 2),
+    "geometry/fusion.py": (AFTER_GEOMETRY, 2),
+    "geometry/prepare.py": (AFTER_GEOMETRY, 2),
+    "stages/geometry/stage.py": (AFTER_GEOMETRY, 2),
+    "stages/geometry/pictures.py": (AFTER_GEOMETRY, 2),
     "stages/tracking/backends/deva.py": (set(), 0),
     "stages/tracking/deva/driver.py": (set(), 0),
     "stages/tracking/repair.py": (set(), 0),
@@ -70,8 +79,8 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "stages/grounding/backends/clicks.py": (set(), 0),
     "stages/grounding/dino.py": (set(), 0),
     # Training: what its configuration leaves out does not count, nor do a GPU's kernels here.
-    "splatting/trainer.py": (AFTER_TRAINING, 4),
-    "splatting/strategies/densification.py": (AFTER_TRAINING, 4),
+    "splatting/trainer.py": (AFTER_GEOMETRY, 4),
+    "splatting/strategies/densification.py": (AFTER_GEOMETRY, 4),
     "splatting/strategies/igd.py": (AFTER_TRAINING, 2),
     "splatting/strategies/mcmc.py": (set(), 0),
     "splatting/strategies/near.py": (set(), 0),
@@ -80,7 +89,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "splatting/losses/_photometric_triton.py": (set(), 0),
     "splatting/losses/blended.py": (set(), 0),
     "splatting/losses/robust.py": (set(), 0),
-    "splatting/rasterization/cpu.py": (AFTER_TRAINING, 4),
+    "splatting/rasterization/cpu.py": (AFTER_GEOMETRY, 4),
     "splatting/rasterization/gsplat.py": (set(), 0),
     "splatting/rasterization/reference.py": (set(), 0),
     "splatting/labels.py": ({"render", "grounding", "comparison"} | SCORES, 0),

@@ -16,7 +16,7 @@ def test_a_scene_is_a_target(workflow: Workflow) -> None:
     assert workflow.planned("alpha") == {
         "scene": 1,
         "colmap": 1,
-        "masks": 1,
+        "geometry": 1,
         "tracking": 1,
         "train": 2,
         "render": 2,

@@ -24,6 +24,7 @@ class Request:
         seed: Seed for backends that draw random numbers.
         threads: Threads that the backend may use.
         weights: Checkpoints by the names of `options.weights()`.
+        geometry_dir: Output folder of stage `geometry`; None where the backend does not read it.
     """
 
     scene_dir: Path
@@ -34,6 +35,7 @@ class Request:
     seed: int
     threads: int
     weights: Mapping[str, Path] = field(default_factory=dict)
+    geometry_dir: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def report(summary: dict[str, Any], warn_below: float) -> str:
         f"# Consistency of the IDs (backend `{summary['backend']}`)",
         "Judged by SfM tracks: a 3D point was matched in several views by its looks, whatever the "
         "IDs there say. IDs that are right give all of its observations one ID.",
+        *_instead(summary["instead_of_geometry"]),
         f"**{_verdict(share, warn_below)}** {len(summary['objects'])} objects; "
         f"{percent(summary['unlabelled_share'])} of the pixels and "
         f"{percent(summary['unlabelled_observations'])} of the track observations have no ID.",
@@ -49,6 +50,15 @@ def _verdict(share: float | None, warn_below: float) -> str:
         f"{text} Below {percent(warn_below)}: look at `contact_sheet.png` before training; "
         "`tracking.repair: sfm` lets the tracks repair given IDs or those of `deva`."
     )
+
+
+def _instead(reason: str | None) -> list[str]:
+    if reason is None:
+        return []
+    return [
+        f"**Geometry found no objects: {reason}.** So segments of single views were joined instead "
+        "(backend `sfm`). `geometry/overview.png` shows what the surface was to be made of."
+    ]
 
 
 def _repair(repaired: dict[str, Any] | None) -> list[str]:

@@ -51,6 +51,8 @@ def associate(
     seed: int,
     threads: int,
     weights: Mapping[str, Path] | None = None,
+    geometry_dir: Path | None = None,
+    instead_of_geometry: str | None = None,
     split: Literal["train", "all"] = "train",
 ) -> dict:
     """Give every object one ID over all training views.
@@ -70,11 +72,15 @@ def associate(
         seed: Seed for backends that draw random numbers.
         threads: Threads that the backend may use.
         weights: Checkpoints by the names of `config.weights()`.
+        geometry_dir: Output folder of stage `geometry`; None where the backend does not read it.
+        instead_of_geometry: Why stage `geometry` found nothing, where `config` is that of the
+            backend which takes its place.
         split: `all` tracks the test views as well (their photographs, never their annotations):
             for scoring the tracks themselves, not for training.
 
     Returns:
-        The content of objects.json: ``backend``, ``num_ids`` (the largest ID; all of 1..num_ids
+        The content of objects.json: ``backend``, ``instead_of_geometry`` (why geometry was not
+        taken, None where that was not wanted), ``num_ids`` (the largest ID; all of 1..num_ids
         occur unless IDs were kept), ``objects`` (``id``, ``views``, ``area_px``, and from SfM
         tracks ``tracks``, ``views_seen``, ``persistence``, ``switches``, and from given maps
         ``given_ids``, what it is called there, see `overflow.given_ids`; ``thumbnail``, its
@@ -107,7 +113,14 @@ def associate(
         seed=seed,
         threads=threads,
         weights=weights or {},
+        geometry_dir=geometry_dir,
     )
+    if instead_of_geometry is not None:
+        logger.warning(
+            "geometry found no objects: %s. So segments of `masks` are joined instead (backend "
+            "`%s`); to leave geometry out, write `tracking: {backend: %s}`",
+            instead_of_geometry, config.backend, config.backend,
+        )  # fmt: skip
     tracked: Tracked = config.chosen.run(request)
     cameras = {view.stem: registered[view.name] for view in views}
     shapes = {stem: (camera.height, camera.width) for stem, camera in cameras.items()}
@@ -122,6 +135,7 @@ def associate(
     size = areas(maps)
     summary = {
         "backend": config.name,
+        "instead_of_geometry": instead_of_geometry,
         "num_ids": max(size, default=0),
         "objects": _objects(maps, size, consistency, given),
         "id_consistency": consistency["id_consistency"],

@@ -1,51 +1,122 @@
-"""Backend `geometry`: from a tracking request to IDs, on exact depth instead of a training."""
+"""Backend `geometry`: from the files of stage `geometry` to IDs of all views."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.files.manifest import SceneView
-from gradiseg_core.geometry import prepare as preparing
-from gradiseg_core.stages.tracking.interface import Request, Tracked
+from gradiseg_core.files.geometry import (
+    CUTS,
+    depth_unit,
+    load_geometry,
+    save_depth,
+    save_facts,
+    save_surface,
+)
+from gradiseg_core.frame import Frame
+from gradiseg_core.geometry.find import segment_scene
+from gradiseg_core.geometry.options import GeometryOptions
+from gradiseg_core.geometry.saved import to_save
 from gradiseg_core.stages.tracking.quality import assess_maps
-from tests.geometry.ray_casting import Cast, cast
+from gradiseg_core.stages.tracking.stage import associate
+from tests.geometry.ray_casting import Cast, cast, write_cast
+
+VIEWS = 13
 
 
-def track(views: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch, **options) -> Tracked:
+@pytest.fixture(scope="module")
+def views() -> Cast:
+    return cast(VIEWS, 320, 240)
+
+
+@pytest.fixture(scope="module")
+def root(views: Cast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene with what stage `geometry` writes, of its training views and its test view."""
+    root = tmp_path_factory.mktemp("tracked")
+    write_cast(views, root)
+    out = root / "geometry"
+    train = slice(0, VIEWS - 1)
+    segmented = segment_scene(
+        views.depths[train], views.alphas[train], views.colours[train], views.cameras[train],
+        GeometryOptions(),
+    )  # fmt: skip
+    out.mkdir()
+    save_surface(out, to_save(segmented), Frame())
+    unit = depth_unit(max(float(depth.max()) for depth in views.depths))
+    for camera, depth in zip(views.cameras, views.depths, strict=True):
+        save_depth(out, camera.stem, depth, unit)
+    facts = {"verdict": "found", "reason": None, "agreement": 0.9, "support": None}
+    facts |= {"depth_unit": unit, "measured": segmented.diagnostics}
+    save_facts(out, facts | {"views": [camera.stem for camera in views.cameras]}, Frame())
+    return root
+
+
+def track(root: Path, out: Path, split: str = "train", **options) -> tuple[dict, list]:
+    from gradiseg_core.files.id_maps import read_id_map
+
     config = TrackingConfig(backend="geometry", geometry=options)
-    assert not config.needs_masks
-    assert config.weights() == {}
-    given = []
-    (folder / "images").mkdir(parents=True)
-    for number, photograph in enumerate(views.photographs):
-        name = f"v{number:02}.png"
-        Image.fromarray(photograph).save(folder / "images" / name)
-        given.append(SceneView(name=name, split="train", width=1, height=1))
-
-    def prepare(colmap_dir, names, chosen, seed):
-        assert names == [view.name for view in given]
-        assert (chosen.iterations, seed) == (options.get("iterations", 1000), 3)
-        return preparing.Renderings(views.cameras, views.depths, views.alphas, views.colours)
-
-    monkeypatch.setattr(preparing, "prepare", prepare)
-    return config.chosen.run(Request(folder, folder, None, given, config.options, 3, 1))
+    assert (config.needs_masks, config.weights()) == (False, {})
+    summary = associate(
+        root / "scene", root / "colmap", None, out, config, max_ids=64, seed=0, threads=1,
+        geometry_dir=root / "geometry", split=split,
+    )  # fmt: skip
+    return summary, [read_id_map(path) for path in sorted((out / "ids").iterdir())]
 
 
-def test_touching_things_have_one_id_each_in_all_views(tmp_path, monkeypatch) -> None:
-    views = cast(width=320, height=240)
-    tracked = track(views, tmp_path, monkeypatch, iterations=50)
-    assert list(tracked.maps) == [f"v{number:02}" for number in range(len(views.ids))]
-    scores = assess_maps(list(tracked.maps.values()), views.ids)
+def test_touching_things_have_one_id_each_in_all_views(
+    views: Cast, root: Path, tmp_path: Path
+) -> None:
+    summary, maps = track(root, tmp_path)
+    assert len(maps) == VIEWS - 1
+    scores = assess_maps(maps, views.ids[:-1])
     assert scores["accuracy"] > 0.98
     assert (scores["switches"], scores["fragments"], scores["merges"]) == (0, 0, 0)
-    assert [entry["id"] for entry in tracked.details["found"]] == [1, 2, 3]
+    assert [entry["id"] for entry in summary["details"]["found"]] == [1, 2, 3]
+    assert summary["instead_of_geometry"] is None
 
 
-def test_without_a_surface_the_error_says_what_to_take(tmp_path, monkeypatch) -> None:
-    with pytest.raises(InputError, match=r"3 views are too few.*tracking\.backend: sfm"):
-        track(cast(3), tmp_path, monkeypatch)
+def test_the_method_in_2d_has_ids_of_test_views(views: Cast, root: Path, tmp_path: Path) -> None:
+    _, maps = track(root, tmp_path, split="all")
+    assert len(maps) == VIEWS
+    assert assess_maps(maps[-1:], views.ids[-1:])["accuracy"] > 0.97
+
+
+def test_another_cut_is_read(root: Path, tmp_path: Path) -> None:
+    """Not computed: the file says what the cuts are."""
+    surface = load_geometry(root / "geometry").surface
+    for name in CUTS:
+        summary, maps = track(root, tmp_path / name, granularity=name)
+        assert summary["details"]["granularity"] == name
+        assert max(ids.max() for ids in maps) == surface.cuts[name].max()
+
+
+def test_a_cut_without_objects_is_refused(root: Path, tmp_path: Path) -> None:
+    import shutil
+    from dataclasses import replace
+
+    shutil.copytree(root / "geometry", tmp_path / "geometry")
+    surface = load_geometry(root / "geometry").surface
+    cuts = {**surface.cuts, "parts": np.zeros_like(surface.cuts["parts"])}
+    save_surface(tmp_path / "geometry", replace(surface, cuts=cuts), Frame())
+    for part in ("scene", "colmap"):
+        (tmp_path / part).symlink_to(root / part)
+    with pytest.raises(InputError, match="granularity: parts leaves no object"):
+        track(tmp_path, tmp_path / "out", granularity="parts")
+
+
+def test_it_becomes_sfm_where_nothing_was_found() -> None:
+    config = TrackingConfig(geometry={"granularity": "parts"}, sfm={"min_views": 3})
+    assert config.backend == "geometry"
+    assert config.may_need_masks
+    found = config.after_geometry(failed=False)
+    assert (found.backend, found.needs_masks, found.association) == ("geometry", False, None)
+    assert [path.name for path in found.files] == ["geometry.py"]
+    failed = config.after_geometry(failed=True)
+    assert (failed.backend, failed.needs_masks, failed.options.min_views) == ("sfm", True, 3)
+    assert TrackingConfig(**failed.model_dump(mode="json")) == failed
+    other = TrackingConfig(backend="sfm")
+    assert other.after_geometry(failed=True) is other

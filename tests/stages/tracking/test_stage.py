@@ -42,7 +42,9 @@ def test_outputs_of_sfm(folders, tmp_path):
     blobs, scene_dir, colmap_dir, masks_dir = folders
     (tmp_path / "ids").mkdir()
     (tmp_path / "ids" / "stale.png").touch()
-    summary = associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    summary = associate(
+        scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN
+    )
     assert json.loads((tmp_path / "objects.json").read_text()) == json.loads(json.dumps(summary))
     stems = [view.camera.stem for view in blobs.views[:-1]]
     assert sorted(path.stem for path in (tmp_path / "ids").iterdir()) == stems
@@ -62,7 +64,7 @@ def test_outputs_of_sfm(folders, tmp_path):
 def test_contact_sheet_has_the_palette(folders, tmp_path, monkeypatch):
     _, scene_dir, colmap_dir, masks_dir = folders
     monkeypatch.setattr(stage, "SHEET_VIEWS", 4)
-    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
     sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
     palette = id_colors(6)
     # Top left of the first thumbnail is the table (ID 1) over a grey photograph of 200.
@@ -319,7 +321,7 @@ def test_what_a_backend_returns_is_checked(folders, tmp_path, monkeypatch, chang
 
     monkeypatch.setattr(sfm, "run", broken)
     with pytest.raises(GradisegError, match=rf"tracking backend `sfm`,? {message}"):
-        associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+        associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
 
 
 def test_a_low_consistency_warns(folders, tmp_path, caplog):
@@ -354,6 +356,6 @@ def test_only_masks_that_know_no_objects_are_joined(
     monkeypatch.setattr(sfm_tracks, "solve", spy)
     about = masks_dir / "masks.json"
     about.write_text(json.dumps({"backend": made_by, "views": {}}))
-    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
     about.unlink()
     assert asked == [join]

@@ -50,7 +50,14 @@ def test_untracked_masks_are_associated(reconstruction, tmp_path):
     source, scene_dir, colmap_dir = reconstruction
     masks_dir = source / "untracked"
     summary = associate(
-        scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), max_ids=32, seed=0, threads=1
+        scene_dir,
+        colmap_dir,
+        masks_dir,
+        tmp_path,
+        TrackingConfig(backend="sfm"),
+        max_ids=32,
+        seed=0,
+        threads=1,
     )
     quality = assessed(tmp_path / "ids", source / "gt_ids", masks_dir)
     assert quality["accuracy"] > 0.983

@@ -1,82 +1,79 @@
 """Backend `geometry`: objects are cut from the scene's surface, without masks and without weights.
 
-Gaussians are trained from colour alone, their depth is fused to a surface, and the surface is cut
-at concave creases (:mod:`gradiseg_core.geometry.find`). IDs are consistent over the views because
-they come from 3D. What lies flat on its support has no crease and is not found.
+Stage `geometry` has cut the surface; here a cut is drawn into all views, and outlines are moved to
+edges of the photographs. IDs are consistent over the views because they come from 3D. Where that
+stage found no objects, the workflow takes backend `sfm` instead, and this one does not run.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import ITERATIONS, option
+from gradiseg_core.config.base import option, renamed
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tracking.interface import Request, Tracked
 
-REQUIRES = Requires("geometry", mem_mb=6000, runtime_min=120)
+REQUIRES = Requires("geometry", mem_mb=4000, runtime_min=60)
 
 
 class Options(BackendOptions):
-    """Objects cut from the surface of a colour-only training."""
+    """Objects cut from the surface that stage `geometry` makes; `sfm` where there is none."""
+
+    removed: ClassVar[dict[str, str]] = {
+        "iterations": renamed("geometry.iterations"),
+        "longest_side": renamed("geometry.longest_side"),
+    }
 
     granularity: Literal["parts", "objects", "groups"] = option(
         "objects",
         "How far pieces of the surface are merged: `parts` of objects, `objects`, or `groups` of "
         "objects that touch.",
     )
-    iterations: int = option(
-        1000,
-        "Length of the training from colour alone that gives the surface.",
-        unit=ITERATIONS,
-        source="measured on two scenes (docs/association.md)",
-        ge=1,
-    )
-    longest_side: int = option(
-        320, "Longest side of its images.", unit="px", source="as above", ge=32
-    )
+
+    @property
+    def needs_geometry(self) -> bool:
+        """It draws the surface of stage `geometry`."""
+        return True
 
 
 def run(request: Request) -> Tracked:
-    """Train from colour alone, fuse the surface, and label all views with its objects.
+    """Label all views with the objects of the surface.
 
     Raises:
-        InputError: If the views give no surface that objects can be cut from, or a view is missing.
+        InputError: If the surface holds no objects at this granularity, or a view has no depth.
     """
     from gradiseg_core.compute.cpu_runtime import set_threads
+    from gradiseg_core.files.colmap import load_cameras
+    from gradiseg_core.files.geometry import load_geometry
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.geometry.find import NoSurfaceError, find_objects
+    from gradiseg_core.geometry.labelling import describe, label_view
     from gradiseg_core.geometry.options import GeometryOptions
-    from gradiseg_core.geometry.prepare import prepare
+    from gradiseg_core.geometry.saved import surface_of
 
+    if request.geometry_dir is None:
+        raise InputError("tracking.backend: geometry needs the output folder of stage `geometry`")
     given: Options = request.options
-    options = GeometryOptions.model_validate(
-        {
-            "prepare": {"iterations": given.iterations, "longest_side": given.longest_side},
-            "segmentation": {"granularity": given.granularity},
-        }
-    )
-    set_threads(request.threads)
-    names = [view.name for view in request.views]
-    renderings = prepare(request.colmap_dir, names, options.prepare, request.seed)
-    photographs = [read_image(request.colmap_dir / "images" / name) for name in names]
-    try:
-        found = find_objects(
-            renderings.depths,
-            renderings.alphas,
-            renderings.colours,
-            renderings.cameras,
-            photographs,
-            options,
-        )
-    except NoSurfaceError as error:
+    saved = load_geometry(request.geometry_dir)
+    points = saved.surface
+    surface, object_of = surface_of(points), points.cuts[given.granularity]
+    if not object_of.any():
         raise InputError(
-            f"tracking.backend: geometry found no objects: {error}. Take `tracking.backend: sfm`, "
-            "which joins the segments of `masks`"
-        ) from error
-    maps = {view.stem: ids for view, ids in zip(request.views, found.ids, strict=True)}
+            f"tracking.geometry.granularity: {given.granularity} leaves no object on the surface; "
+            "`objects` does"
+        )
+    set_threads(request.threads)
+    options = GeometryOptions()
+    cameras = load_cameras(request.colmap_dir)
+    maps = {}
+    for view in request.views:
+        photograph = read_image(request.colmap_dir / "images" / view.name)
+        maps[view.stem] = label_view(
+            surface, object_of, saved.depth(view.stem), cameras[view.name], photograph, options
+        )
+    found = describe(list(maps.values()), surface.points, object_of, points.height, surface.voxel)
     objects = [
-        {"id": entry.id, "surface_voxels": entry.size, "height": entry.height}
-        for entry in found.objects
+        {"id": entry.id, "surface_voxels": entry.size, "height": entry.height} for entry in found
     ]
-    return Tracked(maps, False, {**found.diagnostics, "found": objects})
+    facts = {key: saved.facts[key] for key in ("agreement", "support", "measured")}
+    return Tracked(maps, False, {"granularity": given.granularity, "found": objects, **facts})

@@ -1,0 +1,1 @@
+"""Stage `geometry`: a surface of the scene, from colour alone, and the objects on it."""
