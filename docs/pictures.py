@@ -4,7 +4,8 @@ Usage: ``python -m docs.pictures RESULTS/SCENE NAME [--variant VARIANT]``
 
 Writes ``docs/images/NAME.jpg``, the first rendered view of a variant beside its photograph and
 labels, and where several variants ran ``NAME_boundaries.jpg``, this view and its worst crop with
-the labels of every variant.
+the labels of every variant. Where stage `geometry` ran, ``NAME_surface.jpg`` is what it shows of
+this view.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def make(scene: Path, name: str, variant: str) -> list[Path]:
     if not views:
         raise FileNotFoundError(f"{scene} has no rendering of {variant}; run the workflow first")
     written = [save(views[0], name)]
+    surface = scene / "geometry" / "previews" / views[0].name
+    if surface.is_file():
+        written.append(save(surface, f"{name}_surface"))
     seed = views[0].parents[2].name
     renders = [path.parent for path in sorted(scene.glob(f"*/{seed}/render/render.json"))]
     if len(renders) > 1:

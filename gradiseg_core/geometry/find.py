@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
+from gradiseg_core.files.geometry import SavedSurface
 from gradiseg_core.geometry import labels
 from gradiseg_core.geometry.fusion import Field, fuse, unproject
 from gradiseg_core.geometry.labelling import FoundObject, describe, label_view
@@ -198,6 +199,26 @@ def segment_scene(
     measured["seconds"] = clock.seconds
     logger.info("objects from geometry: %s", measured)
     return Segmented(surface, support, hierarchy, cuts, measured)
+
+
+def to_save(segmented: Segmented) -> SavedSurface:
+    """Return the surface and its cuts as their file holds them."""
+    surface, support, hierarchy = segmented.surface, segmented.support, segmented.hierarchy
+    return SavedSurface(
+        points=surface.points,
+        normals=surface.normals,
+        lab=surface.lab,
+        concavity=surface.concavity,
+        index=surface.index,
+        edges=surface.edges,
+        height=support.height,
+        in_support=support.inside,
+        supervoxels=hierarchy.supervoxels,
+        merges=hierarchy.merges,
+        costs=hierarchy.costs,
+        cuts=segmented.cuts,
+        voxel=surface.voxel,
+    )
 
 
 def objects_at(

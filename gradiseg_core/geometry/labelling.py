@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.files.geometry import SavedSurface
 from gradiseg_core.files.id_maps import resize_by_area
 from gradiseg_core.geometry import labels
 from gradiseg_core.geometry.options import GeometryOptions
@@ -32,6 +33,19 @@ class FoundObject:
     center: NDArray[np.float64]
     height: float
     views: int
+
+
+def surface_of(saved: SavedSurface) -> Surface:
+    """Return the surface that a file holds."""
+    return Surface(
+        points=saved.points,
+        normals=saved.normals,
+        lab=saved.lab,
+        concavity=saved.concavity,
+        index=saved.index,
+        edges=saved.edges,
+        voxel=saved.voxel,
+    )
 
 
 def label_view(

@@ -25,10 +25,9 @@ from gradiseg_core.files import geometry as saved
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.trained import save_trained
 from gradiseg_core.frame import Frame
-from gradiseg_core.geometry.find import NoSurfaceError, Segmented, segment_scene
+from gradiseg_core.geometry.find import NoSurfaceError, Segmented, segment_scene, to_save
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_colours
-from gradiseg_core.geometry.saved import to_save
 from gradiseg_core.geometry.support import Support
 from gradiseg_core.geometry.surface import Surface
 from gradiseg_core.stages.geometry.pictures import Shown, write_pictures

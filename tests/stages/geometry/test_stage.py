@@ -180,7 +180,8 @@ def test_a_scene_without_cameras_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_saved_is_what_was_computed(views: Cast) -> None:
     """A cut is read and not computed again."""
-    from gradiseg_core.geometry.saved import surface_of, to_save
+    from gradiseg_core.geometry.find import to_save
+    from gradiseg_core.geometry.labelling import surface_of
 
     segmented = segment_scene(
         views.depths, views.alphas, views.colours, views.cameras, GeometryOptions()

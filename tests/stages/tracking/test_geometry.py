@@ -18,9 +18,8 @@ from gradiseg_core.files.geometry import (
     save_surface,
 )
 from gradiseg_core.frame import Frame
-from gradiseg_core.geometry.find import segment_scene
+from gradiseg_core.geometry.find import segment_scene, to_save
 from gradiseg_core.geometry.options import GeometryOptions
-from gradiseg_core.geometry.saved import to_save
 from gradiseg_core.stages.tracking.quality import assess_maps
 from gradiseg_core.stages.tracking.stage import associate
 from tests.geometry.ray_casting import Cast, cast, write_cast

@@ -47,9 +47,8 @@ def run(request: Request) -> Tracked:
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.geometry import load_geometry
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.geometry.labelling import describe, label_view
+    from gradiseg_core.geometry.labelling import describe, label_view, surface_of
     from gradiseg_core.geometry.options import GeometryOptions
-    from gradiseg_core.geometry.saved import surface_of
 
     if request.geometry_dir is None:
         raise InputError("tracking.backend: geometry needs the output folder of stage `geometry`")
