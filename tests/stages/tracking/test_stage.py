@@ -87,7 +87,9 @@ def test_every_object_has_a_picture(folders, tmp_path, monkeypatch):
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / "99.png").touch()
     monkeypatch.setattr(thumbnails, "MOST", 4)
-    summary = associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(), **RUN)
+    summary = associate(
+        scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN
+    )
     paths = {entry["id"]: entry["thumbnail"] for entry in summary["objects"]}
     largest = sorted(paths, key=lambda i: -summary["objects"][i - 1]["area_px"])[:4]
     assert paths == {i: f"objects/{i}.png" if i in largest else None for i in paths}
