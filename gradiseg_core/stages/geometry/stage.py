@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gradiseg_core import __version__
 from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.compute.placement import training_device
@@ -31,6 +30,7 @@ from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_col
 from gradiseg_core.geometry.support import Support
 from gradiseg_core.geometry.surface import Surface
 from gradiseg_core.stages.geometry.pictures import Shown, write_pictures
+from gradiseg_core.version import __version__
 
 if TYPE_CHECKING:
     from gradiseg_core.splatting.trainer import Trainer
