@@ -105,7 +105,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "editing/scene.py": (set(), 0),
     # An `__init__.py` with nothing but a docstring or definitions. A trained scene has a version.
     "__init__.py": (set(), 0),
-    "version.py": (AFTER_TRAINING, 4),
+    "version.py": (AFTER_GEOMETRY, 4),
     "stages/__init__.py": (set(), 0),
     "splatting/__init__.py": (set(), 0),
 }
