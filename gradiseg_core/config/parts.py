@@ -3,8 +3,7 @@
 The file is ``gradiseg_core/splatting/<kind>/<name>.py``; the kind is ``strategies`` or ``terms``,
 and ``splatting/parts.py`` describes its contents. The parts of the paper have their options in
 section ``train``. A further part has them in its own file, as ``Options``, and runs if the
-configuration
-names it::
+configuration names it::
 
     train:
       strategies:
