@@ -314,7 +314,7 @@ def load_kernels() -> None:
             f"gsplat's CUDA code is not compiled, and there is no CUDA toolkit (nvcc); {_DOCTOR}"
         )
     logger.warning(
-        "gsplat's CUDA code is compiled now, once for this machine: 2 to 15 minutes; "
-        "`gradiseg doctor` does it ahead"
+        "compiling gsplat's CUDA code, once for this machine: 2 to 15 minutes; "
+        "`gradiseg doctor` can do it beforehand"
     )
     load_file(build(architectures([capability]), logger.info))

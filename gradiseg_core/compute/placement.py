@@ -48,7 +48,7 @@ def choose_device(
     except BackendUnavailableError as error:
         if wanted == "cuda":
             raise BackendUnavailableError(
-                f"{key}: cuda was asked for, but {error}; or set `{key}: auto` (the CPU where the "
+                f"{key}: cuda was asked for, but {error}; or set `{key}: auto` (the CPU if the "
                 f"GPU cannot be used) or `{key}: cpu`"
             ) from error
         if torch.cuda.is_available() or visible_devices():

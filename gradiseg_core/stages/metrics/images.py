@@ -160,5 +160,5 @@ def _why_no_number(key: str, value: float | None) -> str:
     if value is None:
         return "LPIPS is not available"
     if math.isinf(value):
-        return "the rendering equals the photograph in every pixel, so that it is infinite"
+        return "the rendering equals the photograph in every pixel, so it is infinite"
     return "it is not a number"

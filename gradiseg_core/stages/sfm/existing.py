@@ -55,8 +55,8 @@ def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
     best = max(sizes, key=lambda folder: sizes[folder])
     listed = ", ".join(f"{folder.name} with {size[0]}" for folder, size in sizes.items())
     logger.warning(
-        "%d COLMAP models in %s (%s of the scene's images): %s is used. Each has a world of its "
-        "own; images of the others alone get no camera unless you merge the models in COLMAP",
+        "%d COLMAP models in %s (%s of the scene's images): %s is used. Each has its own "
+        "world: images that only another model has get no camera, unless you merge them in COLMAP",
         len(sizes), folders[0].parent, listed, best,
     )  # fmt: skip
     return best

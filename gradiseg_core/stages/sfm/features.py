@@ -103,9 +103,9 @@ def _mask_of_standing(
     height, width = standing.shape
     logger.warning(
         "%.1f%% of the picture stands at the same place in all photographs (within %.0f to %.0f%% "
-        "of its width, %.0f to %.0f%% of its height): features there are left out, since they "
-        "match without the scene; training still sees it. `colmap.leave_out_standing: false` "
-        "takes them all",
+        "of its width, %.0f to %.0f%% of its height): features there are left out, because they "
+        "match whatever the scene; training still sees it. `colmap.leave_out_standing: false` "
+        "uses all features",
         100 * standing.mean(),
         100 * columns.min() / width,
         100 * (columns.max() + 1) / width,

@@ -151,7 +151,7 @@ def _from_photographs(
     if len(models) > 1:
         logger.warning(
             "the photographs fall into %d groups without enough overlap between them (%s images): "
-            "only the largest is used. Photographs between the groups join them",
+            "only the largest is used. More photographs between the groups can join them",
             len(models),
             ", ".join(str(model.num_reg_images()) for model in models),
         )

@@ -194,7 +194,7 @@ def choose(
     ids = _with_fragments([best["id"]], regions, scores, rank, max_area_share)
     why = f"of all rendered objects the one that is most {wanted} (score {best['score']:.2f})"
     if len(ids) > 1:
-        why += f", and {len(ids) - 1} of the same colour against it"
+        why += f", and {len(ids) - 1} of the same colour that touch it"
     return Choice(ids, why, details)
 
 

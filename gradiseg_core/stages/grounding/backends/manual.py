@@ -169,5 +169,6 @@ def _from_test(request: Request, prompt: str) -> Choice:
             protocol=(f"by the annotation of {view.name}, a test view",),
         )
     return Choice(
-        [], "neither named in a selection file nor annotated (and not empty) in any rendered view"
+        [],
+        "not named in a selection file, and not annotated (or empty) in all rendered views",
     )

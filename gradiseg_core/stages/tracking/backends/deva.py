@@ -80,7 +80,7 @@ class Options(BackendOptions):
     }
 
     checkpoint: InputPath | None = option(
-        None, "Checkpoint file DEVA-propagation.pth; null has it downloaded."
+        None, "Checkpoint file DEVA-propagation.pth; null downloads it."
     )
     detections: Literal["sam_points", "masks"] = option(
         "sam_points",
@@ -90,7 +90,7 @@ class Options(BackendOptions):
     )
     size: int = option(
         480,
-        "Shorter side that the photographs are resized to, larger or smaller.",
+        "Shorter side of the resized photographs.",
         unit="px",
         source=_GG,
         ge=16,
@@ -129,7 +129,7 @@ class Options(BackendOptions):
         )
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Votes must fit between one another."""
+        """Refuse votes that overlap."""
         if self.voting_frames > self.detection_every:
             yield Conflict(
                 ("voting_frames", "detection_every"),
