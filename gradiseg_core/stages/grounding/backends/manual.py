@@ -170,5 +170,5 @@ def _from_test(request: Request, prompt: str) -> Choice:
         )
     return Choice(
         [],
-        "not named in a selection file, and not annotated (or empty) in all rendered views",
+        "not named in a selection file, and no rendered view has an annotation that is not empty",
     )
