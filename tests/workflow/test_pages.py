@@ -22,7 +22,7 @@ NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts")
 OPEN = ("strategies", "terms", "prompts")
 #: Dotted words that are no keys: a function is named by its module, a file by its ending.
 _FILE = re.compile(
-    r"\.(py|md|json|jsonl|png|yaml|csv|ply|npz|npy|sh|pth|smk|lock|toml|tex|safetensors)$"
+    r"\.(py|md|json|jsonl|png|yaml|csv|ply|npz|npy|sh|pth|smk|lock|toml|tex|safetensors|html)$"
 )
 
 Keys = tuple[str, ...]
