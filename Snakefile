@@ -1,5 +1,6 @@
 # From photographs to tables: `snakemake --cores all` runs everything in config.yaml.
-# Targets: all (default), the name of a scene, tables, views, paper_tables. See docs/architecture.md.
+# Targets: all (default), the name of a scene, tables, views, exports, paper_tables. See
+# docs/architecture.md.
 from snakemake.utils import min_version
 
 min_version("9.15")
@@ -25,6 +26,7 @@ wildcard_constraints:
     scene="|".join(SETTINGS.scenes),
     variant="|".join(SETTINGS.all_variants()),
     seed="|".join(map(str, SETTINGS.all_seeds())),
+    export="[A-Za-z0-9_-]+",
 
 
 report: "report/workflow.rst"
@@ -45,6 +47,7 @@ include: "rules/second.smk"
 include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
+include: "rules/exports.smk"
 
 
 rule all:

@@ -3,6 +3,8 @@
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
     gradiseg paper-tables   the paper's tables of what has run so far
+    gradiseg export         a trained scene, or objects of it, as a file of another program
+    gradiseg import-grouping  a scene that Gaussian Grouping trained
 
 `python -m gradiseg_core` is the same where the package is not installed. One more command is one
 function here and its entry in :data:`COMMANDS`: it declares its arguments and returns the function
@@ -87,8 +89,73 @@ def paper_tables(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def export(parser: argparse.ArgumentParser) -> Run:
+    """Write a trained scene, or objects of it, as a file of another program.
+
+    Formats, and which program reads which: docs/exporting.md. Axes and units are those of the
+    COLMAP model.
+    """
+    parser.add_argument(
+        "folder", type=Path, help="results/<scene>/<variant>/seed<n>, or an edited scene"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to write; a folder where it is several files"
+    )
+    parser.add_argument(
+        "--format",
+        help="ply, compressed_ply, spz, glb, labels, gaussian_grouping, objects, nerfstudio, "
+        "colmap; default: by the end of --out",
+    )
+    parser.add_argument(
+        "--objects", nargs="+", default=(), metavar="NAME", help="names or IDs; default: all"
+    )
+    parser.add_argument("--split", action="store_true", help="one file for each object")
+    parser.add_argument("--object-id", action="store_true", help="ply, glb: IDs of Gaussians")
+    parser.add_argument("--axes", default="colmap", help="colmap, or y_up")
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.editing.scene import load
+
+        objects = [int(name) if name.isdecimal() else name for name in options.objects]
+        written = load(options.folder, device="cpu").export(
+            options.out,
+            options.format,
+            objects=objects,
+            split=options.split,
+            object_id=options.object_id,
+            axes=options.axes,
+        )
+        for path in written:
+            print(path)
+        return 0
+
+    return run
+
+
+def import_grouping(parser: argparse.ArgumentParser) -> Run:
+    """Take a scene that Gaussian Grouping trained, as a trained scene.
+
+    Its objects can then be looked at, edited and exported like those of a run.
+    """
+    parser.add_argument("model", type=Path, help="folder that its train.py wrote (-m)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder to write; results/<scene>/<variant>/seed<n> to have cameras and names",
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.exporting.grouping import import_grouping
+
+        print(import_grouping(options.model, options.out))
+        return 0
+
+    return run
+
+
 #: Every command, in the order of `gradiseg --help`.
-COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables)
+COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, export, import_grouping)
 
 
 def _capabilities(text: str) -> str:

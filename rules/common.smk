@@ -274,6 +274,33 @@ def training_threads(wildcards):
     return max(1, min(4, cores // trainings))
 
 
+def export_of(w):
+    """Parameter function: what an export writes; a name that the scene does not have is an error."""
+    exports = SETTINGS.exports_of(w.scene)
+    if w.export not in exports:
+        names = ", ".join(exports) or "none"
+        raise WorkflowError(
+            f"scene {w.scene} has no export {w.export}; section `exports` has {names}"
+        )
+    return exports[w.export].model_dump(mode="json")
+
+
+def all_exports(w):
+    """Input function: every export of every training."""
+    found = [
+        file
+        for scene in SETTINGS.scenes
+        for name in SETTINGS.exports_of(scene)
+        for file in runs_of(scene, f"exports/{name}")
+    ]
+    if not found:
+        raise WorkflowError(
+            "nothing is exported: write what in section `exports` of the configuration, such as "
+            "`exports: {splats: {format: ply}}`"
+        )
+    return found
+
+
 def results_of(scene):
     """The files of a scene's target."""
     wanted = [

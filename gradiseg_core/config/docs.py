@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.config.root import RootConfig, SceneEntry
 from gradiseg_core.config.variants import OwnVariant
 
@@ -83,6 +84,19 @@ The variants that ship have the same form, in `gradiseg_core/config/presets/vari
 @PRESETS@```
 """
 
+_EXPORTS = """
+Each export has a name, which is its folder: `<results>/<scene>/<variant>/seed<n>/exports/<name>`.
+[exporting.md](exporting.md) says which program reads which format, and what is lost. A scene may
+have exports of its own.
+
+```yaml
+exports:
+  splats: {format: ply, object_id: true}
+  teapot: {format: spz, objects: [white teapot]}
+  each: {format: glb, split: true}
+```
+"""
+
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the configuration file."""
@@ -103,6 +117,10 @@ def page() -> str:
         _VARIANTS.replace("@PRESETS@", _presets()),
         "\n",
         _table(OwnVariant),
+        "\n## `exports`\n",
+        _EXPORTS,
+        "\n",
+        _table(ExportConfig),
     ]
     for name, field in RootConfig.model_fields.items():
         model = _section(field)

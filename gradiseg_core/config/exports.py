@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from gradiseg_core.config.base import Conflict, Section, option
 
@@ -71,3 +73,7 @@ class ExportConfig(Section):
             )
         if self.axes != "colmap" and self.format in FIXED_AXES:
             yield Conflict(("axes", "format"), f"{self.format} {FIXED_AXES[self.format]}")
+
+
+Exports = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], ExportConfig]
+"""Exports by name; each name is a folder."""

@@ -13,7 +13,7 @@ Overriding keys are merged over the section, key by key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,6 +25,7 @@ from gradiseg_core.config.backends import BackendConfig, chosen, section_of
 from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
+from gradiseg_core.config.exports import ExportConfig, Exports
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
@@ -118,6 +119,9 @@ class SceneEntry(SceneConfig):
         None, "Overrides of section `second_grounding`, or the section for this scene alone."
     )
     metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
+    exports: Exports | None = option(
+        None, "Exports of this scene: beside those of the whole file, or in place of one of a name."
+    )
 
 
 class RootConfig(Section):
@@ -187,6 +191,11 @@ class RootConfig(Section):
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
     tables: TablesConfig = option(TablesConfig(), "Stage 9, tables.")
     view: ViewConfig = option(ViewConfig(), "The page of a run, which target `views` makes.")
+    exports: Exports = option(
+        {},
+        "Files of every training for other programs: the name of each, and what it holds "
+        "(docs/exporting.md). `snakemake --cores all exports` makes them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,10 @@ class Settings:
     def seeds_of(self, scene: str) -> tuple[int, ...]:
         """Return the seeds of a scene."""
         return self.root.scenes[scene].seeds or self.root.seeds
+
+    def exports_of(self, scene: str) -> dict[str, ExportConfig]:
+        """Return the exports of a scene by name: the whole file's, then its own."""
+        return {**self.root.exports, **(self.root.scenes[scene].exports or {})}
 
     def all_variants(self) -> list[str]:
         """Return the variants of all scenes."""
@@ -303,6 +316,9 @@ def load(
     for name, scene in root.scenes.items():
         problems += _lists(f"scenes.{name}.", scene, known)
     _refuse(problems)
+    problems += _exports("", raw, root)
+    for name, scene in root.scenes.items():
+        problems += _exports(f"scenes.{name}.", raw["scenes"][name], scene)
     trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
     for name in root.scenes:
@@ -356,6 +372,12 @@ def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any
         + checks.repeated(f"{prefix}variants", holder.variants or ())
         + checks.repeated(f"{prefix}seeds", holder.seeds or ())
     )
+
+
+def _exports(prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntry) -> Iterator[str]:
+    """Yield what does not go together in a file's or a scene's exports."""
+    for name, config in (holder.exports or {}).items():
+        yield from conflicts(config, [Layer(f"{prefix}exports.{name}", raw["exports"][name])])
 
 
 def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict[str, Section]:

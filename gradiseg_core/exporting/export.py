@@ -190,7 +190,7 @@ def comments(
     cloud: Cloud, config: ExportConfig, names: Mapping[int, str], *, shifted: bool = True
 ) -> list[str]:
     """Return what a PLY's header says of its axes, its units and its objects."""
-    from gradiseg_core import __version__
+    from gradiseg_core.version import __version__
 
     axes = "y up, z back" if config.axes == "y_up" else "axes"
     lines = [f"GradiSeg {__version__}", f"{axes} and units of the COLMAP model"]

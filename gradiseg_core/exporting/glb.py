@@ -112,7 +112,7 @@ def _colours(cloud: Cloud) -> NDArray[np.float32]:
 def _document(
     cloud: Cloud, attributes: list[_Attribute], turned: bool, extras: dict[str, Any]
 ) -> dict[str, Any]:
-    from gradiseg_core import __version__
+    from gradiseg_core.version import __version__
 
     views, accessors, offset = [], [], 0
     for index, attribute in enumerate(attributes):

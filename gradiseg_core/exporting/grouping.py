@@ -17,7 +17,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.exporting.cloud import Cloud
 from gradiseg_core.exporting.ply import write_gaussians
 from gradiseg_core.files.splats import read_splats
-from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.files.trained import TrainedScene, save_trained
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 
 #: Length of the encodings that Gaussian Grouping's kernels are compiled for.
@@ -119,6 +119,29 @@ def read_grouping(folder: Path) -> TrainedScene:
     return TrainedScene(
         **splats.values, identities=identities, classifier=classifier, metadata=metadata
     )
+
+
+def import_grouping(model: Path, out: Path) -> Path:
+    """Write a model of Gaussian Grouping as a trained scene.
+
+    Args:
+        model: The model's folder.
+        out: Folder to write; its ``train/`` must not be there yet.
+
+    Returns:
+        ``out / "train"``.
+
+    Raises:
+        InputError: If it is no model, or ``out`` holds a trained scene already.
+    """
+    train_dir = out / "train"
+    if train_dir.exists():
+        raise InputError(f"{train_dir} is there already; give another folder, or remove it")
+    scene = read_grouping(model)
+    names = ("means", "quats", "scales", "opacities", "sh0", "shN", "identities")
+    values = {name: getattr(scene, name) for name in names}
+    save_trained(train_dir, values, scene.classifier, scene.metadata)
+    return train_dir
 
 
 def _iteration(folder: Path) -> Path:

@@ -25,6 +25,7 @@ train:
   {iterations: 60, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
    num_classes: 32}
 metrics: {lpips: false}
+exports: {small: {format: spz}}
 """
 
 
@@ -73,6 +74,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    done = snakemake(folder, "--cores", "2", "exports")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     baseline = ("--config", "variants=[baseline]", "--", "results/tiny/baseline/seed0/train")
     done = snakemake(folder, "--cores", "2", *baseline)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
@@ -95,6 +98,7 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         run / "render" / "render.json",
         run / "grounding" / "selection.json",
         run / "metrics" / "per_view.csv",
+        run / "exports" / "small" / "small.spz",
         folder / "results" / "tables" / "tables.md",
         folder / "results" / "tables" / "tables.tex",
         folder / "results" / "tables" / "quality.png",
@@ -109,7 +113,7 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
     assert {job["rule"] for job in jobs} == {
         *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
-        *("metrics", "curves", "comparison", "quality", "tables"),
+        *("metrics", "curves", "comparison", "quality", "tables", "export"),
     }
     assert {job["output"][0].split("/")[2] for job in jobs if job["rule"] == "train"} == {
         *("baseline", "gradiseg"),

@@ -18,7 +18,7 @@ SCHEMA = json.loads((REPOSITORY / "schemas" / "config.schema.json").read_text())
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 GENERATED = "configuration.md"
 #: Below these a name is the user's own, and below the latter so are the keys.
-NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts")
+NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts", "exports")
 OPEN = ("strategies", "terms", "prompts")
 #: Dotted words that are no keys: a function is named by its module, a file by its ending.
 _FILE = re.compile(
@@ -41,6 +41,8 @@ def _walk(node: dict[str, Any], prefix: Keys, inside: tuple[str, ...] = ()) -> I
         yield from _walk(value, (*prefix, key), inside)
     if isinstance(node.get("additionalProperties"), dict):
         yield from _walk(node["additionalProperties"], (*prefix, "*"), inside)
+    for below in node.get("patternProperties", {}).values():  # names of which form is asked
+        yield from _walk(below, (*prefix, "*"), inside)
 
 
 @cache

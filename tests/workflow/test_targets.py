@@ -35,6 +35,26 @@ def test_tables_are_a_target_and_forcerun_trains_again(workflow: Workflow) -> No
     assert not {"tracking", "quality"} & set(planned)
 
 
+def test_exports_are_a_target_and_nothing_else_makes_them(workflow: Workflow) -> None:
+    workflow.append(
+        "config.yaml", "exports: {splats: {format: ply}, cup: {format: spz, objects: [cup]}}\n"
+    )
+    assert workflow.planned() == {}
+    assert workflow.planned("exports") == {"export": 8, "exports": 1}
+    path = "results/alpha/gradiseg/seed0/exports/cup"
+    assert workflow.planned(path) == {"export": 1}
+    workflow.append("gradiseg_core/exporting/packed.py", "# other bits\n")
+    assert workflow.planned() == {}
+
+
+def test_an_export_that_nobody_asked_for_is_named(workflow: Workflow) -> None:
+    done = workflow.snakemake("--dry-run", "exports")
+    assert done.returncode != 0
+    assert "nothing is exported" in done.stdout + done.stderr
+    done = workflow.snakemake("--dry-run", "results/alpha/gradiseg/seed0/exports/cup")
+    assert "scene alpha has no export cup; section `exports` has none" in done.stdout + done.stderr
+
+
 def test_forcerun_is_not_stopped_by_write_protection(workflow: Workflow) -> None:
     """`protected` outputs could not be made again, see rules/train.smk."""
     assert not [

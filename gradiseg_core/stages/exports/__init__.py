@@ -1,0 +1,1 @@
+"""Trained scenes as files of other programs."""
