@@ -6,6 +6,7 @@ says how training's differ); cameras and the Gaussians themselves are in the tra
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -174,9 +175,11 @@ class Scene:
         Raises:
             InputError: If options do not go together or an object is not there.
         """
-        from gradiseg_core.editing.export import export_scene
-
-        return export_scene(self, out, format, **options)
+        # By name: an import statement would make formats an input of all that loads a scene
+        # (modules.py).
+        module = importlib.import_module("gradiseg_core.editing.export")
+        written: list[Path] = module.export_scene(self, out, format, **options)
+        return written
 
     def to_user(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return points [P, 3] of the training frame in the user's world."""
