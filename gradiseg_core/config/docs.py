@@ -108,7 +108,10 @@ def schema() -> dict[str, Any]:
 
 def page() -> str:
     """Return the reference page as Markdown."""
-    parts = [_INTRODUCTION, "\n## Top level\n\n", _table(RootConfig, skip_sections=True)]
+    sections = [name for name, field in RootConfig.model_fields.items() if _section(field)]
+    links = (f"[`{name}`](#{name})" for name in ("scenes", "own_variants", *sections))
+    parts = [_INTRODUCTION, f"\nSections: {', '.join(links)}.\n"]
+    parts += ["\n## Top level\n\n", _table(RootConfig, skip_sections=True)]
     parts += ["\n## `scenes`\n", _SCENES, "\n", _table(SceneEntry, skip_sections=True)]
     written: dict[str, type[BaseModel]] = {}  # by path, the sections that have a table
     parts += _nested(SceneEntry, "scenes.<name>", written, skip_overrides=True)
