@@ -42,6 +42,8 @@ except ConfigError as error:
 PAPER = paper_plan(SETTINGS)
 for name, why in SETTINGS.absent.items():
     print(f"scene {name} is left out: {why}", file=sys.stderr)
+for line in SETTINGS.unused:
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def core(script, also=(), without=idle()):

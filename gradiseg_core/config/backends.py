@@ -286,6 +286,11 @@ class BackendConfig(Section):
         return load(self.stage, self.backend)
 
     @property
+    def uses(self) -> tuple[str, ...]:
+        """The backends whose options have an effect."""
+        return (self.backend,)
+
+    @property
     def files(self) -> list[Path]:
         """The files that run only for this choice of backend."""
         return [self.chosen.file]

@@ -39,6 +39,7 @@ from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.config.train import AUTO_CLASSES, TrainConfig
+from gradiseg_core.config.unused import unused_options
 from gradiseg_core.config.variants import (
     OwnVariant,
     contradicted,
@@ -209,6 +210,7 @@ class Settings:
         variants: Every variant that may be named.
         trainings: Per scene and variant, the training parameters.
         absent: Scenes that were left out because their photographs are not there, and why.
+        unused: Options that have no effect, a line each.
     """
 
     root: RootConfig
@@ -216,6 +218,7 @@ class Settings:
     variants: Mapping[str, OwnVariant]
     trainings: Mapping[str, Mapping[str, TrainConfig]]
     absent: Mapping[str, str]
+    unused: tuple[str, ...] = ()
 
     def section(self, scene: str, stage: str, variant: str | None = None) -> Section:
         """Return the model of one stage for one scene.
@@ -302,6 +305,7 @@ def load(
     root = RootConfig.model_validate(raw, context=AS_LAYER)
     problems = checks.copies(root.scenes)
     _refuse(problems)
+    unused = _unused(raw)
     absent: dict[str, str] = {}
     if root.absent_scenes == "skip":
         absent = checks.absent(root.scenes, root.downloads, folder or Path(), root.made)
@@ -356,7 +360,7 @@ def load(
     variants = {
         name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
     }
-    return Settings(root, scenes, variants, trainings, absent)
+    return Settings(root, scenes, variants, trainings, absent, unused)
 
 
 def _chosen(section: Section) -> Section:
@@ -422,6 +426,22 @@ def _defaults(raw: Mapping[str, Any], scene: str, stage: str) -> list[Layer]:
         return []
     where = "`masks` is written" if segments else "`tracking.sfm` is written"
     return [Layer(f"the defaults where {where}", {"backend": "sfm"}, ships=True)]
+
+
+def _unused(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options of backends that no scene uses; scenes without photographs count."""
+    used: dict[str, set[str]] = {}
+    layers: list[tuple[str, Layer]] = []
+    for section, of_file in SCENE_STAGES.items():
+        model = _WITH_BACKENDS.get(of_file)
+        if model is None:
+            continue
+        for scene in raw["scenes"]:
+            places = _layers(raw, scene, section)
+            backends = chosen(model, resolve(of_file, places)).uses
+            used.setdefault(model.stage, set()).update(backends)
+            layers += [(model.stage, place) for place in places]
+    return tuple(unused_options(layers, used))
 
 
 def _wrong_keys(raw: Mapping[str, Any]) -> list[str]:

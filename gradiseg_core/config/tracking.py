@@ -88,6 +88,11 @@ class TrackingConfig(BackendConfig):
         return {**values, "association": given}
 
     @property
+    def uses(self) -> tuple[str, ...]:
+        """The chosen backend; for a repair also `sfm`, which it associates like."""
+        return (self.backend, "sfm") if self.repair == "sfm" else (self.backend,)
+
+    @property
     def files(self) -> list[Path]:
         """The chosen backend's file, and where `sfm` runs beside it, that of `sfm`."""
         files = super().files

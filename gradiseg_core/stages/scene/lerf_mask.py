@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map, write_id_map
 from gradiseg_core.files.images import IMAGE_SUFFIXES
@@ -66,7 +68,9 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
 
     masks = collect_masks(folder / "test_mask", test_views)
     prompts = _order_prompts({mask.prompt for mask in masks}, truth)
-    _check_exact_ids(folder / "gt_ids", views)
+    exact = _check_exact_ids(folder / "gt_ids", views)
+    if truth is not None:
+        _check_ids_of_prompts(truth.get("gt_id_of_prompt", {}), prompts, exact)
 
     place_images(photographs, out_dir / "images")
     place_masks(masks, out_dir / "test_mask")
@@ -136,22 +140,28 @@ def _order_prompts(annotated: set[str], truth: dict | None) -> list[str]:
     return prompts
 
 
-def _check_exact_ids(folder: Path, views: list[SceneView]) -> None:
+def _check_exact_ids(folder: Path, views: list[SceneView]) -> set[int] | None:
     """Refuse exact IDs that cannot be read or differ in size from their photographs.
+
+    Returns:
+        All IDs of the views; None if no view has exact IDs.
 
     Raises:
         InputError: One error that lists all of them.
     """
     problems = []
+    found: set[int] | None = None
     for view in views:
         path = id_map_file(folder, view.stem)
         if path is None:
             continue
         try:
-            height, width = read_id_map(path).shape
+            ids = read_id_map(path)
         except InputError as error:
             problems.append(f"  {error}")
             continue
+        height, width = ids.shape
+        found = (found or set()) | set(np.unique(ids).tolist())
         if (width, height) != (view.width, view.height):
             problems.append(
                 f"  {path.name}: {width} x {height} px, but its view {view.name} is {view.width} x "
@@ -161,6 +171,36 @@ def _check_exact_ids(folder: Path, views: list[SceneView]) -> None:
         raise InputError(
             f"{len(problems)} ID maps in {folder} cannot be used:\n" + "\n".join(problems) + "\n"
             "Correct them, or move the folder away: scores against exact IDs are then left out."
+        )
+    return found
+
+
+def _check_ids_of_prompts(ids: dict[str, int], prompts: list[str], exact: set[int] | None) -> None:
+    """Check the IDs that ``ground_truth.json`` gives to prompts.
+
+    Args:
+        ids: `gt_id_of_prompt`.
+        prompts: All prompts of the scene.
+        exact: IDs of the views, if there are exact ones; a prompt whose ID no view has is logged.
+
+    Raises:
+        InputError: If a name is no prompt of the scene.
+    """
+    unknown = [name for name in ids if name not in prompts]
+    if unknown:
+        from gradiseg_core.config.messages import nearest
+
+        raise InputError(
+            "ground_truth.json: gt_id_of_prompt names what is no prompt of the scene:\n  "
+            + "\n  ".join(f"{name!r}{nearest(name, prompts)}" for name in unknown)
+            + "\nCorrect the name, or add it to `prompts`."
+        )
+    lost = [] if exact is None else [f"{p!r} ({ids[p]})" for p in ids if ids[p] not in exact]
+    if lost:
+        logger.warning(
+            "ground_truth.json: no map in gt_ids/ shows the IDs of the prompts %s; correct "
+            "gt_id_of_prompt, or remove them from it",
+            ", ".join(lost),
         )
 
 

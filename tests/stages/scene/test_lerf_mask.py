@@ -208,6 +208,31 @@ def test_ids_of_prompts_are_whole_numbers(scene: Path, ids: object) -> None:
         load({"scenes": {"k": {"source": "lerf_mask", "path": str(scene)}}})
 
 
+def test_an_id_of_what_is_no_prompt_is_refused(scene: Path, tmp_path: Path) -> None:
+    truth = {"prompts": ["lemon"], "gt_id_of_prompt": {"lemom": 7, "lemon": 7, "red apple": 2}}
+    (scene / "ground_truth.json").write_text(json.dumps(truth))
+    with pytest.raises(InputError, match="'lemom'; did you mean 'lemon'") as caught:
+        run(scene, tmp_path / "out")
+    assert "apple" not in str(caught.value).partition(";")[0]  # a prompt by its mask
+
+
+def test_an_id_that_no_view_has_is_named(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = {"prompts": ["lemon"], "gt_id_of_prompt": {"lemon": 7, "red apple": 2}}
+    (scene / "ground_truth.json").write_text(json.dumps(truth))
+    run(scene, tmp_path / "without")
+    assert "gt_ids/ shows" not in caplog.text
+    (scene / "gt_ids").mkdir()
+    for path in (scene / "images").iterdir():
+        with Image.open(path) as image:
+            ids = np.zeros((image.height, image.width), np.uint16)
+        ids[:2] = 2
+        write_id_map(scene / "gt_ids" / f"{path.stem}.png", ids)
+    run(scene, tmp_path / "with")
+    assert "no map in gt_ids/ shows the IDs of the prompts 'lemon' (7); correct" in caplog.text
+
+
 def test_masks_of_other_encodings_become_0_and_255(scene: Path, tmp_path: Path) -> None:
     folder = scene / "test_mask"
     mask = read_mask(folder / "0" / "red apple.png")
