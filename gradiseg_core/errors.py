@@ -1,8 +1,8 @@
 """Errors that a user can act on.
 
 Every message names what failed, where, and what to do about it. Programming errors stay
-``ValueError``, ``TypeError`` or ``AssertionError``; the classes here are for what the user's files,
-configuration or machine got wrong.
+``ValueError``, ``TypeError`` or ``AssertionError``; the classes here are for faults of the user's
+files, configuration or machine.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def mask_file(prompt: str) -> str:
 
 
 def read_ground_truth(path: Path) -> dict[str, Any] | None:
-    """Read ``ground_truth.json``; None where there is none.
+    """Read ``ground_truth.json``; return None if there is none.
 
     Raises:
         InputError: If it is unreadable or its prompts cannot be used; the message names them all.

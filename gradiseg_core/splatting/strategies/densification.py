@@ -27,9 +27,8 @@ SPLIT_SCALE = 0.01
 class DensificationStrategy(Strategy):
     """Clone, split and prune by the gradient of projected centres; reset opacities.
 
-    3DGS also means to prune Gaussians that are large on the screen, but zeroes their radii just
-    before it looks at them, so Gaussian Grouping's published numbers were taken without it; so are
-    ours.
+    3DGS also means to prune Gaussians that are large on the screen, but sets their radii to zero
+    just before. So Gaussian Grouping's published numbers were made without it, and ours are too.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class DensificationStrategy(Strategy):
         Args:
             config: Thresholds and schedule.
             schedule: Scales iteration numbers.
-            max_gaussians: Growth stops there; None sets no limit.
+            max_gaussians: Growth stops at this number; None: no limit.
             extent: Scene extent, world units.
             generator: Source of split samples.
         """

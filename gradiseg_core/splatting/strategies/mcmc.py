@@ -2,13 +2,13 @@
 
 Gaussians are samples of a distribution. Dead ones (opacity at the floor) are moved onto live ones,
 drawn by opacity; new ones appear in the same way until the budget is reached; all centres receive
-noise, which only almost transparent ones follow. Nothing is cloned, split, pruned or reset, and two
-penalties, on opacity and on size, keep Gaussians from staying where they are of no use.
+noise, which moves only almost transparent ones. Nothing is cloned, split, pruned or reset.
+Penalties on opacity and size make useless Gaussians fade.
 
-gsplat's own ``MCMCStrategy`` wants one optimizer a parameter and knows nothing of statistics; ours
-is one optimizer (:class:`Gaussians`). The arithmetic is the same, in PyTorch on any device, with
+gsplat's ``MCMCStrategy`` needs one optimizer for each parameter and does not keep statistics; we
+have one optimizer (:class:`Gaussians`). The arithmetic is the same, in PyTorch on any device, with
 two differences: draws come from the run's generator, and the moments of both the moved Gaussian and
-the one it lands on start at zero (gsplat keeps the former's, and both when it adds).
+its target start at zero (gsplat keeps those of the former, and both when it adds).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class McmcStrategy(Strategy):
         Args:
             config: Thresholds and schedule; after ``until`` noise goes on.
             schedule: Scales iteration numbers.
-            max_gaussians: The budget; None is :data:`MCMC_BUDGET`.
+            max_gaussians: The budget; None: :data:`MCMC_BUDGET`.
             generator: Source of the draws, in main memory.
             noise_generator: Source of the noise, on the device of the Gaussians.
         """
@@ -127,7 +127,7 @@ class McmcStrategy(Strategy):
         return torch.minimum(found, last)
 
     def _share(self, gaussians: Gaussians, sources: Tensor) -> None:
-        """Let each source and the copies that it will get look together as it does alone."""
+        """Change each source so that it and its future copies together look as it did alone."""
         copies = torch.bincount(sources, minlength=len(gaussians))[sources] + 1
         opacities, factor = relocated(gaussians.opacities[sources], copies)
         eps = torch.finfo(torch.float32).eps

@@ -48,8 +48,8 @@ def strongest(mask: Tensor, score: Tensor, room: int | None) -> Tensor:
 
     Args:
         mask: Candidates.
-        score: What ranks them.
-        room: How many may stay; negative counts as 0, None as no limit.
+        score: Rank of each.
+        room: How many may stay; negative counts as 0; None: no limit.
     """
     if room is None or int(mask.sum()) <= room:
         return mask
@@ -120,7 +120,7 @@ def set_values(gaussians: Gaussians, rows: Tensor, values: dict[str, Tensor]) ->
 
     Args:
         gaussians: Changed in place.
-        rows: Which.
+        rows: The Gaussians.
         values: New values by parameter, each [n, ...].
     """
     gaussians.overwrite_rows(rows, values)

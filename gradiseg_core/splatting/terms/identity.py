@@ -17,7 +17,7 @@ class IdentityTerm(LossTerm):
         """Set up.
 
         Args:
-            losses: What is blended, and the weights of pixels.
+            losses: Its options in the configuration.
             schedule: Scales iteration numbers.
             backend: Of :func:`.losses.identity.identity_loss`.
         """
