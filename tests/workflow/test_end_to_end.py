@@ -26,6 +26,7 @@ train:
    num_classes: 32}
 metrics: {lpips: false}
 exports: {small: {format: spz}}
+second_grounding: {backend: clicks}
 """
 
 
@@ -96,7 +97,10 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         run / "train" / "point_cloud.ply",
         run / "train" / "identities.safetensors",
         run / "render" / "render.json",
+        scene / "tracking" / "objects" / "1.png",
         run / "grounding" / "selection.json",
+        run / "second_grounding" / "names.json",
+        run / "second_metrics" / "metrics.json",
         run / "metrics" / "per_view.csv",
         run / "exports" / "small" / "small.spz",
         folder / "results" / "tables" / "tables.md",
@@ -114,6 +118,7 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     assert {job["rule"] for job in jobs} == {
         *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
         *("metrics", "curves", "comparison", "quality", "tables", "export"),
+        *("second_grounding", "second_metrics"),
     }
     assert {job["output"][0].split("/")[2] for job in jobs if job["rule"] == "train"} == {
         *("baseline", "gradiseg"),
@@ -136,6 +141,13 @@ def test_the_run_learns_and_is_scored(folder: Path) -> None:
     summary = json.loads((run / "metrics" / "metrics.json").read_text())["summary"]
     assert 5.0 < summary["psnr"] < 40.0
     assert 0.0 <= summary["object_miou"] <= 1.0
+
+
+def test_tables_say_which_grounding_answered_and_where_it_clicked(folder: Path) -> None:
+    text = (folder / "results" / "tables" / "tables.md").read_text()
+    assert "prompts grounded by colour_words," in text
+    assert "prompts grounded by clicks (" in text
+    assert "clicked where annotated in frame" in text
 
 
 def test_every_job_leaves_a_log_and_a_benchmark(folder: Path) -> None:
@@ -173,3 +185,5 @@ def test_the_report_holds_tables_and_pictures(folder: Path) -> None:
     html = (folder / "report.html").read_text(encoding="utf-8")
     for part in ("curves.png", "comparison.png", "tables.csv", "side_by_side", "quality.png"):
         assert part in html, part
+    assert "contact_sheet.png" in html
+    assert "objects/1.png" not in html  # a picture of every object is on the contact sheet
