@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.editing.boxes import Box, box_around
+from gradiseg_core.editing.regions import without_floaters
 from gradiseg_core.errors import InputError
 from gradiseg_core.files import names as files_names
 
+#: A Gaussian of a lower opacity does not count for an object's shape.
+_FAINT = 0.1
 #: What the name of ID 0 is; prompts do not have it.
 BACKGROUND = "background"
 
@@ -25,8 +28,8 @@ class SceneObject:
         id: ID; 0 is background.
         name: Of the prompt that grounding chose it for; None where there is none.
         count: Gaussians of which it is the most probable ID.
-        centre: [3], of their centres, user's world.
-        box: Around them, user's world; its size is in the units of the user's model.
+        centre: [3], mean of their centres, user's world; faint Gaussians and floaters apart.
+        box: Around most of these, user's world; its size is in the units of the user's model.
         probability: Mean over its Gaussians of the probability of the ID.
         views: Training views in which tracking saw it; None where that is unknown.
     """
@@ -56,6 +59,7 @@ def object_table(
     ids: NDArray[np.int64],
     certainty: NDArray[np.float32],
     points: NDArray[np.float64],
+    opacities: NDArray[np.float32],
     names: Mapping[int, str],
     views: Mapping[int, int],
     up: NDArray[np.float64] | None = None,
@@ -66,6 +70,7 @@ def object_table(
         ids: [N] most probable IDs.
         certainty: [N] their probabilities.
         points: [N, 3] centres, user's world.
+        opacities: [N] in 0..1.
         names: By ID.
         views: Training views by ID; empty where unknown.
         up: What is up in the user's world, [3], for upright boxes.
@@ -74,7 +79,7 @@ def object_table(
     present, starts = np.unique(ids[order], return_index=True)
     rows = []
     for index, members in zip(present, np.split(order, starts[1:]), strict=True):
-        own = points[members]
+        own = _core(points[members], opacities[members])
         rows.append(
             SceneObject(
                 id=int(index),
@@ -89,26 +94,38 @@ def object_table(
     return tuple(rows)
 
 
+def _core(points: NDArray[np.float64], opacities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the points that make an object's shape: what is faint or far off does not."""
+    solid = points[opacities >= _FAINT]
+    if len(solid) < 4:
+        return points
+    return solid[without_floaters(solid, np.ones(len(solid), bool))]
+
+
 def names_of_ids(prompts: Mapping[str, Sequence[int]]) -> dict[int, str]:
     """Return one name for every ID that a prompt has, and that of the background."""
     return {**files_names.names_of_ids(prompts), 0: BACKGROUND}
 
 
 def ids_of(
-    what: int | str, objects: Sequence[SceneObject], prompts: Mapping[str, Sequence[int]]
+    what: int | str, present: Sequence[int], prompts: Mapping[str, Sequence[int]]
 ) -> list[int]:
     """Return the IDs of an ID, a name or a prompt.
 
     A name may be a part of one prompt alone: `teapot` is `white teapot`.
 
+    Args:
+        what: As a user writes it.
+        present: IDs that Gaussians have.
+        prompts: IDs by prompt.
+
     Raises:
         InputError: If there is no such object, or several are meant; the message lists what there
             is.
     """
-    present = [row.id for row in objects]
     if isinstance(what, int):
         if what not in present:
-            raise InputError(f"no Gaussian has ID {what}; {listing(objects, prompts)}")
+            raise InputError(f"no Gaussian has ID {what}; {listing(present, prompts)}")
         return [what]
     named = {**{name: list(ids) for name, ids in prompts.items()}, BACKGROUND: [0]}
     lowered = {name.lower(): ids for name, ids in named.items()}
@@ -123,18 +140,18 @@ def ids_of(
             f"{what!r} may be {', '.join(map(repr, matches))}; write one of them in full, or an ID"
         )
     else:
-        raise InputError(f"no object is called {what!r}; {listing(objects, prompts)}")
+        raise InputError(f"no object is called {what!r}; {listing(present, prompts)}")
     if not set(found) & set(present):
         raise InputError(
             f"{what!r} was not found in this scene: no ID was chosen for it, or no Gaussian has "
-            f"its IDs; {listing(objects, prompts)}"
+            f"its IDs; {listing(present, prompts)}"
         )
     return sorted(set(found) & set(present))
 
 
-def listing(objects: Sequence[SceneObject], prompts: Mapping[str, Sequence[int]]) -> str:
+def listing(ids: Sequence[int], prompts: Mapping[str, Sequence[int]]) -> str:
     """Return what there is to choose from, for messages."""
-    present = {row.id for row in objects}
+    present = set(ids)
     named = [
         f"{prompt!r} (ID {', '.join(map(str, ids))})"
         for prompt, ids in prompts.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,11 @@ class Picture:
     ids: NDArray[np.int32]
     depth: NDArray[np.float32]
     alpha: NDArray[np.float32]
+
+
+def with_values(trained: TrainedScene, values: Mapping[str, Tensor]) -> TrainedScene:
+    """Return a scene of other Gaussians, of the same classifier and metadata."""
+    return TrainedScene(classifier=trained.classifier, metadata=trained.metadata, **values)
 
 
 def rasterizer_for(trained: TrainedScene) -> Rasterizer:

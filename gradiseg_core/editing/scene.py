@@ -7,27 +7,38 @@ says how training's differ); cameras and the Gaussians themselves are in the tra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.base import Device
 from gradiseg_core.editing.labels import most_probable
 from gradiseg_core.editing.objects import SceneObject, ids_of, names_of_ids, object_table
+from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
 from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for
-from gradiseg_core.editing.run import Run, find_run
+from gradiseg_core.editing.run import EDIT_FILE, Run, find_run, made_from
+from gradiseg_core.editing.selection import Selection, fingerprint
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.manifest import SceneManifest
-from gradiseg_core.files.trained import TrainedScene, load_trained
+from gradiseg_core.files.trained import TrainedScene, load_trained, save_trained
 from gradiseg_core.frame import Frame
+from gradiseg_core.splatting.gaussians import PARAMETERS
+from gradiseg_core.splatting.losses.identity import IdentityClassifier
+
+if TYPE_CHECKING:
+    from gradiseg_core.config.edits import Operation
 
 
 def load(folder: Path | str, device: Device = "auto") -> Scene:
@@ -54,7 +65,10 @@ class Scene:
         trained: Gaussians and classifier, training frame.
         run: Where they come from.
         frame: From the user's world to the training frame.
+        history: What was done to the trained scene, an entry for every operation.
     """
+
+    history: tuple[dict[str, Any], ...] = ()
 
     def __init__(self, trained: TrainedScene, run: Run, frame: Frame) -> None:
         """Wrap Gaussians; :func:`load` reads them."""
@@ -69,13 +83,11 @@ class Scene:
     @cached_property
     def cameras(self) -> dict[str, Camera]:
         """Views by name, training frame, at the size of training; empty without `colmap`."""
-        if self.run.colmap is None:
-            return {}
         metadata = self.trained.metadata
         sides = (metadata.get("longest_side"), metadata.get("downsample"))
         return {
             name: camera.resized(*training_size(camera.width, camera.height, *sides))
-            for name, camera in load_cameras(self.run.colmap).items()
+            for name, camera in self._photographs.items()
         }
 
     @cached_property
@@ -103,8 +115,13 @@ class Scene:
 
     @cached_property
     def prompts(self) -> dict[str, list[int]]:
-        """IDs by prompt, as grounding chose them."""
-        return self.run.prompts()
+        """IDs by prompt, as grounding chose them, and of what edits added."""
+        return {**self.run.prompts(), **self.trained.metadata.get("names", {})}
+
+    @cached_property
+    def names_of_ids(self) -> dict[int, str]:
+        """One name for every ID that has some; 0 is background."""
+        return names_of_ids(self.prompts)
 
     @cached_property
     def objects(self) -> tuple[SceneObject, ...]:
@@ -113,7 +130,8 @@ class Scene:
             self.ids,
             self.certainty,
             self.points,
-            names_of_ids(self.prompts),
+            self.trained.opacities.sigmoid().cpu().numpy(),
+            self.names_of_ids,
             self.run.tracked_views(),
             self.up,
         )
@@ -121,7 +139,26 @@ class Scene:
     @cached_property
     def up(self) -> NDArray[np.float64] | None:
         """What is up in the user's world, [3]; None where it is unknown."""
-        return None
+        return None if self.ground is None else self.ground.normal
+
+    @cached_property
+    def ground(self) -> Ground | None:
+        """What things stand on, user's world: as stage `geometry` found it, else estimated."""
+        saved = saved_ground(self.run.surface, self.frame)
+        if saved is not None:
+            return saved
+        opacities = self.trained.opacities.sigmoid().cpu().numpy()
+        return estimated_ground(self.points, opacities, list(self.cameras.values()), self.frame)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells it from other scenes."""
+        return fingerprint(self.trained)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Parameters of the Gaussians as stored, by name."""
+        return {name: getattr(self.trained, name) for name in PARAMETERS}
 
     def ids_of(self, what: int | str) -> list[int]:
         """Return the IDs of an ID, a name or a prompt.
@@ -129,7 +166,8 @@ class Scene:
         Raises:
             InputError: If there is no such object, or several are meant.
         """
-        return ids_of(what, self.objects, self.prompts)
+        present = np.flatnonzero(np.bincount(self.ids)) if len(self) else ()
+        return ids_of(what, [int(index) for index in present], self.prompts)
 
     def camera(self, view: str) -> Camera:
         """Return the camera of a view, by its file name with or without suffix.
@@ -175,18 +213,169 @@ class Scene:
         Raises:
             InputError: If options do not go together or an object is not there.
         """
-        # By name: an import statement would make formats an input of all that loads a scene
-        # (modules.py).
-        module = importlib.import_module("gradiseg_core.editing.export")
-        written: list[Path] = module.export_scene(self, out, format, **options)
+        written: list[Path] = _module("export").export_scene(self, out, format, **options)
         return written
 
+    def select(self, what: Any = None, **pick: Any) -> Selection:
+        """Return the Gaussians that are meant.
+
+        ``scene.select("red apple")``, ``scene.select([3, 4])``, ``scene.select(click={"view":
+        "test_0", "at": (310, 220)}, grow=0.01)``.
+
+        Args:
+            what: An ID, a name or prompt, a list of them, a mapping of keys, or a selection.
+            **pick: Keys of :class:`gradiseg_core.config.picks.Pick`, ``of`` being ``what``.
+
+        Raises:
+            InputError: If there is no such object or view, a key is wrong, or nothing is selected.
+        """
+        if isinstance(what, Selection):
+            if what.fingerprint != self.fingerprint:
+                raise InputError("the selection is of another scene; select again in this one")
+            return what
+        if pick and what is not None:
+            pick = {"of": what, **pick}
+        found: Selection = _module("selecting").selected(self, pick if pick else what)
+        return found
+
+    def edit(self, operations: Sequence[Mapping[str, Any] | Operation]) -> Scene:
+        """Return an edited copy.
+
+        Args:
+            operations: As in section `edits` of the configuration (docs/editing.md), such as
+                ``[{"remove": "red apple"}]``; done one after the other.
+
+        Raises:
+            InputError: If an operation is wrong, or means something that there is not.
+        """
+        edited: Scene = _module("operations").edited(self, operations)
+        return edited
+
+    def save(self, folder: Path | str) -> None:
+        """Write the scene in the trained scene's format, and `edit.json`: what was done to it."""
+        from gradiseg_core import __version__
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        metadata = {**self.trained.metadata, "num_gaussians": len(self)}
+        values = {name: value.detach().cpu() for name, value in self.values.items()}
+        classifier = self.trained.classifier.cpu()
+        save_trained(folder, values, classifier, metadata, self.frame)
+        done = {
+            "made_from": made_from(self.run, folder),
+            "gradiseg": __version__,
+            "edit": [record["operation"] for record in self.history],
+            "num_gaussians": len(self),
+            "done": list(self.history),
+        }
+        (folder / EDIT_FILE).write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
+
+    def another(self, folder: Path | str) -> Scene:
+        """Read another trained scene."""
+        return load(folder, device="cpu")
+
+    def photograph_size(self, view: str) -> tuple[int, int]:
+        """Return the (width, height) of a view's photograph, px."""
+        whole = self._photographs[self.camera(view).name]
+        return whole.width, whole.height
+
     def to_user(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points [P, 3] of the training frame in the user's world."""
+        """Return points [..., 3] of the training frame in the user's world."""
         return points / self.frame.scale + np.array(self.frame.offset)
+
+    def to_training(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return points [..., 3] of the user's world in the training frame."""
+        return self.frame.scale * (points - np.array(self.frame.offset))
+
+    def changed(
+        self,
+        values: Mapping[str, Tensor],
+        origin: NDArray[np.int64],
+        *,
+        classifier: IdentityClassifier | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Scene:
+        """Return a scene of other Gaussians in the same surroundings.
+
+        Args:
+            values: Parameters, [N', ...] each.
+            origin: [N'] the row that each has been, with the encoding that it had; -1: it is new.
+            classifier: None: the same; it must classify what there was as before.
+            metadata: What changes of it.
+        """
+        trained = replace(
+            self.trained,
+            **values,
+            classifier=classifier or self.trained.classifier,
+            metadata={**self.trained.metadata, **(metadata or {})},
+        )
+        scene = Scene(trained, self.run, self.frame)
+        scene.history = self.history
+        # The surroundings are those of the photographs, whatever is left of them.
+        for name in ("cameras", "splits", "ground", "_photographs"):
+            scene.__dict__[name] = getattr(self, name)
+        if "_labels" in self.__dict__:
+            scene.__dict__["_labels"] = self._labels_after(trained, origin)
+        return scene
+
+    def kept(self, mask: NDArray[np.bool_]) -> Scene:
+        """Return the scene of some of its Gaussians, [N]."""
+        rows = np.flatnonzero(mask)
+        index = torch.from_numpy(rows).to(self.trained.means.device)
+        return self.changed({name: value[index] for name, value in self.values.items()}, rows)
+
+    def joined(
+        self,
+        new: Mapping[str, Tensor],
+        *,
+        classifier: IdentityClassifier | None = None,
+        names: Mapping[str, list[int]] | None = None,
+    ) -> Scene:
+        """Return the scene with more Gaussians at the end.
+
+        Args:
+            new: Their parameters.
+            classifier: None: the same.
+            names: What edits have added, by name; None: as before.
+        """
+        values = {name: torch.cat([value, new[name]]) for name, value in self.values.items()}
+        origin = np.concatenate([np.arange(len(self)), np.full(len(new["means"]), -1)])
+        metadata: dict[str, Any] = {} if names is None else {"names": dict(names)}
+        if classifier is not None:
+            metadata["num_classes"] = classifier.num_classes
+        return self.changed(values, origin, classifier=classifier, metadata=metadata)
+
+    def noted(self, **metadata: Any) -> Scene:
+        """Return the scene with other metadata."""
+        return self.changed(self.values, np.arange(len(self)), metadata=metadata)
+
+    @cached_property
+    def _photographs(self) -> dict[str, Camera]:
+        return {} if self.run.colmap is None else load_cameras(self.run.colmap)
+
+    def _labels_after(
+        self, trained: TrainedScene, origin: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the labels of changed Gaussians; only new ones are classified."""
+        ids, certainty = self._labels[0][origin], self._labels[1][origin]
+        new = np.flatnonzero(origin < 0)
+        if len(new):
+            rows = torch.from_numpy(new).to(trained.means.device)
+            found = most_probable(replace(trained, identities=trained.identities[rows]))
+            ids[new], certainty[new] = (value.cpu().numpy() for value in found)
+        return ids, certainty
 
     @cached_property
     def _labels(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         with torch.no_grad():
             ids, certainty = most_probable(self.trained)
         return ids.cpu().numpy(), certainty.cpu().numpy()
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module of this folder when it is needed.
+
+    By name: an import statement would make edits and formats an input of every stage that loads a
+    scene (modules.py).
+    """
+    return importlib.import_module(f"gradiseg_core.editing.{name}")

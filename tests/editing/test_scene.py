@@ -20,25 +20,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.trained import load_trained
 from gradiseg_core.modules import PACKAGE_DIR, closure
 from tests import synthetic, trained_scene
-
-RED, GREEN, BLUE = (int(index) for index in trained_scene.TRACKED[1:])
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> trained_scene.Folders:
-    folders = trained_scene.make(tmp_path_factory.mktemp("results") / "balls")
-    prompts = {"red ball": [RED], "green ball": [GREEN], "balls": [RED, GREEN], "cup": []}
-    folders.grounding.mkdir()
-    content = {"prompts": {name: {"ids": ids, "why": ""} for name, ids in prompts.items()}}
-    (folders.grounding / "selection.json").write_text(json.dumps(content))
-    views = {"objects": [{"id": RED, "views": ["a", "b"]}, {"id": BLUE, "views": ["a"]}]}
-    (folders.tracking / "objects.json").write_text(json.dumps(views))
-    return folders
-
-
-@pytest.fixture(scope="module")
-def scene(folders: trained_scene.Folders) -> gradiseg_core.Scene:
-    return gradiseg_core.load(folders.train.parent, device="cpu")
+from tests.editing.conftest import BLUE, GREEN, RED
 
 
 def test_the_table_of_objects(scene: gradiseg_core.Scene) -> None:
@@ -115,7 +97,7 @@ def test_what_there_is(scene: gradiseg_core.Scene) -> None:
     assert scene.ids_of("balls") == sorted([RED, GREEN])
     assert scene.ids_of(BACKGROUND) == [0]
     assert f"without a name: IDs {BLUE}; 'background' (ID 0)" in listing(
-        scene.objects, scene.prompts
+        [row.id for row in scene.objects], scene.prompts
     )
     assert names_of_ids({"things": [1, 2], "cup": [2]}) == {0: BACKGROUND, 1: "things", 2: "cup"}
 

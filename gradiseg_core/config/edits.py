@@ -1,0 +1,254 @@
+"""Section `edits`: what is made of trained scenes, as lists of operations under names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+
+from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.paths import InputPath
+from gradiseg_core.config.picks import Vector, What
+
+_UNITS = "units of the model"
+
+
+class Operation(Section):
+    """One operation; the key of its name says what it is done to."""
+
+    #: Its name in the configuration.
+    name: ClassVar[str]
+
+
+class Remove(Operation):
+    """Take something out of the scene, with what it left on its neighbours."""
+
+    name = "remove"
+    remove: What = option(..., "What goes.")
+    fill: bool = option(True, "Close the hole that no training view saw.")
+    cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
+    halo: bool = option(
+        True, "Take along neighbours that training views show as a part of it, and its inside."
+    )
+
+
+class Keep(Operation):
+    """Take everything else out of the scene."""
+
+    name = "keep"
+    keep: What = option(..., "What stays.")
+    cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
+
+
+class Recolour(Operation):
+    """Give something another colour; its shading stays."""
+
+    name = "recolour"
+    recolour: What = option(..., "What changes.")
+    colour: str = option(..., "A name of CSS, such as `gold`, or `#rrggbb`.")
+
+    @field_validator("colour")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        rgb(value)
+        return value
+
+
+class _Placed(Operation):
+    """What moves things; they turn and grow around the middle of what they stand on."""
+
+    by_m: Vector = option((0.0, 0.0, 0.0), "How far it moves along x, y, z.", unit=_UNITS)
+    rotate_deg: Vector = option(
+        (0.0, 0.0, 0.0), "How it turns around x, then y, then z.", unit="degrees"
+    )
+    factor: float = option(1.0, "How many times as large it becomes.", gt=0)
+    axes: Literal["support", "world"] = option(
+        "support",
+        "x, y and z: of what things stand on (z is up, x as near as can be to the model's), or the "
+        "model's own.",
+    )
+    cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
+
+    def conflicts(self) -> list[Conflict]:
+        """Something must change."""
+        if self.by_m == self.rotate_deg == (0.0, 0.0, 0.0) and self.factor == 1.0:
+            return [Conflict((), "nothing would change: give by_m, rotate_deg or factor")]
+        return []
+
+
+class Move(_Placed):
+    """Move something; it may turn and grow on the way."""
+
+    name = "move"
+    move: What = option(..., "What moves.")
+    fill: bool = option(True, "Close the hole that it leaves.")
+
+
+class Rotate(_Placed):
+    """Turn something where it stands."""
+
+    name = "rotate"
+    rotate: What = option(..., "What turns.")
+
+
+class Scale(_Placed):
+    """Make something larger or smaller where it stands."""
+
+    name = "scale"
+    scale: What = option(..., "What grows.")
+
+
+class Duplicate(_Placed):
+    """Put a copy of something elsewhere; the copy is an object of its own."""
+
+    name = "duplicate"
+    duplicate: What = option(..., "What is copied.")
+    called: str | None = option(None, "Name of the copy; null: the name with a number.")
+
+
+class Swap(Operation):
+    """Let each of two things stand where the other stood."""
+
+    name = "swap"
+    swap: tuple[What, What] = option(..., "The two.")
+    fill: bool = option(True, "Close the holes that they leave.")
+    cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
+
+
+class Insert(Operation):
+    """Put something of another trained scene into this one."""
+
+    name = "insert"
+    insert: What = option(..., "What it is called there.")
+    scene: InputPath = option(..., "The other scene's run, `<results>/<scene>/<variant>/seed<n>`.")
+    at_m: Vector | None = option(
+        None,
+        "Where the middle of what it stands on comes to lie; null: in the middle of this scene's "
+        "objects, on what they stand on.",
+        unit=_UNITS,
+    )
+    rotate_deg: Vector = option(
+        (0.0, 0.0, 0.0), "How it turns around x, then y, then z.", unit="degrees"
+    )
+    factor: float = option(1.0, "How many times as large it becomes.", gt=0)
+    called: str | None = option(None, "Its name here; null: its name there.")
+
+
+class Style(Operation):
+    """Give something the colours of a picture: their mean and how they vary together."""
+
+    name = "style"
+    style: What = option(..., "What changes.")
+    like: InputPath = option(..., "The picture.")
+    strength: float = option(1.0, "How much of the way to its colours.", ge=0, le=1)
+
+
+#: Every operation by its name.
+OPERATIONS: dict[str, type[Operation]] = {
+    model.name: model
+    for model in (Remove, Keep, Recolour, Move, Rotate, Scale, Duplicate, Swap, Insert, Style)
+}
+
+
+def operation(given: Any) -> Operation:
+    """Return a validated operation: the one of whose name there is a key.
+
+    Raises:
+        ValueError: If it is none, or its values are wrong.
+    """
+    from gradiseg_core.config.messages import explain, nearest
+
+    if isinstance(given, Operation):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"expected a mapping such as {{remove: red apple}}, got {given!r}")
+    names = [key for key in given if key in OPERATIONS]
+    if not names:
+        key = next(iter(given), "")
+        raise ValueError(f"{key!r} is no operation{nearest(key, OPERATIONS)}")
+    # `scale` is the name of an operation alone; of several names the first is the operation.
+    model = OPERATIONS[names[0]]
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        lines = [line.removeprefix("config: ") for line in explain(error, model)]
+        raise ValueError("; ".join(lines)) from error
+
+
+def operations(given: Any) -> tuple[Operation, ...]:
+    """Return validated operations, in order.
+
+    Raises:
+        ValueError: Of everything that is wrong, with its number in the list.
+    """
+    if isinstance(given, Mapping | Operation):
+        given = [given]
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        raise ValueError("expected a list of operations such as [{remove: red apple}]")
+    found, wrong = [], []
+    for index, entry in enumerate(given):
+        try:
+            found.append(operation(entry))
+        except ValueError as error:
+            wrong.append(f"[{index}] {error}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tuple(found)
+
+
+def written(operation: Operation) -> dict[str, Any]:
+    """Return an operation as a user may write it: JSON types, without defaults."""
+    values = operation.model_dump(mode="json", exclude_defaults=True)
+    return {operation.name: values.pop(operation.name), **values}
+
+
+_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "oneOf": [{"required": [name]} for name in OPERATIONS],
+    },
+}
+
+Edit = Annotated[
+    tuple[SerializeAsAny[Operation], ...], BeforeValidator(operations), WithJsonSchema(_SCHEMA)
+]
+"""A list of operations, done one after the other."""
+
+Edits = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], Edit]
+"""Edits by name; each name is a folder and a target."""
+
+
+def rgb(colour: str) -> tuple[float, float, float]:
+    """Return a colour, 0..1.
+
+    Raises:
+        ValueError: If there is no such colour.
+    """
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+        return tuple(int(colour[i : i + 2], 16) / 255.0 for i in (1, 3, 5))  # type: ignore[return-value]
+    from PIL import ImageColor
+
+    try:
+        values = ImageColor.getrgb(colour)[:3]
+    except ValueError as error:
+        raise ValueError(f"there is no colour {colour!r}; write #rrggbb or a name of CSS") from (
+            error
+        )
+    return tuple(value / 255.0 for value in values)  # type: ignore[return-value]
+
+
+def pictures_of(edit: Sequence[Operation]) -> list[Path]:
+    """Return the user's own files that an edit reads."""
+    return [step.like for step in edit if isinstance(step, Style)]

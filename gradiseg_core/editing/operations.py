@@ -1,0 +1,373 @@
+"""What each operation of section `edits` does: from one scene to the next, and what was touched."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gradiseg_core.config import edits as config
+from gradiseg_core.editing import colours
+from gradiseg_core.editing.classes import with_new_class
+from gradiseg_core.editing.cutting import cut_across
+from gradiseg_core.editing.filling import fill, find_hole
+from gradiseg_core.editing.placing import Ground, foot, rotation
+from gradiseg_core.editing.removal import halo_and_inside, sights, training_cameras
+from gradiseg_core.editing.selecting import select, shown
+from gradiseg_core.editing.transforms import transformed
+from gradiseg_core.errors import InputError
+from gradiseg_core.splatting.gaussians import PARAMETERS
+
+if TYPE_CHECKING:
+    from gradiseg_core.editing.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+#: An ID with less than this share of what is copied is a fringe, and gets the main one's new ID.
+_FRINGE = 0.05
+#: Pixels of a style's picture that are looked at.
+_SAMPLE = 50_000
+
+
+def edited(scene: Scene, given: Any) -> Scene:
+    """Return an edited copy of a scene, with what was done in its history.
+
+    Args:
+        scene: Stays as it is.
+        given: Operations, as a user writes them.
+
+    Raises:
+        InputError: If an operation is wrong, or means something that there is not.
+    """
+    try:
+        steps = config.operations(given)
+    except ValueError as error:
+        raise InputError(f"the edit is not valid: {error}") from error
+    result, records = apply(scene, steps)
+    result.history = (*scene.history, *records)
+    return result
+
+
+def apply(scene: Scene, edit: Sequence[config.Operation]) -> tuple[Scene, list[Record]]:
+    """Return the edited scene and, for every operation, what it did.
+
+    Args:
+        scene: Stays as it is.
+        edit: Operations, done one after the other.
+
+    Raises:
+        InputError: If an operation means something that there is not; its number is named.
+    """
+    records = []
+    for index, step in enumerate(edit):
+        start, before = time.perf_counter(), len(scene)
+        try:
+            scene, record = _DO[step.name](scene, step)
+        except InputError as error:
+            raise InputError(f"operation {index} ({step.name}): {error}") from error
+        record = {"operation": config.written(step), **record}
+        record |= {"before": before, "after": len(scene)}
+        record["seconds"] = round(time.perf_counter() - start, 3)
+        logger.info("%s: %d Gaussians of %d, %.1f s", step.name, record["selected"], before,
+                    record["seconds"])  # fmt: skip
+        records.append(record)
+    return scene, records
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Something taken out of a scene.
+
+    Attributes:
+        rest: The scene without it, its hole filled where that was asked for.
+        values: Its parameters.
+        ids: Its most probable IDs, [n].
+        points: Its centres, user's world, [n, 3].
+        record: What was done.
+    """
+
+    rest: Scene
+    values: dict[str, Tensor]
+    ids: NDArray[np.int64]
+    points: NDArray[np.float64]
+    record: Record
+
+
+def _selected(scene: Scene, what: Any, cut: bool) -> tuple[Scene, NDArray[np.bool_], Record]:
+    """Return the scene with straddlers cut, and what is meant in it."""
+    mask = select(scene, what).mask
+    record: Record = {"selected": int(mask.sum()), "cut": 0}
+    if cut and not mask.all():
+        values, rows = cut_across(scene.values, mask)
+        record["cut"] = len(rows)
+        scene = scene.changed(values, np.arange(len(scene)))
+    return scene, mask, record
+
+
+def _take_out(scene: Scene, what: Any, *, cut: bool, halo: bool, filled: bool) -> _Taken:
+    scene, mask, record = _selected(scene, what, cut)
+    values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
+    views = sights(scene, mask, training_cameras(scene)) if halo or filled else []
+    gone = mask
+    if halo:
+        around, inside = halo_and_inside(scene, mask, views)
+        record |= {"halo": int(around.sum()), "inside": int(inside.sum())}
+        gone = mask | around | inside
+    if gone.all():
+        raise InputError(f"{shown(what)} is the whole scene; nothing would be left")
+    removed = scene.trained.means[torch.from_numpy(mask)].cpu().numpy().astype(np.float64)
+    rest = scene.kept(~gone)
+    record["removed"] = int(gone.sum())
+    if filled:
+        hole, why = find_hole(rest, removed, views)
+        if hole is None:
+            record["filled"] = {"new": 0, "why": why}
+            logger.info("%s: nothing is filled: %s", shown(what), why)
+        else:
+            new, stale, record["filled"] = fill(rest, hole, views)
+            rest = rest.kept(~stale).joined(new)
+    return _Taken(rest, values, ids, points, record)
+
+
+def _of(scene: Scene, mask: NDArray[np.bool_]) -> dict[str, Tensor]:
+    rows = torch.from_numpy(np.flatnonzero(mask)).to(scene.trained.means.device)
+    return {name: scene.values[name][rows] for name in PARAMETERS}
+
+
+def _remove(scene: Scene, step: config.Remove) -> tuple[Scene, Record]:
+    taken = _take_out(scene, step.remove, cut=step.cut, halo=step.halo, filled=step.fill)
+    return taken.rest, taken.record
+
+
+def _keep(scene: Scene, step: config.Keep) -> tuple[Scene, Record]:
+    scene, mask, record = _selected(scene, step.keep, step.cut)
+    return scene.kept(mask), record | {"removed": int((~mask).sum())}
+
+
+def _weights(values: dict[str, Tensor]) -> NDArray[np.float64]:
+    """Return how much of what is seen each Gaussian makes: opacity times its largest face."""
+    sizes = values["scales"].exp().sort(dim=1).values
+    weights = values["opacities"].sigmoid() * sizes[:, 1] * sizes[:, 2]
+    return weights.cpu().numpy().astype(np.float64) + 1e-12
+
+
+def _mapped(
+    scene: Scene,
+    mask: NDArray[np.bool_],
+    affine: Callable[
+        [NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
+    ],
+) -> Scene:
+    own = _of(scene, mask)
+    matrix, offset = affine(colours.base_colours(own["sh0"]), _weights(own))
+    own = colours.mapped(own, matrix, offset)
+    values = dict(scene.values)
+    rows = torch.from_numpy(np.flatnonzero(mask)).to(scene.trained.means.device)
+    for name in ("sh0", "shN"):
+        values[name] = values[name].index_copy(0, rows, own[name])
+    return scene.changed(values, np.arange(len(scene)))
+
+
+def _recolour(scene: Scene, step: config.Recolour) -> tuple[Scene, Record]:
+    mask = select(scene, step.recolour).mask
+    target = np.array(config.rgb(step.colour))
+    edited = _mapped(scene, mask, lambda own, w: colours.recolouring(own, w, target))
+    return edited, {"selected": int(mask.sum()), "recoloured": int(mask.sum())}
+
+
+def _style(scene: Scene, step: config.Style) -> tuple[Scene, Record]:
+    from gradiseg_core.files.images import read_image
+
+    mask = select(scene, step.style).mask
+    picture = read_image(step.like).reshape(-1, 3) / 255.0
+    picture = picture[:: max(1, len(picture) // _SAMPLE)]
+    edited = _mapped(scene, mask, lambda own, w: colours.transport(own, w, picture, step.strength))
+    return edited, {"selected": int(mask.sum()), "recoloured": int(mask.sum())}
+
+
+def _ground(scene: Scene, points: NDArray[np.float64]) -> Ground:
+    """Return what things stand on; without cameras, a plane below them that faces z."""
+    if scene.ground is not None:
+        return scene.ground
+    return Ground(np.array([0.0, 0.0, 1.0]), float(points[:, 2].min()), "assumed")
+
+
+def _placed(
+    scene: Scene, values: dict[str, Tensor], points: NDArray[np.float64], step: Any
+) -> dict[str, Tensor]:
+    """Return parameters moved, turned and scaled around the foot of what they are."""
+    turn, shift = rotation(step.rotate_deg), np.array(step.by_m)
+    ground = _ground(scene, points)
+    if step.axes == "support":
+        turn = ground.axes.T @ turn @ ground.axes
+        shift = shift @ ground.axes
+    return transformed(
+        values,
+        rotation=turn if np.any(np.array(step.rotate_deg)) else None,
+        scale=step.factor,
+        pivot=scene.to_training(foot(points, ground)),
+        shift=scene.frame.scale * shift,
+    )
+
+
+def _move(scene: Scene, step: config.Move) -> tuple[Scene, Record]:
+    taken = _take_out(scene, step.move, cut=step.cut, halo=True, filled=step.fill)
+    placed = _placed(scene, taken.values, taken.points, step)
+    return taken.rest.joined(placed), taken.record | {"moved": len(taken.points)}
+
+
+def _in_place(scene: Scene, what: Any, step: Any) -> tuple[Scene, Record]:
+    """Turn or scale something where it stands."""
+    scene, mask, record = _selected(scene, what, step.cut)
+    placed = _placed(scene, _of(scene, mask), scene.points[mask], step)
+    return scene.kept(~mask).joined(placed), record | {"moved": int(mask.sum())}
+
+
+def _rotate(scene: Scene, step: config.Rotate) -> tuple[Scene, Record]:
+    return _in_place(scene, step.rotate, step)
+
+
+def _scale(scene: Scene, step: config.Scale) -> tuple[Scene, Record]:
+    return _in_place(scene, step.scale, step)
+
+
+def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
+    first, second = step.swap
+    shared = select(scene, first).mask & select(scene, second).mask
+    if shared.any():
+        raise InputError(
+            f"{shown(first)} and {shown(second)} share {int(shared.sum())} Gaussians; what is "
+            "swapped must be two things"
+        )
+    ground = _ground(scene, scene.points)
+    one = _take_out(scene, first, cut=step.cut, halo=True, filled=step.fill)
+    # The second is taken out of what the first left, so that its hole is filled there.
+    two = _take_out(one.rest, second, cut=step.cut, halo=True, filled=step.fill)
+    way = foot(two.points, ground) - foot(one.points, ground)
+    shift = scene.frame.scale * way
+    rest = two.rest.joined(transformed(one.values, shift=shift))
+    rest = rest.joined(transformed(two.values, shift=-shift))
+    record = {"selected": one.record["selected"] + two.record["selected"]}
+    record |= {"moved": len(one.points) + len(two.points), "way": way.tolist()}
+    return rest, record | {"first": one.record, "second": two.record}
+
+
+def _as_new(
+    scene: Scene,
+    values: dict[str, Tensor],
+    ids: NDArray[np.int64],
+    names: dict[int, str],
+    called: str | None,
+) -> tuple[Scene, Record]:
+    """Return the scene with Gaussians that become objects of their own.
+
+    Args:
+        scene: Where they come to.
+        values: Parameters, [n, ...]; encodings are replaced.
+        ids: [n], what they were.
+        names: What these IDs were called.
+        called: What the largest of them is called now; None: its name, with a number.
+    """
+    found, counts = np.unique(ids, return_counts=True)
+    order = np.argsort(-counts)
+    main = [int(i) for i, n in zip(found[order], counts[order], strict=True)
+            if n >= _FRINGE * len(ids)]  # fmt: skip
+    classifier, like = scene.trained.classifier, scene.trained.identities
+    encodings = like.new_zeros(len(ids), like.shape[1])
+    known = dict(scene.trained.metadata.get("names", {}))
+    new: dict[str, list[int]] = {}
+    for position, index in enumerate(main):
+        own = ids == index if position else ~np.isin(ids, main[1:])
+        classifier, number, encoding = with_new_class(
+            classifier, torch.cat([scene.trained.identities, encodings]), seed=position
+        )
+        encodings[torch.from_numpy(own)] = encoding
+        wanted = called if called is not None and position == 0 else names.get(index)
+        new[_free_name(wanted or f"ID {index}", {*scene.prompts, *known, *new})] = [number]
+    added = scene.joined(
+        values | {"identities": encodings}, classifier=classifier, names=known | new
+    )
+    return added, {"new_ids": {name: number[0] for name, number in new.items()}}
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name} {number}", number + 1
+    return free
+
+
+def _duplicate(scene: Scene, step: config.Duplicate) -> tuple[Scene, Record]:
+    cut, mask, record = _selected(scene, step.duplicate, step.cut)
+    values = _placed(cut, _of(cut, mask), cut.points[mask], step)
+    # The original stays as it was; only the copy is cut.
+    ids = cut.ids[mask]
+    added, names = _as_new(scene, values, ids, scene.names_of_ids, step.called)
+    return added, record | names | {"added": int(mask.sum())}
+
+
+def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
+    other = scene.another(step.scene)
+    other, mask, record = _selected(other, step.insert, True)
+    points = other.points[mask]
+    here, there = _ground(scene, scene.points), _ground(other, other.points)
+    turn = rotation(step.rotate_deg) @ _turn_to(there.normal, here.normal)
+    target = _middle(scene, here) if step.at_m is None else np.array(step.at_m)
+    device = scene.trained.means.device
+    values = {name: value.to(device) for name, value in _of(other, mask).items()}
+    if values["shN"].shape[1] != scene.values["shN"].shape[1]:
+        raise InputError(f"{step.scene} has harmonics of another degree than this scene")
+    ratio = scene.frame.scale / other.frame.scale
+    pivot = other.to_training(foot(points, there))
+    values = transformed(
+        values,
+        rotation=turn,
+        scale=step.factor * ratio,
+        pivot=pivot,
+        shift=scene.to_training(target) - pivot,
+    )
+    names = {i: name for i, name in other.names_of_ids.items() if i > 0}
+    added, new = _as_new(scene, values, other.ids[mask], names, step.called)
+    degree = max(int(other.trained.metadata["sh_degree"]), int(scene.trained.metadata["sh_degree"]))
+    return added.noted(sh_degree=degree), record | new | {"added": int(mask.sum())}
+
+
+def _turn_to(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the shortest rotation [3, 3] from one direction to another."""
+    from scipy.spatial.transform import Rotation
+
+    axis = np.cross(start, end)
+    sine, cosine = np.linalg.norm(axis), start @ end
+    if sine < 1e-9:
+        axis = np.linalg.svd(start[None])[2][1]
+        return np.eye(3) if cosine > 0 else Rotation.from_rotvec(np.pi * axis).as_matrix()
+    return Rotation.from_rotvec(np.arctan2(sine, cosine) * axis / sine).as_matrix()
+
+
+def _middle(scene: Scene, ground: Ground) -> NDArray[np.float64]:
+    """Return the middle of the scene's objects, on the ground."""
+    centres = [row.centre for row in scene.objects if row.id > 0]
+    middle = np.mean(centres, axis=0) if centres else np.median(scene.points, axis=0)
+    return middle - ground.height(middle) * ground.normal
+
+
+_DO: dict[str, Callable[[Scene, Any], tuple[Scene, Record]]] = {
+    "remove": _remove,
+    "keep": _keep,
+    "recolour": _recolour,
+    "move": _move,
+    "rotate": _rotate,
+    "scale": _scale,
+    "duplicate": _duplicate,
+    "swap": _swap,
+    "insert": _insert,
+    "style": _style,
+}

@@ -1,0 +1,199 @@
+"""A patch of the plane that an object stood on: what of it was never seen, and its colours.
+
+Notation: a cell of the patch has coordinates (x, y) in the plane and a point p in the world. A view
+sees a cell where nothing in the scene lies before p, up to a tolerance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.editing.placing import Ground
+
+#: Most cells along an edge of a patch.
+MOST_CELLS = 192
+#: Trials of RANSAC for a plane.
+_TRIALS = 300
+#: Least cosine between a plane and what is known to be up.
+_UPRIGHT = 0.85
+#: Depth up to which something counts as the plane itself, in cells.
+_TOLERANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A rectangle of a plane, in cells.
+
+    Attributes:
+        ground: The plane, training frame.
+        corner: [3] the cell (0, 0)'s centre.
+        cell: Edge of a cell, training frame.
+        shape: (rows, columns): rows run along the plane's y.
+    """
+
+    ground: Ground
+    corner: NDArray[np.float64]
+    cell: float
+    shape: tuple[int, int]
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Centres of all cells, [rows, columns, 3]."""
+        x, y, _ = self.ground.axes
+        rows, columns = np.meshgrid(*map(np.arange, self.shape), indexing="ij")
+        return self.corner + self.cell * (columns[..., None] * x + rows[..., None] * y)
+
+    def cells(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the cells [n, 2] (row, column) over or under points [n, 3]; may lie outside."""
+        x, y, _ = self.ground.axes
+        offsets = points - self.corner
+        return np.stack([offsets @ y, offsets @ x], axis=1) / self.cell
+
+    def inside(self, points: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of points [n, 3] lie over or under chosen cells [rows, columns]."""
+        place = np.round(self.cells(points)).astype(np.int64)
+        fits = ((place >= 0) & (place < self.shape)).all(axis=1)
+        result = np.zeros(len(points), bool)
+        result[fits] = chosen[tuple(place[fits].T)]
+        return result
+
+
+def local_ground(
+    points: NDArray[np.float64],
+    opacities: NDArray[np.float32],
+    near: float,
+    up: NDArray[np.float64] | None,
+    seed: int = 0,
+) -> Ground | None:
+    """Return the plane that surrounds the foot of an object.
+
+    Args:
+        points: [n, 3] Gaussians around it.
+        opacities: [n] in 0..1.
+        near: Distance up to which a point is on a plane.
+        up: [3], or None where it is unknown.
+        seed: Of RANSAC's trials.
+
+    Returns:
+        The plane that most points are on, by their opacity; None for fewer than 6 points.
+    """
+    opaque = opacities > 0.3
+    points, weights = points[opaque], opacities[opaque].astype(np.float64)
+    if len(points) < 6:
+        return None
+    generator = np.random.default_rng(seed)
+    best, plane = 0.0, None
+    for a, b, c in points[generator.integers(0, len(points), (_TRIALS, 3))]:
+        normal = np.cross(b - a, c - a)
+        length = np.linalg.norm(normal)
+        if length < near * near:
+            continue
+        normal = normal / length
+        if up is not None:
+            normal = normal * np.sign(normal @ up)
+            if normal @ up < _UPRIGHT:
+                continue
+        agree = float(weights[np.abs((points - a) @ normal) < near].sum())
+        if agree > best:
+            best, plane = agree, (a, normal)
+    if plane is None:
+        return None
+    point, normal = plane
+    for _ in range(3):
+        on = points[np.abs((points - point) @ normal) < near]
+        if len(on) < 4:
+            break
+        point = on.mean(axis=0)
+        fitted = np.linalg.eigh((on - point).T @ (on - point))[1][:, 0]
+        normal = fitted if fitted @ normal > 0 else -fitted
+    return Ground(normal, float(normal @ point), "local")
+
+
+def patch_around(points: NDArray[np.float64], ground: Ground, cell: float, margin: float) -> Patch:
+    """Return the patch below points [n, 3] and a margin around it.
+
+    Args:
+        points: What stood there.
+        ground: The plane.
+        cell: Wanted edge of a cell; larger where there would be too many.
+        margin: Around the points.
+    """
+    x, y, normal = ground.axes
+    along = points @ np.stack([x, y]).T
+    low, high = np.quantile(along, [0.005, 0.995], axis=0)
+    low, high = low - margin, high + margin
+    cell = max(cell, float((high - low).max()) / (MOST_CELLS - 1))
+    columns, rows = (int(np.ceil(extent / cell)) + 1 for extent in high - low)
+    corner = low[0] * x + low[1] * y + ground.offset * normal
+    return Patch(ground, corner, cell, (rows, columns))
+
+
+def seen_cells(
+    patch: Patch, camera: Camera, depth: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which cells a view sees, [rows, columns], and the pixels they are at, [..., 2].
+
+    Args:
+        patch: The patch.
+        camera: The view.
+        depth: [h, w] of the scene.
+        alpha: [h, w] of the scene; what is not covered hides nothing, but shows nothing either.
+    """
+    in_camera = patch.points @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3]
+    z = in_camera[..., 2]
+    safe = np.where(z > 0, z, 1.0)
+    column = np.floor(camera.K[0, 0] * in_camera[..., 0] / safe + camera.K[0, 2])
+    row = np.floor(camera.K[1, 1] * in_camera[..., 1] / safe + camera.K[1, 2])
+    fits = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    pixel = np.stack([np.where(fits, row, 0), np.where(fits, column, 0)], axis=-1).astype(np.int64)
+    # Along a ray that grazes the plane, a cell's height is a longer way.
+    direction = patch.points - camera.center_in_world
+    cosine = np.abs(direction @ patch.ground.normal) / np.linalg.norm(direction, axis=-1)
+    tolerance = _TOLERANCE * patch.cell / np.maximum(cosine, 0.1)
+    at = pixel[..., 0], pixel[..., 1]
+    return fits & (depth[at] >= z - tolerance) & (alpha[at] > 0.5), pixel
+
+
+def inpainted(
+    colours: NDArray[np.float64], known: NDArray[np.bool_], wanted: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return colours [rows, columns, 3] with the wanted cells filled from known ones.
+
+    Biharmonic inpainting (Damelin and Hoang 2018; scikit-image's) of smoothed colours: a speck at
+    the rim would grow into a beam. Unknown cells that nobody wants take part, so that they are no
+    edge.
+
+    Args:
+        colours: [rows, columns, 3].
+        known: [rows, columns].
+        wanted: [rows, columns], cells to fill; none is known.
+    """
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+    from skimage.restoration import inpaint_biharmonic
+
+    if not known.any():
+        raise ValueError("nothing is known around what is to be filled")
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    filled = colours[tuple(nearest)]
+    weight = gaussian_filter(known.astype(np.float64), 1.5)
+    smooth = (
+        np.stack(
+            [gaussian_filter(np.where(known, colours[..., c], 0.0), 1.5) for c in range(3)], axis=-1
+        )
+        / np.maximum(weight, 1e-6)[..., None]
+    )
+    smooth = np.where(known[..., None], smooth, filled)
+    rows, columns = np.nonzero(wanted)
+    ring = 6
+    box = np.s_[
+        max(rows.min() - ring, 0) : rows.max() + ring + 1,
+        max(columns.min() - ring, 0) : columns.max() + ring + 1,
+    ]
+    low, high = smooth[known].min(axis=0), smooth[known].max(axis=0)
+    result = inpaint_biharmonic(smooth[box], ~known[box], channel_axis=-1)
+    filled[box] = np.where(known[box][..., None], colours[box], np.clip(result, low, high))
+    return filled

@@ -1,0 +1,158 @@
+"""What belongs to an object although its class says otherwise: its halo and its inside.
+
+Training views decide. A Gaussian whose weight lies mostly in pixels that show the object is seen as
+a part of it: a half-transparent remainder on its neighbours. One in its hull that no view sees is
+its inside, which would come to light without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.editing.rays import weights_by_gaussian
+from gradiseg_core.editing.regions import in_hull, without_floaters
+from gradiseg_core.editing.rendering import rasterized, rasterizer_for
+from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.splatting.labels import CHANNELS
+
+if TYPE_CHECKING:
+    from gradiseg_core.editing.scene import Scene
+
+#: At most this many training views are looked at, evenly spread.
+MOST_VIEWS = 24
+#: A pixel shows the object where more than this share of it is made by the object's Gaussians.
+SHOWN = 0.5
+#: Share of a Gaussian's weight in pixels of the object from which on it is a part of it.
+_HALO = 0.5
+#: A Gaussian that makes less than this many pixels, over all views, is seen by none.
+_UNSEEN = 0.05
+#: How far beyond the object's bounding box its halo may lie, in diagonals of the box.
+_REACH = 0.15
+#: Half the size of an object's crop in a view, in projected diagonals.
+_CROP = 1.5
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A view of an object, cut out around it.
+
+    Attributes:
+        camera: Of the cut-out.
+        shows: [h, w] float32, share of each pixel that the object's Gaussians make.
+        depth: [h, w] float32, of the whole scene, training frame.
+        alpha: [h, w] float32.
+    """
+
+    camera: Camera
+    shows: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+
+
+def training_cameras(scene: Scene, most: int = MOST_VIEWS) -> list[Camera]:
+    """Return up to ``most`` training views, evenly spread; all views where no split is known."""
+    names = [name for name in scene.cameras if scene.splits.get(name, "train") == "train"]
+    if len(names) > most:
+        names = [names[round(i * (len(names) - 1) / (most - 1))] for i in range(most)]
+    return [scene.cameras[name] for name in names]
+
+
+def cropped(camera: Camera, centre: NDArray[np.float64], radius: float) -> Camera | None:
+    """Return a camera of the part of a view around a sphere; None where it is out of sight.
+
+    Args:
+        camera: In the training frame.
+        centre: [3], of the sphere.
+        radius: Of the sphere, training frame.
+    """
+    x, y, z = camera.cam_from_world[:3, :3] @ centre + camera.cam_from_world[:3, 3]
+    if z <= 0.0:
+        return None
+    K = camera.K
+    if z <= 1.5 * radius:
+        return camera
+    u, v = K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]
+    reach = (
+        K[0, 0] * radius / np.sqrt(z * z - radius * radius),
+        K[1, 1] * radius / np.sqrt(z * z - radius * radius),
+    )
+    left, top = max(0, int(u - reach[0])), max(0, int(v - reach[1]))
+    right = min(camera.width, int(np.ceil(u + reach[0])))
+    bottom = min(camera.height, int(np.ceil(v + reach[1])))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    moved = K.copy()
+    moved[0, 2] -= left
+    moved[1, 2] -= top
+    return replace(camera, width=right - left, height=bottom - top, K=moved)
+
+
+@torch.no_grad()
+def sights(scene: Scene, mask: NDArray[np.bool_], cameras: list[Camera]) -> list[Sight]:
+    """Return what views show of an object, in the cut-outs around it."""
+    trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
+    centre, radius = _sphere(trained, mask)
+    features = trained.means.new_zeros(len(mask), CHANNELS)
+    features[:, 0] = torch.from_numpy(mask).to(features)
+    found = []
+    for whole in cameras:
+        camera = cropped(whole, centre, _CROP * radius)
+        if camera is None:
+            continue
+        result = rasterized(trained, camera, rasterizer, features, with_depth=True)
+        assert result.depth is not None
+        shows, depth, alpha = (
+            value.float().cpu().numpy() for value in (result.identity[..., 0], result.depth,
+                                                      result.alpha)
+        )  # fmt: skip
+        found.append(Sight(camera, shows, depth, alpha))
+    return found
+
+
+def halo_and_inside(
+    scene: Scene, mask: NDArray[np.bool_], views: list[Sight]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which other Gaussians are an object's halo, [N], and which its inside, [N].
+
+    Args:
+        scene: With the object.
+        mask: [N], the object.
+        views: What training views show of it.
+    """
+    trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
+    points = trained.means.cpu().numpy().astype(np.float64)
+    nothing = np.zeros(len(mask), bool)
+    if not views:
+        return nothing, nothing
+    within = torch.zeros(len(mask), device=trained.means.device)
+    outside = torch.zeros_like(within)
+    for view in views:
+        shows = torch.from_numpy(view.shows > SHOWN)
+        regions = torch.stack([shows, ~shows], dim=-1).float()
+        weights = weights_by_gaussian(trained, regions, view.camera, rasterizer)
+        within += weights[:, 0]
+        outside += weights[:, 1]
+    own = within.cpu().numpy().astype(np.float64)
+    rest = outside.cpu().numpy().astype(np.float64)
+    core = without_floaters(points, mask)
+    low, high = points[core].min(axis=0), points[core].max(axis=0)
+    reach = _REACH * np.linalg.norm(high - low)
+    near = ((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask
+    seen = own + rest >= _UNSEEN
+    halo = near & seen & (own > _HALO * (own + rest))
+    inside = near & ~seen & in_hull(points, core) & ~core
+    return halo, inside
+
+
+def _sphere(trained: TrainedScene, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Return a sphere around most of an object, training frame."""
+    points = trained.means[torch.from_numpy(mask)].cpu().numpy().astype(np.float64)
+    low, high = np.quantile(points, [0.01, 0.99], axis=0)
+    radius = 0.5 * float(np.linalg.norm(high - low))
+    return 0.5 * (low + high), max(radius, 1e-6)

@@ -1,0 +1,80 @@
+"""Section `edits`: what is validated before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gradiseg_core.config.edits import OPERATIONS, Remove, Swap, operations, rgb, written
+
+ISSUE = """
+without_ball:   [{remove: striped ball, fill: true}]
+gold_teapot:    [{recolour: teapot, colour: gold}]
+swapped:        [{swap: [mug, apple]}]
+moved:          [{move: lemon, by_m: [0.1, 0, 0], rotate_deg: [0, 0, 30]},
+                 {duplicate: apple, by_m: [0, 0.12, 0]}, {keep: [plant, table]}]
+more:           [{scale: {of: 3, grow: 0.1}, factor: 2}, {rotate: 3, rotate_deg: [0, 0, 90]},
+                 {insert: mug, scene: results/other/gradiseg/seed0, at_m: [0, 0, 0]},
+                 {style: mug, like: pictures/waves.jpg}]
+"""
+
+
+def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
+    edits = yaml.safe_load(ISSUE)
+    names = set()
+    for steps in edits.values():
+        read = operations(steps)
+        assert operations(json.loads(json.dumps([written(step) for step in read]))) == read
+        # Parameters of jobs hold all defaults.
+        assert operations([step.model_dump(mode="json") for step in read]) == read
+        names |= {step.name for step in read}
+    assert names == set(OPERATIONS)
+    (remove,) = operations(edits["without_ball"])
+    assert isinstance(remove, Remove)
+    assert written(remove) == {"remove": "striped ball"}
+    (swap,) = operations(edits["swapped"])
+    assert isinstance(swap, Swap)
+    assert swap.swap == ("mug", "apple")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("remove", "expected a list of operations"),
+        ([], "expected a list of operations"),
+        (["remove"], r"\[0\] expected a mapping such as"),
+        ([{"remve": "a"}], r"\[0\] 'remve' is no operation; did you mean 'remove'"),
+        ([{"remove": "a", "fil": True}], r"\[0\] fil: unknown key; did you mean 'fill'"),
+        ([{"remove": "a"}, {"keep": []}], r"\[1\] keep: the list is empty"),
+        ([{"remove": {"of": "a", "grw": 1}}], r"\[0\] remove: grw: unknown key; did you mean 'gro"),
+        ([{"swap": ["a"]}], r"\[0\] swap"),
+        ([{"move": "a"}], r"\[0\] nothing would change: give by_m, rotate_deg or factor"),
+        ([{"scale": "a", "factor": 0}], r"\[0\] factor: must be greater than 0"),
+        ([{"recolour": "a", "colour": "golden"}], r"\[0\] colour: there is no colour 'golden'"),
+        ([{"recolour": "a"}], r"\[0\] colour: is required"),
+        ([{"remove": "a", "keep": "b"}], r"\[0\] keep: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_named(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        operations(given)
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"\[0\] .*; \[2\] ") as caught:
+        operations([{"a": 1}, {"remove": 1}, {"remove": 1, "cut": "perhaps"}])
+    assert "[1]" not in str(caught.value)
+
+
+def test_colours() -> None:
+    assert rgb("#ff8000") == (1.0, 128 / 255, 0.0)
+    assert rgb("gold") == (1.0, 215 / 255, 0.0)
+
+
+def test_a_path_may_start_at_home() -> None:
+    (step,) = operations([{"style": "mug", "like": "~/waves.jpg"}])
+    assert step.like == Path("~/waves.jpg").expanduser()  # type: ignore[attr-defined]

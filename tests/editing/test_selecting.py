@@ -1,0 +1,201 @@
+"""Selections: by name, ID, click and box; joined, refined, saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradiseg_core
+from gradiseg_core.editing.regions import grown, in_hull, largest_part, shrunk, without_floaters
+from gradiseg_core.editing.selection import Selection, load_selections, save_selections
+from gradiseg_core.errors import InputError
+from tests import synthetic, trained_scene
+from tests.editing.conftest import BLUE, GREEN, RED
+
+OWNER = trained_scene.TRACKED[synthetic.balls()[1]]
+VIEW = "view_001.png"
+
+
+def picked(scene: gradiseg_core.Scene, *what: Any, **pick: Any) -> set[int]:
+    """IDs of the Gaussians of a selection; it holds all of each."""
+    selection = scene.select(*what, **pick)
+    ids = set(OWNER[selection.mask].tolist())
+    np.testing.assert_array_equal(selection.mask, np.isin(OWNER, list(ids)))
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("what", "ids"),
+    [
+        (RED, {RED}),
+        ("green", {GREEN}),
+        (["red ball", BLUE], {RED, BLUE}),
+        ("everything", {0, RED, GREEN, BLUE}),
+        ("background", {0}),
+        ({"without": "balls"}, {0, BLUE}),
+        ({"of": "balls", "without": GREEN}, {RED}),
+        ({"all": ["balls", [RED, BLUE]]}, {RED}),
+        ({"any": [{"all": ["balls", RED]}, "background"]}, {0, RED}),
+        ({"of": "red ball", "probability": 0.3}, {RED}),
+    ],
+)
+def test_what_is_meant(what: Any, ids: set[int], scene: gradiseg_core.Scene) -> None:
+    assert picked(scene, what) == ids
+
+
+def center_px(scene: gradiseg_core.Scene, owner: int) -> tuple[float, float]:
+    """Where the middle of a ball is in the photograph, px."""
+    camera = scene.camera(VIEW)
+    x = camera.cam_from_world @ np.append(scene.points[owner == OWNER].mean(axis=0), 1.0)
+    return tuple((camera.K @ x[:3] / x[2])[:2])
+
+
+def test_a_click_takes_what_makes_most_of_the_pixel(scene: gradiseg_core.Scene) -> None:
+    nearest = min(
+        (RED, GREEN, BLUE),
+        key=lambda i: (
+            scene.camera(VIEW).cam_from_world
+            @ np.append(scene.points[i == OWNER].mean(axis=0), 1.0)
+        )[2],
+    )
+    at = center_px(scene, nearest)
+    assert picked(scene, click={"view": VIEW, "at": at}) == {nearest}
+    assert scene.select(click={"view": "view_001", "at": at}).made == {
+        "click": {"view": "view_001", "at": list(at)}
+    }
+    with pytest.raises(InputError, match=r"the click at \(99, 1\) is outside of view_001\.png"):
+        scene.select(click={"view": VIEW, "at": (99, 1)})
+    with pytest.raises(InputError, match=r"there is nothing at \(2, 1\) of view_001\.png"):
+        scene.select(click={"view": VIEW, "at": (2, 1)})
+
+
+def test_a_rectangle_takes_what_it_holds_most_of(scene: gradiseg_core.Scene) -> None:
+    ids = scene.render(VIEW).ids
+    rows, columns = np.nonzero(ids == RED)
+    box = (columns.min() - 1, rows.min() - 1, columns.max() + 2, rows.max() + 2)
+    found = set(OWNER[scene.select(in_view={"view": VIEW, "box": box}).mask].tolist())
+    assert RED in found
+    assert 0 not in found
+    with pytest.raises(InputError, match=r"holds more than half of no object; it has 64 x 48"):
+        scene.select(in_view={"view": VIEW, "box": (0, 0, 2, 2)})
+
+
+def test_a_box_in_space(scene: gradiseg_core.Scene) -> None:
+    # A slab that is turned by 90 degrees around y: 0.2 along x, everything along y and z.
+    box = {"centre": (0.0, 0.0, 0.0), "size": (9.0, 9.0, 0.2), "rotate_deg": (0.0, 90.0, 0.0)}
+    mask = scene.select(in_box=box).mask
+    np.testing.assert_array_equal(mask, np.abs(scene.points[:, 0]) <= 0.1)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (True, "expected an ID, a name, a list or a mapping, got True"),
+        (-1, "IDs start at 0"),
+        ([], "the list is empty"),
+        ({"of": 1, "in_box": {"centre": (0, 0, 0), "size": (1, 1, 1)}}, "give one of of, in_box"),
+        ({"grow": 1.0}, "nothing is chosen: give one of of, any"),
+        ({"off": 1}, r"off: unknown key; did you mean 'of'\?"),
+        ({"click": {"view": "a"}}, "click.at: is required"),
+        ({"in_box": {"centre": (0, 0, 0), "size": (1, 1, 0)}}, "in_box.size"),
+        ({"of": "red ball", "all": ["x", None]}, "expected an ID, a name"),
+    ],
+)
+def test_what_is_written_wrong(what: Any, message: str, scene: gradiseg_core.Scene) -> None:
+    with pytest.raises(InputError, match=message):
+        scene.select(what)
+
+
+def test_an_empty_selection_is_an_error(scene: gradiseg_core.Scene) -> None:
+    with pytest.raises(InputError, match="no Gaussian is selected"):
+        scene.select({"all": ["red ball", "green ball"]})
+
+
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    """A ball of 500 points, one of 100 beside it, and 5 far off; all of them chosen, and a rest."""
+    generator = np.random.default_rng(3)
+    ball = generator.normal(size=(500, 3)) * 0.2
+    small = generator.normal(size=(100, 3)) * 0.1 + (4, 0, 0)
+    far = generator.normal(size=(5, 3)) * 0.01 + (0, 30, 0)
+    rest = generator.normal(size=(50, 3)) * 0.1 + (0, 0, 5)
+    points = np.concatenate([ball, small, far, rest])
+    return points, np.arange(len(points)) < 605
+
+
+def test_connected_parts() -> None:
+    points, mask = blobs()
+    clean = without_floaters(points, mask)
+    assert clean[:500].mean() > 0.97  # points at the rim may be connected with nothing
+    assert clean[500:600].mean() > 0.97
+    assert not clean[600:].any()
+    largest = largest_part(points, mask)
+    assert largest[:500].mean() > 0.97
+    assert not largest[500:].any()
+
+
+def test_growing_and_shrinking_by_a_distance() -> None:
+    points = np.c_[np.arange(10.0), np.zeros((10, 2))]
+    mask = np.arange(10) < 4
+    np.testing.assert_array_equal(grown(points, mask, 2.0), np.arange(10) < 6)
+    np.testing.assert_array_equal(shrunk(points, mask, 2.0), np.arange(10) < 2)
+    np.testing.assert_array_equal(grown(points, mask, 0.0), mask)
+    assert grown(points, np.ones(10, bool), 1.0).all()
+
+
+def test_a_hull_takes_what_is_inside_but_outliers_make_none() -> None:
+    generator = np.random.default_rng(4)
+    surface = generator.normal(size=(400, 3))
+    surface /= np.linalg.norm(surface, axis=1, keepdims=True)
+    inside = generator.uniform(-0.4, 0.4, (50, 3))
+    outside = generator.uniform(1.5, 2.5, (50, 3))
+    outlier = np.array([[9.0, 9.0, 9.0]])
+    points = np.concatenate([surface, outlier, inside, outside])
+    mask = np.arange(len(points)) < 401
+    np.testing.assert_array_equal(in_hull(points, mask), np.arange(len(points)) < 451)
+    flat = np.c_[points[:, :2], np.zeros(len(points))]
+    np.testing.assert_array_equal(in_hull(flat, mask), mask)
+
+
+def test_refinements_are_done_in_order(scene: gradiseg_core.Scene) -> None:
+    red = scene.select(RED)
+    grow = scene.select(of=RED, grow=0.1)
+    np.testing.assert_array_equal(grow.mask, grown(scene.points, red.mask, 0.1))
+    assert len(grow) > len(red)
+    both = scene.select({"of": RED, "shrink": 0.05, "grow": 0.1, "hull": True})
+    expected = grown(scene.points, shrunk(scene.points, red.mask, 0.05), 0.1)
+    np.testing.assert_array_equal(both.mask, in_hull(scene.points, expected))
+
+
+def test_selections_join_and_are_saved(
+    scene: gradiseg_core.Scene, folders: trained_scene.Folders, tmp_path: Path
+) -> None:
+    red, balls = scene.select("red ball"), scene.select("balls")
+    assert (red & balls).made == {"all": ["red ball", "balls"]}
+    np.testing.assert_array_equal((red & balls).mask, red.mask)
+    np.testing.assert_array_equal((~red | balls).mask, ~red.mask | balls.mask)
+    # What a selection says of itself selects the same again.
+    np.testing.assert_array_equal(scene.select((~red & balls).made).mask, (~red & balls).mask)
+    path = tmp_path / "selections.npz"
+    save_selections(path, {"red": red, "no red": ~red})
+    assert path.stat().st_size < 20_000
+    again = load_selections(path, gradiseg_core.load(folders.train, device="cpu").fingerprint)
+    assert list(again) == ["red", "no red"]
+    np.testing.assert_array_equal(again["no red"].mask, ~red.mask)
+    assert again["red"].made == "red ball"
+    assert scene.select(again["red"]) is again["red"]
+
+    other = scene.kept(~red.mask)
+    with pytest.raises(InputError, match="holds selections of another scene"):
+        load_selections(path, other.fingerprint)
+    with pytest.raises(InputError, match="the selection is of another scene"):
+        other.select(red)
+    with pytest.raises(ValueError, match="of different scenes"):
+        red & Selection(red.mask, "x", "another")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match="is no file of selections"):
+        load_selections(path, scene.fingerprint)
+    with pytest.raises(InputError, match="there is no such file"):
+        load_selections(tmp_path / "none", scene.fingerprint)
