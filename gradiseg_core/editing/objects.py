@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from gradiseg_core.editing.boxes import Box, box_around
 from gradiseg_core.editing.regions import without_floaters
 from gradiseg_core.errors import InputError
-from gradiseg_core.files import names as files_names
 
 #: A Gaussian of a lower opacity does not count for an object's shape.
 _FAINT = 0.1
@@ -100,11 +99,6 @@ def _core(points: NDArray[np.float64], opacities: NDArray[np.float32]) -> NDArra
     if len(solid) < 4:
         return points
     return solid[without_floaters(solid, np.ones(len(solid), bool))]
-
-
-def names_of_ids(prompts: Mapping[str, Sequence[int]]) -> dict[int, str]:
-    """Return one name for every ID that a prompt has, and that of the background."""
-    return {**files_names.names_of_ids(prompts), 0: BACKGROUND}
 
 
 def ids_of(

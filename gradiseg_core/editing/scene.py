@@ -24,7 +24,7 @@ from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.base import Device
 from gradiseg_core.editing.labels import most_probable
-from gradiseg_core.editing.objects import SceneObject, ids_of, names_of_ids, object_table
+from gradiseg_core.editing.objects import BACKGROUND, SceneObject, ids_of, object_table
 from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
 from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for
 from gradiseg_core.editing.run import EDIT_FILE, Run, find_run, made_from
@@ -32,6 +32,7 @@ from gradiseg_core.editing.selection import Selection, fingerprint
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.names import names_of_ids
 from gradiseg_core.files.trained import TrainedScene, load_trained, save_trained
 from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.gaussians import PARAMETERS
@@ -121,7 +122,7 @@ class Scene:
     @cached_property
     def names_of_ids(self) -> dict[int, str]:
         """One name for every ID that has some; 0 is background."""
-        return names_of_ids(self.prompts)
+        return {**names_of_ids(self.prompts), 0: BACKGROUND}
 
     @cached_property
     def objects(self) -> tuple[SceneObject, ...]:
