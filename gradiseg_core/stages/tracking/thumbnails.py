@@ -57,6 +57,8 @@ def best_views(maps: IdMaps, labels: list[int]) -> dict[int, str]:
     A part that reaches the border counts less, as the object is cut off there. What covers an
     object makes it smaller or divides it, so that views that show it whole win.
     """
+    from scipy.ndimage import find_objects
+
     shown: dict[int, list[tuple[float, str]]] = {label: [] for label in labels}
     for stem in in_order(maps):
         ids = maps[stem]
@@ -66,13 +68,18 @@ def best_views(maps: IdMaps, labels: list[int]) -> dict[int, str]:
             if value in shown:
                 weight = CUT_OFF if value in border else 1.0
                 shown[value].append((weight * count / ids.size, stem))
+    closely = {
+        label: sorted(found, key=lambda entry: -entry[0])[:TRIED] for label, found in shown.items()
+    }
+    boxes = {
+        stem: find_objects(maps[stem])
+        for stem in dict.fromkeys(stem for tried in closely.values() for _, stem in tried)
+    }
     best = {}
-    for label, found in shown.items():
-        closely = sorted(found, key=lambda entry: -entry[0])[:TRIED]
-        if len(closely) > 1:
-            sizes = [size * _largest_share(maps[stem] == label) for size, stem in closely]
-            closely = [closely[int(np.argmax(sizes))]]
-        best[label] = closely[0][1]
+    for label, tried in closely.items():
+        parts = [maps[stem][boxes[stem][label - 1]] == label for _, stem in tried]
+        sizes = [size * _largest_share(part) for (size, _), part in zip(tried, parts, strict=True)]
+        best[label] = tried[int(np.argmax(sizes))][1]
     return best
 
 
