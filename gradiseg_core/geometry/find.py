@@ -15,8 +15,8 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.geometry import SavedSurface
 from gradiseg_core.geometry import labels
-from gradiseg_core.geometry.fusion import Field, fuse, unproject
-from gradiseg_core.geometry.labelling import FoundObject, describe, label_view
+from gradiseg_core.geometry.fusion import Field, fuse, unproject, volume_of
+from gradiseg_core.geometry.labelling import FoundObject, describe, label_view, reduced
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.segmentation import (
     Hierarchy,
@@ -24,6 +24,7 @@ from gradiseg_core.geometry.segmentation import (
     build_hierarchy,
     is_background,
 )
+from gradiseg_core.geometry.stereo import refine
 from gradiseg_core.geometry.support import Support, find_support
 from gradiseg_core.geometry.surface import Surface, extract
 
@@ -122,8 +123,11 @@ def find_objects(
     Raises:
         NoSurfaceError: As :func:`segment_scene`.
     """
-    cut = segment_scene(depths, alphas, colours, cameras, options)
     clock = _Clock()
+    depths = sharpened(depths, alphas, cameras, photographs, options)
+    clock.lap("stereo")
+    cut = segment_scene(depths, alphas, colours, cameras, options)
+    clock.last = time.perf_counter()
     object_of = cut.cuts[options.segmentation.granularity]
     ids = [
         label_view(cut.surface, object_of, depth, camera, photograph, options)
@@ -219,6 +223,34 @@ def to_save(segmented: Segmented) -> SavedSurface:
         cuts=segmented.cuts,
         voxel=surface.voxel,
     )
+
+
+def sharpened(
+    depths: Sequence[NDArray[np.float32]],
+    alphas: Sequence[NDArray[np.float32]],
+    cameras: Sequence[Camera],
+    photographs: Sequence[NDArray[np.uint8]],
+    options: GeometryOptions,
+) -> list[NDArray[np.float32]]:
+    """Return the depth maps, sharpened by the photographs where the options ask for it.
+
+    Args:
+        depths: Per view [h, w].
+        alphas: Per view [h, w].
+        cameras: Per view, of the maps' size.
+        photographs: Per view [H, W, 3] uint8, of any size.
+        options: All parameters.
+    """
+    if options.stereo.iterations == 0:
+        return list(depths)
+    small = [
+        reduced(photograph, (camera.width, camera.height))
+        for photograph, camera in zip(photographs, cameras, strict=True)
+    ]
+    greys = [(image @ np.array([0.299, 0.587, 0.114])).astype(np.float32) for image in small]
+    volume = volume_of(cameras, options.fusion)
+    found = refine(depths, alphas, cameras, greys, volume, options.stereo)
+    return [entry.depth for entry in found]
 
 
 def objects_at(

@@ -72,11 +72,12 @@ def label_view(
     drawn = labels.surface_labels(
         node, object_of, surface, depth, camera.resized(*size), options.labels
     )
-    snapped = labels.snap(drawn, _reduced(photograph, size), options.labels)
+    snapped = labels.snap(drawn, reduced(photograph, size), options.labels)
     return resize_by_area(snapped, (height, width))
 
 
-def _reduced(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def reduced(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a photograph [H, W, 3] at a size (width, height)."""
     from PIL import Image
 
     if (photograph.shape[1], photograph.shape[0]) == size:

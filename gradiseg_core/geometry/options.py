@@ -15,6 +15,20 @@ _STUDY = "feasibility study"
 Granularity = Literal["parts", "objects", "groups"]
 
 
+class StereoOptions(Section):
+    """Depth sharpened by the photographs (:mod:`.stereo`)."""
+
+    iterations: int = option(
+        3,
+        "Rounds of the search; 0 leaves depth as it was rendered.",
+        source="measured: 2 are worse, 4 no better",
+        ge=0,
+    )
+    neighbours: int = option(
+        4, "Photographs that each one is compared with.", source="measured: 6 are no better", ge=2
+    )
+
+
 class FusionOptions(Section):
     """The fused volume (Curless and Levoy 1996)."""
 
@@ -228,6 +242,7 @@ class GeometryOptions(Section):
     """Finding objects by geometry."""
 
     prepare: PrepareOptions = option(PrepareOptions(), "The colour-only training.")
+    stereo: StereoOptions = option(StereoOptions(), "Depth sharpened by the photographs.")
     fusion: FusionOptions = option(FusionOptions(), "The fused volume.")
     surface: SurfaceOptions = option(SurfaceOptions(), "Surface and concavity.")
     support: SupportOptions = option(SupportOptions(), "What objects stand on.")

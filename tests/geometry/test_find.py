@@ -10,6 +10,7 @@ from gradiseg_core.geometry.options import (
     FusionOptions,
     GeometryOptions,
     SegmentationOptions,
+    StereoOptions,
 )
 from gradiseg_core.geometry.support import find_support
 from gradiseg_core.stages.tracking.quality import assess_maps
@@ -17,6 +18,7 @@ from tests.geometry.ray_casting import BALL, Cast, cast
 
 #: Voxels for maps of 160 px; sizes in voxels are a quarter of those at 320 px.
 OPTIONS = GeometryOptions(
+    stereo=StereoOptions(iterations=0),  # exact depth needs none, and there is no texture
     fusion=FusionOptions(voxel_px=3.0),
     segmentation=SegmentationOptions(whole_size=200, min_size=30),
 )

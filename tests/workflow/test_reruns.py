@@ -66,6 +66,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "config/geometry.py": (AFTER_GEOMETRY, 2),
     "files/geometry.py": (AFTER_GEOMETRY, 2),
     "geometry/fusion.py": (AFTER_GEOMETRY, 2),
+    "geometry/stereo.py": (AFTER_GEOMETRY, 2),
     "geometry/prepare.py": (AFTER_GEOMETRY, 2),
     "stages/geometry/stage.py": (AFTER_GEOMETRY, 2),
     "stages/geometry/pictures.py": (AFTER_GEOMETRY, 2),

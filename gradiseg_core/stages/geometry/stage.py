@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,17 @@ from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files import geometry as saved
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.trained import save_trained
 from gradiseg_core.frame import Frame
-from gradiseg_core.geometry.find import NoSurfaceError, Segmented, segment_scene, to_save
+from gradiseg_core.geometry.find import (
+    NoSurfaceError,
+    Segmented,
+    segment_scene,
+    sharpened,
+    to_save,
+)
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_colours
 from gradiseg_core.geometry.support import Support
@@ -112,6 +119,7 @@ def reconstruct_surface(
     _save_gaussians(trainer, out_dir / "gaussians")
     small = [_resized(camera, config.longest_side) for camera in (*training, *testing)]
     renderings = render_cameras(trainer, small, chosen.prepare.depth)
+    renderings = _sharpened(renderings, len(training), colmap_dir, chosen)
     outcome = _segment(renderings, len(training), chosen)
     unit = saved.depth_unit(max(float(depth.max()) for depth in renderings.depths) / frame.scale)
     shown = Shown(renderings.cameras, renderings.depths, outcome.surface, None)
@@ -139,6 +147,21 @@ def _too_little(views: int, points: int, options: GeometryOptions) -> str | None
 
 def _resized(camera: Camera, longest_side: int) -> Camera:
     return camera.resized(*training_size(camera.width, camera.height, longest_side, None))
+
+
+def _sharpened(
+    renderings: Renderings, training: int, colmap_dir: Path, options: GeometryOptions
+) -> Renderings:
+    """Sharpen the depth of the training views by their photographs; test views stay unseen."""
+    cameras = renderings.cameras[:training]
+    photographs = [
+        read_image(colmap_dir / "images" / camera.name, (camera.width, camera.height))
+        for camera in cameras
+    ]
+    depths = sharpened(
+        renderings.depths[:training], renderings.alphas[:training], cameras, photographs, options
+    )
+    return replace(renderings, depths=[*depths, *renderings.depths[training:]])
 
 
 def _segment(renderings: Renderings, training: int, options: GeometryOptions) -> _Outcome:
