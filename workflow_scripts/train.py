@@ -6,16 +6,18 @@ from _stage import stage
 
 with stage(snakemake):
     from gradiseg_core.config.train import TrainConfig
-    from gradiseg_core.stages.training.stage import train
+    from gradiseg_core.stages.training.stage import Training, train
 
     train(
-        scene_dir=Path(snakemake.input.scene),
-        colmap_dir=Path(snakemake.input.colmap),
-        tracking_dir=Path(snakemake.input.tracking),
-        out_dir=Path(snakemake.output.train),
-        config=TrainConfig(**snakemake.params.config),
-        variant=snakemake.wildcards.variant,
-        seed=int(snakemake.wildcards.seed),
-        threads=snakemake.threads,
-        checkpoint_dir=Path(snakemake.params.checkpoints),
+        Training(
+            scene_dir=Path(snakemake.input.scene),
+            colmap_dir=Path(snakemake.input.colmap),
+            tracking_dir=Path(snakemake.input.tracking),
+            config=TrainConfig(**snakemake.params.config),
+            variant=snakemake.wildcards.variant,
+            seed=int(snakemake.wildcards.seed),
+            threads=snakemake.threads,
+            checkpoint_dir=Path(snakemake.params.checkpoints),
+        ),
+        Path(snakemake.output.train),
     )

@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -40,32 +40,14 @@ MOST_OBJECTS = 2**31 - 1
 SHEET_VIEWS = 40
 
 
-def associate(
-    scene_dir: Path,
-    colmap_dir: Path,
-    masks_dir: Path | None,
-    out_dir: Path,
-    config: TrackingConfig,
-    *,
-    max_ids: int,
-    seed: int,
-    threads: int,
-    weights: Mapping[str, Path] | None = None,
-    geometry_dir: Path | None = None,
-    instead_of_geometry: str | None = None,
-    split: Literal["train", "all"] = "train",
-) -> dict:
-    """Give every object one ID over all training views.
+@dataclass(frozen=True)
+class Association:
+    """One job of this stage: its inputs, its options and its limits.
 
-    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``objects/<id>.png`` (what
-    the object looks like, see `thumbnails`), ``contact_sheet.png`` and ``report.md``, which says in
-    words what is consistent and what is not.
-
-    Args:
+    Attributes:
         scene_dir: Output folder of stage `scene`.
         colmap_dir: Output folder of stage `colmap`; training views without a camera are left out.
         masks_dir: Output folder of stage `masks`; None where `config.needs_masks` is false.
-        out_dir: Where to write.
         config: Options of the stage.
         max_ids: Number of classes of the identity classifier, 0 included: IDs lie in
             0..max_ids-1.
@@ -77,6 +59,45 @@ def associate(
             backend which takes its place.
         split: `all` tracks the test views as well (their photographs, never their annotations):
             for scoring the tracks themselves, not for training.
+    """
+
+    scene_dir: Path
+    colmap_dir: Path
+    masks_dir: Path | None
+    config: TrackingConfig
+    max_ids: int
+    seed: int
+    threads: int
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    geometry_dir: Path | None = None
+    instead_of_geometry: str | None = None
+    split: Literal["train", "all"] = "train"
+
+    def request(self, views: list[SceneView]) -> Request:
+        """Return what the backend is asked for."""
+        return Request(
+            scene_dir=self.scene_dir,
+            colmap_dir=self.colmap_dir,
+            masks_dir=self.masks_dir,
+            views=views,
+            options=self.config.options,
+            seed=self.seed,
+            threads=self.threads,
+            weights=self.weights,
+            geometry_dir=self.geometry_dir,
+        )
+
+
+def associate(job: Association, out_dir: Path) -> dict:
+    """Give every object one ID over all training views.
+
+    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``objects/<id>.png`` (what
+    the object looks like, see `thumbnails`), ``contact_sheet.png`` and ``report.md``, which says in
+    words what is consistent and what is not.
+
+    Args:
+        job: Inputs and options.
+        out_dir: Where to write.
 
     Returns:
         The content of objects.json: ``backend``, ``instead_of_geometry`` (why geometry was not
@@ -98,44 +119,35 @@ def associate(
     """
     from gradiseg_core.files.colmap import load_cameras
 
-    registered = load_cameras(colmap_dir)
-    manifest = SceneManifest.load(scene_dir)
-    wanted = manifest.views if split == "all" else manifest.train_views
+    config = job.config
+    registered = load_cameras(job.colmap_dir)
+    manifest = SceneManifest.load(job.scene_dir)
+    wanted = manifest.views if job.split == "all" else manifest.train_views
     views = [view for view in wanted if view.name in registered]
     if not views:
-        raise InputError(f"no training view of {scene_dir} has a camera in {colmap_dir}")
-    request = Request(
-        scene_dir=Path(scene_dir),
-        colmap_dir=Path(colmap_dir),
-        masks_dir=masks_dir,
-        views=views,
-        options=config.options,
-        seed=seed,
-        threads=threads,
-        weights=weights or {},
-        geometry_dir=geometry_dir,
-    )
-    if instead_of_geometry is not None:
+        raise InputError(f"no training view of {job.scene_dir} has a camera in {job.colmap_dir}")
+    request = job.request(views)
+    if job.instead_of_geometry is not None:
         logger.warning(
             "geometry found no objects: %s. So segments of `masks` are joined instead (backend "
             "`%s`); to leave geometry out, write `tracking: {backend: %s}`",
-            instead_of_geometry, config.backend, config.backend,
+            job.instead_of_geometry, config.backend, config.backend,
         )  # fmt: skip
     tracked: Tracked = config.chosen.run(request)
     cameras = {view.stem: registered[view.name] for view in views}
     shapes = {stem: (camera.height, camera.width) for stem, camera in cameras.items()}
     _check(tracked.maps, shapes, f"tracking backend `{config.backend}`")
     given = tracked.maps if config.chosen.given_ids else None
-    evidence = _SfmTracks.load(colmap_dir, views)
+    evidence = _SfmTracks.load(job.colmap_dir, views)
     repaired = None
     if config.repair == "sfm":
         tracked, repaired = _repair(config, request, tracked, evidence)
-    maps, merged = limit_ids(tracked.maps, max_ids, config.overflow, keep_ids=tracked.keep_ids)
+    maps, merged = limit_ids(tracked.maps, job.max_ids, config.overflow, keep_ids=tracked.keep_ids)
     consistency = evidence.consistency(maps)
     size = areas(maps)
     summary = {
         "backend": config.name,
-        "instead_of_geometry": instead_of_geometry,
+        "instead_of_geometry": job.instead_of_geometry,
         "num_ids": max(size, default=0),
         "objects": _objects(maps, size, consistency, given),
         "id_consistency": consistency["id_consistency"],
@@ -147,7 +159,7 @@ def associate(
         "left_out": [view.name for view in wanted if view.name not in registered],
         "details": tracked.details,
     }
-    _write(out_dir, maps, summary, colmap_dir, views, SHEET_VIEWS)
+    _write(out_dir, maps, summary, job.colmap_dir, views, SHEET_VIEWS)
     _report(summary, out_dir)
     return summary
 

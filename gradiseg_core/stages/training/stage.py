@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import platform
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,72 +37,83 @@ _ADVICE = (
 )
 
 
-def train(
-    scene_dir: Path,
-    colmap_dir: Path,
-    tracking_dir: Path,
-    out_dir: Path,
-    config: TrainConfig,
-    *,
-    variant: str,
-    seed: int,
-    threads: int,
-    checkpoint_dir: Path,
-) -> None:
-    """Train one variant from one seed and write the scene.
+@dataclass(frozen=True)
+class Training:
+    """One job of this stage: its inputs, its parameters and its working folder.
 
-    Writes ``point_cloud.ply``, ``identities.safetensors``, ``identities.json``, ``config.json``,
-    ``versions.json``, ``metrics.jsonl`` and ``tensorboard/`` to ``out_dir``. A run that was killed
-    resumes from ``checkpoint_dir``, which is emptied at the end.
-
-    Args:
+    Attributes:
         scene_dir: Output of stage 1.
         colmap_dir: Output of stage 2.
         tracking_dir: Output of stage 4.
-        out_dir: Folder of the results.
         config: Training parameters.
         variant: What the run is called; what it does is all in ``config``.
         seed: Seed of all randomness.
         threads: CPU threads.
         checkpoint_dir: Working folder that survives a kill.
+    """
+
+    scene_dir: Path
+    colmap_dir: Path
+    tracking_dir: Path
+    config: TrainConfig
+    variant: str
+    seed: int
+    threads: int
+    checkpoint_dir: Path
+
+
+def train(job: Training, out_dir: Path) -> None:
+    """Train one variant from one seed and write the scene.
+
+    Writes ``point_cloud.ply``, ``identities.safetensors``, ``identities.json``, ``config.json``,
+    ``versions.json``, ``metrics.jsonl`` and ``tensorboard/`` to ``out_dir``. A run that was killed
+    resumes from the working folder, which is emptied at the end.
+
+    Args:
+        job: Inputs and parameters.
+        out_dir: Folder of the results.
 
     Raises:
         InputError: If inputs are missing or inconsistent.
         GradisegError: If training diverges.
         BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
     """
-    set_threads(threads)
-    device = training_device(config.device, "train.device")
-    data = load_training_data(scene_dir, colmap_dir, tracking_dir, config)
-    trainer = Trainer(data, config, seed, device=device)
-    fingerprint = _fingerprint(config, seed, data.fingerprint())
-    _resume(trainer, checkpoint_dir, fingerprint)
-    _announce(trainer, variant, device)
+    set_threads(job.threads)
+    device = training_device(job.config.device, "train.device")
+    data = load_training_data(job.scene_dir, job.colmap_dir, job.tracking_dir, job.config)
+    trainer = Trainer(data, job.config, job.seed, device=device)
+    fingerprint = _fingerprint(job.config, job.seed, data.fingerprint())
+    _resume(trainer, job.checkpoint_dir, fingerprint)
+    _announce(trainer, job.variant, device)
     if device.type == "cuda":
         from gradiseg_core.stages.training.memory import check_memory, limit_of, model_of, room_on
 
-        model = model_of(data, config, device)
-        check_memory(model, len(trainer.gaussians), limit_of(config), room_on(device))
+        model = model_of(data, job.config, device)
+        check_memory(model, len(trainer.gaussians), limit_of(job.config), room_on(device))
     journal = Journal(
-        checkpoint_dir,
+        job.checkpoint_dir,
         first_step=trainer.step,
-        iterations=config.iterations,
-        label=f"{scene_dir.parent.name} {variant} seed {seed}",
+        iterations=job.config.iterations,
+        label=f"{job.scene_dir.parent.name} {job.variant} seed {job.seed}",
     )
     try:
         with memory_advice("training", _ADVICE):
-            _loop(trainer, journal, checkpoint_dir, fingerprint)
+            _loop(trainer, journal, job.checkpoint_dir, fingerprint)
     except BaseException:
         journal.close()
         raise
     finally:
         trainer.prefetcher.close()
-    save_run(trainer, out_dir, variant)
-    resolved = {"variant": variant, "seed": seed, "train": config.model_dump(mode="json")}
+    save_run(trainer, out_dir, job.variant)
+    resolved = {
+        "variant": job.variant,
+        "seed": job.seed,
+        "train": job.config.model_dump(mode="json"),
+    }
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
     (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)
-    (checkpoint_dir / CHECKPOINT).unlink(missing_ok=True)
+    (job.checkpoint_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _resume(trainer: Trainer, checkpoint_dir: Path, fingerprint: str) -> None:

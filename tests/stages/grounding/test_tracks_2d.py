@@ -21,7 +21,7 @@ from gradiseg_core.stages.grounding.backends import groundingdino
 from gradiseg_core.stages.grounding.tracks_2d import ground_tracks
 from gradiseg_core.stages.metrics.stage import evaluate_tracks
 from gradiseg_core.stages.tables.stage import build
-from gradiseg_core.stages.tracking.stage import associate
+from gradiseg_core.stages.tracking.stage import Association, associate
 from tests import tiny_grounding_dino, tiny_sam, trained_scene
 from tests.stages.grounding.test_groundingdino import KnownBoxes, Rectangles, around, config
 from tests.trained_scene import PROMPTS, TRACKED, Folders
@@ -43,9 +43,18 @@ def tracks(folders: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tracks") / "tracking"
     options = TrackingConfig(backend="precomputed", precomputed={"folder": given, "keep_ids": True})
     associate(
-        folders.scene, folders.colmap, None, out, options,
-        max_ids=256, seed=0, threads=1, split="all",
-    )  # fmt: skip
+        Association(
+            folders.scene,
+            folders.colmap,
+            None,
+            options,
+            max_ids=256,
+            seed=0,
+            threads=1,
+            split="all",
+        ),
+        out,
+    )
     return out
 
 
@@ -62,7 +71,8 @@ def test_tracking_sees_the_test_views_only_where_it_is_told_to(
         backend="precomputed", precomputed={"folder": folders.scene / "gt_ids"}
     )
     associate(
-        folders.scene, folders.colmap, None, tmp_path, options, max_ids=256, seed=0, threads=1
+        Association(folders.scene, folders.colmap, None, options, max_ids=256, seed=0, threads=1),
+        tmp_path,
     )
     trained = {path.stem for path in (tmp_path / "ids").glob("*.png")}
     assert trained == tracked - set(TEST_VIEWS)

@@ -29,7 +29,7 @@ from gradiseg_core.stages.tracking.deva import driver as backend
 from gradiseg_core.stages.tracking.deva import package
 from gradiseg_core.stages.tracking.deva.detections import SamPoints, grid, uncovered
 from gradiseg_core.stages.tracking.interface import Request
-from gradiseg_core.stages.tracking.stage import associate
+from gradiseg_core.stages.tracking.stage import Association, associate
 from tests.stages.tracking import blobs as synthetic
 from tests.stages.tracking import fake_deva
 
@@ -300,7 +300,9 @@ def test_the_whole_stage(deva, random_weights, scene, tmp_path, caplog):
     config = stage_config(None, size=64)
     out = tmp_path / "out"
     weights = {"deva": random_weights(deva)}
-    summary = associate(scene_dir, colmap_dir, masks_dir, out, config, **RUN, weights=weights)
+    summary = associate(
+        Association(scene_dir, colmap_dir, masks_dir, config, **RUN, weights=weights), out
+    )
     stems = [view.camera.stem for view in blobs.views[:-1]]
     assert sorted(path.stem for path in (out / "ids").iterdir()) == stems  # no test view
     for stem in stems:
@@ -337,7 +339,9 @@ def test_sfm_repairs_what_deva_confuses(monkeypatch, random_weights, scene, tmp_
     for name in ("deva", "deva+sfm"):
         repair = "sfm" if name == "deva+sfm" else "none"
         config = stage_config(random_weights("fake"), repair=repair)
-        result[name] = associate(scene_dir, colmap_dir, masks_dir, tmp_path / name, config, **RUN)
+        result[name] = associate(
+            Association(scene_dir, colmap_dir, masks_dir, config, **RUN), tmp_path / name
+        )
     assert result["deva"]["id_consistency"] < 0.97
     assert result["deva"]["num_ids"] == 6
     assert result["deva+sfm"]["id_consistency"] > 0.995

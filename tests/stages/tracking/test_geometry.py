@@ -21,7 +21,7 @@ from gradiseg_core.frame import Frame
 from gradiseg_core.geometry.find import segment_scene, to_save
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.stages.tracking.quality import assess_maps
-from gradiseg_core.stages.tracking.stage import associate
+from gradiseg_core.stages.tracking.stage import Association, associate
 from tests.geometry.ray_casting import Cast, cast, write_cast
 
 VIEWS = 13
@@ -60,9 +60,19 @@ def track(root: Path, out: Path, split: str = "train", **options) -> tuple[dict,
     config = TrackingConfig(backend="geometry", geometry=options)
     assert (config.needs_masks, config.weights()) == (False, {})
     summary = associate(
-        root / "scene", root / "colmap", None, out, config, max_ids=64, seed=0, threads=1,
-        geometry_dir=root / "geometry", split=split,
-    )  # fmt: skip
+        Association(
+            root / "scene",
+            root / "colmap",
+            None,
+            config,
+            max_ids=64,
+            seed=0,
+            threads=1,
+            geometry_dir=root / "geometry",
+            split=split,
+        ),
+        out,
+    )
     return summary, [read_id_map(path) for path in sorted((out / "ids").iterdir())]
 
 

@@ -26,7 +26,7 @@ from gradiseg_core.stages.tracking.contact_sheet import (
     evenly,
 )
 from gradiseg_core.stages.tracking.overflow import areas, limit_ids, renumber
-from gradiseg_core.stages.tracking.stage import associate
+from gradiseg_core.stages.tracking.stage import Association, associate
 from tests.stages.tracking import blobs as synthetic
 
 RUN = {"max_ids": 256, "seed": 0, "threads": 1}
@@ -43,7 +43,8 @@ def test_outputs_of_sfm(folders, tmp_path):
     (tmp_path / "ids").mkdir()
     (tmp_path / "ids" / "stale.png").touch()
     summary = associate(
-        scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN
+        Association(scene_dir, colmap_dir, masks_dir, TrackingConfig(backend="sfm"), **RUN),
+        tmp_path,
     )
     assert json.loads((tmp_path / "objects.json").read_text()) == json.loads(json.dumps(summary))
     stems = [view.camera.stem for view in blobs.views[:-1]]
@@ -64,7 +65,10 @@ def test_outputs_of_sfm(folders, tmp_path):
 def test_contact_sheet_has_the_palette(folders, tmp_path, monkeypatch):
     _, scene_dir, colmap_dir, masks_dir = folders
     monkeypatch.setattr(stage, "SHEET_VIEWS", 4)
-    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
+    associate(
+        Association(scene_dir, colmap_dir, masks_dir, TrackingConfig(backend="sfm"), **RUN),
+        tmp_path,
+    )
     sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
     palette = id_colors(6)
     # Top left of the first thumbnail is the table (ID 1) over a grey photograph of 200.
@@ -88,7 +92,8 @@ def test_every_object_has_a_picture(folders, tmp_path, monkeypatch):
     (tmp_path / "objects" / "99.png").touch()
     monkeypatch.setattr(thumbnails, "MOST", 4)
     summary = associate(
-        scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN
+        Association(scene_dir, colmap_dir, masks_dir, TrackingConfig(backend="sfm"), **RUN),
+        tmp_path,
     )
     paths = {entry["id"]: entry["thumbnail"] for entry in summary["objects"]}
     largest = sorted(paths, key=lambda i: -summary["objects"][i - 1]["area_px"])[:4]
@@ -122,7 +127,7 @@ def test_given_maps_are_renumbered_or_kept(folders, tmp_path):
     options = {"folder": tmp_path / "given"}
     config = TrackingConfig(backend="precomputed", precomputed=options)
     out = tmp_path / "out"
-    summary = associate(scene_dir, colmap_dir, None, out, config, **RUN)
+    summary = associate(Association(scene_dir, colmap_dir, None, config, **RUN), out)
     assert [entry["id"] for entry in summary["objects"]] == [1, 2, 3, 4]
     size = {i: sum((exact == i).sum() for exact in blobs.exact[:-1]) for i in range(1, 5)}
     assert [e["area_px"] for e in summary["objects"]] == sorted(size.values(), reverse=True)
@@ -130,8 +135,10 @@ def test_given_maps_are_renumbered_or_kept(folders, tmp_path):
     assert [e["given_ids"] for e in summary["objects"]] == [[int(rename[i])] for i in by_area]
     kept = TrackingConfig(backend="precomputed", precomputed=options | {"keep_ids": True})
     with pytest.raises(InputError, match=r"largest given ID is 300, of 4 objects.*keep_ids"):
-        associate(scene_dir, colmap_dir, None, out, kept, **RUN)
-    summary = associate(scene_dir, colmap_dir, None, out, kept, **RUN | {"max_ids": 301})
+        associate(Association(scene_dir, colmap_dir, None, kept, **RUN), out)
+    summary = associate(
+        Association(scene_dir, colmap_dir, None, kept, **RUN | {"max_ids": 301}), out
+    )
     assert [entry["id"] for entry in summary["objects"]] == [7, 40, 255, 300]
     assert [entry["given_ids"] for entry in summary["objects"]] == [[7], [40], [255], [300]]
     assert np.array_equal(read_id_map(out / "ids" / "view_00.png"), rename[blobs.exact[0]])
@@ -157,7 +164,7 @@ def test_classes_go_by_objects_and_not_by_what_they_are_called(folders, tmp_path
         settings = load(raw)
         run = RUN | {"max_ids": settings.num_classes("k")}
         config = settings.section("k", "tracking")
-        return associate(scene_dir, colmap_dir, None, out, config, **run)
+        return associate(Association(scene_dir, colmap_dir, None, config, **run), out)
 
     with pytest.raises(InputError, match=r"ID is 56000, of 4 objects.*56001 classes.*keep_ids"):
         run()
@@ -173,7 +180,7 @@ def test_given_maps_are_checked(folders, tmp_path):
 
     def run():
         config = TrackingConfig(backend="precomputed", precomputed={"folder": given})
-        associate(scene_dir, colmap_dir, None, tmp_path / "out", config, **RUN)
+        associate(Association(scene_dir, colmap_dir, None, config, **RUN), tmp_path / "out")
 
     with pytest.raises(InputError, match="is not a folder"):
         run()
@@ -189,7 +196,8 @@ def test_given_maps_are_checked(folders, tmp_path):
         run()
     with pytest.raises(InputError, match="object_mask"):
         associate(
-            scene_dir, colmap_dir, None, tmp_path, TrackingConfig(backend="precomputed"), **RUN
+            Association(scene_dir, colmap_dir, None, TrackingConfig(backend="precomputed"), **RUN),
+            tmp_path,
         )
 
 
@@ -277,7 +285,7 @@ def test_the_report_says_what_is_wrong_and_the_log_warns(folders, tmp_path, capl
         write_id_map(tmp_path / "given" / f"{view.camera.stem}.png", rename[exact])
     options = {"folder": tmp_path / "given", "keep_ids": True}
     config = TrackingConfig(backend="precomputed", precomputed=options)
-    summary = associate(scene_dir, colmap_dir, None, tmp_path / "bad", config, **RUN)
+    summary = associate(Association(scene_dir, colmap_dir, None, config, **RUN), tmp_path / "bad")
     text = (tmp_path / "bad" / "report.md").read_text()
     assert "| 1 and 9 |" in text
     assert "| view_02 |" in text
@@ -288,7 +296,7 @@ def test_the_report_says_what_is_wrong_and_the_log_warns(folders, tmp_path, capl
     assert "## Repair" not in text
     good = TrackingConfig(backend="precomputed", repair="sfm", precomputed=options)
     caplog.clear()
-    summary = associate(scene_dir, colmap_dir, None, tmp_path / "good", good, **RUN)
+    summary = associate(Association(scene_dir, colmap_dir, None, good, **RUN), tmp_path / "good")
     assert summary["repair"]["id_consistency_before"] < 0.95
     assert summary["repair"]["id_consistency_after"] == summary["id_consistency"] > 0.995
     assert [entry["id"] for entry in summary["objects"]] == [1, 2, 3, 4, 5]  # names survive
@@ -323,7 +331,10 @@ def test_what_a_backend_returns_is_checked(folders, tmp_path, monkeypatch, chang
 
     monkeypatch.setattr(sfm, "run", broken)
     with pytest.raises(GradisegError, match=rf"tracking backend `sfm`,? {message}"):
-        associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
+        associate(
+            Association(scene_dir, colmap_dir, masks_dir, TrackingConfig(backend="sfm"), **RUN),
+            tmp_path,
+        )
 
 
 def test_a_low_consistency_warns(folders, tmp_path, caplog):
@@ -334,7 +345,7 @@ def test_a_low_consistency_warns(folders, tmp_path, caplog):
             tmp_path / "given" / f"{view.camera.stem}.png", (1 + rng.permutation(6))[exact]
         )
     config = TrackingConfig(backend="precomputed", precomputed={"folder": tmp_path / "given"})
-    associate(scene_dir, colmap_dir, None, tmp_path / "out", config, **RUN)
+    associate(Association(scene_dir, colmap_dir, None, config, **RUN), tmp_path / "out")
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "before training" in warning.message
     assert "report.md" in warning.message
@@ -358,6 +369,9 @@ def test_only_masks_that_know_no_objects_are_joined(
     monkeypatch.setattr(sfm_tracks, "solve", spy)
     about = masks_dir / "masks.json"
     about.write_text(json.dumps({"backend": made_by, "views": {}}))
-    associate(scene_dir, colmap_dir, masks_dir, tmp_path, TrackingConfig(backend="sfm"), **RUN)
+    associate(
+        Association(scene_dir, colmap_dir, masks_dir, TrackingConfig(backend="sfm"), **RUN),
+        tmp_path,
+    )
     about.unlink()
     assert asked == [join]

@@ -17,7 +17,7 @@ from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.manifest import SceneManifest, in_order, split_views
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.tracking.quality import assess_maps
-from gradiseg_core.stages.tracking.stage import associate
+from gradiseg_core.stages.tracking.stage import Association, associate
 
 pytestmark = pytest.mark.slow
 
@@ -50,14 +50,16 @@ def test_untracked_masks_are_associated(reconstruction, tmp_path):
     source, scene_dir, colmap_dir = reconstruction
     masks_dir = source / "untracked"
     summary = associate(
-        scene_dir,
-        colmap_dir,
-        masks_dir,
+        Association(
+            scene_dir,
+            colmap_dir,
+            masks_dir,
+            TrackingConfig(backend="sfm"),
+            max_ids=32,
+            seed=0,
+            threads=1,
+        ),
         tmp_path,
-        TrackingConfig(backend="sfm"),
-        max_ids=32,
-        seed=0,
-        threads=1,
     )
     quality = assessed(tmp_path / "ids", source / "gt_ids", masks_dir)
     assert quality["accuracy"] > 0.983
@@ -75,7 +77,8 @@ def test_consistency_tells_a_worse_tracker(reconstruction, tmp_path):
     for folder in ("tracked", "gt_ids"):
         config = TrackingConfig(backend="precomputed", precomputed={"folder": source / folder})
         summary = associate(
-            scene_dir, colmap_dir, None, tmp_path / folder, config, max_ids=32, seed=0, threads=1
+            Association(scene_dir, colmap_dir, None, config, max_ids=32, seed=0, threads=1),
+            tmp_path / folder,
         )
         share[folder] = summary["id_consistency"]
     assert share["gt_ids"] > 0.995
@@ -88,7 +91,7 @@ def test_repair_of_a_trackers_ids(reconstruction, tmp_path):
     options = {"folder": source / "tracked", "keep_ids": True}
     config = TrackingConfig(backend="precomputed", repair="sfm", precomputed=options)
     summary = associate(
-        scene_dir, colmap_dir, None, tmp_path, config, max_ids=32, seed=0, threads=1
+        Association(scene_dir, colmap_dir, None, config, max_ids=32, seed=0, threads=1), tmp_path
     )
     quality = assessed(tmp_path / "ids", source / "gt_ids", source / "tracked")
     assert quality["accuracy"] > 0.975

@@ -270,12 +270,15 @@ def test_losses_of_a_gpu_are_pytorchs_where_triton_cannot_compile_ours(
 
 
 def test_cuda_without_a_gpu_says_what_to_do(scene, tmp_path, monkeypatch) -> None:
-    from gradiseg_core.stages.training.stage import train
+    from gradiseg_core.stages.training.stage import Training, train
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = CONFIG.model_copy(update={"device": "cuda"})
     with pytest.raises(BackendUnavailableError, match=r"train\.device: cuda was asked for, but"):
-        train(*scene, tmp_path, config, variant="igd", seed=0, threads=1, checkpoint_dir=tmp_path)
+        train(
+            Training(*scene, config, variant="igd", seed=0, threads=1, checkpoint_dir=tmp_path),
+            tmp_path,
+        )
 
 
 def test_a_gpu_without_gsplat_is_left_alone_with_a_warning(monkeypatch, caplog) -> None:

@@ -28,7 +28,7 @@ from gradiseg_core.splatting.losses import identity
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.progress import CHECKPOINT, load_checkpoint
-from gradiseg_core.stages.training.stage import _fingerprint, save_run, train
+from gradiseg_core.stages.training.stage import Training, _fingerprint, save_run, train
 from tests.synthetic import write_scene
 
 CONFIG = TrainConfig(
@@ -49,7 +49,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 def run(scene: tuple[Path, Path, Path], out: Path, work: Path, **options: object) -> None:
     arguments = {"config": CONFIG, "variant": "gradiseg", "seed": 3, "threads": 1} | options
-    train(*scene, out, checkpoint_dir=work, **arguments)  # type: ignore[arg-type]
+    train(Training(*scene, checkpoint_dir=work, **arguments), out)  # type: ignore[arg-type]
 
 
 def test_all_outputs_are_written(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gradiseg_core.config import docs
 from gradiseg_core.config.base import ITERATIONS, OF_30_000
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.splatting.schedule import Schedule
-from gradiseg_core.stages.training.stage import train
+from gradiseg_core.stages.training.stage import Training, train
 from tests.synthetic import write_scene
 
 #: What switches on the parts of training that wait for an option.
@@ -100,13 +100,15 @@ def test_what_is_scaled_goes_through_the_schedule(
     assert len(set(chosen.values())) == len(chosen)
     scene = write_scene(tmp_path)
     train(
-        *scene,
+        Training(
+            *scene,
+            configuration(chosen),
+            variant="everything",
+            seed=0,
+            threads=1,
+            checkpoint_dir=tmp_path / "work",
+        ),
         tmp_path / "out",
-        configuration(chosen),
-        variant="everything",
-        seed=0,
-        threads=1,
-        checkpoint_dir=tmp_path / "work",
     )
     assert [key for key in SCALED if chosen[key] not in seen] == []
     assert [key for key in REAL if chosen[key] in seen] == []
