@@ -1,4 +1,4 @@
-"""Small pictures for the page: photographs, objects cut out of them, each as a data URL."""
+"""Small pictures for the page, as data URLs, and where the photographs show each object."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gradiseg_core.files.id_maps import id_map_file, read_id_map, resize_by_centres
+from gradiseg_core.files.id_maps import id_map_file, read_id_map
 from gradiseg_core.files.images import read_image
 
 #: Longest side of an object's picture, px.
 _THUMBNAIL = 96
-#: Brightness of what is not the object.
-_DIMMED = 0.4
 #: Pixels of a photograph that take a byte as JPEG, about, of what photographs show.
 _PIXELS_A_BYTE = 6.0
 
@@ -68,33 +66,8 @@ class Sightings:
                 found.views.setdefault(int(index), {})[name] = float(count / ids.size)
         return found
 
-    def thumbnail(self, index: int, images: Path, tracking_dir: Path) -> str | None:
-        """Return a picture of an object, all else dimmed; None where no photograph shows it."""
-        views = self.views.get(index)
-        if not views:
-            return None
-        name = max(views, key=lambda view: views[view])
-        path = id_map_file(tracking_dir / "ids", name.rsplit(".", 1)[0])
-        assert path is not None
-        photo = read_image(images / name)
-        mask = resize_by_centres(read_id_map(path), photo.shape[:2]) == index
-        return as_url(cut_out(photo, mask), _THUMBNAIL)
 
-
-def cut_out(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the square of a photograph around a mask, all else grey and darker.
-
-    A few stray pixels of the mask do not count for the square.
-    """
-    if not mask.any():
-        return photo
-    rows, columns = np.nonzero(mask)
-    top, bottom = np.quantile(rows, [0.01, 0.99])
-    left, right = np.quantile(columns, [0.01, 0.99])
-    side = min(int(1.25 * max(bottom - top, right - left, 8)) + 1, *mask.shape)
-    y = int(np.clip((top + bottom - side) / 2, 0, mask.shape[0] - side))
-    x = int(np.clip((left + right - side) / 2, 0, mask.shape[1] - side))
-    part = photo[y : y + side, x : x + side].astype(np.float32)
-    inside = mask[y : y + side, x : x + side, None]
-    grey = _DIMMED * part.mean(axis=-1, keepdims=True)
-    return np.where(inside, part, np.repeat(grey, 3, axis=-1)).astype(np.uint8)
+def thumbnail(index: int, tracking_dir: Path) -> str | None:
+    """Return the picture that tracking made of an object; None where there is none."""
+    path = tracking_dir / "objects" / f"{index}.png"
+    return as_url(read_image(path), _THUMBNAIL) if path.is_file() else None

@@ -26,7 +26,7 @@ from gradiseg_core.splatting.rasterization.reference import NEAR_PLANE
 from gradiseg_core.stages.view.budget import kept
 from gradiseg_core.stages.view.orientation import middle, radius_of, up_direction
 from gradiseg_core.stages.view.page import write_page
-from gradiseg_core.stages.view.photos import Sightings, as_url, longest_side
+from gradiseg_core.stages.view.photos import Sightings, as_url, longest_side, thumbnail
 from gradiseg_core.stages.view.splats import LEAN_ABOVE, LEAN_DEGREE, Splats, encode
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def write_view(
     Args:
         run_dir: ``<results>/<scene>/<variant>/seed<n>``, trained; names of objects come from its
             ``grounding/``, pictures for old browsers from its ``render/``, where they are.
-        tracking_dir: ID maps of the training views; without them objects have no pictures.
+        tracking_dir: ID maps of the training views and pictures of the objects, where they are.
         out: The file.
         config: What to keep.
         threads: CPU threads of torch.
@@ -156,7 +156,7 @@ def contents_of(
         "pivot": _numbers(pivot),
         "radius": radius_of(named),
         "home": _home(shown, pivot),
-        "objects": _objects(scene, splats, sightings, images, tracking_dir),
+        "objects": _objects(scene, splats, sightings, tracking_dir),
         "cameras": _photographs(scene, shown, images, lean),
     }
 
@@ -166,7 +166,7 @@ def _listed(scene: Scene) -> list[Any]:
 
 
 def _objects(
-    scene: Scene, splats: Splats, sightings: Sightings, images: Path, tracking_dir: Path
+    scene: Scene, splats: Splats, sightings: Sightings, tracking_dir: Path
 ) -> list[dict[str, Any]]:
     """Return the table of objects, in the order in which the Gaussians count them from 1."""
     palette = id_colors(max((row.id for row in scene.objects), default=0) + 1)
@@ -185,7 +185,7 @@ def _objects(
                 "confidence": round(row.probability, 4),
                 "colour": "#" + "".join(f"{int(value):02x}" for value in palette[row.id]),
                 "views": {name: round(share, 5) for name, share in views.items()},
-                "picture": sightings.thumbnail(row.id, images, tracking_dir),
+                "picture": thumbnail(row.id, tracking_dir),
             }
         )
     return rows

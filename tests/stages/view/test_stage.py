@@ -13,11 +13,12 @@ import torch
 from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.editing.scene import load
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.images import write_image
 from gradiseg_core.stages.view import stage
 from gradiseg_core.stages.view.budget import contributions, kept
 from gradiseg_core.stages.view.orientation import middle, up_direction
 from gradiseg_core.stages.view.page import read_page
-from gradiseg_core.stages.view.photos import cut_out, longest_side
+from gradiseg_core.stages.view.photos import longest_side
 from gradiseg_core.stages.view.splats import decode
 from gradiseg_core.stages.view.stage import write_view
 from tests import trained_scene
@@ -28,6 +29,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> trained_scene.Folders:
     made = trained_scene.make(tmp_path_factory.mktemp("results") / "balls")
     made.grounding.mkdir()
     prompts = {"red ball": {"ids": [3]}, "green ball": {"ids": [1]}}
+    for index in (1, 3, 5):
+        write_image(
+            made.tracking / "objects" / f"{index}.png", np.full((128, 90, 3), 9 * index, np.uint8)
+        )
     (made.grounding / "selection.json").write_text(json.dumps({"prompts": prompts}))
     return made
 
@@ -133,18 +138,6 @@ def test_without_tracking_objects_have_no_pictures(
     write_view(folders.train.parent, tmp_path / "nothing", out, ViewConfig(), threads=1)
     scene, _ = read_page(out)
     assert all(row["picture"] is None and row["views"] == {} for row in scene["objects"])
-
-
-def test_a_thumbnail_shows_the_object_and_dims_the_rest() -> None:
-    photo = np.full((60, 80, 3), 200, np.uint8)
-    photo[20:30, 40:50] = (250, 10, 10)
-    mask = np.zeros((60, 80), bool)
-    mask[20:30, 40:50] = True
-    picture = cut_out(photo, mask)
-    assert picture.shape[0] == picture.shape[1] <= 14
-    middle_ = picture.shape[0] // 2
-    assert tuple(picture[middle_, middle_]) == (250, 10, 10)
-    assert picture[0, 0].max() < 100
 
 
 def test_many_photographs_are_small() -> None:

@@ -2,7 +2,7 @@
 
 import { Camera, minus, plus } from "./camera.js";
 import { Edits } from "./edits.js";
-import { SH_C0 } from "./format.js";
+import { levels, LUMINANCE, SH_C0 } from "./format.js";
 import { MODES, rgb } from "./renderer.js";
 import { applyFragment, fragmentOf } from "./state.js";
 
@@ -19,11 +19,12 @@ export class App {
     [this.mode, this.hovered, this.moving, this.photograph] = ["colour", 0, false, null];
     this.listeners = new Map();
     this.palettes = scene.objects.map((object) => rgb(object.colour));
-    this.lumas = meanLumas(splats, scene.objects.length);
+    this.middles = new Map();
     this.offsets = new Float32Array(4 * (scene.objects.length + 1));
     [this.quality, this.frames, this.drawn, this.sorting] = [1, 0, null, false];
     this.times = { sort: [], frame: [] };
     this.edits.listeners.push(() => this.statesChanged());
+    this.resized();
     this.statesChanged();
     addEventListener("resize", () => this.resized());
     new ResizeObserver(() => this.resized()).observe(renderer.canvas);
@@ -51,11 +52,16 @@ export class App {
       move: moves.get(place) ?? [0, 0, 0],
       hidden: hidden.has(place),
       colour: colours.has(place) ? rgb(colours.get(place)) : null,
-      luma: this.lumas[place],
+      middle: colours.has(place) ? this.middle(place) : 0,
       palette: place ? this.palettes[place - 1] : [0, 0, 0],
       selected: this.selected.has(place),
       hovered: this.hovered === place && place > 0,
     }));
+  }
+
+  middle(place) {
+    if (!this.middles.has(place)) this.middles.set(place, medianBrightness(this.splats, place));
+    return this.middles.get(place);
   }
 
   statesChanged() {
@@ -189,7 +195,17 @@ export class App {
   /** Return the shot of the window, px of the page. */
   windowShot() {
     const { clientWidth, clientHeight } = this.renderer.canvas;
-    return this.camera.shot(clientWidth, clientHeight);
+    return this.camera.shot(clientWidth, clientHeight, this.covered);
+  }
+
+  /** Measure how much of the canvas the panel beside it covers, px of the page. */
+  resized() {
+    const [canvas, panel] = ["canvas", "panel"].map((id) => document.getElementById(id).getBoundingClientRect());
+    const beside = panel.width > 0 && panel.top < canvas.bottom - 100 && panel.width < canvas.width / 2;
+    this.covered = beside ? canvas.right - panel.left : 0;
+    this.unsorted = true;
+    this.tell("size");
+    this.redraw();
   }
 
   // ---- pointing
@@ -214,11 +230,6 @@ export class App {
   }
 
   // ---- drawing
-
-  resized() {
-    this.tell("size");
-    this.redraw();
-  }
 
   redraw() {
     if (this.scheduled) return;
@@ -247,7 +258,8 @@ export class App {
     const size = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     const [width, height] = size.map((side) => Math.max(1, Math.round(side * this.quality)));
-    this.renderer.draw(this.camera.shot(width, height), this.mode, this.renderer.marked);
+    const covered = (this.covered * width) / Math.max(canvas.clientWidth, 1);
+    this.renderer.draw(this.camera.shot(width, height, covered), this.mode, this.renderer.marked);
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => rgb(style.getPropertyValue(name).trim());
     this.renderer.show(colour("--backdrop"), colour("--accent-line"), 1.6 * ratio, this.renderer.marked);
@@ -328,17 +340,27 @@ export class App {
   }
 }
 
-/** Return the mean brightness of each object's Gaussians, by opacity; recolouring keeps shading. */
-function meanLumas(splats, count) {
-  const [sums, weights] = [new Float64Array(count + 1), new Float64Array(count + 1)];
+/**
+ * Return the brightness that half of an object's surface is darker than, as the recolouring of
+ * gradiseg_core/editing/colours.py takes it: weighted by opacity and the two larger scales.
+ */
+function medianBrightness(splats, place) {
   const [low, high] = splats.header.sh0;
   const [r, g, b] = splats.sh0;
+  const scales = levels(splats.header.scale).map(Math.exp);
+  const found = [];
   for (let i = 0; i < splats.count; i++) {
-    const level = 0.299 * r[i] + 0.587 * g[i] + 0.114 * b[i];
-    const luma = 0.5 + SH_C0 * (low + (level * (high - low)) / 255);
-    sums[splats.objects[i]] += splats.opacity[i] * Math.max(luma, 0);
-    weights[splats.objects[i]] += splats.opacity[i];
+    if (splats.objects[i] !== place) continue;
+    const level = LUMINANCE[0] * r[i] + LUMINANCE[1] * g[i] + LUMINANCE[2] * b[i];
+    const sizes = splats.scale.map((column) => scales[column[i]]).sort((x, y) => x - y);
+    const weight = (splats.opacity[i] / 255) * sizes[1] * sizes[2] + 1e-12;
+    found.push([0.5 + SH_C0 * (low + (level * (high - low)) / 255), weight]);
   }
-  return Array.from(sums, (sum, place) => Math.max(sum / Math.max(weights[place], 1), 0.02));
+  found.sort((x, y) => x[0] - y[0]);
+  let left = found.reduce((sum, [, weight]) => sum + weight, 0) / 2;
+  for (const [brightness, weight] of found) {
+    left -= weight;
+    if (left <= 0) return brightness;
+  }
+  return 0.5;
 }
-

@@ -56,11 +56,12 @@ export class Camera {
     return plus(this.center, this.axes[2], this.distance);
   }
 
-  /** Return the picture that a window shows: the lens's photograph fits into it. */
-  shot(width, height) {
+  /** Return the picture that a window shows: the lens's photograph fits left of `covered` px. */
+  shot(width, height, covered = 0) {
     const photo = this.scene.cameras[this.lens];
-    const scale = Math.min(width / photo.width, height / photo.height);
-    const [left, top] = [(width - scale * photo.width) / 2, (height - scale * photo.height) / 2];
+    const free = Math.max(width - covered, 1);
+    const scale = Math.min(free / photo.width, height / photo.height);
+    const [left, top] = [(free - scale * photo.width) / 2, (height - scale * photo.height) / 2];
     return {
       view: this.axes.flatMap((row) => [...row, -dot(row, this.center)]),
       eye: this.center, near: this.scene.near, width, height,

@@ -108,11 +108,15 @@ function row(app, object, place) {
 function card(app) {
   const box = document.getElementById("card");
   const chosen = [...app.selected].map((place) => app.scene.objects[place - 1]);
-  const signature = JSON.stringify([[...app.selected], [...app.edits.now.hidden], [...app.edits.now.colours], app.moving]);
-  if (box.dataset.signature === signature) return;
+  const signature = JSON.stringify([[...app.selected], [...app.edits.now.hidden], app.moving]);
+  if (box.dataset.signature === signature) {
+    const colour = box.querySelector("input[type=color]");
+    if (colour) colour.value = colourOf(app);
+    return undefined;
+  }
   box.dataset.signature = signature;
   box.hidden = !chosen.length;
-  if (!chosen.length) return box.replaceChildren();
+  if (!chosen.length) return void box.replaceChildren();
   const one = chosen.length === 1 ? chosen[0] : null;
   const count = chosen.reduce((sum, object) => sum + object.count, 0);
   const sure = chosen.reduce((sum, object) => sum + object.count * object.confidence, 0) / Math.max(count, 1);
@@ -134,7 +138,7 @@ function card(app) {
   const parts = [head, table];
   if (one) parts.push(...seenIn(app, one));
   parts.push(actions(app, chosen));
-  box.replaceChildren(...parts);
+  return void box.replaceChildren(...parts);
 }
 
 /** Return the photographs that show an object best, to jump to. */
@@ -145,7 +149,7 @@ function seenIn(app, object) {
   if (!views.length) return [];
   const best = views.filter(([name]) => known.has(name)).slice(0, 4);
   return [
-    element("p", { className: "seen", textContent: `Seen in ${views.length} of ${training} training photographs, best in` }),
+    element("p", { className: "seen", textContent: `Seen in ${views.length} of ${training} training photographs` }),
     element("div", { className: "best" }, best.map(([name]) => {
       const number = known.get(name);
       const small = element("button", { title: name, type: "button" }, [
@@ -157,11 +161,17 @@ function seenIn(app, object) {
   ];
 }
 
+/** Return the colour that the first of the selection was given, or that of its ID. */
+function colourOf(app) {
+  const [first] = app.selected;
+  return app.edits.now.colours.get(first) ?? app.scene.objects[first - 1].colour;
+}
+
 function actions(app, chosen) {
   const places = [...app.selected];
   const hidden = places.every((place) => app.edits.now.hidden.has(place));
   const colour = element("input", {
-    type: "color", value: app.edits.now.colours.get(places[0]) ?? chosen[0].colour, ariaLabel: "New colour",
+    type: "color", value: colourOf(app), ariaLabel: "New colour",
   });
   // One step to undo, however often the colour changes while the picker is open.
   let open = false;

@@ -22,7 +22,7 @@ void main() {
       vec2 aside = vec2(cos(angle), sin(angle)) * width / size;
       most = max(most, texture(marking, place + aside).rg);
     }
-    vec2 edge = smoothstep(0.35, 0.6, most) * (1.0 - smoothstep(0.4, 0.65, here));
+    vec2 edge = smoothstep(0.46, 0.52, most) * (1.0 - smoothstep(0.48, 0.54, here));
     shown = mix(shown, mix(shown, vec3(1.0), 0.12), smoothstep(0.4, 0.6, here.g));
     shown = mix(shown, vec3(1.0), 0.9 * edge.g);
     shown = mix(shown, accent, edge.r);

@@ -9,7 +9,7 @@ layout(location = 0) in uint index;
 uniform sampler2D places;      // x, y, z, object
 uniform usampler2D looks;      // bytes: quaternion | scales, opacity | sh0, confidence | identity
 uniform usampler2D harmonics;  // bytes: red, green, blue of basis 1, 2, ...
-uniform sampler2D states;      // per object: move, hidden | colour, recoloured | palette | marks
+uniform sampler2D states;      // per object: move, hidden | colour, recoloured | palette, middle | marks
 
 uniform vec4 viewX, viewY, viewZ;  // rows of cam_from_world
 uniform vec4 lens;                 // fx, fy, cx, cy, px
@@ -27,7 +27,9 @@ flat out vec4 paint;
 flat out vec2 marks;
 
 const float LOW_PASS = 0.3, EXTENT = 3.33, MARGIN = 0.15;
-const vec3 LUMA = vec3(0.299, 0.587, 0.114);
+const vec3 GREY = vec3(0.299, 0.587, 0.114);
+const vec3 LUMINANCE = vec3(0.2126, 0.7152, 0.0722);
+const float DARK = 0.25;
 
 vec4 bytes(uint word) {
   return vec4(word & 255u, (word >> 8) & 255u, (word >> 16) & 255u, word >> 24);
@@ -76,7 +78,7 @@ vec3 shaded(int i, vec3 sh0, vec3 direction) {
   for (int k = 0; k < BASES; k++)
     color += basis[k] * vec3(values[3 * k], values[3 * k + 1], values[3 * k + 2]);
 #endif
-  return max(color, 0.0);
+  return color;
 }
 
 vec3 ramped(float share) {
@@ -130,12 +132,14 @@ void main() {
   gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0.0, 1.0);
 
   vec4 changed = texelFetch(states, row + ivec2(0, 1), 0);
+  vec4 palette = texelFetch(states, row + ivec2(0, 2), 0);
   vec3 color = shaded(i, third.xyz, normalize(mean - eye));
-  if (changed.w > 0.0) color = changed.xyz * (dot(color, LUMA) / changed.w);
+  if (changed.w > 0.0)  // as gradiseg_core/editing/colours.py recolours
+    color = changed.xyz * (1.0 + (dot(color, LUMINANCE) - palette.w) / max(palette.w, DARK));
+  color = max(color, 0.0);
   if (mode == 1) {
-    vec3 grey = vec3(dot(min(color, 1.0), LUMA));
-    color = object == 0 ? 0.85 * grey
-          : mix(grey, texelFetch(states, row + ivec2(0, 2), 0).xyz, 0.55);
+    vec3 grey = vec3(dot(min(color, 1.0), GREY));
+    color = object == 0 ? 0.85 * grey : mix(grey, palette.xyz, 0.55);
   }
   if (mode == 2) color = bytes(look.w).xyz / 255.0;
   if (mode == 3) color = ramped(third.w / 255.0);
