@@ -264,7 +264,7 @@ def _why_missing(runs: list[Run], absent: list[Column]) -> str:
     keys = {column.key for column in absent}
     parts = []
     if "miou" in keys:
-        parts.append("No mIoU: the scene has no prompts.")
+        parts.append("No mIoU: no prompt of the scene is annotated.")
     for key, name in (("object_miou", "object scores"), ("lpips", "LPIPS")):
         if key in keys:
             reasons = dict.fromkeys(_why_not(run, key) for run in runs)

@@ -187,7 +187,7 @@ def test_what_is_absent_says_why(tmp_path: Path) -> None:
     assert [column.key for column in table.columns] == ["psnr", "ssim", "num_gaussians"]
     assert "no weights" in table.caption
     assert "no exact IDs" in table.caption
-    assert "No mIoU: the scene has no prompts." in table.caption
+    assert "No mIoU: no prompt of the scene is annotated." in table.caption
     [table] = make_tables(write(tmp_path / "b", [run("b", "igd", 0, None)]), TablesConfig())
     assert "5 of 6" in table.caption
     assert table.columns[0].key == "miou"
