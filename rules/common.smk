@@ -99,7 +99,7 @@ def settings_of(stage):
 
 def own_files(w, stage):
     """The user's own files that a section names, relative to the working directory."""
-    section = SETTINGS.section(w.scene, stage)
+    section = SETTINGS.section(w.scene, stage, w.get("variant"))
     files = config_inputs.given_files(section, SETTINGS.root.made)
     return [Path(os.path.relpath(path)) for path in files]
 

@@ -11,6 +11,7 @@ rule train:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
+        given=given("train"),
         core=core_of("train.py", "train"),
     output:
         train=directory("<run>/train"),
@@ -26,6 +27,7 @@ rule train:
         runtime=1440,
         gpu=wants_gpu("train"),
     params:
+        given_otherwise=given_otherwise("train"),
         config=settings_of("train"),
         checkpoints=work("checkpoints"),
     message:

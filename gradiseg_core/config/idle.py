@@ -61,6 +61,8 @@ def idle(section: Section | None = None, *, gpu: bool = False) -> list[Path]:
 
 def _of_training(config: TrainConfig, *, gpu: bool) -> list[str]:
     names = [] if gpu else [_REFERENCE]
+    if config.init_from is None:
+        names += ["stages/training/given.py", "files/splats.py", "editing/transforms.py"]
     losses = config.losses
     if losses.blended == "encodings":
         names += [] if gpu else ["splatting/losses/blended.py"]

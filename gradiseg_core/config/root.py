@@ -347,6 +347,8 @@ def load(
         if source.of is not None:
             used = {**used, "scene": scenes[source.of]["scene"]}
         found = checks.files(name, used, folder or Path(), root.made)
+        for training in trainings[name].values():  # a variant may name files of its own
+            found += checks.files(name, {**used, "train": training}, folder or Path(), root.made)
         found += checks.offline(name, used, root.downloads, folder or Path())
         found += checks.same_grounding_twice(name, used)
         problems += [_where_written(line, raw, name) for line in found]

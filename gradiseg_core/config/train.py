@@ -24,6 +24,7 @@ from gradiseg_core.config.base import (
     option,
 )
 from gradiseg_core.config.parts import FurtherParts, PartOptions, further, path_of
+from gradiseg_core.config.paths import UserPath
 
 #: Limit of `num_classes: auto`. More objects than this come from segments that were not associated,
 #: or from given IDs that are not numbered from 1.
@@ -360,6 +361,16 @@ class TrainConfig(Section):
         source=_PAPER,
         ge=1,
     )
+    init_from: UserPath | None = option(
+        None,
+        "A PLY of Gaussians that another program trained with this scene's COLMAP model (3DGS, "
+        "gsplat, nerfstudio): they are held, and identities alone are trained (docs/exporting.md).",
+    )
+    init_transform: UserPath | None = option(
+        None,
+        "For `init_from` of nerfstudio: its dataparser_transforms.json, which leads back to the "
+        "COLMAP model.",
+    )
     longest_side: int | None = option(
         None, "Resample images to this longest side (never enlarges).", unit="px", ge=16
     )
@@ -472,6 +483,10 @@ class TrainConfig(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield settings of two parts of training that do not go together."""
+        if self.init_transform is not None and self.init_from is None:
+            yield Conflict(
+                ("init_transform", "init_from"), "init_transform needs init_from, the Gaussians"
+            )
         if self.longest_side is not None and self.downsample is not None:
             yield Conflict(
                 ("longest_side", "downsample"), "give longest_side or downsample, not both"

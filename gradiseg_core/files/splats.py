@@ -46,11 +46,13 @@ class Splats:
             axes and units.
         degree: Of its spherical harmonics; above it ``shN`` is zero.
         rows: [N] structured, all that the file holds.
+        comments: Lines of its header.
     """
 
     values: dict[str, Tensor]
     degree: int
     rows: NDArray
+    comments: tuple[str, ...]
 
     def numbered(self, prefix: str) -> Tensor | None:
         """Return the properties ``<prefix>0``, ``<prefix>1``, ... as [N, D]; None without any."""
@@ -65,7 +67,7 @@ def read_splats(path: Path) -> Splats:
         InputError: If the file is missing, cut short, no PLY or none of Gaussians, or holds
             harmonics that are no whole degree, values that are not finite, or no Gaussian.
     """
-    rows = _rows(path)
+    rows, comments = _rows(path)
     names = rows.dtype.names or ()
     missing = [name for name in _NEEDED if name not in names]
     if missing:
@@ -108,7 +110,7 @@ def read_splats(path: Path) -> Splats:
             )
     tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in values.items()}
     tensors["quats"] = torch.nn.functional.normalize(tensors["quats"], dim=1)
-    return Splats(tensors, _COEFFICIENTS[len(rest)], rows)
+    return Splats(tensors, _COEFFICIENTS[len(rest)], rows, comments)
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def read_nerfstudio_transform(path: Path) -> NerfstudioTransform:
     return NerfstudioTransform(scale, rotation, matrix[:3, 3])
 
 
-def _rows(path: Path) -> NDArray:
-    """Return the element ``vertex``, [N] structured; the file stays on disk until it is used."""
+def _rows(path: Path) -> tuple[NDArray, tuple[str, ...]]:
+    """Return the element ``vertex``, [N] structured, still on disk, and the comments."""
     try:
         with path.open("rb") as file:
             head = file.read(_MOST_HEADER)
@@ -189,9 +191,10 @@ def _rows(path: Path) -> NDArray:
         raise InputError(
             f"{path} is cut short: {count} Gaussians take {needed} bytes, it has {size}"
         )
+    comments = tuple(" ".join(line[1:]) for line in lines if line[:1] == ["comment"])
     if count == 0:
-        return np.empty(0, row)
-    return np.memmap(path, row, mode="r", offset=found.end(), shape=(count,))
+        return np.empty(0, row), comments
+    return np.memmap(path, row, mode="r", offset=found.end(), shape=(count,)), comments
 
 
 def _row_type(path: Path, lines: Sequence[Sequence[str]], order: str) -> np.dtype:

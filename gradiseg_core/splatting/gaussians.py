@@ -10,6 +10,7 @@ values.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,24 @@ class Gaussians:
         }
 
 
+@dataclass(frozen=True)
+class GivenGaussians:
+    """Gaussians whose geometry and colour are known and held.
+
+    Attributes:
+        values: All of :data:`PARAMETERS` but ``identities``, training frame.
+        degree: Of their spherical harmonics.
+    """
+
+    values: dict[str, Tensor]
+    degree: int
+
+    def with_identities(self, identity_dim: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return initial values of all parameters; encodings are as without given Gaussians."""
+        count = len(self.values["means"])
+        return {**self.values, "identities": _random_identities(count, identity_dim, generator)}
+
+
 def gaussians_from_points(
     xyz: NDArray[np.float64],  # [P, 3] world units
     rgb: NDArray[np.uint8],  # [P, 3]
@@ -209,8 +228,12 @@ def gaussians_from_points(
         "opacities": torch.logit(torch.full((count,), INITIAL_OPACITY)),
         "sh0": ((torch.from_numpy(rgb.astype(np.float32)) / 255.0 - 0.5) / SH_C0)[:, None],
         "shN": torch.zeros(count, 15, 3),
-        "identities": (torch.rand(count, identity_dim, generator=generator) - 0.5) / SH_C0,
+        "identities": _random_identities(count, identity_dim, generator),
     }
+
+
+def _random_identities(count: int, identity_dim: int, generator: torch.Generator) -> Tensor:
+    return (torch.rand(count, identity_dim, generator=generator) - 0.5) / SH_C0
 
 
 def _extend(head: Tensor, tail: Tensor | None) -> Tensor:

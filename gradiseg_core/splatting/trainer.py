@@ -84,16 +84,20 @@ class Trainer:
         )
         self.step = 0
         self.queue: list[int] = []
-        values = gaussians_from_points(
-            data.points,
-            data.colors,
-            identity_dim=config.identity_dim,
-            generator=self.generator,
-        )
+        dim, generator = config.identity_dim, self.generator
         rates = config.learning_rates
+        if data.given is None:
+            values = gaussians_from_points(
+                data.points, data.colors, identity_dim=dim, generator=generator
+            )
+            of_geometry = LEARNING_RATES | {"means": rates.means * self.extent}
+        else:
+            values = data.given.with_identities(dim, generator)
+            # Gradients stay, since LA-KNN takes its direction from those of positions.
+            of_geometry = dict.fromkeys(values, 0.0)
         self.gaussians = Gaussians(
             {name: value.to(device) for name, value in values.items()},
-            LEARNING_RATES | {"means": rates.means * self.extent, "identities": rates.identities},
+            of_geometry | {"identities": rates.identities},
         )
         self.classifier = IdentityClassifier(
             data.num_classes, config.identity_dim, generator=self.generator
@@ -111,7 +115,7 @@ class Trainer:
             self.generator,
             self.device_generator,
         )
-        self.strategies = strategies_of(run)
+        self.strategies = {} if data.given is not None else strategies_of(run)
         self.terms = terms_of(run)
         self.background = torch.full(
             (3,), 1.0 if config.background == "white" else 0.0, device=device
@@ -124,6 +128,8 @@ class Trainer:
     @property
     def sh_degree(self) -> int:
         """Degree of spherical harmonics in use."""
+        if self.data.given is not None:
+            return self.data.given.degree
         return min(self.config.sh_degree, self.schedule.count(self.step, SH_DEGREE_EVERY))
 
     def render(self, view: TrainingView, identities: Tensor | None = None) -> Rendering:
@@ -255,6 +261,8 @@ class Trainer:
         return sum(values) / len(values) if values else None
 
     def _set_position_rate(self) -> None:
+        if self.data.given is not None:
+            return
         rates = self.config.learning_rates
         progress = self.step / self.config.iterations
         rate = math.exp(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.frame import Frame
+from gradiseg_core.splatting.gaussians import GivenGaussians
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ class TrainingData:
         colors: [P, 3] uint8.
         num_classes: Classes of F, background included.
         frame: From the user's world to that of cameras and points.
+        given: Gaussians to train identities on, in the place of those from points; None: none.
     """
 
     train: Views
@@ -228,6 +230,7 @@ class TrainingData:
     colors: NDArray[np.uint8]
     num_classes: int
     frame: Frame = field(default_factory=Frame)
+    given: GivenGaussians | None = None
 
     def fingerprint(self) -> str:
         """Hash of all of it, so that a checkpoint of other inputs is not resumed."""
@@ -240,6 +243,9 @@ class TrainingData:
         digest.update(self.points.tobytes())
         digest.update(self.colors.tobytes())
         digest.update(str(self.num_classes).encode())
+        if self.given is not None:
+            for name, value in sorted(self.given.values.items()):
+                digest.update(name.encode() + value.numpy().tobytes())
         return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gradiseg_core.config.idle import idle
 from gradiseg_core.modules import PACKAGE_DIR, closure
-from tests.workflow.conftest import REPOSITORY, Job, Workflow
+from tests.workflow.conftest import REPOSITORY, Job, Workflow, pretend_results
 
 SCORES = {"metrics", "tables", "quality"}
 AFTER_TRAINING = {"train", "render", "grounding", "curves", "comparison"} | SCORES
@@ -95,7 +95,12 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "splatting/rasterization/reference.py": (set(), 0),
     "splatting/labels.py": ({"render", "grounding", "comparison"} | SCORES, 0),
     "compute/gsplat_build.py": (set(), 0),
+    "stages/training/given.py": (set(), 0),
+    "files/splats.py": (set(), 0),
+    "editing/transforms.py": (set(), 0),
     # What comes after.
+    "exporting/ply.py": (set(), 0),
+    "exporting/packed.py": (set(), 0),
     "stages/rendering/stage.py": ({"render", "grounding", "comparison"} | SCORES, 0),
     "stages/metrics/iou.py": (SCORES, 0),
     "stages/report/curves.py": ({"curves"}, 0),
@@ -157,7 +162,7 @@ def test_nothing_but_code_is_an_input(jobs: dict[str, Job]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "most"), [("train", 45), ("tracking", 30), ("curves", 10), ("tables", 12)]
+    ("rule", "most"), [("train", 46), ("tracking", 30), ("curves", 10), ("tables", 12)]
 )
 def test_a_stage_depends_on_few_modules(rule: str, most: int, jobs: dict[str, Job]) -> None:
     for job in jobs.values():
@@ -225,6 +230,24 @@ def test_configuration_of_one_scene_and_one_variant(workflow: Workflow) -> None:
     planned = workflow.planned()
     assert set(planned) == AFTER_TRAINING
     assert planned["train"] == 1  # gradiseg of that scene; baseline has no IGD
+
+
+def test_given_gaussians_of_one_variant(workflow: Workflow) -> None:
+    """They are an input of this training, and what reads them is."""
+    (workflow.folder / "splats.ply").write_bytes(b"ply")
+    own = "own_variants: {mine: {train: {init_from: splats.ply}}}\n"
+    workflow.append("config.yaml", own)
+    workflow.edit("config.yaml", "[baseline, gradiseg]", "[baseline, gradiseg, mine]")
+    pretend_results(workflow)
+    assert workflow.planned() == {}
+    (workflow.folder / "splats.ply").write_bytes(b"ply of others")
+    assert workflow.planned()["train"] == 2  # of both scenes
+    workflow.append("gradiseg_core/stages/training/given.py", "# another check\n")
+    jobs = workflow.jobs()
+    changed = downstream(jobs, "gradiseg_core/stages/training/given.py")
+    assert {output for output in changed if jobs[output].rule == "train"} == {
+        f"results/{scene}/mine/seed0/train" for scene in ("alpha", "beta-2")
+    }
 
 
 def test_a_further_variant_reruns_nothing_that_is_there(workflow: Workflow) -> None:

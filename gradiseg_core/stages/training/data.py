@@ -73,7 +73,13 @@ def load_training_data(
             len(train),
             config.views_gb,
         )
-    return TrainingData(train, test, points, colors, num_classes, Frame.load(colmap_dir))
+    frame = Frame.load(colmap_dir)
+    given = None
+    if config.init_from is not None:
+        from gradiseg_core.stages.training.given import load_given
+
+        given = load_given(config, frame)
+    return TrainingData(train, test, points, colors, num_classes, frame, given)
 
 
 def _views(

@@ -85,6 +85,10 @@ def train(job: Training, out_dir: Path) -> None:
     fingerprint = _fingerprint(job.config, job.seed, data.fingerprint())
     _resume(trainer, job.checkpoint_dir, fingerprint)
     _announce(trainer, job.variant, device)
+    if job.config.init_from is not None and trainer.step == 0:
+        from gradiseg_core.stages.training.given import check_looks
+
+        check_looks(trainer, job.config.init_from)
     if device.type == "cuda":
         from gradiseg_core.stages.training.memory import check_memory, limit_of, model_of, room_on
 
