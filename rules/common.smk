@@ -14,7 +14,7 @@ from gradiseg_core.config import root as config_root
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config import datasets
-from gradiseg_core.config.checkpoints import checkpoints as known_weights
+from gradiseg_core.config.weights import checkpoints as known_weights
 from gradiseg_core.config.idle import idle
 from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.reading import refuse_repeated_keys

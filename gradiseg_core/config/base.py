@@ -89,7 +89,7 @@ class Section(BaseModel):
     def weights(self) -> dict[str, Path | None]:
         """Return the checkpoints that the chosen backend needs, in the order it is handed them.
 
-        Keys are names of :data:`gradiseg_core.config.checkpoints.CHECKPOINTS`; a value is the
+        Keys are names of :func:`gradiseg_core.config.weights.checkpoints`; a value is the
         user's own file or folder, or None for the downloaded one.
         """
         return {}

@@ -1,16 +1,9 @@
-"""The checkpoints that backends need: where each is published, its hash and its licence.
-
-Their names are those of ``Section.weights()`` and of the files in ``<downloads>/checkpoints/``.
-Uses only the standard library, because the rules read this registry.
-"""
+"""What is known of a published checkpoint: where it is, its hash and its licence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 
@@ -19,7 +12,7 @@ class Checkpoint:
     """One published checkpoint: a file at an address, or a folder of a hub repository.
 
     Attributes:
-        name: Key in :func:`checkpoints`.
+        name: Key in :func:`.weights.checkpoints`.
         description: What it is, in one line.
         licence: Licence of the weights.
         size: Bytes, as published or as last seen; only for the disk check and the documentation.
@@ -58,30 +51,3 @@ class Checkpoint:
     def path(self, downloads: Path) -> Path:
         """Where it lies below the folder of downloads."""
         return Path(downloads) / "checkpoints" / self.file_name
-
-
-#: Weights that a score needs.
-_OF_SCORES = (
-    Checkpoint(
-        "lpips_vgg",
-        "VGG-16 of torchvision, the backbone of LPIPS",
-        "BSD-3-Clause (torchvision); trained on ImageNet, whose terms allow research",
-        553_433_881,
-        url="https://download.pytorch.org/models/vgg16-397923af.pth",
-        sha256_prefix="397923af",
-    ),
-)
-
-
-@cache
-def checkpoints() -> Mapping[str, Checkpoint]:
-    """Return every checkpoint by name: those of the backends, and those of scores."""
-    from gradiseg_core.config import backends
-
-    found = [
-        entry
-        for stage in backends.STAGES
-        for name in backends.names(stage)
-        for entry in backends.load(stage, name).checkpoints
-    ]
-    return MappingProxyType({entry.name: entry for entry in (*found, *_OF_SCORES)})

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
-from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
+from gradiseg_core.config.weights import checkpoints
 
 #: Parts of LERF-Mask's layout that stage `scene` reads.
 LERF_MASK_INPUTS = (

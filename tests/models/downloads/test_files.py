@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from gradiseg_core.config.checkpoints import Checkpoint, checkpoints
+from gradiseg_core.config.checkpoints import Checkpoint
 from gradiseg_core.config.downloads import DownloadsConfig
+from gradiseg_core.config.weights import checkpoints
 from gradiseg_core.errors import DownloadError
 from gradiseg_core.models.downloads import disk, http
 from gradiseg_core.models.downloads.fetch import fetch_checkpoint

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gradiseg_core.config.checkpoints import checkpoints
 from gradiseg_core.config.datasets import DATASETS
+from gradiseg_core.config.weights import checkpoints
 from tests.models.downloads.server import Server
 from tests.models.downloads.test_archives import FILES, WANTED, contents
 from tests.models.downloads.zips import zipped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from gradiseg_core.models.sam_options import BOX_NMS_THRESH, MIN_VISIBLE, STABIL
 
 if TYPE_CHECKING:
     from gradiseg_core.stages.tracking.backends.deva import Options as DevaOptions
-    from gradiseg_core.stages.tracking.deva.driver import Detector, Frame
     from gradiseg_core.stages.tracking.interface import Request
 
 _SAM_KEY = "tracking.deva.sam"
@@ -25,6 +24,47 @@ _SAM_KEY = "tracking.deva.sam"
 COVERAGE_PX = 16
 MAX_COVERAGE = 0.01
 _ADVICE = f"lower `{_SAM_KEY}.points_per_batch` or take a smaller `{_SAM_KEY}.model`"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One photograph of the clip.
+
+    Attributes:
+        index: Its place in the clip.
+        stem: Name of the view.
+        path: The undistorted photograph.
+    """
+
+    index: int
+    stem: str
+    path: Path
+
+
+class Detector(Protocol):
+    """Finds segments in a frame."""
+
+    @property
+    def incremental(self) -> bool:
+        """Whether it looks only where nothing is tracked.
+
+        A tracked object need then not be detected again to be believed.
+        """
+        ...
+
+    def detect(
+        self, frame: Frame, photograph: NDArray[np.uint8], covered: NDArray[np.bool_] | None,
+        size: tuple[int, int],
+    ) -> tuple[NDArray[np.int32], list[float | None]]:  # fmt: skip
+        """Return segments 1..n of a frame and their n scores.
+
+        Args:
+            frame: The frame.
+            photograph: [H, W, 3].
+            covered: [h, w], where something is tracked; None where nothing is yet.
+            size: (h, w) of the result.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +81,7 @@ class GivenMasks:
         covered: NDArray[np.bool_] | None,
         size: tuple[int, int],
     ) -> tuple[NDArray[np.int32], list[float | None]]:
-        """Return the frame's segments at DEVA's size; see `driver.Detector`.
+        """Return the frame's segments at DEVA's size; see `Detector`.
 
         Raises:
             InputError: If they are missing or do not have the photograph's size.
@@ -84,7 +124,7 @@ class SamPoints:
         covered: NDArray[np.bool_] | None,
         size: tuple[int, int],
     ) -> tuple[NDArray[np.int32], list[float | None]]:
-        """Return SAM's masks as segments; see `driver.Detector`.
+        """Return SAM's masks as segments; see `Detector`.
 
         Raises:
             BackendUnavailableError: If memory does not suffice.

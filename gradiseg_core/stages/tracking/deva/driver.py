@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import by_name
+from gradiseg_core.stages.tracking.deva.detections import Detector, Frame, make_detector
 from gradiseg_core.stages.tracking.deva.package import MEMORY, VALUE_DIM, Package, core_config
 from gradiseg_core.stages.tracking.overflow import IdMaps
 
@@ -46,47 +47,6 @@ _DENIED = "Number of objects exceeded"  # how DEVA's own warning starts
 #: Channels that are upsampled at a time.
 _UPSAMPLED_AT_ONCE = 16
 _ADVICE = "lower `tracking.deva.max_objects` (memory is linear in it) or `tracking.deva.size`"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One photograph of the clip.
-
-    Attributes:
-        index: Its place in the clip.
-        stem: Name of the view.
-        path: The undistorted photograph.
-    """
-
-    index: int
-    stem: str
-    path: Path
-
-
-class Detector(Protocol):
-    """Finds segments in a frame."""
-
-    @property
-    def incremental(self) -> bool:
-        """Whether it looks only where nothing is tracked.
-
-        A tracked object need then not be detected again to be believed.
-        """
-        ...
-
-    def detect(
-        self, frame: Frame, photograph: NDArray[np.uint8], covered: NDArray[np.bool_] | None,
-        size: tuple[int, int],
-    ) -> tuple[NDArray[np.int32], list[float | None]]:  # fmt: skip
-        """Return segments 1..n of a frame and their n scores.
-
-        Args:
-            frame: The frame.
-            photograph: [H, W, 3].
-            covered: [h, w], where something is tracked; None where nothing is yet.
-            size: (h, w) of the result.
-        """
-        ...
 
 
 @dataclass
@@ -317,7 +277,6 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     from tqdm import tqdm
 
     from gradiseg_core.compute.placement import choose_device, memory_advice
-    from gradiseg_core.stages.tracking.deva.detections import make_detector
     from gradiseg_core.stages.tracking.deva.package import COMMIT, load_network, load_package
 
     config = request.options
