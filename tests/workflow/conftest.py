@@ -123,6 +123,15 @@ def pretend_results(workflow: Workflow) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with `photos/`, `lerf/` (LERF-Mask's layout) and `ids/`."""
+    for folder in ("photos", "lerf/images", "lerf/images_train", "lerf/object_mask", "ids"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.png").write_bytes(b"")
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """The workflow with all results up to date; do not change it: see `workflow`."""
