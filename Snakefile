@@ -1,5 +1,5 @@
 # From photographs to tables: `snakemake --cores all` runs everything in config.yaml.
-# Targets: all (default), the name of a scene, tables, views, exports, paper_tables. See
+# Targets: all (default), the name of a scene, tables, views, edits, exports, paper_tables. See
 # docs/architecture.md.
 from snakemake.utils import min_version
 
@@ -27,6 +27,7 @@ wildcard_constraints:
     variant="|".join(SETTINGS.all_variants()),
     seed="|".join(map(str, SETTINGS.all_seeds())),
     export="[A-Za-z0-9_-]+",
+    edit="[A-Za-z0-9_-]+",
 
 
 report: "report/workflow.rst"
@@ -47,6 +48,7 @@ include: "rules/second.smk"
 include: "rules/tracks_2d.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
+include: "rules/edits.smk"
 include: "rules/exports.smk"
 
 

@@ -3,6 +3,7 @@
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
     gradiseg paper-tables   the paper's tables of what has run so far
+    gradiseg edit           an edited copy of a trained scene
     gradiseg export         a trained scene, or objects of it, as a file of another program
     gradiseg import-grouping  a scene that Gaussian Grouping trained
 
@@ -132,6 +133,38 @@ def export(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def edit(parser: argparse.ArgumentParser) -> Run:
+    """Edit a trained scene: remove, recolour, move, swap, insert objects.
+
+    Operations are those of section `edits` of the configuration (docs/editing.md):
+    gradiseg edit results/demo/gradiseg/seed0 '[{remove: white teapot}]' --out without_teapot
+    """
+    parser.add_argument(
+        "folder", type=Path, help="results/<scene>/<variant>/seed<n>, or an edited scene"
+    )
+    parser.add_argument("operations", help="a list of operations in YAML, or a file that holds one")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the edited scene")
+    parser.add_argument("--no-video", action="store_true", help="write no turntable.mp4")
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.editing.written import read_edit
+        from gradiseg_core.stages.edits.stage import edit_run
+
+        edited = edit_run(
+            run_dir=options.folder,
+            out_dir=options.out,
+            edit=read_edit(options.operations),
+            video=not options.no_video,
+        )
+        for record in edited.history:
+            print(f"{record['operation']}: {record['selected']} Gaussians selected, "
+                  f"{record['after']} in the scene")  # fmt: skip
+        print(options.out)
+        return 0
+
+    return run
+
+
 def import_grouping(parser: argparse.ArgumentParser) -> Run:
     """Take a scene that Gaussian Grouping trained, as a trained scene.
 
@@ -155,7 +188,7 @@ def import_grouping(parser: argparse.ArgumentParser) -> Run:
 
 
 #: Every command, in the order of `gradiseg --help`.
-COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, export, import_grouping)
+COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, edit, export, import_grouping)
 
 
 def _capabilities(text: str) -> str:

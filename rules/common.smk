@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from gradiseg_core.config import edits as config_edits
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import paper as config_paper
 from gradiseg_core.config import paths as config_paths
@@ -274,6 +275,50 @@ def training_threads(wildcards):
         # --report and --lint run nothing and are called without --cores.
         cores = 1
     return max(1, min(4, cores // trainings))
+
+
+def edit_of(w):
+    """Parameter function: the operations of an edit; a name that the scene does not have is an error."""
+    edits = SETTINGS.edits_of(w.scene)
+    if w.edit not in edits:
+        names = ", ".join(edits) or "none"
+        raise WorkflowError(
+            f"scene {w.scene} has no edit {w.edit}; section `edits` has {names}"
+        )
+    return [step.model_dump(mode="json") for step in edits[w.edit]]
+
+
+def read_by_edit(w):
+    """Input function: pictures, and trained scenes that something is taken from."""
+    files = []
+    for path in config_edits.read_by(SETTINGS.edits_of(w.scene).get(w.edit, ())):
+        # A run of this workflow is made first; of another one's, its Gaussians are an input.
+        run = re.fullmatch(r"(.+/)?([^/]+)/([^/]+)/seed(\d+)", os.path.relpath(path))
+        made = (
+            run and run[2] in SETTINGS.scenes and run[3] in SETTINGS.variants_of(run[2])
+        )
+        parts = ("train", "grounding") if made else ()
+        files += [os.path.relpath(path / part) for part in parts] or [
+            os.path.relpath(path)
+        ]
+    return files
+
+
+def edits_of(name):
+    """An edit of every training that has it."""
+    scenes = [scene for scene in SETTINGS.scenes if name in SETTINGS.edits_of(scene)]
+    return [file for scene in scenes for file in runs_of(scene, f"edits/{name}")]
+
+
+def all_edits(w):
+    """Input function: every edit of every training."""
+    found = [file for name in SETTINGS.all_edits() for file in edits_of(name)]
+    if not found:
+        raise WorkflowError(
+            "nothing is edited: write what in section `edits` of the configuration, such as "
+            "`edits: {without_apple: [{remove: red apple}]}`"
+        )
+    return found
 
 
 def export_of(w):

@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gradiseg_core.config.edits import OPERATIONS
 from gradiseg_core.config.exports import ExportConfig
+from gradiseg_core.config.picks import Pick
 from gradiseg_core.config.root import RootConfig, SceneEntry
 from gradiseg_core.config.variants import OwnVariant
 
@@ -84,6 +86,26 @@ The variants that ship have the same form, in `gradiseg_core/config/presets/vari
 @PRESETS@```
 """
 
+_EDITS = """
+Each edit has a name, which is its folder, `<results>/<scene>/<variant>/seed<n>/edits/<name>`, and
+its target, `edit_<name>`. It is a list of operations, done one after the other;
+[editing.md](editing.md) shows what they do. A scene may have edits of its own.
+
+```yaml
+edits:
+  without_apple: [{remove: red apple}]
+  swapped: [{swap: [blue mug, red apple]}, {recolour: teapot, colour: gold}]
+```
+"""
+
+_PARTS = """
+### A part of a scene
+
+What an operation is done to: an ID, a name or prompt (a word of it is enough where it is in no
+other one), `background`, `everything`, a list of these, or a mapping of these keys:
+
+"""
+
 _EXPORTS = """
 Each export has a name, which is its folder: `<results>/<scene>/<variant>/seed<n>/exports/<name>`.
 [exporting.md](exporting.md) says which program reads which format, and what is lost. A scene may
@@ -120,6 +142,14 @@ def page() -> str:
         _VARIANTS.replace("@PRESETS@", _presets()),
         "\n",
         _table(OwnVariant),
+        "\n## `edits`\n",
+        _EDITS,
+        *(
+            f"\n### `{name}`\n\n{_first_paragraph(model)}\n\n{_table(model)}"
+            for name, model in OPERATIONS.items()
+        ),
+        _PARTS,
+        _table(Pick),
         "\n## `exports`\n",
         _EXPORTS,
         "\n",
@@ -232,6 +262,8 @@ def _type_name(annotation: Any) -> str:
         return "mapping"
     if annotation is type(None):
         return "null"
+    if annotation is Any:
+        return "[part](#a-part-of-a-scene)"
     return {int: "integer", float: "number", bool: "true/false", str: "text", Path: "path"}.get(
         annotation, getattr(annotation, "__name__", str(annotation))
     )

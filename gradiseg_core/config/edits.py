@@ -230,6 +230,16 @@ Edits = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], Edit
 """Edits by name; each name is a folder and a target."""
 
 
+def read_by(edit: Sequence[Operation]) -> list[Path]:
+    """Return what an edit reads beside the trained scene: pictures, and runs of other scenes."""
+    named = (
+        step.like if isinstance(step, Style) else step.scene
+        for step in edit
+        if isinstance(step, Style | Insert)
+    )
+    return list(dict.fromkeys(named))
+
+
 def rgb(colour: str) -> tuple[float, float, float]:
     """Return a colour, 0..1.
 

@@ -25,6 +25,7 @@ from gradiseg_core.config.backends import BackendConfig, chosen, section_of
 from gradiseg_core.config.base import AS_LAYER, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
+from gradiseg_core.config.edits import Edits, Operation, Style
 from gradiseg_core.config.exports import ExportConfig, Exports
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.config.grounding import GroundingConfig
@@ -120,6 +121,9 @@ class SceneEntry(SceneConfig):
         None, "Overrides of section `second_grounding`, or the section for this scene alone."
     )
     metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
+    edits: Edits | None = option(
+        None, "Edits of this scene: beside those of the whole file, or in place of one of a name."
+    )
     exports: Exports | None = option(
         None, "Exports of this scene: beside those of the whole file, or in place of one of a name."
     )
@@ -192,6 +196,11 @@ class RootConfig(Section):
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
     tables: TablesConfig = option(TablesConfig(), "Stage 9, tables.")
     view: ViewConfig = option(ViewConfig(), "The page of a run, which target `views` makes.")
+    edits: Edits = option(
+        {},
+        "Edited copies of every training: the name of each, and a list of operations "
+        "(docs/editing.md). `snakemake --cores all edits` makes them, `edit_<name>` one.",
+    )
     exports: Exports = option(
         {},
         "Files of every training for other programs: the name of each, and what it holds "
@@ -239,6 +248,14 @@ class Settings:
     def seeds_of(self, scene: str) -> tuple[int, ...]:
         """Return the seeds of a scene."""
         return self.root.scenes[scene].seeds or self.root.seeds
+
+    def edits_of(self, scene: str) -> dict[str, tuple[Operation, ...]]:
+        """Return the edits of a scene by name: the whole file's, then its own."""
+        return {**self.root.edits, **(self.root.scenes[scene].edits or {})}
+
+    def all_edits(self) -> list[str]:
+        """Return the names of the edits of all scenes."""
+        return list(dict.fromkeys(name for scene in self.scenes for name in self.edits_of(scene)))
 
     def exports_of(self, scene: str) -> dict[str, ExportConfig]:
         """Return the exports of a scene by name: the whole file's, then its own."""
@@ -321,7 +338,9 @@ def load(
         problems += _lists(f"scenes.{name}.", scene, known)
     _refuse(problems)
     problems += _exports("", raw, root)
+    problems += _edits("", root, folder or Path())
     for name, scene in root.scenes.items():
+        problems += _edits(f"scenes.{name}.", scene, folder or Path())
         problems += _exports(f"scenes.{name}.", raw["scenes"][name], scene)
     trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
@@ -384,6 +403,14 @@ def _exports(prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntr
     """Yield what does not go together in a file's or a scene's exports."""
     for name, config in (holder.exports or {}).items():
         yield from conflicts(config, [Layer(f"{prefix}exports.{name}", raw["exports"][name])])
+
+
+def _edits(prefix: str, holder: RootConfig | SceneEntry, folder: Path) -> Iterator[str]:
+    """Yield the pictures that a file's or a scene's edits name and that are not there."""
+    for name, edit in (holder.edits or {}).items():
+        for index, step in enumerate(edit):
+            if isinstance(step, Style) and not (folder / step.like).is_file():
+                yield f"{prefix}edits.{name}[{index}].like: no such picture: {step.like}"
 
 
 def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict[str, Section]:

@@ -120,7 +120,7 @@ def estimated_ground(
     eyes = np.stack([camera.center_in_world for camera in cameras])
     eyes = eyes / frame.scale + np.array(frame.offset)
     axes = np.stack([camera.cam_from_world[2, :3] for camera in cameras])
-    target = _meeting(eyes, axes)
+    target = meeting(eyes, axes)
     reach = float(np.median(np.linalg.norm(eyes - target, axis=1)))
     looked_at = (np.linalg.norm(points - target, axis=1) < 0.7 * reach) & (opacities > 0.5)
     candidates = points[looked_at]
@@ -155,7 +155,7 @@ def estimated_ground(
     return Ground(normal, float(point @ normal), "estimated")
 
 
-def _meeting(eyes: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
+def meeting(eyes: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the point nearest to all optical axes; for parallel ones, one before the cameras."""
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     total = across.sum(axis=0)

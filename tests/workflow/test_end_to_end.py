@@ -26,6 +26,7 @@ train:
    num_classes: 32}
 metrics: {lpips: false}
 exports: {small: {format: spz}}
+edits: {gold: [{recolour: everything, colour: gold}]}
 second_grounding: {backend: clicks}
 """
 
@@ -75,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    done = snakemake(folder, "--cores", "2", "exports")
+    done = snakemake(folder, "--cores", "2", "exports", "edits")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     baseline = ("--config", "variants=[baseline]", "--", "results/tiny/baseline/seed0/train")
     done = snakemake(folder, "--cores", "2", *baseline)
@@ -103,6 +104,8 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         run / "second_metrics" / "metrics.json",
         run / "metrics" / "per_view.csv",
         run / "exports" / "small" / "small.spz",
+        run / "edits" / "gold" / "point_cloud.ply",
+        run / "edits" / "gold" / "turntable.mp4",
         folder / "results" / "tables" / "tables.md",
         folder / "results" / "tables" / "tables.tex",
         folder / "results" / "tables" / "quality.png",
@@ -117,7 +120,7 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
     assert {job["rule"] for job in jobs} == {
         *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
-        *("metrics", "curves", "comparison", "quality", "tables", "export"),
+        *("metrics", "curves", "comparison", "quality", "tables", "export", "edit"),
         *("second_grounding", "second_metrics"),
     }
     assert {job["output"][0].split("/")[2] for job in jobs if job["rule"] == "train"} == {

@@ -18,7 +18,7 @@ SCHEMA = json.loads((REPOSITORY / "schemas" / "config.schema.json").read_text())
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 GENERATED = "configuration.md"
 #: Below these a name is the user's own, and below the latter so are the keys.
-NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts", "exports")
+NAMED = ("scenes", "own_variants", "strategies", "terms", "prompts", "exports", "edits")
 OPEN = ("strategies", "terms", "prompts")
 #: Dotted words that are no keys: a function is named by its module, a file by its ending.
 _FILE = re.compile(

@@ -55,6 +55,40 @@ def test_an_export_that_nobody_asked_for_is_named(workflow: Workflow) -> None:
     assert "scene alpha has no export cup; section `exports` has none" in done.stdout + done.stderr
 
 
+def test_edits_are_targets_and_nothing_else_makes_them(workflow: Workflow) -> None:
+    workflow.append("config.yaml", "edits: {gold: [{recolour: cup, colour: gold}]}\n")
+    workflow.edit(
+        "config.yaml",
+        "{iterations: 20}",
+        "{iterations: 20}\n    edits: {no-cup: [{remove: cup}], both: [{keep: cup}, "
+        "{insert: cup, scene: results/alpha/gradiseg/seed0}]}",
+    )
+    assert workflow.planned() == {}
+    # Two scenes of two trainings; two edits are of one scene alone.
+    assert workflow.planned("edits") == {"edit": 8, "edits": 1}
+    assert workflow.planned("edit_gold") == {"edit": 4, "edit_gold": 1}
+    assert workflow.planned("edit_no-cup") == {"edit": 2, "edit_no-cup": 1}
+    path = "results/beta-2/gradiseg/seed0/edits"
+    assert workflow.planned(f"{path}/both") == {"edit": 1}
+    done = workflow.snakemake("--dry-run", "results/alpha/gradiseg/seed0/edits/both")
+    assert "scene alpha has no edit both; section `edits` has gold" in done.stdout + done.stderr
+    # What is taken from another scene is trained first.
+    shutil.rmtree(workflow.folder / "results/alpha/gradiseg")
+    assert workflow.planned(f"{path}/both")["train"] == 1
+    workflow.append("gradiseg_core/editing/operations.py", "# another one\n")
+    assert workflow.planned("results/beta-2/gradiseg/seed0/metrics/metrics.json") == {}
+
+
+def test_a_wrong_edit_stops_before_any_job(workflow: Workflow) -> None:
+    workflow.append("config.yaml", "edits: {a: [{remov: cup}], b: [{style: cup, like: no.png}]}\n")
+    done = workflow.snakemake("--dry-run")
+    shown = done.stdout + done.stderr
+    assert "edits.a: [0] 'remov' is no operation; did you mean 'remove'" in shown
+    workflow.edit("config.yaml", "remov:", "remove:")
+    done = workflow.snakemake("--dry-run")
+    assert "edits.b[0].like: no such picture: no.png" in done.stdout + done.stderr
+
+
 def test_forcerun_is_not_stopped_by_write_protection(workflow: Workflow) -> None:
     """`protected` outputs could not be made again, see rules/train.smk."""
     assert not [

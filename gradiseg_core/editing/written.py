@@ -1,0 +1,31 @@
+"""Edits as users write them on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from gradiseg_core.config.edits import Operation, operations
+from gradiseg_core.errors import ConfigError
+
+
+def read_edit(text: str) -> tuple[Operation, ...]:
+    """Return the operations of a list in YAML, or of a file that holds one.
+
+    Raises:
+        ConfigError: If it is no YAML, or an operation is wrong.
+    """
+    where = "the edit"
+    if "\n" not in text and len(text) < 1000 and Path(text).is_file():
+        where = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where} cannot be read ({error})") from error
+    try:
+        return operations(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is no valid YAML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{where} is not valid: {error}") from error

@@ -1,0 +1,1 @@
+"""Edited copies of trained scenes."""
