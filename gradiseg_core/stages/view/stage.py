@@ -24,7 +24,7 @@ from gradiseg_core.files.images import read_image
 from gradiseg_core.files.pictures import Moments, id_colors
 from gradiseg_core.splatting.rasterization.reference import NEAR_PLANE
 from gradiseg_core.stages.view.budget import kept
-from gradiseg_core.stages.view.orientation import middle, radius_of, up_direction
+from gradiseg_core.stages.view.orientation import held_up, middle, radius_of
 from gradiseg_core.stages.view.page import write_page
 from gradiseg_core.stages.view.photos import Sightings, as_url, longest_side, thumbnail
 from gradiseg_core.stages.view.splats import LEAN_ABOVE, LEAN_DEGREE, Splats, encode
@@ -134,7 +134,8 @@ def contents_of(
     on_objects = splats.means[(splats.opacities > _OPAQUE) & (splats.objects > 0)]
     if len(on_objects) >= 10:
         named = on_objects.astype(np.float64)
-    up = scene.up if scene.up is not None else up_direction(solid, cameras)
+    ground = scene.ground
+    up = held_up(cameras) if ground is None else ground.normal
     pivot = middle(named, cameras)
     sightings = Sightings.of(tracking_dir, [camera.name for camera in cameras])
     metadata = scene.trained.metadata
@@ -152,7 +153,8 @@ def contents_of(
         "unit": 1.0 / scene.frame.scale,
         "near": NEAR_PLANE,
         "background": metadata.get("background", "black"),
-        "up": _numbers(up),
+        "up": _numbers(up, 9),
+        "axes": None if ground is None else [_numbers(axis, 9) for axis in ground.axes],
         "pivot": _numbers(pivot),
         "radius": radius_of(named),
         "home": _home(shown, pivot),

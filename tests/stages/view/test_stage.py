@@ -16,7 +16,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import write_image
 from gradiseg_core.stages.view import stage
 from gradiseg_core.stages.view.budget import contributions, kept
-from gradiseg_core.stages.view.orientation import middle, up_direction
+from gradiseg_core.stages.view.orientation import held_up, middle
 from gradiseg_core.stages.view.page import read_page
 from gradiseg_core.stages.view.photos import longest_side
 from gradiseg_core.stages.view.splats import decode
@@ -82,9 +82,9 @@ def test_up_is_the_normal_of_what_things_stand_on(written: Path) -> None:
     assert np.linalg.norm(scene["pivot"]) < 0.5
 
 
-def test_up_without_a_plane_is_that_of_the_cameras(folders: trained_scene.Folders) -> None:
+def test_up_without_a_ground_is_that_of_the_cameras(folders: trained_scene.Folders) -> None:
     cameras = list(load(folders.train.parent, device="cpu").cameras.values())
-    assert up_direction(np.zeros((2, 3)), cameras) == pytest.approx([0, 0, 1], abs=0.01)
+    assert held_up(cameras) == pytest.approx([0, 0, 1], abs=0.01)
 
 
 def test_parallel_cameras_look_at_the_points(folders: trained_scene.Folders) -> None:

@@ -198,11 +198,13 @@ export class App {
     return this.camera.shot(clientWidth, clientHeight, this.covered);
   }
 
-  /** Measure how much of the canvas the panel beside it covers, px of the page. */
+  /** Measure how much of the canvas bar, panel and photographs cover, px of the page. */
   resized() {
-    const [canvas, panel] = ["canvas", "panel"].map((id) => document.getElementById(id).getBoundingClientRect());
-    const beside = panel.width > 0 && panel.top < canvas.bottom - 100 && panel.width < canvas.width / 2;
-    this.covered = beside ? canvas.right - panel.left : 0;
+    const box = (id) => document.getElementById(id).getBoundingClientRect();
+    const [canvas, bar, panel, strip] = ["canvas", "bar", "panel", "strip"].map(box);
+    const beside = panel.width > 0 && panel.width < canvas.width / 2;
+    const below = strip.height > 0 && strip.top < canvas.bottom ? canvas.bottom - strip.top : 0;
+    this.covered = [beside ? canvas.right - panel.left : 0, bar.bottom - canvas.top, below];
     this.unsorted = true;
     this.tell("size");
     this.redraw();
@@ -258,7 +260,7 @@ export class App {
     const size = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     const [width, height] = size.map((side) => Math.max(1, Math.round(side * this.quality)));
-    const covered = (this.covered * width) / Math.max(canvas.clientWidth, 1);
+    const covered = this.covered.map((side) => (side * width) / Math.max(canvas.clientWidth, 1));
     this.renderer.draw(this.camera.shot(width, height, covered), this.mode, this.renderer.marked);
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => rgb(style.getPropertyValue(name).trim());

@@ -56,12 +56,18 @@ export class Camera {
     return plus(this.center, this.axes[2], this.distance);
   }
 
-  /** Return the picture that a window shows: the lens's photograph fits left of `covered` px. */
-  shot(width, height, covered = 0) {
+  /**
+   * Return the picture that a window shows: the lens's photograph fits into what is free of it.
+   *
+   * @param covered px that other things cover at the window's right, top and bottom.
+   */
+  shot(width, height, covered = [0, 0, 0]) {
     const photo = this.scene.cameras[this.lens];
-    const free = Math.max(width - covered, 1);
-    const scale = Math.min(free / photo.width, height / photo.height);
-    const [left, top] = [(free - scale * photo.width) / 2, (height - scale * photo.height) / 2];
+    const [right, above, below] = covered;
+    const [free, high] = [Math.max(width - right, 1), Math.max(height - above - below, 1)];
+    const scale = Math.min(free / photo.width, high / photo.height);
+    const left = (free - scale * photo.width) / 2;
+    const top = above + (high - scale * photo.height) / 2;
     return {
       view: this.axes.flatMap((row) => [...row, -dot(row, this.center)]),
       eye: this.center, near: this.scene.near, width, height,

@@ -200,6 +200,6 @@ function actions(app, chosen) {
 
 /** Copy what was done as section `edits`. */
 export function copyEdits(app) {
-  const text = editsYaml(app.edits.now, app.scene.objects, app.scene.unit);
+  const text = editsYaml(app.edits.now, app.scene);
   copyText(text, text ? "Edits copied" : "Nothing has been changed yet");
 }

@@ -1,5 +1,7 @@
 // What the page hands to a configuration: the section `edits`, and the prompts of `grounding`.
 
+import { dot } from "./camera.js";
+
 const quoted = (text) => JSON.stringify(text); // JSON's strings are YAML's
 
 /** Return how an edit names an object: its name where only it has it, else its ID. */
@@ -12,9 +14,10 @@ function nameOf(object, objects) {
  * Return section `edits` with what was done; "" where nothing was.
  *
  * @param now the state of Edits; object 0 is everything that is no object.
- * @param unit the user's units in one of the page's.
+ * @param scene the page's: `unit` is the user's units in one of its own, `axes` are those of what
+ *   things stand on, along which an edit moves; null: the model's own.
  */
-export function editsYaml(now, objects, unit, name = "from_view") {
+export function editsYaml(now, { objects, unit, axes }, name = "from_view") {
   const named = (place) => nameOf(objects[place - 1], objects);
   const steps = [];
   if (now.hidden.has(0)) {
@@ -28,8 +31,10 @@ export function editsYaml(now, objects, unit, name = "from_view") {
   }
   for (const [place, move] of now.moves) {
     if (now.hidden.has(place)) continue;
-    const by = move.map((value) => Number((value * unit).toPrecision(5)));
-    steps.push(`{move: ${named(place)}, by_m: [${by.join(", ")}]}`);
+    const along = axes ? axes.map((axis) => dot(axis, move)) : move;
+    const by = along.map((value) => Number((value * unit).toFixed(6)));
+    const world = axes ? "" : ", axes: world";
+    if (by.some(Boolean)) steps.push(`{move: ${named(place)}, by_m: [${by.join(", ")}]${world}}`);
   }
   if (!steps.length) return "";
   return `edits:\n  ${name}:\n${steps.map((step) => `    - ${step}\n`).join("")}`;
