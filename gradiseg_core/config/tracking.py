@@ -82,6 +82,8 @@ class TrackingConfig(BackendConfig):
         name = values.get("backend", cls.model_fields["backend"].default)
         if values.get("repair") != "sfm" and name != "geometry":
             return values
+        if values.get("association", sections) is None:
+            return values  # as `after_geometry` has it: nothing of `sfm` runs
         given = values.get("association", sections.get("sfm"))
         if not isinstance(given, BackendOptions):
             given = load(cls.stage, "sfm").options.model_validate(given or {})

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gradiseg_core.files.colmap import load_points
+from gradiseg_core.files.geometry import (
+    CUTS,
+    SavedSurface,
+    load_geometry,
+    save_facts,
+    save_surface,
+)
+from gradiseg_core.frame import Frame
 from gradiseg_core.modules import runs_nothing
 from tests import tiny_tabletop
 from tests.workflow.conftest import REPOSITORY
@@ -28,6 +40,8 @@ metrics: {lpips: false}
 exports: {small: {format: spz}}
 edits: {gold: [{recolour: everything, colour: gold}]}
 second_grounding: {backend: clicks}
+# So small that its views agree on no surface: segments are joined instead.
+geometry: {iterations: 200, longest_side: 96}
 """
 
 
@@ -81,7 +95,40 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     baseline = ("--config", "variants=[baseline]", "--", "results/tiny/baseline/seed0/train")
     done = snakemake(folder, "--cores", "2", *baseline)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    pretend_a_surface(folder / "results" / "tiny", folder / "found" / "tiny")
+    done = snakemake(folder, "--cores", "2", "--config", "results=found", "--", FOUND)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
+
+
+FOUND = "found/tiny/tracking"
+
+
+def pretend_a_surface(made: Path, copy: Path) -> None:
+    """Copy a scene's first stages; its sparse points become a surface with two objects."""
+    for part in ("scene", "colmap", "geometry"):
+        shutil.copytree(made / part, copy / part)
+    points, _ = load_points(copy / "colmap")
+    count = len(points)
+    numbers = 1 + (points[:, 0] > np.median(points[:, 0])).astype(np.int32)
+    surface = SavedSurface(
+        points=points,
+        normals=np.tile(np.array([0, 0, 1], np.float32), (count, 1)),
+        lab=np.full((count, 3), 50, np.float32),
+        concavity=np.zeros(count, np.float32),
+        index=np.zeros((count, 3), np.int64),
+        edges=np.zeros((0, 2), np.int64),
+        height=np.ones(count, np.float32),
+        in_support=np.zeros(count, np.bool_),
+        supervoxels=np.zeros(count, np.int64),
+        merges=np.zeros((0, 2), np.int64),
+        costs=np.zeros(0),
+        cuts=dict.fromkeys(CUTS, numbers),
+        voxel=0.05,
+    )
+    save_surface(copy / "geometry", surface, Frame())
+    facts = load_geometry(copy / "geometry").facts | {"verdict": "found", "reason": None}
+    save_facts(copy / "geometry", facts, Frame())
 
 
 def test_every_stage_leaves_its_files(folder: Path) -> None:
@@ -90,6 +137,8 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
     for path in (
         scene / "scene" / "scene.json",
         scene / "colmap" / "sparse" / "0" / "cameras.bin",
+        scene / "geometry" / "overview.png",
+        scene / "geometry" / "gaussians" / "point_cloud.ply",
         scene / "masks" / "masks.json",
         scene / "tracking" / "objects.json",
         scene / "association" / "quality.json",
@@ -119,9 +168,14 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     """What is not named reruns nothing when it changes."""
     jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
     assert {job["rule"] for job in jobs} == {
-        *("scene", "colmap", "masks", "tracking", "association", "train", "render", "grounding"),
-        *("metrics", "curves", "comparison", "quality", "tables", "export", "edit"),
+        *("scene", "colmap", "geometry", "masks", "tracking", "association", "train", "render"),
+        *("grounding", "metrics", "curves", "comparison", "quality", "tables", "export", "edit"),
         *("second_grounding", "second_metrics"),
+    }
+    ran = {job["output"][0]: job["files"] for job in jobs if job["rule"] == "tracking"}
+    assert {name: any("sfm_tracks" in file for file in files) for name, files in ran.items()} == {
+        "results/tiny/tracking": True,
+        FOUND: False,
     }
     assert {job["output"][0].split("/")[2] for job in jobs if job["rule"] == "train"} == {
         *("baseline", "gradiseg"),
@@ -133,6 +187,29 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
         ran = {file for file in ran if file.is_relative_to(core) and not runs_nothing(file)}
         missing = {file.relative_to(core).as_posix() for file in ran - named}
         assert not missing, (job["output"], missing)
+
+
+def test_without_a_surface_segments_are_joined_and_it_is_said(folder: Path) -> None:
+    scene = folder / "results" / "tiny"
+    reason = json.loads((scene / "geometry" / "geometry.json").read_text())["reason"]
+    assert "of the views' pixels show the fused surface" in reason
+    objects = json.loads((scene / "tracking" / "objects.json").read_text())
+    assert (objects["backend"], objects["instead_of_geometry"]) == ("sfm", reason)
+    assert f"Geometry found no objects: {reason}" in (scene / "tracking" / "report.md").read_text()
+    for stage in ("geometry", "tracking"):
+        assert reason in (scene / "logs" / f"{stage}.log").read_text()
+
+
+def test_with_a_surface_no_segment_is_made(folder: Path) -> None:
+    scene = folder / "found" / "tiny"
+    objects = json.loads((scene / "tracking" / "objects.json").read_text())
+    assert (objects["backend"], objects["instead_of_geometry"]) == ("geometry", None)
+    assert objects["num_ids"] == 2
+    assert not (scene / "masks").exists()
+    finer = ("--config", "results=found", "tracking={geometry: {granularity: parts}}", "--", FOUND)
+    done = snakemake(folder, "--dry-run", *finer)
+    planned = re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.M)
+    assert planned == ["tracking", "total"]
 
 
 def test_the_run_learns_and_is_scored(folder: Path) -> None:

@@ -25,6 +25,7 @@ class Request:
         threads: Threads that the backend may use.
         weights: Checkpoints by the names of `options.weights()`.
         geometry_dir: Output folder of stage `geometry`; None where the backend does not read it.
+        association: Options of backend `sfm`, for a backend that asks it.
     """
 
     scene_dir: Path
@@ -36,6 +37,7 @@ class Request:
     threads: int
     weights: Mapping[str, Path] = field(default_factory=dict)
     geometry_dir: Path | None = None
+    association: Any = None
 
 
 @dataclass(frozen=True)

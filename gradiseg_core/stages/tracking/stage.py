@@ -85,6 +85,7 @@ class Association:
             threads=self.threads,
             weights=self.weights,
             geometry_dir=self.geometry_dir,
+            association=self.config.association,
         )
 
 

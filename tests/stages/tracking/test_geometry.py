@@ -117,12 +117,50 @@ def test_a_cut_without_objects_is_refused(root: Path, tmp_path: Path) -> None:
         track(tmp_path, tmp_path / "out", granularity="parts")
 
 
+def test_flat_things_come_from_joined_segments(
+    views: Cast, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradiseg_core.config.backends import load
+    from gradiseg_core.files.id_maps import read_id_map
+    from gradiseg_core.stages.tracking.interface import Tracked
+
+    config = TrackingConfig(geometry={"flat": True}, sfm={"min_views": 5})
+    found = config.after_geometry(failed=False)
+    assert found.needs_masks
+    assert found.association.min_views == 5
+    assert [path.name for path in found.files] == ["geometry.py", "sfm.py"]
+    sheet = []
+    for ids in views.ids:
+        rows, columns = np.nonzero(ids == 0)
+        map_ = np.where(ids == 1, 7, 0).astype(np.int32)  # a box, which geometry has found
+        map_[rows[-300:], columns[-300:]] = 9
+        sheet.append(map_)
+
+    def joined(request):
+        assert (request.masks_dir, request.options.min_views) == (tmp_path / "masks", 5)
+        stems = [view.stem for view in request.views]
+        return Tracked(dict(zip(stems, sheet, strict=False)), False, {})
+
+    monkeypatch.setattr(load("tracking", "sfm").module, "run", joined)
+    job = Association(
+        root / "scene", root / "colmap", tmp_path / "masks", found, max_ids=64, seed=0, threads=1,
+        geometry_dir=root / "geometry",
+    )  # fmt: skip
+    associate(job, tmp_path / "out")
+    maps = [read_id_map(path) for path in sorted((tmp_path / "out" / "ids").iterdir())]
+    new = set(np.unique(maps[0][sheet[0] == 9])) - {0}
+    assert max(ids.max() for ids in maps) == 4
+    assert len(new) == 1
+    assert not (maps[0][sheet[0] != 9] == new.pop()).any()
+
+
 def test_it_becomes_sfm_where_nothing_was_found() -> None:
     config = TrackingConfig(geometry={"granularity": "parts"}, sfm={"min_views": 3})
     assert config.backend == "geometry"
     assert config.may_need_masks
     found = config.after_geometry(failed=False)
     assert (found.backend, found.needs_masks, found.association) == ("geometry", False, None)
+    assert TrackingConfig(**found.model_dump(mode="json")) == found
     assert [path.name for path in found.files] == ["geometry.py"]
     failed = config.after_geometry(failed=True)
     assert (failed.backend, failed.needs_masks, failed.options.min_views) == ("sfm", True, 3)
