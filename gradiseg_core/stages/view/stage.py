@@ -21,7 +21,8 @@ from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.editing.scene import Scene, load
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
-from gradiseg_core.files.pictures import Moments, id_colors
+from gradiseg_core.files.palette import id_colors
+from gradiseg_core.files.pictures import Moments
 from gradiseg_core.splatting.rasterization.reference import NEAR_PLANE
 from gradiseg_core.stages.view.budget import kept
 from gradiseg_core.stages.view.orientation import held_up, middle, radius_of
