@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.geometry import SavedSurface
-from gradiseg_core.geometry import labels
+from gradiseg_core.geometry import labels, parts
 from gradiseg_core.geometry.fusion import Field, fuse, unproject, volume_of
 from gradiseg_core.geometry.labelling import FoundObject, describe, label_view, reduced
 from gradiseg_core.geometry.options import GeometryOptions
@@ -186,8 +186,11 @@ def segment_scene(
     clock.lap("support")
     stops = _stops(options)
     hierarchy = build_hierarchy(surface, support, options.segmentation, max(stops.values()))
+    ground = _ground(hierarchy, surface, support)
     cuts = {
-        name: objects_at(hierarchy, stop, surface, support, fused, cameras, options)
+        name: objects_at(
+            hierarchy, stop, surface, ground, fused, cameras, options, whole=name != "parts"
+        )
         for name, stop in stops.items()
     }
     measured["objects"] = {name: int(numbers.max(initial=0)) for name, numbers in cuts.items()}
@@ -253,25 +256,52 @@ def sharpened(
     return [entry.depth for entry in found]
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """The support, and what looks like it.
+
+    Attributes:
+        support: The support.
+        steps: [N], see :func:`.parts.colour_steps`.
+        bits: [N] bool, see :func:`.parts.bits_of_support`.
+    """
+
+    support: Support
+    steps: NDArray[np.float64]
+    bits: NDArray[np.bool_]
+
+
+def _ground(hierarchy: Hierarchy, surface: Surface, support: Support) -> _Ground:
+    steps = parts.colour_steps(surface, support)
+    bits = parts.bits_of_support(hierarchy.supervoxels, surface, support, steps)
+    return _Ground(support, steps, bits)
+
+
 def objects_at(
     hierarchy: Hierarchy,
     stop: float,
     surface: Surface,
-    support: Support,
+    ground: _Ground,
     fused: Field,
     cameras: Sequence[Camera],
     options: GeometryOptions,
+    *,
+    whole: bool,
 ) -> NDArray[np.int32]:
     """Return the object of every node at one cut of the hierarchy, [N]; 0: background.
 
-    IDs run from 1, the largest object first.
+    IDs run from 1, the largest object first. With ``whole``, parts that hang belong to what they
+    hang on.
     """
-    regions = absorb_small(hierarchy.cut(stop), surface, options.segmentation)
-    background = is_background(
-        regions, surface, support, fused.volume, cameras, options.segmentation
-    )
+    chosen = options.segmentation
+    regions = absorb_small(hierarchy.cut(stop), surface, chosen)
+    regions, support = parts.trimmed(regions, ground.support, ground.bits)
+    if whole:
+        regions = parts.join_hanging(regions, surface, support, chosen)
+    background = is_background(regions, surface, support, fused.volume, cameras, chosen)
+    background |= parts.slabs(regions, support, ground.steps, len(background))
     sizes = np.bincount(regions[regions >= 0], minlength=len(background))
-    kept = np.flatnonzero(~background & (sizes >= options.segmentation.min_size))
+    kept = np.flatnonzero(~background & (sizes >= chosen.min_size))
     order = kept[np.lexsort((kept, -sizes[kept]))]
     number = np.zeros(len(background) + 1, np.int32)  # the last one is that of no region
     number[order] = np.arange(1, len(order) + 1)

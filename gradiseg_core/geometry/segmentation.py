@@ -30,7 +30,7 @@ from gradiseg_core.geometry.support import Support
 from gradiseg_core.geometry.surface import Surface
 
 #: Differences of lightness count this much when regions are compared.
-_LIGHTNESS = 0.5
+LIGHTNESS = 0.5
 #: Lab units of a step of colour that cost supervoxels as much as one voxel of length.
 _GROWTH_LAB = 10.0
 #: An object counts as cut off where more than this share of it lies outside the frame.
@@ -66,8 +66,13 @@ class Hierarchy:
         return np.where(self.supervoxels >= 0, np.append(compact, -1)[self.supervoxels], -1)
 
 
-class _RegionGraph:
-    """Regions that merge, with what their cost needs."""
+class RegionGraph:
+    """Regions that merge, with what their cost needs.
+
+    Attributes:
+        size: [R] nodes; of a region that is gone, those that it had.
+        border: Per region, by neighbour: concavity summed over the border, pairs of nodes there.
+    """
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class _RegionGraph:
         count = int(regions.max(initial=-1)) + 1
         self.options = options
         self.size = np.bincount(regions[known], minlength=count).astype(np.float64)
-        lab = surface.lab * np.array([_LIGHTNESS, 1.0, 1.0])
+        lab = surface.lab * np.array([LIGHTNESS, 1.0, 1.0])
         self.lab = np.stack(
             [np.bincount(regions[known], lab[known, i], count) for i in range(3)], axis=1
         ) / np.maximum(self.size, 1)[:, None]  # fmt: skip
@@ -98,6 +103,7 @@ class _RegionGraph:
             self.border[a][b] = self.border[b][a] = (c, n)
 
     def cost(self, a: int, b: int) -> float:
+        """Return the cost of merging two neighbours."""
         total, number = self.border[a][b]
         colour = float(np.sqrt(((self.lab[a] - self.lab[b]) ** 2).sum()))
         contrast = min(colour / self.options.colour_scale, 1.0)
@@ -168,7 +174,7 @@ def build_hierarchy(
         stop: Largest cost that any cut will ask for.
     """
     regions = supervoxels(surface, support, options)
-    graph = _RegionGraph(regions, surface, surface.edges, options)
+    graph = RegionGraph(regions, surface, surface.edges, options)
     heap = [
         (graph.cost(a, b), a, b) for a, others in enumerate(graph.border) for b in others if a < b
     ]
@@ -192,7 +198,7 @@ def absorb_small(
     regions: NDArray[np.int64], surface: Surface, options: SegmentationOptions
 ) -> NDArray[np.int64]:
     """Return the regions with small ones in the neighbour that costs least; -1 without any."""
-    graph = _RegionGraph(regions, surface, surface.edges, options)
+    graph = RegionGraph(regions, surface, surface.edges, options)
     name = np.arange(len(graph.size))
     for small in np.lexsort((name, graph.size)):
         if graph.size[small] >= options.min_size:

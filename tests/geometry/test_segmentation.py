@@ -19,7 +19,7 @@ from gradiseg_core.geometry.surface import Surface
 from tests.synthetic import ring_of_cameras
 
 
-def _strip(length: int = 60, width: int = 10) -> Surface:
+def strip(length: int = 60, width: int = 10) -> Surface:
     """A flat strip of voxels along x, all of one colour."""
     index = np.array([(i, j, 0) for i in range(length) for j in range(width)], np.int64)
     node = {tuple(place): n for n, place in enumerate(index.tolist())}
@@ -58,7 +58,7 @@ def _regions(surface: Surface, stop: float = 0.3, **options) -> np.ndarray:
 
 
 def test_flat_surface_of_one_colour_is_one_region() -> None:
-    surface = _strip()
+    surface = strip()
     assert (_regions(surface) == 0).all()
     grown = supervoxels(surface, _support(surface), SegmentationOptions())
     assert np.unique(grown).tolist() == list(range(12 * 2))  # cells of 5 voxels
@@ -66,7 +66,7 @@ def test_flat_surface_of_one_colour_is_one_region() -> None:
 
 
 def test_crease_separates() -> None:
-    surface = _strip()
+    surface = strip()
     x = surface.index[:, 0]
     surface.concavity[(x == 29) | (x == 30)] = 1.0
     regions = _regions(surface)
@@ -76,7 +76,7 @@ def test_crease_separates() -> None:
 
 
 def test_colour_alone_does_not_separate_and_makes_a_weak_crease_count() -> None:
-    surface = _strip()
+    surface = strip()
     x = surface.index[:, 0]
     surface.lab[x >= 30] = (50.0, 60.0, 0.0)
     assert (_regions(surface) == 0).all()
@@ -88,7 +88,7 @@ def test_colour_alone_does_not_separate_and_makes_a_weak_crease_count() -> None:
 
 
 def test_merges_come_in_order_and_cuts_nest() -> None:
-    surface = _strip()
+    surface = strip()
     x = surface.index[:, 0]
     surface.concavity[(x == 19) | (x == 20)] = 0.5
     surface.concavity[(x == 39) | (x == 40)] = 1.0
@@ -99,7 +99,7 @@ def test_merges_come_in_order_and_cuts_nest() -> None:
 def test_support_is_no_region() -> None:
     from dataclasses import replace
 
-    surface = _strip()
+    surface = strip()
     inside = surface.index[:, 0] < 20
     support = replace(_support(surface), inside=inside)
     regions = build_hierarchy(surface, support, SegmentationOptions(), 0.3).cut(0.3)
@@ -109,7 +109,7 @@ def test_support_is_no_region() -> None:
 
 
 def test_small_regions_go_to_the_neighbour_that_costs_least() -> None:
-    surface = _strip()
+    surface = strip()
     x = surface.index[:, 0]
     regions = np.where(x < 28, 0, np.where(x < 32, 1, 2)).astype(np.int64)  # 40 nodes between
     surface.concavity[(x == 27) | (x == 28)] = 1.0
@@ -123,7 +123,7 @@ def test_small_regions_go_to_the_neighbour_that_costs_least() -> None:
     [(10.0, 0.0, False), (2.0, 0.0, True), (10.0, 0.95, True)],
 )
 def test_background_is_flat_or_at_the_rim(height: float, focus: float, expected: bool) -> None:
-    surface = _strip()
+    surface = strip()
     regions = np.zeros(len(surface), np.int64)
     volume = Volume(np.array([focus, 0.0, 0.0]), 2.6, 1.0, 0.01)
     cameras = ring_of_cameras(6, 320, 240)
@@ -136,7 +136,7 @@ def test_background_is_flat_or_at_the_rim(height: float, focus: float, expected:
 def test_background_is_what_rises_without_a_crease_or_is_cut_off() -> None:
     from dataclasses import replace
 
-    surface = _strip()
+    surface = strip()
     x = surface.index[:, 0]
     support = replace(_support(surface), inside=x < 20)
     regions = np.where(x < 20, -1, 0)

@@ -1,0 +1,112 @@
+"""Bits of the support, and parts that hang, on a strip of voxels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gradiseg_core.geometry import parts
+from gradiseg_core.geometry.options import SegmentationOptions
+from gradiseg_core.geometry.support import Support
+from gradiseg_core.geometry.surface import Surface
+from tests.geometry.test_segmentation import strip
+
+TABLE, THING = (60.0, 0.0, 0.0), (60.0, 40.0, 0.0)
+
+
+@pytest.fixture
+def surface() -> Surface:
+    """Along x: table up to 20, something up to 40, another thing."""
+    made = strip(60, 10)
+    made.lab[:] = THING
+    made.lab[made.index[:, 0] < 20] = TABLE
+    return made
+
+
+def _support(surface: Surface, height: float) -> Support:
+    """The table, and heights of all the rest."""
+    inside = surface.index[:, 0] < 20
+    heights = np.where(inside, 0.0, height).astype(np.float32)
+    return Support(np.zeros(3), np.array([0.0, 0.0, 1.0]), 0.5, heights, inside)
+
+
+def _two(surface: Surface) -> np.ndarray:
+    """Regions: 0 beside the table, 1 behind it."""
+    x = surface.index[:, 0]
+    return np.select([x < 20, x < 40], [-1, 0], 1).astype(np.int64)
+
+
+def test_colour_steps_are_taken_from_the_table(surface: Surface) -> None:
+    surface.lab[surface.index[:, 0] >= 40] = (40.0, 0.0, 0.0)  # a shadow counts half
+    steps = parts.colour_steps(surface, _support(surface, 5.0))
+    x = surface.index[:, 0]
+    assert (steps[x < 20] == 0).all()
+    np.testing.assert_allclose(steps[(x >= 20) & (x < 40)], 40.0)
+    np.testing.assert_allclose(steps[x >= 40], 10.0)
+    nowhere = replace(_support(surface, 5.0), inside=np.zeros(len(surface), bool))
+    assert np.isinf(parts.colour_steps(surface, nowhere)).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "colour", "tilt", "bit"),
+    [
+        (4.0, (50.0, 0.0, 0.0), 0.0, True),  # low, a shadow, level
+        (12.0, (50.0, 0.0, 0.0), 0.0, False),  # high
+        (4.0, THING, 0.0, False),  # of another colour
+        (4.0, (50.0, 0.0, 0.0), 80.0, False),  # a low wall
+    ],
+)
+def test_bits_are_low_level_and_coloured_as_the_support(
+    surface: Surface, height: float, colour: tuple, tilt: float, bit: bool
+) -> None:
+    second = surface.index[:, 0] >= 40
+    surface.lab[second] = colour
+    surface.normals[second] = (np.sin(np.radians(tilt)), 0.0, np.cos(np.radians(tilt)))
+    support, regions = _support(surface, height), _two(surface)
+    steps = parts.colour_steps(surface, support)
+    bits = parts.bits_of_support(regions, surface, support, steps)
+    assert np.array_equal(bits, second & bit)
+    left, grown = parts.trimmed(regions, support, bits)
+    assert np.array_equal(left == 1, second & (not bit))
+    assert np.array_equal(grown.inside, support.inside | bits)
+
+
+def _pinched(surface: Surface, joint: int) -> Surface:
+    """Only the first ``joint`` rows of voxels connect both things."""
+    a, b = surface.index[surface.edges[:, 0]], surface.index[surface.edges[:, 1]]
+    across = (np.minimum(a[:, 0], b[:, 0]) == 39) & (np.maximum(a[:, 0], b[:, 0]) == 40)
+    far = np.maximum(a[:, 1], b[:, 1]) >= joint
+    return replace(surface, edges=surface.edges[~(across & far)])
+
+
+@pytest.mark.parametrize(
+    ("length", "joint", "second_height", "joined"),
+    [
+        (60, 10, 20.0, True),  # 28 pairs over the root of 200 nodes are 2
+        (60, 10, 5.0, False),  # stands on the table, or its foot is hidden
+        (41, 10, 20.0, False),  # 28 pairs over the root of 10 nodes are 9
+        (60, 0, 20.0, False),  # touches nothing
+    ],
+)
+def test_what_hangs_by_a_narrow_joint_is_a_part(
+    length: int, joint: int, second_height: float, joined: bool
+) -> None:
+    surface = _pinched(strip(length, 10), joint)
+    regions = _two(surface)
+    support = _support(surface, 2.0)
+    support.height[regions == 1] = second_height
+    found = parts.join_hanging(regions, surface, support, SegmentationOptions())
+    assert np.array_equal(found == -1, regions == -1)
+    assert (found[regions == 0] == 0).all()
+    assert (found[regions == 1] == (0 if joined else 1)).all()
+
+
+def test_a_slab_of_the_supports_colour_is_no_object(surface: Surface) -> None:
+    surface.lab[surface.index[:, 0] >= 40] = TABLE
+    regions = _two(surface)
+    for height, expected in ((6.0, [False, True]), (9.0, [False, False])):
+        support = _support(surface, height)
+        steps = parts.colour_steps(surface, support)
+        assert parts.slabs(regions, support, steps, 2).tolist() == expected
