@@ -296,6 +296,7 @@ def objects_at(
     chosen = options.segmentation
     regions = absorb_small(hierarchy.cut(stop), surface, chosen)
     regions, support = parts.trimmed(regions, ground.support, ground.bits)
+    regions = parts.join_enclosed(regions, surface, support, chosen)
     if whole:
         regions = parts.join_hanging(regions, surface, support, chosen)
     background = is_background(regions, surface, support, fused.volume, cameras, chosen)

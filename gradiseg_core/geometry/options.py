@@ -159,6 +159,10 @@ class SegmentationOptions(Section):
         source=_STUDY, gt=0, le=1,
     )  # fmt: skip
 
+    def lowest(self, sd: float) -> float:
+        """Return the least height of an object, voxels, over a support of heights with ``sd``."""
+        return max(self.min_height, 3.5 * sd)
+
     def stop(self) -> float:
         """Return the cost at which merging stops."""
         return {"parts": self.parts, "objects": self.objects, "groups": self.groups}[

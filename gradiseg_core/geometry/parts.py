@@ -29,6 +29,8 @@ _BIT_COSINE = 0.4
 _BIT_LAB = 12.0
 #: Height of the top of a whole object that may still be support.
 _SLAB_HEIGHT = 8.0
+#: Pairs that something apart from the support may share with it, over those shared with others.
+_APART = 0.1
 #: What hangs begins at this height; 8 to 15 are alike, at 5 hidden feet count as hanging.
 _HANGING_HEIGHT = 10.0
 #: Pairs of touching nodes in a narrow joint, over the root of the part's size; 5 to 7 are alike.
@@ -116,6 +118,41 @@ def join_hanging(
             continue
         whole = max(touched, key=lambda other: (touched[other][1], -other))
         lowest[whole] = min(lowest[whole], lowest[region])
+        graph.merge(whole, int(region))
+        name[name == region] = whole
+    return np.where(regions >= 0, np.append(name, -1)[regions], -1)
+
+
+def join_enclosed(
+    regions: NDArray[np.int64],
+    surface: Surface,
+    support: Support,
+    options: SegmentationOptions,
+) -> NDArray[np.int64]:
+    """Return regions in which what is as low as the support, but apart from it, has no region, [N].
+
+    The bottom of a bowl is no higher than the table. It belongs to what it touches most.
+
+    Args:
+        regions: [N], 0..R-1; -1: none.
+        surface: N nodes.
+        support: Heights, and which nodes are in it.
+        options: Least height of an object, and those of the region graph.
+    """
+    graph = RegionGraph(regions, surface, surface.edges, options)
+    inside = support.inside[surface.edges]
+    ends = regions[surface.edges[inside[:, 0] != inside[:, 1]]].max(axis=1)
+    contact = np.bincount(ends[ends >= 0], minlength=len(graph.size))
+    name = np.arange(len(graph.size))
+    for region in np.argsort(graph.size, kind="stable"):
+        touched = graph.border[region]
+        joint = sum(pairs for _, pairs in touched.values())
+        if contact[region] > _APART * joint or joint == 0:
+            continue
+        nodes = regions == region
+        if np.percentile(support.height[nodes], 90) >= options.lowest(support.sd):
+            continue
+        whole = max(touched, key=lambda other: (touched[other][1], -other))
         graph.merge(whole, int(region))
         name[name == region] = whole
     return np.where(regions >= 0, np.append(name, -1)[regions], -1)

@@ -231,7 +231,7 @@ def is_background(
     """
     count = int(regions.max(initial=-1)) + 1
     background = np.ones(count, bool)
-    lowest = max(options.min_height, 3.5 * support.sd)
+    lowest = options.lowest(support.sd)
     away = np.linalg.norm(surface.points - volume.focus, axis=1) / volume.radius
     outside = _outside_frame(regions, surface, cameras, count)
     seen = np.isfinite(outside).sum(axis=0)

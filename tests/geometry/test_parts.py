@@ -110,3 +110,26 @@ def test_a_slab_of_the_supports_colour_is_no_object(surface: Surface) -> None:
         support = _support(surface, height)
         steps = parts.colour_steps(surface, support)
         assert parts.slabs(regions, support, steps, 2).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("height", "apart", "joined"), [(1.0, True, True), (1.0, False, False), (9.0, True, False)]
+)
+def test_the_bottom_of_a_bowl_belongs_to_the_bowl(
+    surface: Surface, height: float, apart: bool, joined: bool
+) -> None:
+    """The second thing is as low as the table; it touches the first alone, or the table as well."""
+    regions = _two(surface)
+    if not apart:
+        regions = np.where(regions == 0, -1, regions)
+        regions[surface.index[:, 0] < 22] = -1
+        regions[(surface.index[:, 0] >= 38) & (surface.index[:, 0] < 40)] = 0
+    support = _support(surface, 20.0)
+    support.height[regions == 1] = height
+    if not apart:
+        support.inside[(regions == -1) | (surface.index[:, 0] == 59)] = True
+        regions[surface.index[:, 0] == 59] = -1
+    found = parts.join_enclosed(regions, surface, support, SegmentationOptions())
+    second = regions == 1
+    assert (found[second] == (0 if joined else 1)).all()
+    assert np.array_equal(found[~second], regions[~second])
