@@ -147,3 +147,30 @@ def test_where_nerfstudio_moved_a_scene(tmp_path: Path) -> None:
             read_nerfstudio_transform(path)
     with pytest.raises(InputError, match="beside the run's"):
         read_nerfstudio_transform(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("degree", [0, 3])
+def test_a_file_of_gsplat(tmp_path: Path, degree: int) -> None:
+    """By its own exporter, whose order of properties is another."""
+    torch = pytest.importorskip("torch")
+    exporter = pytest.importorskip("gsplat.exporter", reason="pip install gsplat==1.5.3")
+    generator = torch.Generator().manual_seed(degree)
+
+    def normal(*shape: int) -> object:
+        return torch.randn(COUNT, *shape, generator=generator)
+
+    values = {
+        "means": normal(3),
+        "scales": normal(3),
+        "quats": torch.nn.functional.normalize(normal(4), dim=1),
+        "opacities": normal(),
+        "sh0": normal(1, 3),
+        "shN": normal((degree + 1) ** 2 - 1, 3),
+    }
+    exporter.export_splats(**values, format="ply", save_to=str(tmp_path / "a.ply"))
+    splats = read_splats(tmp_path / "a.ply")
+    assert splats.degree == degree
+    for name in ("means", "scales", "opacities", "sh0"):
+        assert torch.equal(splats.values[name], values[name]), name
+    torch.testing.assert_close(splats.values["quats"], values["quats"])
+    assert torch.equal(splats.values["shN"][:, : values["shN"].shape[1]], values["shN"])

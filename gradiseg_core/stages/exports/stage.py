@@ -43,9 +43,7 @@ def export_run(*, train_dir: Path, out_dir: Path, name: str, config: ExportConfi
         "name": name,
         "options": config.model_dump(mode="json"),
         "files": [path.relative_to(out_dir).as_posix() for path in files],
-        "axes": "OpenGL's, half a turn about x from the COLMAP model's"
-        if config.axes == "y_up"
-        else "of the COLMAP model",
+        "axes": _axes(config),
         "units": "of the COLMAP model",
         "offset": source.cloud.offset.tolist(),
         "about_offset": "to be added to positions for those of the COLMAP model; zero unless the "
@@ -53,3 +51,11 @@ def export_run(*, train_dir: Path, out_dir: Path, name: str, config: ExportConfi
     }
     (out_dir / "export.json").write_text(json.dumps(record, indent=1) + "\n")
     logger.info("%s: %s", name, ", ".join(str(path) for path in written[:3]))
+
+
+def _axes(config: ExportConfig) -> str:
+    if config.axes == "y_up":
+        return "OpenGL's, half a turn about x from the COLMAP model's"
+    if config.format == "spz":
+        return "of the COLMAP model, when read by what follows SPZ's specification (y up on disk)"
+    return "of the COLMAP model"
