@@ -24,7 +24,10 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     # The checkout's own modules must run, because the rules name them as inputs.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     terminal = logging.StreamHandler()
-    terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}] %(message)s"))
+    # On a terminal, a line of one job may come upon the progress bar of another: wipe that first.
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    terminal.setFormatter(logging.Formatter(f"{start}[{snakemake.rule}] %(message)s"))
+    terminal.addFilter(lambda record: not getattr(record, "shown_as_bar", False))
     file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)

@@ -77,6 +77,7 @@ def train_colours(
         seed: Of all randomness.
         device: Where the Gaussians live.
     """
+    from gradiseg_core.progress import Progress
     from gradiseg_core.splatting.trainer import Trainer
 
     data = _colour_data(colmap_dir, names, options)
@@ -86,11 +87,14 @@ def train_colours(
     trainer = Trainer(data, config, seed, device=device)
     backgrounds = torch.Generator().manual_seed(seed)
     try:
-        while trainer.step < options.iterations:
-            # Colour alone can be right through half-transparent surfaces in front of black; behind
-            # them a colour that nobody can know discourages that (gsplat's `random_bkgd`).
-            trainer.background = torch.rand(3, generator=backgrounds).to(device)
-            trainer.iterate()
+        with Progress("training on colour alone", options.iterations, "it") as progress:
+            while trainer.step < options.iterations:
+                # Colour alone can be right through half-transparent surfaces in front of black;
+                # behind them a colour that nobody can know discourages that (gsplat's
+                # `random_bkgd`).
+                trainer.background = torch.rand(3, generator=backgrounds).to(device)
+                trainer.iterate()
+                progress.advance()
         trainer.watch.check(trainer.step)
     finally:
         trainer.prefetcher.close()

@@ -87,7 +87,7 @@ def render_tabletop(
     continues where it stopped. Arguments and errors are those of :func:`make_tabletop`.
     """
     import_mitsuba(threads)  # fails here, before the textures are made
-    from tqdm import tqdm
+    from gradiseg_core.progress import Progress
 
     things = arrange(config)
     renderer = make_renderer(config, threads=threads)
@@ -103,13 +103,14 @@ def render_tabletop(
 
     (out_dir / "images").mkdir(parents=True, exist_ok=True)
     geometries: dict[str, Geometry] = {}
-    for index, (camera, _) in enumerate(tqdm(views, desc="views", unit="view")):
-        geometry = renderer.geometry(camera)
-        path = out_dir / "images" / camera.name
-        if not path.is_file():
-            _save_whole(path, render_view(renderer, config, index, seed, geometry))
-        geometries[camera.name] = geometry
-        logger.info("rendered %s (%d of %d)", camera.name, index + 1, len(views))
+    with Progress("views", len(views), "views") as progress:
+        for index, (camera, _) in enumerate(views):
+            geometry = renderer.geometry(camera)
+            path = out_dir / "images" / camera.name
+            if not path.is_file():
+                _save_whole(path, render_view(renderer, config, index, seed, geometry))
+            geometries[camera.name] = geometry
+            progress.advance()
 
     cameras = [camera for camera, _ in views]
     ids = {name: renderer.object_ids(geometry) for name, geometry in geometries.items()}

@@ -10,17 +10,16 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import requests
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from gradiseg_core.errors import DownloadError
 from gradiseg_core.models.downloads.disk import bytes_text, full_disk_explained, require_space
+from gradiseg_core.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -167,25 +166,16 @@ def _attempt(url: str, target: Path, timeout_s: float, expected_size: int | None
         )  # fmt: skip
         with (
             target.open("ab" if resumed else "wb") as file,
-            progress(target.name.strip("."), total, have) as advance,
+            Progress(target.name.strip("."), total, "B", done=have) as progress,
         ):
             for chunk in response.iter_content(_CHUNK):
                 if not have and _looks_like_html(chunk):
                     raise _web_page(url)
                 file.write(chunk)
                 have += len(chunk)
-                advance(len(chunk))
+                progress.advance(len(chunk))
         if total is not None and have != total:
             raise TransientError(f"the connection was cut at {have} of {total} bytes")
-
-
-@contextmanager
-def progress(name: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], Any]]:
-    """Show a bar in bytes (on a terminal only); yields the function that advances it."""
-    with tqdm(
-        total=total, initial=done, desc=name, unit="B", unit_scale=True, disable=None, leave=False
-    ) as bar:
-        yield bar.update
 
 
 def _range_start(response: requests.Response) -> int | None:

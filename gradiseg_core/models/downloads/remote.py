@@ -22,8 +22,8 @@ from gradiseg_core.models.downloads.http import (
     check_answer,
     explain,
     pause,
-    progress,
 )
+from gradiseg_core.progress import Progress
 
 if TYPE_CHECKING:
     from remotezip import RemoteZip
@@ -107,8 +107,8 @@ def _fetch(
     members = choose(checked_members(archive, url))
     left = [info.file_size for info in missing_members(members, folder).values()]
     logger.info("fetching %d files (%s) of %s", len(left), bytes_text(sum(left)), url)
-    with progress(url.rpartition("/")[2], sum(left)) as advance:
-        unpack(archive, members, folder, url, advance=advance)
+    with Progress(url.rpartition("/")[2], sum(left), "B") as progress:
+        unpack(archive, members, folder, url, advance=progress.advance)
 
 
 def _check_server(session: requests.Session, url: str) -> None:

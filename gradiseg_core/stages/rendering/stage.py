@@ -219,6 +219,7 @@ def render_views(
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.manifest import SceneManifest
     from gradiseg_core.frame import Frame
+    from gradiseg_core.progress import Progress
 
     set_threads(threads)
     manifest = SceneManifest.load(scene_dir)
@@ -231,19 +232,21 @@ def render_views(
     unit = 1.0 / Frame.load(colmap_dir).scale
     moments = Moments(scene.identities.shape[1])
     facts = []
-    for view in views:
-        camera = cameras[view.name]
-        camera = camera.resized(*render_size(camera, config, scene.metadata))
-        rendered = render_view(scene, camera, rasterizer, rule)
-        if rendered.not_finite_px:
-            logger.warning(
-                "%s: %d pixels are no numbers; the view is not scored",
-                view.name, rendered.not_finite_px,
-            )  # fmt: skip
-        moments.add(rendered.features)
-        _write_arrays(out_dir, view.stem, rendered, config, unit)
-        facts.append(_facts(view, camera, rendered))
-        logger.info("rendered %s (%d x %d px)", view.name, camera.width, camera.height)
+    with Progress("rendering", len(views), "views") as progress:
+        for view in views:
+            camera = cameras[view.name]
+            camera = camera.resized(*render_size(camera, config, scene.metadata))
+            rendered = render_view(scene, camera, rasterizer, rule)
+            if rendered.not_finite_px:
+                logger.warning(
+                    "%s: %d pixels are no numbers; the view is not scored",
+                    view.name, rendered.not_finite_px,
+                )  # fmt: skip
+            moments.add(rendered.features)
+            _write_arrays(out_dir, view.stem, rendered, config, unit)
+            facts.append(_facts(view, camera, rendered))
+            progress.advance()
+    logger.info("rendered %d views", len(views))
     _write_pictures(out_dir, views, manifest, scene_dir, colmap_dir, moments, config)
 
     summary = {

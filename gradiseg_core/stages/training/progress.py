@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from gradiseg_core.files.work_files import set_aside, write_whole
+from gradiseg_core.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 class Journal:
-    """Metrics of one run: JSON lines, TensorBoard, progress bar.
+    """Metrics of one run: JSON lines, TensorBoard, progress.
 
     Lines of ``metrics.jsonl`` are flushed as they are written, to the working folder: a killed run
     keeps them, and a resumed one first drops those after its checkpoint. TensorBoard can watch the
@@ -70,7 +70,7 @@ class Journal:
             folder: Working folder.
             first_step: Iterations done already (0, or the checkpoint's).
             iterations: Length of the run.
-            label: Name on the progress bar.
+            label: Name of the run where progress is shown.
         """
         from torch.utils.tensorboard import SummaryWriter
 
@@ -84,13 +84,11 @@ class Journal:
             shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         self._file = self.path.open("a")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
-        self._bar = tqdm(
-            total=iterations, initial=first_step, desc=label, unit="it", mininterval=1.0
-        )
+        self._progress = Progress(label, iterations, "it", done=first_step, keep=True)
 
     def advance(self) -> None:
-        """Count one iteration on the progress bar."""
-        self._bar.update()
+        """Count one iteration."""
+        self._progress.advance()
 
     def write(self, record: dict[str, Any]) -> None:
         """Log one record; it must hold ``iteration``."""
@@ -99,13 +97,11 @@ class Journal:
         for key, value in record.items():
             if key != "iteration" and value is not None:
                 self._board.add_scalar(key, value, record["iteration"])
-        self._bar.set_postfix(
-            loss=f"{record['loss']:.4f}", gaussians=str(record["num_gaussians"]), refresh=False
-        )
+        self._progress.note(gaussians=str(record["num_gaussians"]), loss=f"{record['loss']:.4f}")
 
     def close(self) -> None:
         """Close files and the progress bar."""
-        self._bar.close()
+        self._progress.close()
         self._board.close()
         self._file.close()
 

@@ -149,12 +149,12 @@ def test_large_photographs_are_reduced(scene, weights, tiny, tmp_path):
         assert set(result["views"].values()) == {1}
 
 
-def test_crops_and_the_progress_bar(scene, weights, tiny, monkeypatch):
-    """The bar's total is the number of batches that run."""
+def test_crops_and_the_progress(scene, weights, tiny, monkeypatch):
+    """The total is the number of batches that run."""
     steps, totals = [], []
 
-    class Bar:
-        def __init__(self, total, **_):
+    class Counter:
+        def __init__(self, _title, total, _unit):
             totals.append(total)
 
         def __enter__(self):
@@ -163,10 +163,10 @@ def test_crops_and_the_progress_bar(scene, weights, tiny, monkeypatch):
         def __exit__(self, *_):
             return None
 
-        def update(self):
+        def advance(self):
             steps.append(1)
 
-    monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr("gradiseg_core.progress.Progress", Counter)
     task = Request(
         *scene,
         TRAIN,

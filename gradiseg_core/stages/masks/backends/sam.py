@@ -171,15 +171,15 @@ class SamSegmenter:
 
     @contextmanager
     def _progress(self, generator: Any, name: str) -> Iterator[None]:
-        """Show a bar that advances with every batch of points; on a terminal only."""
-        from tqdm import tqdm
+        """Show how many batches of points are done."""
+        from gradiseg_core.progress import Progress
 
         batch = generator.points_per_batch
         total = sum(math.ceil(len(grid) / batch) for grid in generator.point_grids)
         title = f"{name} ({self.request.names.index(name) + 1} of {len(self.request.names)})"
-        with tqdm(total=total, desc=title, unit="batch", leave=False, disable=None) as bar:
+        with Progress(title, total, "batches") as progress:
             hook = generator.predictor.model.mask_decoder.register_forward_hook(
-                lambda *_: bar.update()
+                lambda *_: progress.advance()
             )
             try:
                 yield

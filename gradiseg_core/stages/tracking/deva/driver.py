@@ -274,9 +274,9 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
         InputError: If inputs are missing, the clip is too short, or nothing was tracked.
     """
     import torch
-    from tqdm import tqdm
 
     from gradiseg_core.compute.placement import choose_device, memory_advice
+    from gradiseg_core.progress import Progress
     from gradiseg_core.stages.tracking.deva.package import COMMIT, load_network, load_package
 
     config = request.options
@@ -300,8 +300,11 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
         core = package.core(network, options)
         core.enabled_long_id()
         driver = Driver(package, core, make_detector(request, device), config, device)
-        tracked = tqdm(driver.run(frames), total=len(frames), unit="view", disable=None)
-        maps: IdMaps = {frame.stem: ids for frame, ids in tracked}
+        maps: IdMaps = {}
+        with Progress("tracking", len(frames), "views") as progress:
+            for frame, ids in driver.run(frames):
+                maps[frame.stem] = ids
+                progress.advance()
     _check_tracked(driver, config)
     used = driver.most * estimate["bytes_per_object"]
     logger.info(
