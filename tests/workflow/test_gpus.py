@@ -23,7 +23,7 @@ def gpus(workflow: Workflow, *arguments: str) -> dict[str, set[int]]:
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     found: dict[str, set[int]] = {}
-    for job in re.split(r"\n(?:local)?rule ", output)[1:]:
+    for job in re.split(r"\n(?:local)?(?:rule|checkpoint) ", output)[1:]:
         resource = re.search(r"resources:.*\bgpu=(\d+)", job)
         if resource is not None:
             found.setdefault(job.partition(":")[0], set()).add(int(resource[1]))
@@ -38,9 +38,10 @@ def test_training_and_rendering_take_a_gpu(
     workflow: Workflow, monkeypatch, visible: str, device: str, expected: int
 ) -> None:
     monkeypatch.setenv(VISIBLE, visible)
-    workflow.append("config.yaml", f"train: {{device: {device}}}\nrender: {{device: {device}}}\n")
+    for stage in ("train", "render", "geometry"):
+        workflow.append("config.yaml", f"{stage}: {{device: {device}}}\n")
     found = gpus(workflow)
-    assert found["train"] == found["render"] == {expected}
+    assert found["train"] == found["render"] == found["geometry"] == {expected}
     assert found["masks"] == found["tracking"] == found["grounding"] == {0}
 
 
