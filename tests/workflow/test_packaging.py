@@ -74,7 +74,9 @@ def rule_texts() -> dict[str, str]:
     texts = {}
     files = [path for folder in (REPOSITORY, STUDIES) for path in folder.glob("rules/*.smk")]
     for file in sorted(files):
-        for rule in re.split(r"^(?=(?:use )?rule |checkpoint )", file.read_text(), flags=re.MULTILINE)[1:]:
+        for rule in re.split(
+            r"^(?=(?:use )?rule |checkpoint )", file.read_text(), flags=re.MULTILINE
+        )[1:]:
             name = re.match(r"(?:use rule \w+ as|rule|checkpoint) (\w+)", rule)
             assert name is not None
             texts[name[1]] = rule

@@ -22,6 +22,10 @@ def describe(results: Path) -> str:
             "folder that `results` in the configuration names"
         )
     lines = [terminal(metrics), "Where to look"]
+    for scene in dict.fromkeys(path.parents[3] for path in metrics):
+        surface = scene / "geometry" / "overview.png"
+        if surface.is_file():
+            lines.append(f"  {scene.name}, its surface and objects: {surface}")
     for path in metrics:
         run = json.loads(path.read_text())
         pictures = path.parents[1] / "render" / "side_by_side"

@@ -323,7 +323,15 @@ def test_files_are_written_and_parse(tmp_path: Path) -> None:
 def test_terminal_and_where_to_look(tmp_path: Path) -> None:
     paths = write(tmp_path, [run("kitchen", "gradiseg", 0, 0.5)])
     assert "50.0" in terminal(paths)
-    assert "side_by_side" in describe(tmp_path)
+    told = describe(tmp_path)
+    assert "side_by_side" in told
+    assert "overview.png" not in told
+    scene = next(tmp_path.glob("*/*/seed*/metrics")).parents[2]
+    (scene / "geometry").mkdir()
+    (scene / "geometry" / "overview.png").touch()
+    assert f"{scene.name}, its surface and objects: {scene / 'geometry' / 'overview.png'}" in (
+        describe(tmp_path)
+    )
     with pytest.raises(InputError, match="snakemake"):
         describe(tmp_path / "nothing")
 
