@@ -3,6 +3,7 @@
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
     gradiseg paper-tables   the paper's tables of what has run so far
+    gradiseg view           a trained scene in the browser
     gradiseg edit           an edited copy of a trained scene
     gradiseg export         a trained scene, or objects of it, as a file of another program
     gradiseg import-grouping  a scene that Gaussian Grouping trained
@@ -165,6 +166,39 @@ def edit(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def view(parser: argparse.ArgumentParser) -> Run:
+    """Look at a trained scene in the browser, ask for objects, try edits and save them.
+
+    It serves the page view.html of the run to this machine alone, at an address that nobody else
+    knows, and ends when the page is closed.
+    """
+    parser.add_argument("folder", type=Path, help="results/<scene>/<variant>/seed<n>")
+    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--keep", action="store_true", help="go on when the page is closed")
+    parser.add_argument(
+        "--edits",
+        type=Path,
+        default=Path("edits.yaml"),
+        metavar="FILE",
+        help="configuration that edits are saved to; default: edits.yaml",
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.serving import serve
+
+        serve(
+            options.folder,
+            port=options.port,
+            opens=not options.no_browser,
+            keep=options.keep,
+            edits_file=options.edits,
+        )
+        return 0
+
+    return run
+
+
 def import_grouping(parser: argparse.ArgumentParser) -> Run:
     """Take a scene that Gaussian Grouping trained, as a trained scene.
 
@@ -188,7 +222,7 @@ def import_grouping(parser: argparse.ArgumentParser) -> Run:
 
 
 #: Every command, in the order of `gradiseg --help`.
-COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, edit, export, import_grouping)
+COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, view, edit, export, import_grouping)
 
 
 def _capabilities(text: str) -> str:

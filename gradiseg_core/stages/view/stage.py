@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,50 @@ def write_view(
         InputError: If the run is not trained, or has no cameras.
     """
     set_threads(threads)
-    scene = load(run_dir, device="cpu")
+    made = parts_of(load(run_dir, device="cpu"), tracking_dir, config)
+    write_page(out, *made.page)
+    facts = {
+        "gaussians": made.scene["splats"]["count"],
+        "objects": len(made.scene["objects"]),
+        "photographs": len(made.scene["cameras"]),
+        "bytes": out.stat().st_size,
+    }
+    logger.info("%s: %s", out, json.dumps(facts))
+    return facts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a page is made of.
+
+    Attributes:
+        scene: What the page knows of the scene, JSON types.
+        splats: The compressed Gaussians.
+        fallback: Data URLs of pictures for a browser that cannot draw.
+    """
+
+    scene: dict[str, Any]
+    splats: bytes
+    fallback: list[str]
+
+    @property
+    def page(self) -> tuple[str, dict[str, Any], bytes, list[str]]:
+        """The arguments of :func:`.page.page`."""
+        return self.scene["title"], self.scene, self.splats, self.fallback
+
+
+def parts_of(scene: Scene, tracking_dir: Path, config: ViewConfig) -> Parts:
+    """Return what the page of a scene is made of.
+
+    Args:
+        scene: Trained, or edited.
+        tracking_dir: ID maps of the training views and pictures of the objects, where they are.
+        config: What to keep.
+
+    Raises:
+        InputError: If it has no cameras, or nothing can be seen.
+    """
+    run_dir = scene.run.run
     if not scene.cameras or scene.run.colmap is None:
         raise InputError(f"{run_dir} has no cameras beside it; run the colmap stage again")
     cameras = list(scene.cameras.values())
@@ -74,16 +118,7 @@ def write_view(
     packed, header = encode(splats)
     contents = contents_of(scene, splats, tracking_dir, lean=len(splats) > LEAN_ABOVE)
     contents |= {"splats": header, "notes": _notes(scene, splats, config)}
-    fallback = _fallback(run_dir / "render" / "side_by_side")
-    write_page(out, contents["title"], contents, packed, fallback)
-    facts = {
-        "gaussians": len(splats),
-        "objects": len(contents["objects"]),
-        "photographs": len(contents["cameras"]),
-        "bytes": out.stat().st_size,
-    }
-    logger.info("%s: %s", out, json.dumps(facts))
-    return facts
+    return Parts(contents, packed, _fallback(run_dir / "render" / "side_by_side"))
 
 
 def splats_of(scene: Scene, index: NDArray[np.int64]) -> Splats:

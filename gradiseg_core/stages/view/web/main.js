@@ -9,6 +9,7 @@ import { copyEdits, objectsPanel } from "./objects.js";
 import { photographs } from "./photographs.js";
 import { pointer } from "./pointer.js";
 import { MODES, NoWebGl, Renderer } from "./renderer.js";
+import { served } from "./served.js";
 import { applyFragment } from "./state.js";
 import { button, element } from "./ui.js";
 
@@ -97,6 +98,7 @@ async function start() {
   pointer(app, canvas);
   keys(app);
   tabs();
+  served(app);
   app.setMode("colour");
   if (location.hash.length > 1) applyFragment(app, location.hash);
   app.unsorted = true;

@@ -1,0 +1,84 @@
+// What a page can do beside that is served by `gradiseg view`: ask, apply, save, export.
+
+import { titleOf } from "./objects.js";
+import { button, toast } from "./ui.js";
+import { editsYaml } from "./yaml.js";
+
+/** Ask the machine; say what went wrong, and return null then. */
+async function post(work, request) {
+  document.documentElement.classList.add("busy");
+  try {
+    const answer = await fetch(work, { method: "POST", body: JSON.stringify(request) });
+    const content = await answer.json();
+    if (answer.ok) return content;
+    toast(content.error);
+  } catch {
+    toast("gradiseg view has ended; start it again.");
+  } finally {
+    document.documentElement.classList.remove("busy");
+  }
+  return null;
+}
+
+/** Add what needs the machine; a page that was opened as a file has none of it. */
+export function served(app) {
+  const { server, objects } = app.scene;
+  if (!server) return;
+  new EventSource("alive"); // the server ends when no page listens
+
+  const search = document.getElementById("search");
+  search.placeholder = "Search, or ask and press Enter";
+  search.addEventListener("keydown", async (event) => {
+    const none = !document.querySelector("#objects li:not([hidden])");
+    if (event.key !== "Enter" || !none) return;
+    const answer = await post("ask", { text: search.value });
+    if (!answer) return;
+    const places = answer.ids.map((id) => objects.findIndex((object) => object.id === id) + 1).filter(Boolean);
+    search.value = "";
+    search.dispatchEvent(new Event("input"));
+    app.select(places);
+    toast(places.length ? places.map((place) => titleOf(objects[place - 1])).join(", ") : `Nothing was found: ${answer.why}`);
+  });
+
+  const changed = () => editsYaml(app.edits.now, app.scene);
+  const again = () => {
+    app.edits.adjust((now) => Object.assign(now, { hidden: new Set(), colours: new Map(), moves: new Map() }));
+    setTimeout(() => location.reload(), 300); // the fragment has the camera by then
+  };
+  const apply = button("apply", "Apply as the edit stage does, holes filled", async () => {
+    if (await post("edit", { yaml: changed() })) again();
+  }, "Apply");
+  const save = button("save", `Save as an edit of ${server.edits_file}`, async () => {
+    const answer = await post("save", { yaml: changed() });
+    if (answer) toast(`Saved as ${answer.name} in ${answer.file}`);
+  }, "Save");
+  const reset = button("undo", "Back to the scene as it was trained", async () => {
+    if (await post("reset", { all: true })) again();
+  }, "Reset");
+  apply.id = "apply-edits";
+  save.id = "save-edits";
+  reset.id = "reset-edits";
+  document.getElementById("copy-edit").after(apply, save, reset);
+  const refresh = () => {
+    apply.hidden = !changed();
+    save.hidden = !changed() && !server.edited;
+    reset.hidden = !server.edited;
+  };
+  app.on("states", refresh);
+  refresh();
+
+  const card = document.getElementById("card");
+  const addExport = () => {
+    const actions = card.querySelector(".actions");
+    if (!actions || actions.querySelector("#export")) return;
+    const item = button("download", "Write it exactly, beside the run", async () => {
+      const ids = [...app.selected].map((place) => objects[place - 1].id);
+      const answer = await post("export", { ids });
+      if (answer) toast(`Written: ${answer.files.join(", ")}`);
+    }, "Export");
+    item.id = "export";
+    actions.append(item);
+  };
+  app.on("states", addExport);
+  app.on("selection", addExport);
+}
