@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.picks import What
 
 Format = Literal[
     "ply",
@@ -44,8 +45,10 @@ class ExportConfig(Section):
         "PLY and classifier), `objects` (a table with boxes and thumbnails), `nerfstudio` and "
         "`colmap` (cameras).",
     )
-    objects: tuple[int | str, ...] = option(
-        (), "Names, prompts or IDs of the objects to write; empty: the whole scene."
+    objects: tuple[What, ...] = option(
+        (),
+        "What to write: names, prompts, IDs, or mappings that say more, as in section `edits`; "
+        "empty: the whole scene.",
     )
     split: bool = option(False, "Write one file for each object.")
     object_id: bool = option(

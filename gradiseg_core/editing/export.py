@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gradiseg_core.config.exports import ExportConfig
+from gradiseg_core.editing.selection import Selection
 from gradiseg_core.errors import InputError
 from gradiseg_core.exporting.cloud import cloud_of
 from gradiseg_core.exporting.export import SUFFIXES, Source, export
@@ -23,7 +25,7 @@ def source_of(scene: Scene) -> Source:
         cloud=cloud_of(scene.trained, scene.frame, scene.ids, scene.certainty),
         trained=scene.trained,
         objects=[row.as_json() for row in scene.objects],
-        ids_of=scene.ids_of,
+        mask_of=lambda what: scene.select(what).mask,
         colmap=scene.run.colmap,
         pictures=None if scene.run.scene is None else scene.run.scene / "tracking" / "objects",
         splits=scene.splits,
@@ -39,7 +41,8 @@ def export_scene(
         scene: A scene of :func:`gradiseg_core.load`.
         out: File to write, or a folder where the format is several files.
         format: See section `exports` of the configuration; None: by the end of ``out``.
-        **options: The other keys of that section: ``objects``, ``split``, ``object_id``, ``axes``.
+        **options: The other keys of that section: ``objects`` (also one name, ID or selection),
+            ``split``, ``object_id``, ``axes``.
 
     Returns:
         The files written.
@@ -48,8 +51,12 @@ def export_scene(
         InputError: If the format is not known, options do not go together, an object is not there,
             or the scene lacks what the format needs.
     """
-    out = Path(out)
-    return export(source_of(scene), out, options_of(out, format, **options))
+    out, source = Path(out), source_of(scene)
+    objects = options.get("objects")
+    if isinstance(objects, Selection):
+        source = replace(source, cloud=source.cloud.take(scene.select(objects).mask))
+        options = {**options, "objects": ()}
+    return export(source, out, options_of(out, format, **options))
 
 
 def options_of(out: Path, format: str | None, **options: Any) -> ExportConfig:
@@ -61,7 +68,7 @@ def options_of(out: Path, format: str | None, **options: Any) -> ExportConfig:
     if format is None:
         format = _format_of(out)
     objects = options.get("objects", ())
-    if isinstance(objects, int | str):
+    if isinstance(objects, int | str | Mapping):
         objects = (objects,)
     try:
         return ExportConfig(**{**options, "format": format, "objects": objects})

@@ -39,7 +39,8 @@ class Source:
         cloud: Gaussians in the user's axes and units.
         trained: Classifier and metadata.
         objects: A row for every ID, as JSON: ``id``, ``name``, ``count``, ``centre``, ``box``, ...
-        ids_of: Returns the IDs of a name, prompt or ID; raises InputError for what is not there.
+        mask_of: Returns which Gaussians, [N], a :data:`gradiseg_core.config.picks.What` means;
+            raises InputError for what is not there.
         colmap: Output of stage `colmap`, or None.
         pictures: Folder of the objects' pictures, ``<id>.png``, or None.
         splits: ``train`` or ``test`` by view; empty where unknown.
@@ -48,7 +49,7 @@ class Source:
     cloud: Cloud
     trained: TrainedScene
     objects: Sequence[Mapping[str, Any]]
-    ids_of: Callable[[int | str], list[int]]
+    mask_of: Callable[[Any], NDArray[np.bool_]]
     colmap: Path | None
     pictures: Path | None
     splits: Mapping[str, str]
@@ -107,28 +108,31 @@ def slug(text: str) -> str:
 
 
 def _export_gaussians(source: Source, out: Path, config: ExportConfig) -> list[Path]:
-    chosen = [source.ids_of(what) for what in config.objects]
+    chosen = [source.mask_of(what) for what in config.objects]
     if not config.split:
         cloud = source.cloud
-        if chosen:
-            cloud = cloud.take(np.isin(cloud.ids, [i for ids in chosen for i in ids]))
-        _write(out, cloud, source, config)
+        _write(out, cloud.take(np.any(chosen, axis=0)) if chosen else cloud, source, config)
         return [out]
-    parts: list[tuple[str, list[int]]] = []
     if chosen:
-        parts = [(slug(str(what)), ids) for what, ids in zip(config.objects, chosen, strict=True)]
+        stems = [stem_of(what, index) for index, what in enumerate(config.objects)]
     else:
-        for row in source.objects:
-            name = f"_{slug(row['name'])}" if row["name"] else ""
-            parts.append((f"{row['id']:03d}{name}", [row["id"]]))
-    if len({stem for stem, _ in parts}) != len(parts):
+        ids = source.cloud.ids
+        rows = [row for row in source.objects if (ids == row["id"]).any()]
+        chosen = [ids == row["id"] for row in rows]
+        names = [f"_{slug(row['name'])}" if row["name"] else "" for row in rows]
+        stems = [f"{row['id']:03d}{name}" for row, name in zip(rows, names, strict=True)]
+    if len(set(stems)) != len(stems):
         raise InputError(f"two of the objects {', '.join(map(str, config.objects))} are the same")
     written = []
-    for stem, ids in parts:
-        path = out / (stem + SUFFIXES[config.format])
-        _write(path, source.cloud.take(np.isin(source.cloud.ids, ids)), source, config)
-        written.append(path)
+    for stem, mask in zip(stems, chosen, strict=True):
+        written.append(out / (stem + SUFFIXES[config.format]))
+        _write(written[-1], source.cloud.take(mask), source, config)
     return written
+
+
+def stem_of(what: Any, index: int) -> str:
+    """Return what the file of a chosen object is called: its name or ID, or its number."""
+    return slug(str(what)) if isinstance(what, int | str) else f"choice_{index}"
 
 
 def _write(path: Path, cloud: Cloud, source: Source, config: ExportConfig) -> None:

@@ -36,6 +36,10 @@ def scene(folders: trained_scene.Folders) -> gradiseg_core.Scene:
     return gradiseg_core.load(folders.train.parent, device="cpu")
 
 
+def found_x(points: np.ndarray) -> np.ndarray:
+    return points[:, 0].astype(np.float32)
+
+
 def test_objects_by_name(scene: gradiseg_core.Scene, tmp_path: Path) -> None:
     points, owner = synthetic.balls()
     scene.export(tmp_path / "red.ply", objects="red ball")
@@ -43,6 +47,17 @@ def test_objects_by_name(scene: gradiseg_core.Scene, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["x"], points[owner == 1, 0].astype(np.float32))
     scene.export(tmp_path / "two.glb", objects=["balls", BLUE])
     assert len(clouds.glb(tmp_path / "two.glb")[1]["POSITION"]) == (owner > 0).sum()
+    left = {"in_box": {"centre": (-5, 0, 0), "size": (10, 10, 10)}}
+    scene.export(tmp_path / "left.ply", objects=[left])
+    np.testing.assert_array_equal(
+        clouds.properties(tmp_path / "left.ply")["x"], found_x(points[points[:, 0] <= 0])
+    )
+    selection = scene.select("balls") & scene.select(left)
+    scene.export(tmp_path / "both.ply", objects=selection)
+    expected = points[np.isin(owner, [1, 2]) & (points[:, 0] <= 0)]
+    np.testing.assert_array_equal(clouds.properties(tmp_path / "both.ply")["x"], found_x(expected))
+    written = scene.export(tmp_path / "parts", "ply", objects=selection, split=True)
+    assert sum(len(clouds.properties(path)["x"]) for path in written) == len(expected)
     with pytest.raises(InputError, match=r"no object is called 'cup'.*'red ball'"):
         scene.export(tmp_path / "cup.ply", objects=["cup"])
 
