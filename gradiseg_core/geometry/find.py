@@ -301,6 +301,8 @@ def objects_at(
         regions = parts.join_hanging(regions, surface, support, chosen)
     background = is_background(regions, surface, support, fused.volume, cameras, chosen)
     background |= parts.slabs(regions, support, ground.steps, len(background))
+    if whole:
+        regions = parts.join_convex(regions, surface, ~background, chosen)
     sizes = np.bincount(regions[regions >= 0], minlength=len(background))
     kept = np.flatnonzero(~background & (sizes >= chosen.min_size))
     order = kept[np.lexsort((kept, -sizes[kept]))]

@@ -188,8 +188,8 @@ class LabelOptions(Section):
         gt=0,
     )
     erosion: float = option(
-        6.0, "How far outlines may move to an edge of the photograph.", unit="px at 320 px",
-        source="measured on two scenes; 4 in the study", ge=0,
+        3.0, "How far outlines may move to an edge of the photograph.", unit="px at 320 px",
+        source="measured on five scenes; 4 in the study", ge=0,
     )  # fmt: skip
     min_core: float = option(
         0.2,

@@ -3,7 +3,8 @@
 Shadows and blur lift a support between objects by some voxels, with a crease around. Such bits are
 low, level, and have the support's colour. And what stands on nothing, joined to one thing by a
 narrow joint, is a part of it, like leaves in a pot or a spout; a lemon in a bowl touches it along
-most of its outline.
+most of its outline. Covers and pages of a book differ in colour and meet in a groove, yet together
+they are one convex thing.
 
 Heights and lengths are in voxels. Every number was chosen on five tables of the generator and lies
 in the middle of a range in which scores stay the same (studies/geometry.md).
@@ -29,6 +30,11 @@ _BIT_COSINE = 0.4
 _BIT_LAB = 12.0
 #: Height of the top of a whole object that may still be support.
 _SLAB_HEIGHT = 8.0
+#: Share of pairs of points of one thing that lie behind each other's tangent planes; 0.85 to 0.9
+#: are alike. Books on books have up to 0.82, pages and covers 0.87 to 0.97, neighbours 0.6.
+_CONVEX = 0.9
+_CONVEX_VOXELS = 3.0  # that a point may lie in front of such a plane; 2 to 4 are alike
+_CONVEX_PAIRS = 2000
 #: Pairs that something apart from the support may share with it, over those shared with others.
 _APART = 0.1
 #: What hangs begins at this height; 8 to 15 are alike, at 5 hidden feet count as hanging.
@@ -121,6 +127,56 @@ def join_hanging(
         graph.merge(whole, int(region))
         name[name == region] = whole
     return np.where(regions >= 0, np.append(name, -1)[regions], -1)
+
+
+def join_convex(
+    regions: NDArray[np.int64],
+    surface: Surface,
+    objects: NDArray[np.bool_],
+    options: SegmentationOptions,
+) -> NDArray[np.int64]:
+    """Return regions in which objects that touch and are convex together are one, [N].
+
+    Points a and b with normals n and m lie behind each other's tangent planes where n . (b - a) and
+    m . (a - b) are not positive. Stein et al. (2014) ask for that along the joint; here for random
+    pairs of all points, so that grooves do not matter. The most convex pair is joined first.
+
+    Args:
+        regions: [N], 0..R-1; -1: none.
+        surface: N nodes.
+        objects: [R], which regions may be joined.
+        options: Least size, and those of the region graph.
+    """
+    joined = regions.copy()
+    known: dict[tuple[int, int], float] = {}
+    while True:
+        graph = RegionGraph(joined, surface, surface.edges, options)
+        large = objects[: len(graph.size)] & (graph.size >= options.min_size)
+        pairs = [
+            (a, b) for a in np.flatnonzero(large).tolist() for b in graph.border[a]
+            if a < b and large[b]
+        ]  # fmt: skip
+        for a, b in pairs:
+            if (a, b) not in known:
+                known[a, b] = _convexity(surface, joined == a, joined == b)
+        best = max(pairs, key=lambda pair: known[pair], default=None)
+        if best is None or known[best] < _CONVEX:
+            return joined
+        kept, gone = best
+        joined[joined == gone] = kept
+        known = {pair: share for pair, share in known.items() if kept not in pair}
+
+
+def _convexity(surface: Surface, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Return the share of random pairs that lie behind each other's tangent planes."""
+    generator = np.random.default_rng(0)
+    a = generator.choice(np.flatnonzero(first), _CONVEX_PAIRS)
+    b = generator.choice(np.flatnonzero(second), _CONVEX_PAIRS)
+    across = surface.points[b] - surface.points[a]
+    limit = _CONVEX_VOXELS * surface.voxel
+    ahead = np.einsum("ij,ij->i", surface.normals[a], across) <= limit
+    back = np.einsum("ij,ij->i", surface.normals[b], -across) <= limit
+    return float((ahead & back).mean())
 
 
 def join_enclosed(

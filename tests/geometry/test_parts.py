@@ -133,3 +133,45 @@ def test_the_bottom_of_a_bowl_belongs_to_the_bowl(
     second = regions == 1
     assert (found[second] == (0 if joined else 1)).all()
     assert np.array_equal(found[~second], regions[~second])
+
+
+def _boxes(*boxes: tuple[tuple, tuple]) -> tuple[Surface, np.ndarray]:
+    """Boxes of voxels from corner to corner: their outer surface, and the box of each node."""
+    rows = []
+    for number, (low, high) in enumerate(boxes):
+        for axis in range(3):
+            others = [range(low[k], high[k] + 1) for k in range(3) if k != axis]
+            for side, sign in ((low[axis], -1.0), (high[axis], 1.0)):
+                for place in np.stack(np.meshgrid(*others), axis=-1).reshape(-1, 2):
+                    normal = sign * np.eye(3)[axis]
+                    rows.append((*np.insert(place, axis, side), *normal, number))
+    table = np.array(rows, np.float64)
+    for number, (low, high) in enumerate(boxes):  # what lies in another one is no surface
+        inside = ((table[:, :3] >= low) & (table[:, :3] <= high)).all(axis=1)
+        table = table[~inside | (table[:, 6] == number)]
+    count = len(table)
+    first = np.flatnonzero(table[:, 6] == 0)[0]
+    edges = np.stack([np.full(count, first), np.arange(count)], axis=1)[first + 1 :]
+    surface = Surface(
+        points=table[:, :3] * 0.01, normals=table[:, 3:6].astype(np.float32),
+        lab=np.zeros((count, 3), np.float32), concavity=np.ones(count, np.float32),
+        index=table[:, :3].astype(np.int64), edges=edges, voxel=0.01,
+    )  # fmt: skip
+    return surface, table[:, 6].astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("second", "objects", "joined"),
+    [
+        (((20, 0, 0), (40, 20, 10)), (True, True), True),  # the other half of a slab
+        (((20, 2, 2), (40, 18, 8)), (True, True), True),  # its recessed pages
+        (((20, 0, 0), (40, 20, 10)), (True, False), False),  # background
+        (((20, 0, 0), (30, 20, 40)), (True, True), False),  # a wall beside it
+        (((0, 0, 10), (20, 20, 40)), (True, True), True),  # a tower of one plan
+        (((5, 5, 10), (15, 15, 40)), (True, True), False),  # a narrow tower on it
+    ],
+)
+def test_what_is_convex_together_is_one(second: tuple, objects: tuple, joined: bool) -> None:
+    surface, regions = _boxes(((0, 0, 0), (20, 20, 10)), second)
+    found = parts.join_convex(regions, surface, np.array(objects), SegmentationOptions())
+    assert np.array_equal(found, np.zeros_like(regions) if joined else regions)
