@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.exporting.cloud import Cloud
 
+_CHUNK = 256  # Gaussians that a compressed PLY quantizes together
+_BLOCK = 256 * _CHUNK  # that are compressed at once, so that little is in memory twice
 #: SPZ holds positions as 24 bits, sign included.
 _SPZ_MOST = float((1 << 23) - 1)
 _SPZ_BITS = (1, 20)  # of a fraction
@@ -36,7 +39,21 @@ def write_compressed_ply(path: Path, cloud: Cloud) -> None:
     gsply = _gsply()
     _not_empty(cloud, "a compressed PLY")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gsply.compress_to_bytes(_data(gsply, cloud.take(morton_order(cloud.means)))))
+    order = morton_order(cloud.means)
+    parts = []
+    for start in range(0, len(cloud), _BLOCK):
+        block = cloud.take(order[start : start + _BLOCK])
+        parts.append(gsply.compress_to_arrays(_data(gsply, block)))
+    counts = {b"chunk": -(-len(cloud) // _CHUNK), b"vertex": len(cloud), b"sh": len(cloud)}
+    header = re.sub(
+        rb"element (\w+) \d+", lambda m: b"element %s %d" % (m[1], counts[m[1]]), parts[0][0]
+    )
+    with path.open("wb") as file:
+        file.write(header)
+        for section in (1, 2, 3):  # bounds of chunks, packed values, harmonics
+            for part in parts:
+                if part[section] is not None:
+                    file.write(np.ascontiguousarray(part[section]).data)
 
 
 def write_spz(path: Path, cloud: Cloud) -> None:
@@ -60,7 +77,12 @@ def write_spz(path: Path, cloud: Cloud) -> None:
     bits = fractional_bits(cloud.means)
     # Of 8 bits; what readers make of 0 and 255 are logits without end.
     cloud = replace(cloud, opacities=np.clip(cloud.opacities, -_SPZ_LOGIT, _SPZ_LOGIT))
-    gsply.write_spz(path, _data(gsply, cloud.y_up()), version=3, fractional_bits=bits)
+    before = gsply.active_backend()
+    gsply.use_backend("auto")  # compiled where the wheel has it: half the time, less memory
+    try:
+        gsply.write_spz(path, _data(gsply, cloud.y_up()), version=3, fractional_bits=bits)
+    finally:
+        gsply.use_backend(before)
 
 
 def fractional_bits(means: NDArray[np.float32]) -> int:

@@ -79,6 +79,15 @@ def test_one_file_for_each_object(scene: gradiseg_core.Scene, tmp_path: Path) ->
         scene.export(tmp_path / "twice", "ply", split=True, objects=["red ball", "Red  Ball"])
 
 
+def test_an_edited_scene(scene: gradiseg_core.Scene, tmp_path: Path) -> None:
+    edited = scene.edit([{"remove": "red ball", "fill": False, "halo": False, "cut": False}])
+    written = edited.export(tmp_path / "each", "ply", split=True)
+    assert {path.name[:3] for path in written} == {"000", f"{GREEN:03d}", f"{BLUE:03d}"}
+    edited.export(tmp_path / "all.glb")
+    _, owner = synthetic.balls()
+    assert len(clouds.glb(tmp_path / "all.glb")[1]["POSITION"]) == (owner != 1).sum()
+
+
 def test_labels(scene: gradiseg_core.Scene, tmp_path: Path) -> None:
     from plyfile import PlyData
 

@@ -10,7 +10,7 @@ from plyfile import PlyData
 
 from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.exporting import ply
+from gradiseg_core.exporting import packed, ply
 from gradiseg_core.exporting.export import comments
 from gradiseg_core.exporting.packed import fractional_bits, morton_order, write_compressed_ply
 from gradiseg_core.exporting.packed import write_spz as spz
@@ -68,6 +68,20 @@ def test_compressed_ply_as_gsply_reads_it(tmp_path: Path) -> None:
     opacity = 1 / (1 + np.exp(-np.ravel(data.opacities)))
     np.testing.assert_allclose(opacity, 1 / (1 + np.exp(-cloud.opacities[order])), atol=1 / 254)
     clouds.assert_same_rotations(data.quats, cloud.quats[order], degrees=0.6)
+
+
+def test_blocks_make_the_file_that_gsply_makes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gsply
+
+    for degree in (0, 3):
+        cloud = clouds.make(1000, degree)
+        ordered = cloud.take(morton_order(cloud.means))
+        whole = gsply.compress_to_bytes(packed._data(gsply, ordered))
+        monkeypatch.setattr(packed, "_BLOCK", 256)
+        write_compressed_ply(tmp_path / "a.compressed.ply", cloud)
+        assert (tmp_path / "a.compressed.ply").read_bytes() == whole
 
 
 def test_the_order_in_compressed_files_makes_them_exact(tmp_path: Path) -> None:
