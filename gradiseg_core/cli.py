@@ -2,6 +2,7 @@
 
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
+    gradiseg status         what is done, running, failed and missing
     gradiseg paper-tables   the paper's tables of what has run so far
     gradiseg view           a trained scene in the browser
     gradiseg edit           an edited copy of a trained scene
@@ -63,6 +64,40 @@ def show(parser: argparse.ArgumentParser) -> Run:
         from gradiseg_core.stages.tables.show import describe
 
         print(describe(options.results))
+        return 0
+
+    return run
+
+
+def status(parser: argparse.ArgumentParser) -> Run:
+    """Print what is done, running, failed and missing, also while a run goes on.
+
+    Of a failed job it gives the log file and the last error in it. Missing is what the
+    configuration asks for and what has not begun. Jobs that would run again because something
+    changed count as done; `snakemake --dry-run` lists them.
+    """
+    parser.add_argument(
+        "results", nargs="?", default=Path("results"), type=Path, help="folder; default: results"
+    )
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="as for snakemake; default: config.yaml, if its results are in that folder",
+    )
+    parser.add_argument("--json", action="store_true", help="a list of jobs as JSON")
+
+    def run(options: argparse.Namespace) -> int:
+        import json
+
+        from gradiseg_core.stages.report import plan, status
+
+        jobs = status.examine(options.results, plan.plan_of(options.results, options.configfile))
+        if options.json:
+            print(json.dumps(status.as_data(jobs), indent=1))
+        else:
+            print(status.table(jobs, status.terminal_width()))
         return 0
 
     return run
@@ -222,7 +257,9 @@ def import_grouping(parser: argparse.ArgumentParser) -> Run:
 
 
 #: Every command, in the order of `gradiseg --help`.
-COMMANDS: tuple[Command, ...] = (doctor, show, paper_tables, view, edit, export, import_grouping)
+COMMANDS: tuple[Command, ...] = (
+    doctor, show, status, paper_tables, view, edit, export, import_grouping,
+)  # fmt: skip
 
 
 def _capabilities(text: str) -> str:

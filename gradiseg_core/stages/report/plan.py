@@ -1,0 +1,68 @@
+"""Which jobs a configuration asks for, by the folders that they write to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradiseg_core.config.inputs import has_exact_ids
+from gradiseg_core.config.paper_plan import paper_plan
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import Settings, load
+from gradiseg_core.config.tracking import TrackingConfig
+
+
+def plan_of(results: Path, configfiles: Sequence[Path]) -> dict[Path, list[str]]:
+    """Return what configuration files ask for in a folder of results.
+
+    Args:
+        results: The folder.
+        configfiles: As for ``snakemake --configfile``; without any, ``config.yaml`` of the working
+            directory if its results are in that folder.
+
+    Raises:
+        ConfigError: If a file cannot be read, or the configuration is not valid.
+    """
+    shipped = Path("config.yaml")
+    if not configfiles and not shipped.is_file():
+        return {}
+    raw = read_files(configfiles or [shipped])
+    if not configfiles and Path(raw.get("results", "results")).resolve() != results.resolve():
+        return {}
+    return planned(load(raw), results)
+
+
+def planned(settings: Settings, results: Path) -> dict[Path, list[str]]:
+    """Return the stages of target `all` by folder, by the names of the module `status`.
+
+    Segments that are needed only where geometry finds no objects are not planned.
+
+    Args:
+        settings: The configuration.
+        results: Folder of results.
+    """
+    found: dict[Path, list[str]] = {}
+    for scene in settings.scenes:
+        folder = results / scene
+        tracking = settings.section(scene, "tracking")
+        assert isinstance(tracking, TrackingConfig)
+        found[folder] = [
+            *("scene", "colmap"),
+            *(["geometry"] if tracking.needs_geometry else []),
+            *(["masks"] if tracking.needs_masks and not tracking.needs_geometry else []),
+            "tracking",
+            *(["association"] if has_exact_ids(settings.origin(scene), settings.root.made) else []),
+            *("curves", "comparison"),
+        ]
+        if settings.uses(scene, "tracking_2d"):
+            found[folder / "tracks_2d"] = ["tracking", "grounding", "metrics"]
+        stages = ["train", "render", "grounding", "metrics"]
+        if settings.uses(scene, "second_grounding"):
+            stages += ["second_grounding", "second_metrics"]
+        for variant in settings.variants_of(scene):
+            for seed in settings.seeds_of(scene):
+                found[folder / variant / f"seed{seed}"] = stages
+    found[results / "tables"] = ["tables", "quality"]
+    if paper_plan(settings).scenes:
+        found[results / "paper_tables"] = ["paper_tables"]
+    return found
