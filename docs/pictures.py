@@ -4,8 +4,8 @@ Usage: ``python -m docs.pictures RESULTS/SCENE NAME [--variant VARIANT]``
 
 Writes ``docs/images/NAME.jpg``, the first rendered view of a variant beside its photograph and
 labels, and where several variants ran ``NAME_boundaries.jpg``, this view and its worst crop with
-the labels of every variant. Where stage `geometry` ran, ``NAME_surface.jpg`` is what it shows of
-this view.
+the labels of every variant. Where stage `geometry` found objects, ``NAME_surface.jpg`` is what it
+shows of this view and ``NAME_objects.jpg`` the surface from above.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from docs.build import DOCS
+from docs.surface_view import surface_view
+from gradiseg_core.files.geometry import load_geometry
+from gradiseg_core.files.images import write_image
 from gradiseg_core.stages.report.qualitative import plot_qualitative
 
 _QUALITY = 88
@@ -51,8 +54,12 @@ def make(scene: Path, name: str, variant: str) -> list[Path]:
         raise FileNotFoundError(f"{scene} has no rendering of {variant}; run the workflow first")
     written = [save(views[0], name)]
     surface = scene / "geometry" / "previews" / views[0].name
-    if surface.is_file():
+    if surface.is_file() and load_geometry(scene / "geometry").found:
         written.append(save(surface, f"{name}_surface"))
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Path(folder) / "above.png"
+            write_image(picture, surface_view(scene / "geometry"))
+            written.append(save(picture, f"{name}_objects"))
     seed = views[0].parents[2].name
     renders = [path.parent for path in sorted(scene.glob(f"*/{seed}/render/render.json"))]
     if len(renders) > 1:
