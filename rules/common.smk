@@ -332,6 +332,12 @@ def export_of(w):
     return exports[w.export].model_dump(mode="json")
 
 
+def edited_for_export(w):
+    """Input function: the edited scene that an export is of, if it is of one."""
+    config = SETTINGS.exports_of(w.scene).get(w.export)
+    return [] if config is None or config.edit is None else f"<run>/edits/{config.edit}"
+
+
 def all_exports(w):
     """Input function: every export of every training."""
     found = [

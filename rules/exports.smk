@@ -10,6 +10,7 @@ rule export:
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
         train=rules.train.output.train,
+        edited=edited_for_export,
         grounding=rules.grounding.output.grounding,
         core=core("export.py"),
     output:

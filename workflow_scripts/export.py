@@ -9,7 +9,7 @@ with stage(snakemake):
     from gradiseg_core.stages.exports.stage import export_run
 
     export_run(
-        train_dir=Path(snakemake.input.train),
+        folder=Path(snakemake.input.get("edited") or snakemake.input.train),
         out_dir=Path(snakemake.output.export),
         name=snakemake.wildcards.export,
         config=ExportConfig(**snakemake.params.config),

@@ -50,6 +50,9 @@ class ExportConfig(Section):
         "What to write: names, prompts, IDs, or mappings that say more, as in section `edits`; "
         "empty: the whole scene.",
     )
+    edit: str | None = option(
+        None, "Of the edited scene of this name in section `edits`; null: of the trained scene."
+    )
     split: bool = option(False, "Write one file for each object.")
     object_id: bool = option(
         False, "`ply` and `glb`: the most probable ID of every Gaussian as one more property."

@@ -31,7 +31,7 @@ from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve, written_in
 from gradiseg_core.config.masks import MasksConfig
-from gradiseg_core.config.messages import explain
+from gradiseg_core.config.messages import explain, nearest
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.overlaps import overlaps, reserved_variants, wrong_results
 from gradiseg_core.config.paths import InputPath, OutputPath
@@ -342,6 +342,7 @@ def load(
     for name, scene in root.scenes.items():
         problems += _edits(f"scenes.{name}.", scene, folder or Path())
         problems += _exports(f"scenes.{name}.", raw["scenes"][name], scene)
+        problems += _missing_edits(root, name)
     trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
     for name in root.scenes:
@@ -397,6 +398,19 @@ def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any
         + checks.repeated(f"{prefix}variants", holder.variants or ())
         + checks.repeated(f"{prefix}seeds", holder.seeds or ())
     )
+
+
+def _missing_edits(root: RootConfig, name: str) -> Iterator[str]:
+    """Yield the exports of a scene that are of edits that it does not have."""
+    scene = root.scenes[name]
+    edits = {**root.edits, **(scene.edits or {})}
+    for prefix, holder in (("", root), (f"scenes.{name}.", scene)):
+        for export, config in (holder.exports or {}).items():
+            if config.edit is not None and config.edit not in edits:
+                yield (
+                    f"{prefix}exports.{export}.edit: scene {name} has no edit "
+                    f"'{config.edit}'{nearest(config.edit, edits)}"
+                )
 
 
 def _exports(prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntry) -> Iterator[str]:

@@ -45,6 +45,9 @@ def test_exports_are_a_target_and_nothing_else_makes_them(workflow: Workflow) ->
     assert workflow.planned(path) == {"export": 1}
     workflow.append("gradiseg_core/exporting/packed.py", "# other bits\n")
     assert workflow.planned() == {}
+    workflow.edit("config.yaml", "objects: [cup]}", "edit: no_mug}")
+    workflow.append("config.yaml", "edits: {no_mug: [{remove: mug}]}\n")
+    assert workflow.planned(path) == {"edit": 1, "export": 1}
 
 
 def test_an_export_that_nobody_asked_for_is_named(workflow: Workflow) -> None:

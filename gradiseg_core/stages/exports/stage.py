@@ -15,15 +15,15 @@ from gradiseg_core.version import __version__
 logger = logging.getLogger(__name__)
 
 
-def export_run(*, train_dir: Path, out_dir: Path, name: str, config: ExportConfig) -> None:
+def export_run(*, folder: Path, out_dir: Path, name: str, config: ExportConfig) -> None:
     """Write a trained scene for another program.
 
     Writes the files of the format, called after the export, and ``export.json``: what was written,
     and in which axes and units.
 
     Args:
-        train_dir: Output of stage `train`; grounding's names, tracking's pictures and the cameras
-            are found around it.
+        folder: Output of stage `train`, or an edited scene; grounding's names, tracking's pictures
+            and the cameras are found around it.
         out_dir: Folder to write.
         name: Of the export.
         config: What is written.
@@ -32,7 +32,7 @@ def export_run(*, train_dir: Path, out_dir: Path, name: str, config: ExportConfi
         InputError: If an object is not there, or the scene lacks what the format needs.
         BackendUnavailableError: Without a package that the format needs.
     """
-    scene = load(train_dir.parent, device="cpu")
+    scene = load(folder, device="cpu")
     source = source_of(scene)
     out_dir.mkdir(parents=True, exist_ok=True)
     whole = config.split or file_name(name, config) == name  # the format is a folder

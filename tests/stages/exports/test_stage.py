@@ -24,7 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> trained_scene.Folders:
 
 def test_a_file_and_what_is_said_of_it(folders: trained_scene.Folders, tmp_path: Path) -> None:
     export_run(
-        train_dir=folders.train,
+        folder=folders.train,
         out_dir=tmp_path / "splats",
         name="splats",
         config=ExportConfig(format="ply", object_id=True),
@@ -60,7 +60,7 @@ def test_formats_of_several_files(
 ) -> None:
     out = tmp_path / "out"
     config = ExportConfig(**keys)
-    export_run(train_dir=folders.train, out_dir=out, name="x", config=config)
+    export_run(folder=folders.train, out_dir=out, name="x", config=config)
     assert set(json.loads((out / "export.json").read_text())["files"]) == files
     assert all((out / file).stat().st_size for file in files)
 
@@ -117,6 +117,18 @@ def test_a_scene_has_the_exports_of_the_file_and_its_own() -> None:
         for scene in "ab"
     }
     assert formats == {"a": {"all": "ply", "mug": "spz"}, "b": {"all": "glb"}}
+
+
+def test_an_edit_that_there_is_not_is_named() -> None:
+    edits = {"without_mug": [{"remove": "mug"}]}
+    exports = {"x": {"format": "ply", "edit": "without_cup"}}
+    with pytest.raises(ConfigError, match=r"exports\.x\.edit: scene a has no edit 'without_cup'"):
+        load({**RAW, "exports": exports, "edits": edits})
+    exports["x"]["edit"] = "without_mug"
+    assert load({**RAW, "exports": exports, "edits": edits}).exports_of("a")["x"].edit
+    own = {"a": {"source": "demo", "edits": edits}, "b": {"source": "demo"}}
+    with pytest.raises(ConfigError, match="scene b has no edit"):
+        load({"scenes": own, "exports": exports})
 
 
 @pytest.mark.parametrize(
