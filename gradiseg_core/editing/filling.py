@@ -29,6 +29,7 @@ from gradiseg_core.editing.patches import (
     local_ground,
     patch_around,
     seen_cells,
+    under,
 )
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.removal import Sight
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Pixels that near to the object's show a mixture of both.
+_RIM_PX = 5
 #: Views that new Gaussians are optimised against, at most.
 MOST_VIEWS = 10
 _ITERATIONS = 100
@@ -82,6 +85,8 @@ def find_hole(
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
     """
+    from scipy.ndimage import maximum_filter
+
     if not views:
         return None, "no training view shows it"
     trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
@@ -101,7 +106,7 @@ def find_hole(
     for view in views:
         before, pixel = seen_cells(patch, view.camera, view.depth, view.alpha)
         at = pixel[..., 0], pixel[..., 1]
-        before &= view.shows[at] < 0.1
+        before &= maximum_filter(view.shows, _RIM_PX)[at] < 0.1
         result = rasterized(trained, view.camera, rasterizer, with_depth=True)
         assert result.depth is not None
         colour = result.color.cpu().numpy()
@@ -114,7 +119,7 @@ def find_hole(
         open_, _ = seen_cells(patch, view.camera, np.where(alpha > 0.5, depth, np.inf),
                               np.ones_like(alpha))  # fmt: skip
         exposed |= open_
-    cells = exposed & ~seen
+    cells = under(patch, removed, exposed & ~seen)
     if not cells.any():
         return None, "training views saw all that it hid"
     if not seen.any():

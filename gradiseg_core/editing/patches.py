@@ -22,6 +22,8 @@ _TRIALS = 300
 _UPRIGHT = 0.85
 #: Depth up to which something counts as the plane itself, in cells.
 _TOLERANCE = 4.0
+#: Cells around what is unknown whose colours are mixtures.
+_CLEAR = 3
 
 
 @dataclass(frozen=True)
@@ -158,42 +160,83 @@ def seen_cells(
     return fits & (depth[at] >= z - tolerance) & (alpha[at] > 0.5), pixel
 
 
+def under(patch: Patch, points: NDArray[np.float64], cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the connected parts of cells that lie below points, [rows, columns].
+
+    Args:
+        patch: The patch.
+        points: [n, 3], of what was removed.
+        cells: [rows, columns]; what hangs together by a cell's width is not connected.
+    """
+    from scipy.ndimage import binary_dilation, binary_opening, label
+
+    place = np.round(patch.cells(points)).astype(np.int64)
+    fits = ((place >= 0) & (place < patch.shape)).all(axis=1)
+    footprint = np.zeros(patch.shape, bool)
+    footprint[tuple(place[fits].T)] = True
+    footprint = binary_dilation(footprint, iterations=2)
+    core = binary_opening(cells)
+    part, count = label(core)
+    chosen = np.unique(part[footprint & core])
+    kept = np.isin(part, chosen[chosen > 0]) if count else np.zeros(patch.shape, bool)
+    return binary_dilation(kept) & cells
+
+
 def inpainted(
     colours: NDArray[np.float64], known: NDArray[np.bool_], wanted: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return colours [rows, columns, 3] with the wanted cells filled from known ones.
 
     Biharmonic inpainting (Damelin and Hoang 2018; scikit-image's) of smoothed colours: a speck at
-    the rim would grow into a beam. Unknown cells that nobody wants take part, so that they are no
-    edge.
+    the rim would grow into a beam. Colours come from cells that are clear of everything unknown,
+    since rims are mixtures, and that are no outliers of their surroundings: those are other things.
 
     Args:
         colours: [rows, columns, 3].
         known: [rows, columns].
         wanted: [rows, columns], cells to fill; none is known.
+
+    Raises:
+        ValueError: If nothing is known.
     """
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
+    from scipy.ndimage import gaussian_filter
     from skimage.restoration import inpaint_biharmonic
 
-    if not known.any():
-        raise ValueError("nothing is known around what is to be filled")
-    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    filled = colours[tuple(nearest)]
-    weight = gaussian_filter(known.astype(np.float64), 1.5)
-    smooth = (
-        np.stack(
-            [gaussian_filter(np.where(known, colours[..., c], 0.0), 1.5) for c in range(3)], axis=-1
-        )
-        / np.maximum(weight, 1e-6)[..., None]
-    )
-    smooth = np.where(known[..., None], smooth, filled)
+    source = _sources(colours, known, wanted)
     rows, columns = np.nonzero(wanted)
-    ring = 6
+    ring = 2 * _CLEAR + 4
     box = np.s_[
         max(rows.min() - ring, 0) : rows.max() + ring + 1,
         max(columns.min() - ring, 0) : columns.max() + ring + 1,
     ]
-    low, high = smooth[known].min(axis=0), smooth[known].max(axis=0)
-    result = inpaint_biharmonic(smooth[box], ~known[box], channel_axis=-1)
-    filled[box] = np.where(known[box][..., None], colours[box], np.clip(result, low, high))
+    if not source[box].any():
+        box = np.s_[:, :]
+    weight = gaussian_filter(source.astype(np.float64), 1.5)[..., None]
+    total = gaussian_filter(np.where(source[..., None], colours, 0.0), (1.5, 1.5, 0.0))
+    smooth = total / np.maximum(weight, 1e-9)
+    low, high = np.quantile(smooth[source], [0.02, 0.98], axis=0)
+    result = inpaint_biharmonic(
+        np.where(source[..., None], smooth, 0.0)[box], ~source[box], channel_axis=-1
+    )
+    filled = colours.copy()
+    filled[box] = np.where(wanted[box][..., None], np.clip(result, low, high), colours[box])
     return filled
+
+
+def _sources(
+    colours: NDArray[np.float64], known: NDArray[np.bool_], wanted: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return the cells that colours are taken from."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    if not known.any():
+        raise ValueError("nothing is known around what is to be filled")
+    clear = binary_erosion(known, iterations=_CLEAR, border_value=1)
+    near = clear & binary_dilation(wanted, iterations=4 * _CLEAR)
+    if near.sum() < 20:
+        return clear if clear.any() else known
+    middle = np.median(colours[near], axis=0)
+    distance = np.linalg.norm(colours - middle, axis=-1)
+    usual = np.median(distance[near])
+    chosen = clear & (distance <= 3.0 * usual + 0.02)
+    return chosen if (chosen & near).any() else clear

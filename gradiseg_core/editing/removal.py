@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gradiseg_core.editing.scene import Scene
 
 #: At most this many training views are looked at, evenly spread.
-MOST_VIEWS = 24
+MOST_VIEWS = 16
 #: A pixel shows the object where more than this share of it is made by the object's Gaussians.
 SHOWN = 0.5
 #: Share of a Gaussian's weight in pixels of the object from which on it is a part of it.

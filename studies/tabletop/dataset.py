@@ -150,6 +150,19 @@ def render_view(
         geometry: What the view sees.
     """
     camera, _ = viewpoints(config)[index]
+    return develop_view(renderer, config, camera, index, seed=seed, geometry=geometry)
+
+
+def develop_view(
+    renderer: Renderer,
+    config: TabletopConfig,
+    camera: Camera,
+    index: int,
+    *,
+    seed: int,
+    geometry: Geometry,
+) -> NDArray[np.uint8]:
+    """Return a camera's picture, [H, W, 3], of any table; arguments as for :func:`render_view`."""
     radiance = renderer.color(
         camera, samples=config.samples_per_pixel, depth=config.path_depth,
         seed=_view_seed(seed, index),

@@ -1,0 +1,271 @@
+"""Edits against the truth: tables rendered without an object, or with two swapped.
+
+    python -m studies.removal RUN --without "white teapot" [--select 1,13]
+    python -m studies.removal RUN --swap "blue mug" "red apple"
+
+RUN is a trained scene of the embedded table, or of another one with `--config`. No photograph can
+show what an edit should look like; the generator can, with the shadow gone as well. Ways of
+removing are compared:
+
+`threshold_hull`  Gaussian Grouping's: probability above 0.3, and all that the convex hull holds
+`class`           most probable ID, nothing else
+`clean`           with cut, halo and inside
+`clean_fill`      the same, and the hole closed
+
+Scores are taken in the object's pixels of the test views, known exactly, and `MARGIN_PX` around
+them: PSNR and SSIM there, and the residue: of the pixels in which the object differs visibly from
+what it hid, the share whose colour is nearer to the object than to the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from gradiseg_core.editing.scene import Scene, load
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.images import read_image, write_image
+from gradiseg_core.files.pictures import panel_row
+from studies.options import TabletopConfig
+from studies.tabletop.dataset import develop_view
+from studies.tabletop.layout import arrange
+from studies.tabletop.objects import Thing
+from studies.tabletop.renderer import Renderer
+from studies.tabletop.room import lights, room_parts
+from studies.tabletop.viewpoints import viewpoints
+
+logger = logging.getLogger(__name__)
+
+MARGIN_PX = 4
+#: Pixels in which the object differs less from what it hid, of 255, say nothing about residue.
+_VISIBLE = 24.0
+
+#: Ways of removing, as operations on `what`.
+WAYS: dict[str, Any] = {
+    "threshold_hull": lambda what: [
+        {
+            "remove": {"of": what, "probability": 0.3, "hull": True},
+            "fill": False,
+            "cut": False,
+            "halo": False,
+        }
+    ],
+    "class": lambda what: [{"remove": what, "fill": False, "cut": False, "halo": False}],
+    "clean": lambda what: [{"remove": what, "fill": False}],
+    "clean_fill": lambda what: [{"remove": what}],
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near an edit comes to the truth, in the object's pixels of all test views.
+
+    Attributes:
+        psnr: dB.
+        ssim: Mean over the region of the map of SSIM.
+        residue: 0..1; None where the object looks like what it hid.
+        pixels: Of the region.
+    """
+
+    psnr: float
+    ssim: float
+    residue: float | None
+    pixels: int
+
+
+def without(things: Sequence[Thing], prompt: str) -> list[Thing]:
+    """Return the things but one.
+
+    Raises:
+        InputError: If there is no such thing.
+    """
+    _index(things, prompt)
+    return [thing for thing in things if thing.prompt != prompt]
+
+
+def swapped(things: Sequence[Thing], first: str, second: str) -> list[Thing]:
+    """Return the things with two in each other's places: middle of the plan, and foot.
+
+    Raises:
+        InputError: If there is no such thing.
+    """
+    one, two = things[_index(things, first)], things[_index(things, second)]
+    way = _foot(two) - _foot(one)
+    moved = {first: one.moved(offset=way), second: two.moved(offset=-way)}
+    return [moved.get(thing.prompt, thing) for thing in things]
+
+
+def render_truth(
+    config: TabletopConfig, things: Sequence[Thing], folder: Path, *, threads: int = 2
+) -> dict[str, Path]:
+    """Render the test views of a table with other things; those that lie in ``folder`` are kept.
+
+    Returns:
+        Files by the name of the view.
+    """
+    room = room_parts(np.random.default_rng([config.seed, 4]), config.texture_strength)
+    renderer = None
+    found = {}
+    for index, (camera, is_test) in enumerate(viewpoints(config)):
+        if not is_test:
+            continue
+        path = folder / f"{camera.stem}.png"
+        if not path.is_file():
+            if renderer is None:
+                renderer = Renderer(things, room, lights(), threads=threads)
+            geometry = renderer.geometry(camera)
+            picture = develop_view(renderer, config, camera, index, seed=0, geometry=geometry)
+            write_image(path, picture)
+        found[camera.name] = path
+    return found
+
+
+def score(
+    edited: Mapping[str, NDArray[np.uint8]],
+    truth: Mapping[str, NDArray[np.uint8]],
+    before: Mapping[str, NDArray[np.uint8]],
+    masks: Mapping[str, NDArray[np.bool_]],
+) -> Score:
+    """Compare pictures of an edit with the truth.
+
+    Args:
+        edited: [H, W, 3] by view.
+        truth: Without the object.
+        before: With the object.
+        masks: [H, W], the object's pixels.
+    """
+    from scipy.ndimage import binary_dilation
+    from skimage.metrics import structural_similarity
+
+    errors, similarities, left, visible, pixels = [], [], 0, 0, 0
+    for view, mask in masks.items():
+        if not mask.any():
+            continue
+        region = binary_dilation(mask, iterations=MARGIN_PX)
+        now, true, was = (
+            {**pictures}[view].astype(np.float64) for pictures in (edited, truth, before)
+        )
+        errors.append(((now - true) ** 2)[region].mean(axis=-1))
+        _, full = structural_similarity(now, true, channel_axis=-1, data_range=255.0, full=True)
+        similarities.append(full.mean(axis=-1)[region])
+        tells = mask & (np.linalg.norm(was - true, axis=-1) > _VISIBLE)
+        nearer = np.linalg.norm(now - was, axis=-1) < np.linalg.norm(now - true, axis=-1)
+        left, visible = left + int((nearer & tells).sum()), visible + int(tells.sum())
+        pixels += int(region.sum())
+    if not pixels:
+        raise InputError("no test view shows the object")
+    error = float(np.concatenate(errors).mean())
+    return Score(
+        psnr=10.0 * float(np.log10(255.0**2 / max(error, 1e-9))),
+        ssim=float(np.concatenate(similarities).mean()),
+        residue=left / visible if visible else None,
+        pixels=pixels,
+    )
+
+
+def compare(
+    scene: Scene,
+    truth: Mapping[str, Path],
+    ids: Sequence[int],
+    edits: Mapping[str, Sequence[Mapping[str, Any]]],
+    out_dir: Path,
+) -> dict[str, dict[str, Any]]:
+    """Score edits of a trained scene, and write pictures of each beside the truth.
+
+    Args:
+        scene: The trained scene.
+        truth: Files by the name of the view.
+        ids: Exact IDs of the objects whose pixels count.
+        edits: Operations by name.
+        out_dir: For `scores.json` and pictures.
+    """
+    assert scene.run.manifest is not None
+    views = [name for name in truth if name in scene.cameras]
+    sizes = {view: (scene.cameras[view].width, scene.cameras[view].height) for view in views}
+    true = {view: read_image(truth[view], sizes[view]) for view in views}
+    folder = scene.run.manifest
+    before = {view: read_image(folder / "images" / view, sizes[view]) for view in views}
+    masks = {}
+    for view in views:
+        exact = read_id_map(folder / "gt_ids" / f"{scene.cameras[view].stem}.png")
+        masks[view] = np.isin(resize_by_centres(exact, sizes[view][::-1]), ids)
+    scores: dict[str, dict[str, Any]] = {}
+    rows: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {
+        view: [("photograph", before[view]), ("truth", true[view])] for view in views
+    }
+    ceiling = _shown(scene, views)
+    outside = score(ceiling, before, before, {view: ~masks[view] for view in views})
+    scores["untouched"] = {"psnr_outside": round(outside.psnr, 2)}
+    for name, edit in edits.items():
+        edited = scene.edit(edit)
+        shown = _shown(edited, views)
+        scores[name] = asdict(score(shown, true, before, masks))
+        scores[name]["seconds"] = sum(record["seconds"] for record in edited.history)
+        for view in views:
+            rows[view].append((name, shown[view]))
+        logger.info("%s: %s", name, scores[name])
+    for view, panels in rows.items():
+        write_image(out_dir / f"{scene.cameras[view].stem}.png", panel_row(panels))
+    (out_dir / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    return scores
+
+
+def _shown(scene: Scene, views: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    return {view: (255.0 * scene.render(view).color + 0.5).astype(np.uint8) for view in views}
+
+
+def _index(things: Sequence[Thing], prompt: str) -> int:
+    names = [thing.prompt for thing in things]
+    if prompt not in names:
+        raise InputError(f"no thing is called {prompt!r}; there are {', '.join(names)}")
+    return names.index(prompt)
+
+
+def _foot(thing: Thing) -> NDArray[np.float64]:
+    low, high = thing.vertices.min(axis=0), thing.vertices.max(axis=0)
+    return np.array([*(0.5 * (low + high))[:2], low[2]])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Score edits against rendered truth.")
+    parser.add_argument("run", type=Path, help="<results>/<scene>/<variant>/seed<n>")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--without", help="prompt of the object to remove")
+    what.add_argument("--swap", nargs=2, help="prompts of the objects to swap")
+    parser.add_argument("--select", nargs="+", help="what they are in the trained scene, in YAML")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--config", type=Path, help="options of another table, YAML")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = yaml.safe_load(options.config.read_text()) if options.config else {}
+    config = TabletopConfig(**given)
+    things = arrange(config)
+    prompts = [options.without] if options.without else options.swap
+    selected = [yaml.safe_load(text) for text in options.select] if options.select else prompts
+    if options.without:
+        others = without(things, options.without)
+        edits = {name: WAYS[name](selected[0]) for name in options.ways}
+    else:
+        others = swapped(things, *prompts)
+        edits = {"swap": [{"swap": selected}], "swap_without_fill": [{"swap": selected,
+                                                                      "fill": False}]}  # fmt: skip
+    truth = render_truth(config, others, options.out / "truth")
+    ids = [_index(things, prompt) + 1 for prompt in prompts]
+    scene = load(options.run, device="cpu")
+    compare(scene, truth, ids, edits, options.out)
+
+
+if __name__ == "__main__":
+    main()
