@@ -19,6 +19,8 @@ from gradiseg_core.splatting.rasterization.reference import SH_C0
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 #: A group darker than this is shaded as if it were this bright, or its noise would be blown up.
 _DARK = 0.25
+#: Share of a group that is darker than its lit side.
+_LIT = 0.8
 
 
 def base_colours(sh0: Tensor) -> NDArray[np.float64]:
@@ -47,17 +49,17 @@ def recolouring(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the map (A, b) that gives a group one colour and keeps how bright its parts are.
 
-    A Gaussian as bright as the group's median becomes the target; others are brighter or darker by
-    the same factor.
+    A Gaussian as bright as the group's lit side becomes the target; others are brighter or darker
+    by the same factor. Were it the median, half of the group would be clipped at a bright target.
 
     Args:
         colours: [n, 3] base colours.
         weights: [n] how much of the group each makes.
         target: [3] in 0..1.
     """
-    middle = weighted_median(colours @ LUMINANCE, weights)
-    gain = 1.0 / max(middle, _DARK)
-    return gain * np.outer(target, LUMINANCE), target * (1.0 - gain * middle)
+    lit = weighted_quantile(colours @ LUMINANCE, weights, _LIT)
+    gain = 1.0 / max(lit, _DARK)
+    return gain * np.outer(target, LUMINANCE), target * (1.0 - gain * lit)
 
 
 def transport(
@@ -85,11 +87,13 @@ def transport(
     return matrix, strength * target + (1.0 - strength) * mean - matrix @ mean
 
 
-def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return the value that half of the weight lies below."""
+def weighted_quantile(
+    values: NDArray[np.float64], weights: NDArray[np.float64], share: float
+) -> float:
+    """Return the value that a share of the weight lies below."""
     order = np.argsort(values)
     total = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(total, 0.5 * total[-1])]])
+    return float(values[order[np.searchsorted(total, share * total[-1])]])
 
 
 def _moments(

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.editing.boxes import Box, box_around
-from gradiseg_core.editing.regions import without_floaters
+from gradiseg_core.editing.regions import body
 from gradiseg_core.errors import InputError
 
-#: A Gaussian of a lower opacity does not count for an object's shape.
-_FAINT = 0.1
 #: What the name of ID 0 is; prompts do not have it.
 BACKGROUND = "background"
 
@@ -27,7 +25,7 @@ class SceneObject:
         id: ID; 0 is background.
         name: Of the prompt that grounding chose it for; None where there is none.
         count: Gaussians of which it is the most probable ID.
-        centre: [3], mean of their centres, user's world; faint Gaussians and floaters apart.
+        centre: [3], mean of their centres, user's world, of its body (:func:`.regions.body`).
         box: Around most of these, user's world; its size is in the units of the user's model.
         probability: Mean over its Gaussians of the probability of the ID.
         views: Training views in which tracking saw it; None where that is unknown.
@@ -78,7 +76,7 @@ def object_table(
     present, starts = np.unique(ids[order], return_index=True)
     rows = []
     for index, members in zip(present, np.split(order, starts[1:]), strict=True):
-        own = _core(points[members], opacities[members])
+        own = points[members][body(points[members], opacities[members])]
         rows.append(
             SceneObject(
                 id=int(index),
@@ -91,14 +89,6 @@ def object_table(
             )
         )
     return tuple(rows)
-
-
-def _core(points: NDArray[np.float64], opacities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the points that make an object's shape: what is faint or far off does not."""
-    solid = points[opacities >= _FAINT]
-    if len(solid) < 4:
-        return points
-    return solid[without_floaters(solid, np.ones(len(solid), bool))]
 
 
 def ids_of(

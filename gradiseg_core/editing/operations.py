@@ -19,6 +19,7 @@ from gradiseg_core.editing.classes import with_new_class
 from gradiseg_core.editing.cutting import cut_across
 from gradiseg_core.editing.filling import fill, find_hole
 from gradiseg_core.editing.placing import Ground, foot, rotation
+from gradiseg_core.editing.regions import body
 from gradiseg_core.editing.removal import halo_and_inside, sights, training_cameras
 from gradiseg_core.editing.selecting import select, shown
 from gradiseg_core.editing.transforms import transformed
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 #: An ID with less than this share of what is copied is a fringe, and gets the main one's new ID.
 _FRINGE = 0.05
+#: What moves is an object's body and what is that near to it, in diagonals of the body.
+_AROUND = 0.1
 #: Pixels of a style's picture that are looked at.
 _SAMPLE = 50_000
 
@@ -101,9 +104,20 @@ class _Taken:
     record: Record
 
 
-def _selected(scene: Scene, what: Any, cut: bool) -> tuple[Scene, NDArray[np.bool_], Record]:
-    """Return the scene with straddlers cut, and what is meant in it."""
+def _selected(
+    scene: Scene, what: Any, cut: bool, *, whole: bool = True
+) -> tuple[Scene, NDArray[np.bool_], Record]:
+    """Return the scene with straddlers cut, and what is meant in it.
+
+    Args:
+        scene: The scene.
+        what: What is meant.
+        cut: Whether straddlers are cut.
+        whole: All of it; else the things themselves, as what moves.
+    """
     mask = select(scene, what).mask
+    if not whole:
+        mask = _bodies(scene, mask)
     record: Record = {"selected": int(mask.sum()), "cut": 0}
     if cut and not mask.all():
         values, rows = cut_across(scene.values, mask)
@@ -112,8 +126,26 @@ def _selected(scene: Scene, what: Any, cut: bool) -> tuple[Scene, NDArray[np.boo
     return scene, mask, record
 
 
-def _take_out(scene: Scene, what: Any, *, cut: bool, halo: bool, filled: bool) -> _Taken:
-    scene, mask, record = _selected(scene, what, cut)
+def _bodies(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the part of a selection that is the thing itself: what moves with it.
+
+    Gaussians of its class that lie elsewhere are mistakes of the classifier, and stay there.
+    """
+    rows = np.flatnonzero(mask)
+    opacities = scene.trained.opacities[torch.from_numpy(rows)].sigmoid().cpu().numpy()
+    own = scene.points[rows]
+    core = own[body(own, opacities)]
+    reach = _AROUND * float(np.linalg.norm(np.ptp(core, axis=0)))
+    low, high = core.min(axis=0) - reach, core.max(axis=0) + reach
+    result = mask.copy()
+    result[rows] = ((own >= low) & (own <= high)).all(axis=1)
+    return result
+
+
+def _take_out(
+    scene: Scene, what: Any, *, cut: bool, halo: bool, filled: bool, whole: bool = True
+) -> _Taken:
+    scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
     views = sights(scene, mask, training_cameras(scene)) if halo or filled else []
     gone = mask
@@ -200,6 +232,14 @@ def _ground(scene: Scene, points: NDArray[np.float64]) -> Ground:
     return Ground(np.array([0.0, 0.0, 1.0]), float(points[:, 2].min()), "assumed")
 
 
+def _foot(
+    points: NDArray[np.float64], values: dict[str, Tensor], ground: Ground
+) -> NDArray[np.float64]:
+    """Return the middle of what a thing stands on, [3], by its body."""
+    opacities = values["opacities"].sigmoid().cpu().numpy()
+    return foot(points[body(points, opacities)], ground)
+
+
 def _placed(
     scene: Scene, values: dict[str, Tensor], points: NDArray[np.float64], step: Any
 ) -> dict[str, Tensor]:
@@ -213,20 +253,20 @@ def _placed(
         values,
         rotation=turn if np.any(np.array(step.rotate_deg)) else None,
         scale=step.factor,
-        pivot=scene.to_training(foot(points, ground)),
+        pivot=scene.to_training(_foot(points, values, ground)),
         shift=scene.frame.scale * shift,
     )
 
 
 def _move(scene: Scene, step: config.Move) -> tuple[Scene, Record]:
-    taken = _take_out(scene, step.move, cut=step.cut, halo=True, filled=step.fill)
+    taken = _take_out(scene, step.move, cut=step.cut, halo=True, filled=step.fill, whole=False)
     placed = _placed(scene, taken.values, taken.points, step)
     return taken.rest.joined(placed), taken.record | {"moved": len(taken.points)}
 
 
 def _in_place(scene: Scene, what: Any, step: Any) -> tuple[Scene, Record]:
     """Turn or scale something where it stands."""
-    scene, mask, record = _selected(scene, what, step.cut)
+    scene, mask, record = _selected(scene, what, step.cut, whole=False)
     placed = _placed(scene, _of(scene, mask), scene.points[mask], step)
     return scene.kept(~mask).joined(placed), record | {"moved": int(mask.sum())}
 
@@ -248,10 +288,11 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
             "swapped must be two things"
         )
     ground = _ground(scene, scene.points)
-    one = _take_out(scene, first, cut=step.cut, halo=True, filled=step.fill)
+    how = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
+    one = _take_out(scene, first, **how)
     # The second is taken out of what the first left, so that its hole is filled there.
-    two = _take_out(one.rest, second, cut=step.cut, halo=True, filled=step.fill)
-    way = foot(two.points, ground) - foot(one.points, ground)
+    two = _take_out(one.rest, second, **how)
+    way = _foot(two.points, two.values, ground) - _foot(one.points, one.values, ground)
     shift = scene.frame.scale * way
     rest = two.rest.joined(transformed(one.values, shift=shift))
     rest = rest.joined(transformed(two.values, shift=-shift))
@@ -306,7 +347,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _duplicate(scene: Scene, step: config.Duplicate) -> tuple[Scene, Record]:
-    cut, mask, record = _selected(scene, step.duplicate, step.cut)
+    cut, mask, record = _selected(scene, step.duplicate, step.cut, whole=False)
     values = _placed(cut, _of(cut, mask), cut.points[mask], step)
     # The original stays as it was; only the copy is cut.
     ids = cut.ids[mask]
@@ -316,7 +357,7 @@ def _duplicate(scene: Scene, step: config.Duplicate) -> tuple[Scene, Record]:
 
 def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
     other = scene.another(step.scene)
-    other, mask, record = _selected(other, step.insert, True)
+    other, mask, record = _selected(other, step.insert, True, whole=False)
     points = other.points[mask]
     here, there = _ground(scene, scene.points), _ground(other, other.points)
     turn = rotation(step.rotate_deg) @ _turn_to(there.normal, here.normal)
@@ -326,7 +367,7 @@ def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
     if values["shN"].shape[1] != scene.values["shN"].shape[1]:
         raise InputError(f"{step.scene} has harmonics of another degree than this scene")
     ratio = scene.frame.scale / other.frame.scale
-    pivot = other.to_training(foot(points, there))
+    pivot = other.to_training(_foot(points, values, there))
     values = transformed(
         values,
         rotation=turn,

