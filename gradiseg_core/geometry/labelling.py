@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.files.geometry import SavedSurface
 from gradiseg_core.files.id_maps import resize_by_area
-from gradiseg_core.geometry import labels
+from gradiseg_core.geometry import backdrop, labels
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.surface import Surface
 
@@ -72,8 +72,10 @@ def label_view(
     drawn = labels.surface_labels(
         node, object_of, surface, depth, camera.resized(*size), options.labels
     )
-    snapped = labels.snap(drawn, reduced(photograph, size), options.labels)
-    return resize_by_area(snapped, (height, width))
+    small = reduced(photograph, size)
+    snapped = labels.snap(drawn, small, options.labels)
+    away = backdrop.difference(surface, object_of, camera.resized(*size), small)
+    return resize_by_area(backdrop.join_thin(snapped, away), (height, width))
 
 
 def reduced(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
