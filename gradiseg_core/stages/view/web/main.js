@@ -79,19 +79,23 @@ function tabs() {
 }
 
 async function start() {
+  const times = { start: performance.now() };
   const scene = readJson("scene");
   if (scene.format !== FORMAT) {
     throw new BrokenPage(`The data has format ${scene.format}, this viewer reads ${FORMAT}: make the page again.`);
   }
   const splats = await readSplats(textOf("splats"), scene.splats, scene.objects.length);
+  times.read = performance.now();
   document.getElementById("splats").remove();
   const canvas = document.getElementById("canvas");
   canvas.addEventListener("webglcontextlost", () => showFallback(
     "The graphics device was reset, or ran out of memory.", "Reload the page to try again.",
   ));
   const renderer = new Renderer(canvas, splats, textOf);
+  times.uploaded = performance.now();
   const background = new Background(textOf("worker.js"), splats);
   const app = new App({ scene, splats, renderer, background });
+  Object.assign(app.times, times);
   bar(app);
   objectsPanel(app);
   photographs(app);
