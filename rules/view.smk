@@ -1,15 +1,17 @@
-# Requires: a trained scene, cameras, photographs and tracked IDs; the prompts' IDs and the pictures
-#           of stage `render`.
+# Requires: a trained scene, cameras, photographs and tracked IDs; the prompts' IDs, the pictures of
+#           stage `render`, and what things stand on where stage `geometry` runs.
 # Makes: <run>/view.html, the scene in one page that any browser opens. `snakemake views` makes all.
 
 
 rule view:
     input:
+        scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
         train=rules.train.output.train,
         render=rules.render.output.render,
         grounding=rules.grounding.output.grounding,
+        geometry=geometry_of("tracking"),
         core=core("view.py"),
     output:
         page="<run>/view.html",

@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recorder" / "sitecustomize.py").write_text(RECORDER)
     done = snakemake(folder, "--cores", "2")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    done = snakemake(folder, "--cores", "2", "exports", "edits")
+    done = snakemake(folder, "--cores", "2", "exports", "edits", "views")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     baseline = ("--config", "variants=[baseline]", "--", "results/tiny/baseline/seed0/train")
     done = snakemake(folder, "--cores", "2", *baseline)
@@ -155,6 +155,7 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         run / "exports" / "small" / "small.spz",
         run / "edits" / "gold" / "point_cloud.ply",
         run / "edits" / "gold" / "turntable.mp4",
+        run / "view.html",
         folder / "results" / "tables" / "tables.md",
         folder / "results" / "tables" / "tables.tex",
         folder / "results" / "tables" / "quality.png",
@@ -169,7 +170,7 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
     jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
     assert {job["rule"] for job in jobs} == {
         *("scene", "colmap", "geometry", "masks", "tracking", "association", "train", "render"),
-        *("grounding", "metrics", "curves", "comparison", "quality", "tables", "export", "edit"),
+        *("grounding", "metrics", "curves", "comparison", "quality", "tables", "export", "edit", "view"),
         *("second_grounding", "second_metrics"),
     }
     ran = {job["output"][0]: job["files"] for job in jobs if job["rule"] == "tracking"}
