@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gradiseg_core.config.exports import ExportConfig
+from gradiseg_core.editing.selecting import selected
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.errors import InputError
 from gradiseg_core.exporting.cloud import cloud_of
@@ -25,7 +26,7 @@ def source_of(scene: Scene) -> Source:
         cloud=cloud_of(scene.trained, scene.frame, scene.ids, scene.certainty),
         trained=scene.trained,
         objects=[row.as_json() for row in scene.objects],
-        mask_of=lambda what: scene.select(what).mask,
+        mask_of=lambda what: selected(scene, what).mask,
         colmap=scene.run.colmap,
         pictures=None if scene.run.scene is None else scene.run.scene / "tracking" / "objects",
         splits=scene.splits,
