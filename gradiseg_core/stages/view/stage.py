@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.view import ViewConfig
+from gradiseg_core.editing.colours import base_colours, recolouring
 from gradiseg_core.editing.scene import Scene, load
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
@@ -222,11 +223,25 @@ def _objects(
                 "centre": _numbers(splats.means[own].mean(axis=0) if own.any() else np.zeros(3)),
                 "confidence": round(row.probability, 4),
                 "colour": "#" + "".join(f"{int(value):02x}" for value in palette[row.id]),
+                "shade": _numbers(_shade(scene, row.id)),
                 "views": {name: round(share, 5) for name, share in views.items()},
                 "picture": thumbnail(row.id, tracking_dir),
             }
         )
     return rows
+
+
+def _shade(scene: Scene, index: int) -> NDArray[np.float64]:
+    """Return (gain, offset): recoloured, an object is colour * (gain * brightness + offset)."""
+    own = torch.from_numpy(np.flatnonzero(scene.ids == index))
+    sizes = scene.trained.scales[own].exp().sort(dim=1).values
+    weights = scene.trained.opacities[own].sigmoid() * sizes[:, 1] * sizes[:, 2]
+    matrix, offset = recolouring(
+        base_colours(scene.trained.sh0[own].nan_to_num(0.0)),
+        weights.nan_to_num(0.0).numpy().astype(np.float64) + 1e-12,
+        np.ones(3),
+    )
+    return np.array([matrix[0].sum(), offset[0]])  # LUMINANCE adds up to 1
 
 
 def _photographs(

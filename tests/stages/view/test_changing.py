@@ -64,19 +64,8 @@ def test_isolated_is_alone(view: Viewer, made: Made) -> None:
 
 
 def test_recoloured_is_as_the_core_recolours(view: Viewer, made: Made) -> None:
-    colours = pytest.importorskip("gradiseg_core.editing.colours")
-    operations = pytest.importorskip("gradiseg_core.editing.operations")
     view.app("app.recolour([argument], '#1090c0')", made.place(RED))
-    own = torch.from_numpy(made.scene.ids == RED)
-    trained = made.scene.trained
-    values = {name: getattr(trained, name)[own] for name in _TENSORS}
-    target = np.array([0x10, 0x90, 0xC0]) / 255
-    base = colours.base_colours(values["sh0"])
-    matrix, offset = colours.recolouring(base, operations._weights(values), target)
-    mapped = colours.mapped(values, matrix, offset)
-    sh0, shN = trained.sh0.clone(), trained.shN.clone()
-    sh0[own], shN[own] = mapped["sh0"].float(), mapped["shN"].float()
-    same(view, changed(made, sh0=sh0, shN=shN), made)
+    same(view, made.scene.edit([{"recolour": RED, "colour": "#1090c0"}]), made)
 
 
 def test_the_colour_picker_recolours_in_one_step(view: Viewer, made: Made) -> None:

@@ -2,7 +2,6 @@
 
 import { Camera, minus, plus } from "./camera.js";
 import { Edits } from "./edits.js";
-import { levels, LUMINANCE, SH_C0 } from "./format.js";
 import { MODES, rgb } from "./renderer.js";
 import { applyFragment, fragmentOf } from "./state.js";
 
@@ -19,7 +18,6 @@ export class App {
     [this.mode, this.hovered, this.moving, this.photograph] = ["colour", 0, false, null];
     this.listeners = new Map();
     this.palettes = scene.objects.map((object) => rgb(object.colour));
-    this.middles = new Map();
     this.offsets = new Float32Array(4 * (scene.objects.length + 1));
     [this.quality, this.frames, this.drawn, this.sorting] = [1, 0, null, false];
     this.times = { sort: [], frame: [] };
@@ -52,16 +50,11 @@ export class App {
       move: moves.get(place) ?? [0, 0, 0],
       hidden: hidden.has(place),
       colour: colours.has(place) ? rgb(colours.get(place)) : null,
-      middle: colours.has(place) ? this.middle(place) : 0,
+      shade: place ? this.scene.objects[place - 1].shade : [1, 0],
       palette: place ? this.palettes[place - 1] : [0, 0, 0],
       selected: this.selected.has(place),
       hovered: this.hovered === place && place > 0,
     }));
-  }
-
-  middle(place) {
-    if (!this.middles.has(place)) this.middles.set(place, medianBrightness(this.splats, place));
-    return this.middles.get(place);
   }
 
   statesChanged() {
@@ -340,29 +333,4 @@ export class App {
       history.replaceState(null, "", `#${this.written}`);
     }, 250);
   }
-}
-
-/**
- * Return the brightness that half of an object's surface is darker than, as the recolouring of
- * gradiseg_core/editing/colours.py takes it: weighted by opacity and the two larger scales.
- */
-function medianBrightness(splats, place) {
-  const [low, high] = splats.header.sh0;
-  const [r, g, b] = splats.sh0;
-  const scales = levels(splats.header.scale).map(Math.exp);
-  const found = [];
-  for (let i = 0; i < splats.count; i++) {
-    if (splats.objects[i] !== place) continue;
-    const level = LUMINANCE[0] * r[i] + LUMINANCE[1] * g[i] + LUMINANCE[2] * b[i];
-    const sizes = splats.scale.map((column) => scales[column[i]]).sort((x, y) => x - y);
-    const weight = (splats.opacity[i] / 255) * sizes[1] * sizes[2] + 1e-12;
-    found.push([0.5 + SH_C0 * (low + (level * (high - low)) / 255), weight]);
-  }
-  found.sort((x, y) => x[0] - y[0]);
-  let left = found.reduce((sum, [, weight]) => sum + weight, 0) / 2;
-  for (const [brightness, weight] of found) {
-    left -= weight;
-    if (left <= 0) return brightness;
-  }
-  return 0.5;
 }

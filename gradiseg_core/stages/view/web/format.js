@@ -4,9 +4,6 @@ const SQRT_HALF = Math.SQRT1_2;
 /** How bright red, green and blue look (Rec. 709). */
 export const LUMINANCE = [0.2126, 0.7152, 0.0722];
 
-/** What is recoloured and darker than this is shaded as if it were this bright. */
-export const DARK = 0.25;
-
 /** Constant of the harmonic of degree 0. */
 export const SH_C0 = 0.28209479177387814;
 

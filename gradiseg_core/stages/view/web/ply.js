@@ -1,6 +1,6 @@
 // Writes Gaussians as 3DGS's PLY, as they are shown: quantised, moved, recoloured.
 
-import { DARK, levels, LUMINANCE, quaternion, SH_C0 } from "./format.js";
+import { levels, LUMINANCE, quaternion, SH_C0 } from "./format.js";
 
 const NAMES = [
   "x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2",
@@ -24,24 +24,23 @@ export function plyOf(splats, chosen, states, unit) {
   const quat = new Float64Array(4);
   rows.forEach((i, row) => {
     const at = row * NAMES.length;
-    const { move, colour, middle } = states[splats.objects[i]];
-    const gain = 1 / Math.max(middle, DARK);
+    const { move, colour, shade: [gain, offset] } = states[splats.objects[i]];
     for (let axis = 0; axis < 3; axis++) {
       values[at + axis] = (splats.positions[3 * i + axis] + move[axis]) * unit;
       values[at + 55 + axis] = scales[splats.scale[axis][i]] + Math.log(unit);
     }
-    // Recolouring is one affine map of all bands: A c + b, A = gain * colour * LUMINANCE'.
-    const band = (values_, constant) => {
-      if (!colour) return values_;
-      const shade = gain * values_.reduce((sum, value, c) => sum + LUMINANCE[c] * value, 0);
+    // Recolouring is one affine map of all bands: colour * (gain * brightness + offset).
+    const band = (three, constant) => {
+      if (!colour) return three;
+      const shade = gain * three.reduce((sum, value, c) => sum + LUMINANCE[c] * value, 0);
       return colour.map((value) => value * (shade + constant));
     };
     const base = [0, 1, 2].map((c) => 0.5 + SH_C0 * sh0[splats.sh0[c][i]]);
-    band(base, 1 - gain * middle).forEach((value, c) => (values[at + 6 + c] = (value - 0.5) / SH_C0));
+    band(base, offset).forEach((value, c) => (values[at + 6 + c] = (value - 0.5) / SH_C0));
     for (let k = 0; k < splats.bases; k++) {
-      const three = [0, 1, 2].map((c) => (splats.sh[3 * k + c][i] - 128) * splats.header.sh_step);
+      const own = [0, 1, 2].map((c) => (splats.sh[3 * k + c][i] - 128) * splats.header.sh_step);
       // f_rest runs channel by channel; what the page does not hold is 0.
-      band(three, 0).forEach((value, c) => (values[at + 9 + 15 * c + k] = value));
+      band(own, 0).forEach((value, c) => (values[at + 9 + 15 * c + k] = value));
     }
     const opacity = Math.min(Math.max(splats.opacity[i] / 255, 1e-4), 1 - 1e-4);
     values[at + 54] = Math.log(opacity / (1 - opacity));

@@ -100,8 +100,8 @@ export class Renderer {
   /**
    * Take the objects' states.
    *
-   * @param states of each object, 0 first: {move, hidden, colour (rgb or null), middle, palette,
-   *   selected, hovered}; middle is the brightness that becomes the colour.
+   * @param states of each object, 0 first: {move, hidden, colour (rgb or null), shade, palette,
+   *   selected, hovered}; recoloured is colour * (shade[0] * brightness + shade[1]).
    */
   setStates(states) {
     const { gl } = this;
@@ -110,8 +110,8 @@ export class Renderer {
     states.forEach((state, object) => {
       const at = (row) => 4 * (((4 * Math.floor(object / OBJECTS) + row) * OBJECTS) + (object % OBJECTS));
       values.set([...state.move, state.hidden ? 1 : 0], at(0));
-      if (state.colour) values.set([...state.colour, 1], at(1));
-      values.set([...state.palette, state.middle], at(2));
+      if (state.colour) values.set([...state.colour, state.shade[0]], at(1));
+      values.set([...state.palette, state.shade[1]], at(2));
       values.set([state.selected ? 1 : 0, state.hovered ? 1 : 0], at(3));
     });
     this.marked = states.some((state) => state.selected || state.hovered);

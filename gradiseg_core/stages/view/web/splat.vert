@@ -9,7 +9,7 @@ layout(location = 0) in uint index;
 uniform sampler2D places;      // x, y, z, object
 uniform usampler2D looks;      // bytes: quaternion | scales, opacity | sh0, confidence | identity
 uniform usampler2D harmonics;  // bytes: red, green, blue of basis 1, 2, ...
-uniform sampler2D states;      // per object: move, hidden | colour, recoloured | palette, middle | marks
+uniform sampler2D states;      // per object: move, hidden | colour, gain | palette, offset | marks
 
 uniform vec4 viewX, viewY, viewZ;  // rows of cam_from_world
 uniform vec4 lens;                 // fx, fy, cx, cy, px
@@ -29,7 +29,6 @@ flat out vec2 marks;
 const float LOW_PASS = 0.3, EXTENT = 3.33, MARGIN = 0.15;
 const vec3 GREY = vec3(0.299, 0.587, 0.114);
 const vec3 LUMINANCE = vec3(0.2126, 0.7152, 0.0722);
-const float DARK = 0.25;
 
 vec4 bytes(uint word) {
   return vec4(word & 255u, (word >> 8) & 255u, (word >> 16) & 255u, word >> 24);
@@ -135,7 +134,7 @@ void main() {
   vec4 palette = texelFetch(states, row + ivec2(0, 2), 0);
   vec3 color = shaded(i, third.xyz, normalize(mean - eye));
   if (changed.w > 0.0)  // as gradiseg_core/editing/colours.py recolours
-    color = changed.xyz * (1.0 + (dot(color, LUMINANCE) - palette.w) / max(palette.w, DARK));
+    color = changed.xyz * (changed.w * dot(color, LUMINANCE) + palette.w);
   color = max(color, 0.0);
   if (mode == 1) {
     vec3 grey = vec3(dot(min(color, 1.0), GREY));
