@@ -303,6 +303,7 @@ def objects_at(
     background |= parts.slabs(regions, support, ground.steps, len(background))
     if whole:
         regions = parts.join_convex(regions, surface, ~background, chosen)
+    regions = np.where(parts.feet(surface, support, ground.steps), -1, regions)
     sizes = np.bincount(regions[regions >= 0], minlength=len(background))
     kept = np.flatnonzero(~background & (sizes >= chosen.min_size))
     order = kept[np.lexsort((kept, -sizes[kept]))]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.segmentation import LIGHTNESS, RegionGraph
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface
+from gradiseg_core.geometry.surface import Surface, neighbour_mean
 
 #: Mean height of a bit of support; 3 to 10 are alike.
 _BIT_HEIGHT = 6.0
@@ -28,6 +28,8 @@ _BIT_HEIGHT = 6.0
 _BIT_COSINE = 0.4
 #: Difference of colour from the support beside it; 10 to 14 are alike, at 6 shadows stay.
 _BIT_LAB = 12.0
+#: Height of what the foot of an object has from the table; 3 to 6 are alike.
+_FOOT_HEIGHT = 4.0
 #: Height of the top of a whole object that may still be support.
 _SLAB_HEIGHT = 8.0
 #: Share of pairs of points of one thing that lie behind each other's tangent planes; 0.85 to 0.9
@@ -88,6 +90,21 @@ def bits_of_support(
         & (means(surface.normals @ support.normal) > _BIT_COSINE)
     )
     return np.append(bit, False)[supervoxels]
+
+
+def feet(surface: Surface, support: Support, steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the nodes that the foot of an object has from the table around it, [N].
+
+    They are low, do not hang over, and have the support's colour. Whether a region is an object is
+    asked before, since its crease with the support lies there.
+
+    Args:
+        surface: N nodes.
+        support: Heights and normal.
+        steps: [N] from :func:`colour_steps`.
+    """
+    low = (support.height < _FOOT_HEIGHT) & (surface.normals @ support.normal > 0)
+    return low & (neighbour_mean(steps, surface.edges) < _BIT_LAB)
 
 
 def trimmed(

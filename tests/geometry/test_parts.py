@@ -175,3 +175,16 @@ def test_what_is_convex_together_is_one(second: tuple, objects: tuple, joined: b
     surface, regions = _boxes(((0, 0, 0), (20, 20, 10)), second)
     found = parts.join_convex(regions, surface, np.array(objects), SegmentationOptions())
     assert np.array_equal(found, np.zeros_like(regions) if joined else regions)
+
+
+def test_feet_are_low_and_coloured_as_the_table(surface: Surface) -> None:
+    x, y = surface.index[:, 0], surface.index[:, 1]
+    surface.lab[(x >= 20) & (y < 5)] = TABLE
+    support = _support(surface, 2.0)
+    support.height[x >= 30] = 6.0
+    surface.normals[(x >= 20) & (x < 25)] = (0.6, 0.0, -0.8)  # hangs over
+    found = parts.feet(surface, support, parts.colour_steps(surface, support))
+    assert found[(x >= 25) & (x < 30) & (y < 4)].all()
+    assert not found[(x >= 25) & (y > 5)].any()
+    assert not found[x >= 30].any()
+    assert not found[(x >= 20) & (x < 25)].any()
