@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ _BLOCK = 256 * _CHUNK  # that are compressed at once, so that little is in memor
 #: SPZ holds positions as 24 bits, sign included.
 _SPZ_MOST = float((1 << 23) - 1)
 _SPZ_BITS = (1, 20)  # of a fraction
-_SPZ_LOGIT = 5.5  # opacities from 0.0041 to 0.9959: 1 to 254 of 255
+#: Opacities have 8 bits in both formats; what readers make of 0 and 255 are logits without end.
+_MOST_LOGIT = 5.5  # 0.0041 to 0.9959: 1 to 254 of 255
 
 
 def write_compressed_ply(path: Path, cloud: Cloud) -> None:
@@ -75,8 +75,6 @@ def write_spz(path: Path, cloud: Cloud) -> None:
     _not_empty(cloud, "an SPZ file")
     path.parent.mkdir(parents=True, exist_ok=True)
     bits = fractional_bits(cloud.means)
-    # Of 8 bits; what readers make of 0 and 255 are logits without end.
-    cloud = replace(cloud, opacities=np.clip(cloud.opacities, -_SPZ_LOGIT, _SPZ_LOGIT))
     before = gsply.active_backend()
     gsply.use_backend("auto")  # compiled where the wheel has it: half the time, less memory
     try:
@@ -130,7 +128,7 @@ def _data(gsply: Any, cloud: Cloud) -> Any:
         means=cloud.means,
         scales=cloud.scales,
         quats=cloud.unit_quats(),
-        opacities=cloud.opacities,
+        opacities=np.clip(cloud.opacities, -_MOST_LOGIT, _MOST_LOGIT),
         sh0=cloud.sh0,
         shN=cloud.used_shn if cloud.degree else None,
         format="ply",
