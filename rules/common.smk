@@ -354,12 +354,19 @@ def all_exports(w):
     return found
 
 
+def quality_of(w):
+    """Input function: the score of the association, if the scene has exact IDs."""
+    scored = config_inputs.has_exact_ids(SETTINGS.origin(w.scene), SETTINGS.root.made)
+    return f"<results>/{w.scene}/association/quality.json" if scored else []
+
+
 def results_of(scene):
     """The files of a scene's target."""
     wanted = [
         *all_metrics_of(scene),
         f"<results>/{scene}/figures/curves.png",
         f"<results>/{scene}/figures/comparison.png",
+        f"<results>/{scene}/report.html",
     ]
     if config_inputs.has_exact_ids(SETTINGS.origin(scene), SETTINGS.root.made):
         wanted.append(f"<results>/{scene}/association/quality.json")

@@ -1,6 +1,6 @@
 # Requires: training logs, renderings and scores.
 # Makes: the figures of `snakemake --report report.html`: curves and a comparison per scene, and the
-#        quality of the variants over all scenes.
+#        quality of the variants over all scenes; <results>/{scene}/report.html, a scene on one page.
 
 
 rule curves:
@@ -58,6 +58,41 @@ rule comparison:
         "{wildcards.scene}: compare the variants' pictures"
     script:
         "../workflow_scripts/comparison.py"
+
+
+rule scene_report:
+    input:
+        scene=rules.scene.output.scene,
+        colmap=rules.colmap.output.colmap,
+        tracking=rules.tracking.output.tracking,
+        render=lambda w: first_runs_of(w.scene, "render"),
+        grounding=lambda w: first_runs_of(w.scene, "grounding"),
+        train=lambda w: runs_of(w.scene, "train"),
+        metrics=lambda w: runs_of(w.scene, "metrics/metrics.json"),
+        curves=rules.curves.output.figure,
+        quality=quality_of,
+        core=core("scene_report.py"),
+    output:
+        page=report(
+            "<results>/{scene}/report.html",
+            caption="../report/scene_report.rst",
+            category="Scenes",
+            labels={"scene": "{scene}"},
+        ),
+    log:
+        "<results>/{scene}/logs/scene_report.log",
+    benchmark:
+        "<results>/{scene}/benchmarks/scene_report.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    message:
+        "{wildcards.scene}: put the results on one page"
+    script:
+        "../workflow_scripts/scene_report.py"
 
 
 rule quality:

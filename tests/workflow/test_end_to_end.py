@@ -144,6 +144,7 @@ def test_every_stage_leaves_its_files(folder: Path) -> None:
         scene / "association" / "quality.json",
         scene / "figures" / "curves.png",
         scene / "figures" / "comparison.png",
+        scene / "report.html",
         run / "train" / "point_cloud.ply",
         run / "train" / "identities.safetensors",
         run / "render" / "render.json",
@@ -172,7 +173,7 @@ def test_every_job_names_all_modules_that_it_runs(folder: Path) -> None:
         *("scene", "colmap", "geometry", "masks", "tracking", "association", "train", "render"),
         *("grounding", "metrics", "curves", "comparison", "quality", "tables", "view"),
         *("edit", "export"),
-        *("second_grounding", "second_metrics"),
+        *("second_grounding", "second_metrics", "scene_report"),
     }
     ran = {job["output"][0]: job["files"] for job in jobs if job["rule"] == "tracking"}
     assert {name: any("sfm_tracks" in file for file in files) for name, files in ran.items()} == {
@@ -265,7 +266,14 @@ def test_the_report_holds_tables_and_pictures(folder: Path) -> None:
     done = snakemake(folder, "--report", str(folder / "report.html"))
     assert done.returncode == 0, done.stderr[-3000:]
     html = (folder / "report.html").read_text(encoding="utf-8")
-    for part in ("curves.png", "comparison.png", "tables.csv", "side_by_side", "quality.png"):
+    for part in (
+        "curves.png",
+        "comparison.png",
+        "tables.csv",
+        "side_by_side",
+        "quality.png",
+        "report.html",
+    ):
         assert part in html, part
     assert "contact_sheet.png" in html
     assert "objects/1.png" not in html  # a picture of every object is on the contact sheet

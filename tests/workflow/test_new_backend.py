@@ -54,7 +54,7 @@ def run(request: Request) -> OfPhotographs:
 CHOSEN = "masks: {backend: toy, toy: {levels: 3}}\n"
 AFTER_MASKS = {
     "masks", "tracking", "association", "train", "render", "grounding", "metrics", "tables",
-    "curves", "comparison", "quality",
+    "curves", "comparison", "quality", "scene_report",
 }  # fmt: skip
 
 

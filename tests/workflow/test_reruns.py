@@ -15,7 +15,7 @@ from gradiseg_core.config.idle import idle
 from gradiseg_core.modules import PACKAGE_DIR, closure
 from tests.workflow.conftest import REPOSITORY, Job, Workflow, pretend_results
 
-SCORES = {"metrics", "tables", "quality"}
+SCORES = {"metrics", "tables", "quality", "scene_report"}
 AFTER_TRAINING = {"train", "render", "grounding", "curves", "comparison"} | SCORES
 AFTER_MASKS = {"masks", "tracking", "association"} | AFTER_TRAINING  # of `beta-2`
 AFTER_GEOMETRY = {"geometry", "tracking"} | AFTER_TRAINING  # of `alpha`
@@ -37,7 +37,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "files/names.py": ({"grounding"} | SCORES, 0),
     "compute/simd.py": (AFTER_GEOMETRY, 4),
     "progress.py": (AFTER_GEOMETRY, 4),
-    "plot_style.py": ({"curves", "comparison", "quality"}, 0),
+    "plot_style.py": ({"curves", "comparison", "quality", "scene_report"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
     "config/root.py": (set(), 0),
     "config/messages.py": (set(), 0),
@@ -75,7 +75,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "stages/tracking/deva/driver.py": (set(), 0),
     "stages/tracking/repair.py": (set(), 0),
     "stages/tracking/thumbnails.py": (AFTER_MASKS - {"masks"}, 4),
-    "stages/tracking/quality.py": ({"association"}, 0),
+    "stages/tracking/quality.py": ({"association", "scene_report"}, 0),
     "stages/grounding/backends/colour_words.py": ({"grounding"} | SCORES, 0),
     "stages/grounding/backends/manual.py": (set(), 0),
     "stages/grounding/backends/clicks.py": (set(), 0),
@@ -104,8 +104,11 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "exporting/packed.py": (set(), 0),
     "stages/rendering/stage.py": ({"render", "grounding", "comparison"} | SCORES, 0),
     "stages/metrics/iou.py": (SCORES, 0),
-    "stages/report/curves.py": ({"curves"}, 0),
-    "stages/report/qualitative.py": ({"comparison"}, 0),
+    "stages/report/curves.py": ({"curves", "scene_report"}, 0),
+    "stages/report/qualitative.py": ({"comparison", "scene_report"}, 0),
+    "stages/report/cautions.py": ({"scene_report"}, 0),
+    "stages/report/web/report.js": ({"scene_report"}, 0),
+    "stages/report/status.py": (set(), 0),
     "stages/tables/writers.py": ({"tables"}, 0),
     "stages/tables/published.json": ({"tables"}, 0),
     "stages/tables/paper/build.py": (set(), 0),

@@ -24,6 +24,7 @@ def test_a_scene_is_a_target(workflow: Workflow) -> None:
         "metrics": 2,
         "curves": 1,
         "comparison": 1,
+        "scene_report": 1,
         "alpha": 1,
     }
 

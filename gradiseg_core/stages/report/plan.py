@@ -33,7 +33,7 @@ def plan_of(results: Path, configfiles: Sequence[Path]) -> dict[Path, list[str]]
 
 
 def planned(settings: Settings, results: Path) -> dict[Path, list[str]]:
-    """Return the stages of target `all` by folder, by the names of the module `status`.
+    """Return the stages of target `all` by folder, by the names of :mod:`.layout`.
 
     Segments that are needed only where geometry finds no objects are not planned.
 
@@ -52,7 +52,7 @@ def planned(settings: Settings, results: Path) -> dict[Path, list[str]]:
             *(["masks"] if tracking.needs_masks and not tracking.needs_geometry else []),
             "tracking",
             *(["association"] if has_exact_ids(settings.origin(scene), settings.root.made) else []),
-            *("curves", "comparison"),
+            *("curves", "comparison", "scene_report"),
         ]
         if settings.uses(scene, "tracking_2d"):
             found[folder / "tracks_2d"] = ["tracking", "grounding", "metrics"]

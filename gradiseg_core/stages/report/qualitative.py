@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,11 @@ def plot_qualitative(
     Raises:
         InputError: If there are no renderings.
     """
-    if not render_dirs:
-        raise InputError("no renderings were given, so there is nothing to compare")
-    about = [json.loads((folder / "render.json").read_text()) for folder in render_dirs]
-    ranks = {name: rank for rank, name in enumerate(style.order({a["variant"] for a in about}))}
-    pairs = sorted(zip(about, render_dirs, strict=True), key=lambda pair: ranks[pair[0]["variant"]])
+    pairs = by_variant(render_dirs)
     manifest = SceneManifest.load(scene_dir)
-    rendered = {view["name"] for view in about[0]["views"]}
-    views = [view for view in manifest.test_views if view.name in rendered]
-    held_out = bool(views)
-    if not held_out:
-        views = [view for view in manifest.train_views if view.name in rendered]
-    chosen = np.unique(np.linspace(0, len(views) - 1, min(max_views, len(views))).round())
-    views = [views[int(index)] for index in chosen]
+    views, held_out = chosen_views(manifest, pairs[0].about, max_views)
 
-    first = read_image(render_dirs[0] / "color" / f"{views[0].stem}.png")
+    first = read_image(pairs[0].folder / "color" / f"{views[0].stem}.png")
     aspect = first.shape[0] / first.shape[1]
     columns = 1 + len(pairs)
     with style.figure(
@@ -73,7 +64,7 @@ def plot_qualitative(
     ) as (figure, axes):
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         for row, view in enumerate(views):
-            panels, box = _panels(manifest, view, scene_dir, colmap_dir, pairs, crop_share)
+            panels, box = panels_of(manifest, view, scene_dir, colmap_dir, pairs, crop_share)
             for column, (name, picture, edges) in enumerate(panels):
                 full, crop = axes[2 * row, column], axes[2 * row + 1, column]
                 _show(full, picture, edges, None)
@@ -85,19 +76,81 @@ def plot_qualitative(
             axes[2 * row + 1, 0].set_ylabel("crop")
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """The renderings of one training.
+
+    Attributes:
+        about: Content of ``render.json``.
+        folder: Where they are.
+    """
+
+    about: dict[str, Any]
+    folder: Path
+
+    @property
+    def variant(self) -> str:
+        """The training's variant."""
+        return str(self.about["variant"])
+
+
+def by_variant(render_dirs: list[Path]) -> list[Rendered]:
+    """Return renderings, one folder for each variant, in the order of the variants.
+
+    Raises:
+        InputError: If there are none.
+    """
+    if not render_dirs:
+        raise InputError("no renderings were given, so there is nothing to compare")
+    found = [Rendered(json.loads((path / "render.json").read_text()), path) for path in render_dirs]
+    ranks = {name: rank for rank, name in enumerate(style.order({one.variant for one in found}))}
+    return sorted(found, key=lambda one: ranks[one.variant])
+
+
+def chosen_views(
+    manifest: SceneManifest, about: dict[str, Any], most: int
+) -> tuple[list[SceneView], bool]:
+    """Return at most ``most`` rendered views, evenly spread, and whether they are held out.
+
+    Where no held-out view was rendered, they are training views.
+    """
+    rendered = {view["name"] for view in about["views"]}
+    views = [view for view in manifest.test_views if view.name in rendered]
+    held_out = bool(views)
+    if not held_out:
+        views = [view for view in manifest.train_views if view.name in rendered]
+    chosen = np.unique(np.linspace(0, len(views) - 1, min(most, len(views))).round())
+    return [views[int(index)] for index in chosen], held_out
+
+
 Panel = tuple[str, NDArray[np.uint8], NDArray[np.float64] | None]
 Box = tuple[int, int, int, int]
 
 
-def _panels(
+def panels_of(
     manifest: SceneManifest,
     view: SceneView,
     scene_dir: Path,
     colmap_dir: Path,
-    pairs: list[tuple[dict, Path]],
+    pairs: list[Rendered],
     crop_share: float,
 ) -> tuple[list[Panel], Box]:
-    labels = [read_id_map(folder / "ids" / f"{view.stem}.png") for _, folder in pairs]
+    """Return the pictures of a view and the window in which labels are most wrong.
+
+    Args:
+        manifest: Of the scene.
+        view: One that was rendered.
+        scene_dir: Scene folder.
+        colmap_dir: Undistorted photographs.
+        pairs: From :func:`by_variant`.
+        crop_share: Side of the window as a share of the view's.
+
+    Returns:
+        panels: (title, picture [H, W, 3], true outlines [S, 2, (x, y)] or None) of the truth (else
+            the photograph), then of every variant.
+        window: (top, left, height, width), px.
+    """
+    labels = [read_id_map(one.folder / "ids" / f"{view.stem}.png") for one in pairs]
     shape = labels[0].shape
     photo = read_image(colmap_dir / "images" / view.name, (shape[1], shape[0]))
     truth = true_id_map(scene_dir, colmap_dir, manifest, view)
@@ -114,9 +167,9 @@ def _panels(
         wrong = np.zeros(shape, dtype=np.int64)
         for ids in labels:
             wrong += _disagreement(ids, truth)
-    for (about, folder), ids in zip(pairs, labels, strict=True):
-        color = read_image(folder / "color" / f"{view.stem}.png")
-        panels.append((style.label(about["variant"]), overlay_ids(color, ids, 0.55), edges))
+    for one, ids in zip(pairs, labels, strict=True):
+        color = read_image(one.folder / "color" / f"{view.stem}.png")
+        panels.append((style.label(one.variant), overlay_ids(color, ids, 0.55), edges))
     return panels, _densest(wrong, crop_share)
 
 

@@ -18,44 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gradiseg_core.config.paper import FIGURE
 from gradiseg_core.errors import InputError
+from gradiseg_core.stages.report.layout import NAMED, STAGES
+from gradiseg_core.stages.report.timing import duration, read_benchmark
 
 State = Literal["done", "running", "failed", "missing"]
-
-#: By kind of folder: its stages in their order, and the output by which each is known, relative to
-#: the folder. Their logs are `logs/<stage>.log`, their times `benchmarks/<stage>.tsv`.
-STAGES: dict[str, dict[str, str]] = {
-    "scene": {
-        "scene": "scene",
-        "colmap": "colmap",
-        "geometry": "geometry",
-        "masks": "masks",
-        "tracking": "tracking",
-        "association": "association/quality.json",
-        "curves": "figures/curves.png",
-        "comparison": "figures/comparison.png",
-    },
-    "tracks_2d": {
-        "masks": "masks",
-        "tracking": "tracking",
-        "grounding": "grounding",
-        "metrics": "metrics/metrics.json",
-    },
-    "run": {
-        "train": "train",
-        "render": "render",
-        "grounding": "grounding",
-        "metrics": "metrics/metrics.json",
-        "second_grounding": "second_grounding",
-        "second_metrics": "second_metrics/metrics.json",
-        "view": "view.html",
-    },
-    "tables": {"tables": "tables.csv", "quality": "quality.png"},
-    "paper_tables": {"paper_tables": FIGURE},
-}
-#: Stages of a run that there is one of for each name, by the start of their logs' names.
-NAMED = {"export": "exports", "edit": "edits"}
 
 _FRESH_S = 900.0
 _START_S = 5.0
@@ -164,7 +131,8 @@ def _jobs(
         state, message = marks.judge(output, log)
         seconds = None
         if state == "done":
-            seconds = _benchmark(folder / "benchmarks" / f"{stage}.tsv")
+            measured = read_benchmark(folder / "benchmarks" / f"{stage}.tsv")
+            seconds = None if measured is None else measured.seconds
         elif state == "running":
             seconds = marks.age(output)
         yield Job(*place, stage, state, output, log if logged else None, seconds, message)
@@ -294,14 +262,6 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
-def _benchmark(path: Path) -> float | None:
-    """Return the seconds of Snakemake's benchmark file."""
-    try:
-        return float(path.read_text().splitlines()[1].split("\t")[0])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
 def as_data(jobs: Iterable[Job]) -> list[dict[str, Any]]:
     """Return the jobs as plain data for JSON."""
     return [
@@ -364,16 +324,6 @@ def _grid(jobs: list[Job]) -> list[str]:
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people write it."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def terminal_width() -> int:

@@ -16,7 +16,8 @@ import pytest
 from gradiseg_core import cli
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.report import status
-from gradiseg_core.stages.report.status import STAGES, examine, table
+from gradiseg_core.stages.report.layout import NAMED, STAGES
+from gradiseg_core.stages.report.status import examine, table
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STAMP = "2026-11-26 04:20:36,017"
@@ -175,7 +176,7 @@ def test_stages_are_those_of_the_rules() -> None:
     expected = {
         f"{known[kind]}/logs/{stage}" for kind, stages in STAGES.items() for stage in stages
     }
-    expected |= {f"<run>/logs/{name}_{{{name}}}" for name in status.NAMED}
+    expected |= {f"<run>/logs/{name}_{{{name}}}" for name in NAMED}
     assert logs == expected
     for kind, stages in STAGES.items():
         for output in stages.values():

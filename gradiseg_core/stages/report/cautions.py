@@ -1,0 +1,115 @@
+"""What a reader of results must know: what was left out, lost, or never found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+#: Tracks of an object that must agree with its ID; with fewer the object is called lost.
+_LOST_BELOW = 0.5
+#: Names in one line.
+_NAMED = 6
+
+
+def cautions(
+    colmap_dir: Path,
+    tracking_dir: Path,
+    groundings: Mapping[str, Path],
+    metrics: Iterable[Mapping[str, Any]],
+    quality: Path | None = None,
+) -> list[str]:
+    """Return a line for everything that makes results less than they seem.
+
+    Args:
+        colmap_dir: With ``sfm.json``.
+        tracking_dir: With ``objects.json``.
+        groundings: Folders with ``selection.json``, by the name of the run.
+        metrics: Contents of ``metrics.json``.
+        quality: ``association/quality.json``, of a scene with exact IDs.
+    """
+    lines = [
+        *_cameras(_read(colmap_dir / "sfm.json")),
+        *_tracks(_read(tracking_dir / "objects.json")),
+    ]
+    if quality is not None:
+        lines += _without_id(_read(quality))
+    for name, folder in groundings.items():
+        lines += _prompts(name, _read(folder / "selection.json"))
+    for run in metrics:
+        lines += _annotations(run)
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _cameras(facts: Mapping[str, Any]) -> Iterator[str]:
+    left_out = facts.get("left_out") or []
+    if left_out:
+        yield (
+            f"{len(left_out)} of {facts['total']} photographs have no camera and take no part: "
+            f"{some(left_out)}"
+        )
+    if len(facts.get("models") or []) > 1:
+        yield f"structure from motion found {len(facts['models'])} separate models; one is used"
+
+
+def _tracks(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts.get("instead_of_geometry"):
+        yield (
+            f"geometry found no objects ({facts['instead_of_geometry']}), so segments of single "
+            "views were joined"
+        )
+    lost = [
+        entry
+        for entry in facts.get("objects", [])
+        if entry["persistence"] is not None and entry["persistence"] < _LOST_BELOW
+    ]
+    if lost:
+        names = some([f"ID {entry['id']}" for entry in lost])
+        yield (
+            f"lost tracks: {len(lost)} of {len(facts['objects'])} objects keep their ID in less "
+            f"than half of their views: {names}"
+        )
+    if facts.get("left_out"):
+        yield f"{len(facts['left_out'])} objects are beyond the number of classes and have no ID"
+
+
+def _without_id(facts: Mapping[str, Any]) -> Iterator[str]:
+    objects = facts.get("objects", [])
+    never = [entry["gt_id"] for entry in objects if not entry["id"]]
+    if never:
+        yield (
+            f"{len(never)} of {len(objects)} true objects never got an ID of their own: "
+            f"{some([f'object {index}' for index in never])}"
+        )
+
+
+def _prompts(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    empty = [prompt for prompt, found in facts.get("prompts", {}).items() if not found["ids"]]
+    if empty:
+        yield f"{name}: no ID was found for {some(empty)}"
+
+
+def _annotations(run: Mapping[str, Any]) -> Iterator[str]:
+    name = f"{run['variant']}, seed {run['seed']}"
+    coverage = run.get("coverage") or {}
+    missing = coverage.get("masks_missing") or []
+    if missing:
+        yield (
+            f"{name}: {len(missing)} of {coverage['masks_annotated']} annotated masks have no "
+            f"prediction: {some(missing)}"
+        )
+    rendered, held_out = coverage.get("test_views_rendered"), coverage.get("test_views")
+    if rendered is not None and held_out and rendered < held_out:
+        yield f"{name}: {rendered} of {held_out} held-out views are rendered"
+
+
+def some(names: Iterable[object]) -> str:
+    """Return names as text, the first few of many."""
+    listed = [", ".join(map(str, name)) if isinstance(name, list) else str(name) for name in names]
+    rest = len(listed) - _NAMED
+    return ", ".join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
