@@ -77,7 +77,7 @@ rule scene_report:
             "<results>/{scene}/report.html",
             caption="../report/scene_report.rst",
             category="Scenes",
-            labels={"scene": "{scene}"},
+            labels={"scene": "{scene}", "page": "results"},
         ),
     log:
         "<results>/{scene}/logs/scene_report.log",

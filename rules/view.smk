@@ -14,7 +14,12 @@ rule view:
         geometry=geometry_of("tracking"),
         core=core("view.py"),
     output:
-        page="<run>/view.html",
+        page=report(
+            "<run>/view.html",
+            caption="../report/view.rst",
+            category="Scenes",
+            labels={"scene": "{scene}", "page": "{variant}, seed {seed}, in 3D"},
+        ),
     log:
         "<run>/logs/view.log",
     benchmark:
