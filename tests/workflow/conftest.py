@@ -26,6 +26,8 @@ PARTS = (
     "resources",
 )
 
+#: What joins segments in the scene `beta-2`; `alpha` has objects from geometry.
+JOINED = "    masks: {backend: graph}\n"
 CONFIG = """\
 scenes:
   alpha:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gradiseg_core.compute.devices import VISIBLE
-from tests.workflow.conftest import REPOSITORY, Workflow
+from tests.workflow.conftest import JOINED, REPOSITORY, Workflow
 
 
 def gpus(workflow: Workflow, *arguments: str) -> dict[str, set[int]]:
@@ -49,6 +49,7 @@ def test_models_take_a_gpu_where_they_run(workflow: Workflow, monkeypatch) -> No
     monkeypatch.setenv(VISIBLE, "0")
     for name in ("deva.pth", "sam.pth"):
         (workflow.folder / name).touch()
+    workflow.edit("config.yaml", JOINED, "")
     workflow.append(
         "config.yaml",
         "masks: {backend: sam, sam: {checkpoint: sam.pth}}\n"

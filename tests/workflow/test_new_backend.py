@@ -18,7 +18,7 @@ from PIL import Image
 
 from gradiseg_core.files.id_maps import read_id_map
 from tests.stages.sfm.scenes import write_manifest
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import JOINED, Workflow
 
 FILE = "gradiseg_core/stages/masks/backends/toy.py"
 TOY = '''\
@@ -85,6 +85,7 @@ def test_a_file_that_nobody_chooses_reruns_nothing(with_toy: Workflow) -> None:
 
 @pytest.mark.usefixtures("conda")
 def test_choosing_it_plans_its_jobs_in_its_environment(with_toy: Workflow) -> None:
+    with_toy.edit("config.yaml", JOINED, "")
     with_toy.append("config.yaml", CHOSEN)
     assert set(with_toy.planned()) == AFTER_MASKS
     done = with_toy.snakemake("results/alpha/masks", "--dry-run", "--sdm", "conda")
@@ -104,6 +105,7 @@ print(settings.section("a", "masks").chosen.requires, settings.resolve("a", "mas
 
 
 def test_an_edit_reruns_masks_where_it_is_chosen(with_toy: Workflow) -> None:
+    with_toy.edit("config.yaml", JOINED, "")
     with_toy.append("config.yaml", CHOSEN)
     assert with_toy.snakemake("--touch", "--forceall", "--cores", "1").returncode == 0
     assert with_toy.planned() == {}
