@@ -76,6 +76,7 @@ def compare(
             element("option", "labels", value="labels"),
             id="layer", aria_label="what is shown",
         ),
+        klass="choice",
     )  # fmt: skip
     return Html(bar + element("div", *sliders, klass="views")), Html("".join(zooms)), pictures
 

@@ -23,6 +23,8 @@ def describe(results: Path) -> str:
         )
     lines = [terminal(metrics), "Where to look"]
     for scene in dict.fromkeys(path.parents[3] for path in metrics):
+        if (scene / "report.html").is_file():
+            lines.append(f"  {scene.name} on one page: {scene / 'report.html'}")
         surface = scene / "geometry" / "overview.png"
         if surface.is_file():
             lines.append(f"  {scene.name}, its surface and objects: {surface}")
@@ -31,5 +33,5 @@ def describe(results: Path) -> str:
         pictures = path.parents[1] / "render" / "side_by_side"
         lines.append(f"  {run['scene']}, {run['variant']}, seed {run['seed']}: {pictures}")
     lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
-    lines.append("  all of it on one page: snakemake --report report.html")
+    lines.append("  all scenes in one file: snakemake --report report.html")
     return "\n".join(lines)

@@ -332,6 +332,9 @@ def test_terminal_and_where_to_look(tmp_path: Path) -> None:
     assert f"{scene.name}, its surface and objects: {scene / 'geometry' / 'overview.png'}" in (
         describe(tmp_path)
     )
+    assert "on one page" not in told
+    (scene / "report.html").touch()
+    assert f"{scene.name} on one page: {scene / 'report.html'}" in describe(tmp_path)
     with pytest.raises(InputError, match="snakemake"):
         describe(tmp_path / "nothing")
 
