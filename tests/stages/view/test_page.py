@@ -18,8 +18,15 @@ WEB = Path(module.__file__).parent / "web"
 
 def test_modules_come_before_those_that_import_them() -> None:
     script = bundle("main.js")
-    places = {name: script.index(f"// {name}\n") for name in ("format.js", "app.js", "main.js")}
-    assert places["format.js"] < places["app.js"] < places["main.js"]
+    pairs = [
+        (path.name, other)
+        for path in WEB.glob("*.js")
+        for other in re.findall(r'from "\./([\w-]+\.js)"', path.read_text())
+        if f"// {path.name}\n" in script
+    ]
+    assert len(pairs) > 15
+    for name, imported in pairs:
+        assert script.index(f"// {imported}\n") < script.index(f"// {name}\n"), (name, imported)
     assert not re.search(r"^(import|export)\b", script, re.M)
 
 
