@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradiseg_core.editing.regions import body
 from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
 from gradiseg_core.splatting.strategies.surgery import rotation_matrices, split_along_axis
 
@@ -25,6 +26,8 @@ _VOTERS = 5
 _HALF = math.sqrt(2.0 / math.pi)
 #: A Gaussian of a smaller axis than this many distances of neighbours straddles nothing.
 _LEAST = 0.5
+#: Nor does one that is farther from the other side than this many of its standard deviations.
+_REACH = 2.0
 
 
 def cut_across(
@@ -74,42 +77,52 @@ def straddlers(
 
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), bool)
     means = values["means"].cpu().numpy().astype(np.float64)
-    scales = values["scales"].exp().cpu().numpy().astype(np.float64)
-    near = _near_boundary(means, scales, mask)
-    if mask[near].all() or not mask[near].any() or len(near) <= _VOTERS:
+    near = _near_boundary(values, means, mask)
+    side = mask[near]
+    if side.all() or not side.any() or len(near) <= _VOTERS:
         return nothing
-    tree = cKDTree(means[near])
-    spacing = float(np.median(tree.query(means[near], 2, workers=-1)[0][:, 1]))
-    large = near[scales[near].max(axis=1) > _LEAST * spacing]
-    if not len(large):
+    points = means[near]
+    rows = torch.from_numpy(near).to(values["scales"].device)
+    scales = values["scales"][rows].exp().cpu().numpy().astype(np.float64)
+    tree = cKDTree(points)
+    sample = points[:: max(1, len(points) // 2000)]
+    spacing = float(np.median(tree.query(sample, 2)[0][:, 1]))
+    # Only what reaches to the other side may straddle.
+    across = np.empty(len(near))
+    for own in (False, True):
+        across[side == own] = cKDTree(points[side != own]).query(points[side == own])[0]
+    largest = scales.max(axis=1)
+    chosen = np.flatnonzero((largest > _LEAST * spacing) & (across < _REACH * largest))
+    if not len(chosen):
         return nothing
-    device = values["quats"].device
-    axes = rotation_matrices(values["quats"][torch.from_numpy(large).to(device)])
-    directions = axes.cpu().numpy().transpose(0, 2, 1) * scales[large][:, :, None]  # [n, 3, 3]
+    large, scales = near[chosen], scales[chosen]
+    axes = rotation_matrices(values["quats"][torch.from_numpy(large).to(values["quats"].device)])
+    directions = axes.cpu().numpy().transpose(0, 2, 1) * scales[:, :, None]  # [n, 3, 3]
     places = means[large][:, None, None] + _HALF * np.stack([directions, -directions], axis=2)
-    _, index = tree.query(places.reshape(-1, 3), _VOTERS + 1, workers=-1)
+    _, index = tree.query(places.reshape(-1, 3), _VOTERS + 1)
     voters = near[index].reshape(len(large), 3, 2, _VOTERS + 1)
     votes = np.where(mask[voters], 1, -1)
     votes[voters == large[:, None, None, None]] = 0  # itself has no vote
     sides = votes.sum(axis=-1) > 0  # [n, 3, 2]
-    long_enough = scales[large] > _LEAST * spacing
-    across = (sides[..., 0] != sides[..., 1]) & long_enough
-    length = np.where(across, scales[large], -1.0)
+    length = np.where((sides[..., 0] != sides[..., 1]) & (scales > _LEAST * spacing), scales, -1.0)
     axis = length.argmax(axis=1)
-    chosen = across.any(axis=1)
-    return large[chosen], axis[chosen], sides[np.arange(len(large)), axis][chosen]
+    cut = length.max(axis=1) > 0
+    return large[cut], axis[cut], sides[np.arange(len(large)), axis][cut]
 
 
 def _near_boundary(
-    means: NDArray[np.float64], scales: NDArray[np.float64], mask: NDArray[np.bool_]
+    values: dict[str, Tensor], means: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return the rows in and around the bounding box of the selection, or of the rest."""
+    """Return the rows in and around the bounding box of the body of the selection."""
     smaller = mask if mask.sum() <= len(mask) // 2 else ~mask
-    if not smaller.any():
-        return np.empty(0, np.int64)
-    low, high = np.quantile(means[smaller], [0.005, 0.995], axis=0)
-    margin = 0.1 * float(np.linalg.norm(high - low)) + 2.0 * float(np.median(scales[smaller]))
-    reach = margin + 2.0 * scales.max(axis=1)[:, None]
+    rows = np.flatnonzero(smaller)
+    if not len(rows):
+        return rows
+    opacities = values["opacities"][torch.from_numpy(rows).to(values["opacities"].device)]
+    core = means[rows][body(means[rows], opacities.sigmoid().cpu().numpy())]
+    low, high = np.quantile(core, [0.005, 0.995], axis=0)
+    margin = 0.1 * float(np.linalg.norm(high - low))
+    reach = margin + _REACH * values["scales"].amax(dim=1).exp().cpu().numpy()[:, None]
     return np.flatnonzero(((means > low - reach) & (means < high + reach)).all(axis=1))
 
 

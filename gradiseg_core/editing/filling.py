@@ -33,7 +33,13 @@ from gradiseg_core.editing.patches import (
 )
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.removal import Sight
-from gradiseg_core.editing.rendering import rasterized, rasterizer_for, with_values
+from gradiseg_core.editing.rendering import (
+    in_sight,
+    part_of,
+    rasterized,
+    rasterizer_for,
+    with_values,
+)
 from gradiseg_core.editing.transforms import quaternion
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.rasterization.reference import SH_C0
@@ -107,7 +113,8 @@ def find_hole(
         before, pixel = seen_cells(patch, view.camera, view.depth, view.alpha)
         at = pixel[..., 0], pixel[..., 1]
         before &= maximum_filter(view.shows, _RIM_PX)[at] < 0.1
-        result = rasterized(trained, view.camera, rasterizer, with_depth=True)
+        part = part_of(trained, in_sight(trained, view.camera))
+        result = rasterized(part, view.camera, rasterizer, with_depth=True)
         assert result.depth is not None
         colour = result.color.cpu().numpy()
         depth = result.depth.cpu().numpy()
@@ -275,6 +282,7 @@ def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _
 
     camera, patch = view.camera, hole.patch
     trained = with_values(scene.trained, rest)
+    trained = part_of(trained, in_sight(trained, camera))
     result = rasterized(trained, camera, rasterizer_for(trained), with_depth=True)
     assert result.depth is not None
     colour, depth = result.color.cpu().numpy().copy(), result.depth.cpu().numpy()
@@ -305,6 +313,6 @@ def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _
     counts = binary_dilation(drawn, iterations=3) & ~hidden
     like = trained.means
     visible = result.radii > 0
-    around = {name: value[visible] for name, value in rest.items()}
+    around = {name: getattr(trained, name)[visible] for name in PARAMETERS}
     weight = torch.from_numpy(counts).to(like)
     return _Target(camera, around, torch.from_numpy(colour).to(like), weight)

@@ -155,7 +155,8 @@ def _take_out(
         gone = mask | around | inside
     if gone.all():
         raise InputError(f"{shown(what)} is the whole scene; nothing would be left")
-    removed = scene.trained.means[torch.from_numpy(mask)].cpu().numpy().astype(np.float64)
+    opacities = values["opacities"].sigmoid().cpu().numpy()
+    removed = values["means"].cpu().numpy().astype(np.float64)[body(points, opacities)]
     rest = scene.kept(~gone)
     record["removed"] = int(gone.sum())
     if filled:

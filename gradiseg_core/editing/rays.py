@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.editing.rendering import rasterized
+from gradiseg_core.editing.rendering import in_sight, part_of, rasterized
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.labels import CHANNELS
 from gradiseg_core.splatting.rasterization.interface import Rasterizer
@@ -65,10 +65,13 @@ def weights_by_gaussian(
         camera: View in the training frame, of size (W, H).
         rasterizer: Any implementation of the interface.
     """
-    features = trained.means.new_zeros(len(trained.means), CHANNELS).requires_grad_()
+    rows = in_sight(trained, camera)
+    part = part_of(trained, rows)
+    features = trained.means.new_zeros(len(rows), CHANNELS).requires_grad_()
     count = regions.shape[-1]
     padded = torch.nn.functional.pad(regions.to(trained.means), (0, CHANNELS - count))
     with torch.enable_grad():
-        result = rasterized(trained, camera, rasterizer, features)
+        result = rasterized(part, camera, rasterizer, features)
         (weights,) = torch.autograd.grad(result.identity, features, padded)
-    return weights[:, :count].detach()
+    total = trained.means.new_zeros(len(trained.means), count)
+    return total.index_copy(0, rows, weights[:, :count].detach())

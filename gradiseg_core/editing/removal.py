@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.rays import weights_by_gaussian
-from gradiseg_core.editing.regions import in_hull, without_floaters
-from gradiseg_core.editing.rendering import rasterized, rasterizer_for
+from gradiseg_core.editing.regions import body, in_hull
+from gradiseg_core.editing.rendering import in_sight, part_of, rasterized, rasterizer_for
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.labels import CHANNELS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gradiseg_core.editing.scene import Scene
 
 #: At most this many training views are looked at, evenly spread.
-MOST_VIEWS = 16
+MOST_VIEWS = 12
 #: A pixel shows the object where more than this share of it is made by the object's Gaussians.
 SHOWN = 0.5
 #: Share of a Gaussian's weight in pixels of the object from which on it is a part of it.
@@ -105,7 +105,9 @@ def sights(scene: Scene, mask: NDArray[np.bool_], cameras: list[Camera]) -> list
         camera = cropped(whole, centre, _CROP * radius)
         if camera is None:
             continue
-        result = rasterized(trained, camera, rasterizer, features, with_depth=True)
+        rows = in_sight(trained, camera)
+        part = part_of(trained, rows)
+        result = rasterized(part, camera, rasterizer, features[rows], with_depth=True)
         assert result.depth is not None
         shows, depth, alpha = (
             value.float().cpu().numpy() for value in (result.identity[..., 0], result.depth,
@@ -140,13 +142,13 @@ def halo_and_inside(
         outside += weights[:, 1]
     own = within.cpu().numpy().astype(np.float64)
     rest = outside.cpu().numpy().astype(np.float64)
-    core = without_floaters(points, mask)
+    core = _body(trained, mask)
     low, high = points[core].min(axis=0), points[core].max(axis=0)
     reach = _REACH * np.linalg.norm(high - low)
     near = ((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask
     seen = own + rest >= _UNSEEN * _alone(trained, views)
     halo = near & seen & (own > _HALO * (own + rest))
-    inside = near & ~seen & in_hull(points, core) & ~core
+    inside = near & ~seen & in_hull(points, core) & ~mask
     return halo, inside
 
 
@@ -167,9 +169,19 @@ def _alone(trained: TrainedScene, views: list[Sight]) -> NDArray[np.float64]:
     return total
 
 
+def _body(trained: TrainedScene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the body of an object, [N]."""
+    rows = torch.from_numpy(np.flatnonzero(mask)).to(trained.means.device)
+    points = trained.means[rows].cpu().numpy().astype(np.float64)
+    result = mask.copy()
+    result[mask] = body(points, trained.opacities[rows].sigmoid().cpu().numpy())
+    return result
+
+
 def _sphere(trained: TrainedScene, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Return a sphere around most of an object, training frame."""
-    points = trained.means[torch.from_numpy(mask)].cpu().numpy().astype(np.float64)
+    """Return a sphere around most of an object's body, training frame."""
+    rows = torch.from_numpy(np.flatnonzero(_body(trained, mask))).to(trained.means.device)
+    points = trained.means[rows].cpu().numpy().astype(np.float64)
     low, high = np.quantile(points, [0.01, 0.99], axis=0)
     radius = 0.5 * float(np.linalg.norm(high - low))
     return 0.5 * (low + high), max(radius, 1e-6)

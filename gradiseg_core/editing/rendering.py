@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.labels import most_probable
 from gradiseg_core.splatting.losses.identity import label_map
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
@@ -38,6 +39,34 @@ class Picture:
 def with_values(trained: TrainedScene, values: Mapping[str, Tensor]) -> TrainedScene:
     """Return a scene of other Gaussians, of the same classifier and metadata."""
     return TrainedScene(classifier=trained.classifier, metadata=trained.metadata, **values)
+
+
+@torch.no_grad()
+def in_sight(trained: TrainedScene, camera: Camera) -> Tensor:
+    """Return the rows [n] of the Gaussians that a view may show, and of few others.
+
+    A cut-out shows a small part of a scene; what is far from it need not be projected.
+    """
+    means = trained.means
+    pose = torch.as_tensor(camera.cam_from_world).to(means)
+    x, y, z = (means @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
+    # More than the 3.33 standard deviations that are drawn: perspective stretches a Gaussian.
+    reach = 5.0 * trained.scales.amax(dim=1).exp()
+    depth = z.clamp(min=1e-6)
+    shown = z > 0.0
+    for across, focal, centre, size in (
+        (x, camera.K[0, 0], camera.K[0, 2], camera.width),
+        (y, camera.K[1, 1], camera.K[1, 2], camera.height),
+    ):
+        place = float(focal) * across / depth + float(centre)
+        margin = float(focal) * reach / depth + 2.0
+        shown &= (place > -margin) & (place < size + margin)
+    return shown.nonzero().squeeze(1)
+
+
+def part_of(trained: TrainedScene, rows: Tensor) -> TrainedScene:
+    """Return the scene of some of its Gaussians, [n] int64."""
+    return with_values(trained, {name: getattr(trained, name)[rows] for name in PARAMETERS})
 
 
 def rasterizer_for(trained: TrainedScene) -> Rasterizer:
