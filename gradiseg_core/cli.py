@@ -93,7 +93,15 @@ def status(parser: argparse.ArgumentParser) -> Run:
 
         from gradiseg_core.stages.report import plan, status
 
-        jobs = status.examine(options.results, plan.plan_of(options.results, options.configfile))
+        planned = {}
+        try:
+            planned = plan.plan_of(options.results, options.configfile)
+        except GradisegError as error:
+            if options.configfile:
+                raise
+            # Its photographs may be elsewhere; what has run can still be told.
+            print(f"gradiseg: what is missing is not known: {error}", file=sys.stderr)
+        jobs = status.examine(options.results, planned)
         if options.json:
             print(json.dumps(status.as_data(jobs), indent=1))
         else:

@@ -160,6 +160,13 @@ def test_the_command(
     jobs = json.loads(capsys.readouterr().out)
     of_pot = {(job["variant"], job["stage"]) for job in jobs if job["scene"] == "pot"}
     assert {("igd", "train"), ("igd", "metrics"), (None, "tracking")} <= of_pot
+    (results.parent / "photos").rmdir()
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("3 jobs: 1 done, 2 failed")
+    assert "what is missing is not known" in told.err
+    assert "scenes.cup.path: no such folder" in told.err
+    assert cli.main(["status", "--configfile", "config.yaml"]) == 1
     with pytest.raises(InputError, match="no results in nowhere"):
         examine(Path("nowhere"))
 
