@@ -6,7 +6,7 @@ import { editsYaml } from "./yaml.js";
 
 /** Ask the machine; say what went wrong, and return null then. */
 async function post(work, request) {
-  document.documentElement.classList.add("busy");
+  document.documentElement.classList.add("busy"); // a line at the top moves until the answer
   try {
     const answer = await fetch(work, { method: "POST", body: JSON.stringify(request) });
     const content = await answer.json();
