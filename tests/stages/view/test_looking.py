@@ -282,4 +282,7 @@ def test_a_phone(browser: Any, made: Made) -> None:
     page.tap("#tabs >> text=Objects")
     page.locator("#objects li").first.tap()
     assert page.is_visible("#card >> text=Hide")
+    page.tap("#tabs >> text=Photographs")
+    viewer.app("app.select([2])")  # as by a tap on the picture
+    assert page.is_visible("#card >> text=Hide")
     viewer.page.context.close()

@@ -69,13 +69,17 @@ function bar(app) {
 }
 
 /** Let a phone show one of the two lists at a time, and neither where the picture is wanted. */
-function tabs() {
+function tabs(app) {
   const root = document.getElementById("app");
   const choices = [...document.querySelectorAll("#tabs button")];
-  choices.forEach((choice) => choice.addEventListener("click", () => {
-    root.dataset.tab = root.dataset.tab === choice.dataset.tab ? "none" : choice.dataset.tab;
-    choices.forEach((other) => other.setAttribute("aria-pressed", root.dataset.tab === other.dataset.tab));
-  }));
+  const show = (tab) => {
+    root.dataset.tab = tab;
+    choices.forEach((choice) => choice.setAttribute("aria-pressed", choice.dataset.tab === tab));
+  };
+  choices.forEach((choice) => choice.addEventListener("click", () =>
+    show(root.dataset.tab === choice.dataset.tab ? "none" : choice.dataset.tab)));
+  app.on("selection", () => app.selected.size && show("objects"));
+  show("objects");
 }
 
 async function start() {
@@ -101,7 +105,7 @@ async function start() {
   photographs(app);
   pointer(app, canvas);
   keys(app);
-  tabs();
+  tabs(app);
   served(app);
   app.setMode("colour");
   if (location.hash.length > 1) applyFragment(app, location.hash);
