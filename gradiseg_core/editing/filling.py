@@ -143,15 +143,20 @@ def _ground_of(
     diagonal: float,
 ) -> Ground | None:
     """Return the plane around the foot of what was removed."""
-    up = None if scene.ground is None else scene.ground.normal
+    known = scene.ground
+    if known is not None:  # to the training frame
+        point = scene.to_training(known.offset * known.normal)
+        known = Ground(known.normal, float(known.normal @ point), known.source)
     low, high = removed.min(axis=0), removed.max(axis=0)
     reach = _AROUND * diagonal
-    near = ((points > low - reach) & (points < high + reach)).all(axis=1)
-    if up is not None:
-        height, own = points @ up, np.quantile(removed @ up, [0.03, 0.5])
+    near = ((points > low - reach) & (points < high + reach)).all(axis=1) & (opacities > 0.3)
+    if known is not None:
+        height, lowest = points @ known.normal, float(np.quantile(removed @ known.normal, 0.03))
         # What stands beside it is no support; neither is what lies far below.
-        near &= (height < own[1]) & (height > own[0] - 0.5 * diagonal)
-    return local_ground(points[near], opacities[near], 0.03 * diagonal, up)
+        near &= (height < lowest + 0.1 * diagonal) & (height > lowest - 0.3 * diagonal)
+    sizes = scene.trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1).cpu().numpy()
+    weights = (opacities * sizes).astype(np.float64)
+    return local_ground(points[near], weights[near], 0.03 * diagonal, known)
 
 
 def _pixel(view: Sight, point: NDArray[np.float64]) -> float:

@@ -16,6 +16,8 @@ from gradiseg_core.editing.placing import Ground
 
 #: Most cells along an edge of a patch.
 MOST_CELLS = 192
+#: How much more another plane must hold than the one that most things stand on.
+_KNOWN = 3.0
 #: Trials of RANSAC for a plane.
 _TRIALS = 300
 #: Least cosine between a plane and what is known to be up.
@@ -66,29 +68,32 @@ class Patch:
 
 def local_ground(
     points: NDArray[np.float64],
-    opacities: NDArray[np.float32],
+    weights: NDArray[np.float64],
     near: float,
-    up: NDArray[np.float64] | None,
+    known: Ground | None,
     seed: int = 0,
 ) -> Ground | None:
     """Return the plane that surrounds the foot of an object.
 
     Args:
-        points: [n, 3] Gaussians around it.
-        opacities: [n] in 0..1.
+        points: [n, 3] opaque Gaussians around it.
+        weights: [n], how much surface each covers.
         near: Distance up to which a point is on a plane.
-        up: [3], or None where it is unknown.
+        known: What most things stand on; it is taken unless another plane holds far more.
         seed: Of RANSAC's trials.
 
     Returns:
-        The plane that most points are on, by their opacity; None for fewer than 6 points.
+        The plane that holds most; None for fewer than 6 points.
     """
-    opaque = opacities > 0.3
-    points, weights = points[opaque], opacities[opaque].astype(np.float64)
     if len(points) < 6:
         return None
+    up = None if known is None else known.normal
     generator = np.random.default_rng(seed)
     best, plane = 0.0, None
+    if known is not None:
+        level = np.abs(known.height(points)) < near
+        best = _KNOWN * float(weights[level].sum())
+        plane = (points[level].mean(axis=0), known.normal) if level.any() else None
     for a, b, c in points[generator.integers(0, len(points), (_TRIALS, 3))]:
         normal = np.cross(b - a, c - a)
         length = np.linalg.norm(normal)

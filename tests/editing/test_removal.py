@@ -197,7 +197,18 @@ def test_the_plane_around_a_foot() -> None:
     flat = np.c_[generator.uniform(-1, 1, (200, 2)), generator.normal(size=200) * 0.005]
     wall = np.c_[np.full(400, 0.5), generator.uniform(-1, 1, (400, 2))]
     points = np.concatenate([flat, wall])
-    ground = local_ground(points, np.ones(600, np.float32), 0.03, np.array([0.0, 0.1, 1.0]))
+    ground = local_ground(points, np.ones(600), 0.03, None)
+    assert ground is not None
+    np.testing.assert_allclose(np.abs(ground.normal), [1, 0, 0], atol=0.02)  # it holds most
+    assert local_ground(points[:4], np.ones(4), 0.03, None) is None
+    # What most things stand on is taken, unless another plane holds far more.
+    table = Ground(np.array([0.0, 0, 1]), 0.0, "test")
+    ground = local_ground(points, np.ones(600), 0.03, table)
     assert ground is not None
     np.testing.assert_allclose(ground.normal, [0, 0, 1], atol=0.02)
-    assert local_ground(points[:4], np.ones(4, np.float32), 0.03, None) is None
+    shelf = np.concatenate(
+        [flat[:20], flat + np.array([0.0, 0.0, 0.5]), flat + np.array([0.0, 0.0, 0.5])]
+    )
+    ground = local_ground(shelf, np.ones(420), 0.03, table)
+    assert ground is not None
+    assert ground.offset == pytest.approx(0.5, abs=0.01)
