@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from docs.surface_view import surface_view
+from gradiseg_core.cameras import Frame
 from gradiseg_core.files.geometry import CUTS, SavedSurface, save_facts, save_surface
 from gradiseg_core.files.palette import id_colors
-from gradiseg_core.frame import Frame
 
 
 def test_an_object_is_drawn_on_its_support(tmp_path: Path) -> None:

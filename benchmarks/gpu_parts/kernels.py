@@ -18,8 +18,8 @@ from gradiseg_core.splatting.losses.photometric import photometric_loss
 from gradiseg_core.splatting.neighbours.cuda import columns, nearest_by_torch
 from gradiseg_core.splatting.neighbours.knn import make_knn, neighbours_ahead
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
+from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.densification import DensificationStrategy
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy
 from gradiseg_core.splatting.terms.spatial import neighbour_kl

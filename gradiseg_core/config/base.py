@@ -27,7 +27,7 @@ Device = Literal["auto", "cuda", "cpu"]
 #: Unit of a number that counts iterations of the run itself.
 ITERATIONS = "iterations"
 #: Unit of a number that is scaled with the length of the run
-#: (:mod:`gradiseg_core.splatting.schedule`). Every such number, and no other, goes through the
+#: (:mod:`gradiseg_core.splatting.parts`). Every such number, and no other, goes through the
 #: run's ``Schedule``.
 OF_30_000 = "iterations of 30,000"
 

@@ -1,7 +1,7 @@
 """Configuration of stage 5, training.
 
 Numbers of the schedule have the unit "iterations of 30,000", the length of the paper's run: a run
-of another length scales them (:class:`gradiseg_core.splatting.schedule.Schedule`), so that
+of another length scales them (:class:`gradiseg_core.splatting.parts.Schedule`), so that
 ``iterations: 30000`` is exactly the paper. The unit "iterations" counts those of the run itself:
 how often the 3D loss runs, search trees are rebuilt, a run logs and saves.
 """

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.cameras import Camera
+from gradiseg_core.cameras import Camera, Frame
 from gradiseg_core.errors import InputError
-from gradiseg_core.frame import Frame
 
 #: Trials of RANSAC, and points that each is counted on.
 _TRIALS, _SAMPLE = 500, 4000

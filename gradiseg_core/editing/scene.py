@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.cameras import Camera, Frame, training_size
 from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.base import Device
 from gradiseg_core.editing.labels import most_probable
@@ -34,7 +34,6 @@ from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.names import names_of_ids
 from gradiseg_core.files.trained import TrainedScene, load_trained, save_trained
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 

@@ -2,7 +2,7 @@
 
 Everything here is in the axes and units of the user's COLMAP model ("RDF" to splat programs: the
 first camera of a model often looks along z, with y down). Where training shifted the world, means
-are less the shift, which float32 could not hold (:mod:`gradiseg_core.frame`).
+are less the shift, which float32 could not hold (:class:`gradiseg_core.cameras.Frame`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.files.trained import TrainedScene
-from gradiseg_core.frame import Frame
 
 Floats = NDArray[np.float32]
 

@@ -17,10 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.cameras import Camera
+from gradiseg_core.cameras import Camera, Frame
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import by_name
-from gradiseg_core.frame import Frame
 
 _PINHOLE = 1  # COLMAP's model ID; parameters fx, fy, cx, cy
 _NUM_PARAMS = {0: 3, 1: 4, 2: 4, 3: 5, 4: 8, 5: 8, 6: 12, 7: 5, 8: 4, 9: 5, 10: 12}

@@ -14,7 +14,7 @@
 =====================  ==========================================================================
 
 Files are in the units and axes of the user's model, less the offset of ``frame.json`` where
-training works in a frame of its own, as ``train/point_cloud.ply`` is (:mod:`gradiseg_core.frame`).
+training works in a frame of its own, as ``train/point_cloud.ply`` is (:class:`.Frame`).
 What is read here is in the training frame, as cameras and trained scenes are.
 """
 
@@ -31,9 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.cameras import FRAME_FILE, Frame
 from gradiseg_core.errors import InputError
-from gradiseg_core.frame import FILE_NAME as FRAME_FILE
-from gradiseg_core.frame import Frame
 
 FILE_NAME = "geometry.json"
 SURFACE_FILE = "surface.npz"

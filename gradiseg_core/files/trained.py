@@ -5,7 +5,7 @@ not know lies beside it: ``identities.safetensors`` (``identities`` [N, D] in th
 ``classifier.weight`` [C, D], ``classifier.bias`` [C]) and ``identities.json`` (metadata).
 
 The PLY is in the units and axes of the user's model. Where training worked in another frame,
-``frame.json`` lies beside it (:mod:`gradiseg_core.frame`): its offset is to be added to the
+``frame.json`` lies beside it (:class:`.Frame`): its offset is to be added to the
 PLY's positions, which float32 could not hold with it.
 """
 
@@ -22,9 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradiseg_core.cameras import FRAME_FILE, Frame
 from gradiseg_core.errors import InputError
-from gradiseg_core.frame import FILE_NAME as FRAME_FILE
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 
 _NAMES = (

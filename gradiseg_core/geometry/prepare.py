@@ -207,9 +207,9 @@ def rotation_matrices(quats: Tensor) -> Tensor:
 
 def _colour_data(colmap_dir: Path, names: Sequence[str], options: PrepareOptions) -> TrainingData:
     """Read photographs, cameras and points; every pixel's ID is 0."""
+    from gradiseg_core.cameras import Frame
     from gradiseg_core.files.colmap import load_cameras, load_points
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.frame import Frame
     from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
     cameras = load_cameras(colmap_dir)

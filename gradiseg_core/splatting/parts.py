@@ -34,8 +34,51 @@ from gradiseg_core.errors import ConfigError
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.views import TrainingView
+
+REFERENCE_ITERATIONS = 30_000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Maps iteration numbers of the paper's 30,000 to a run of ``iterations``.
+
+    Comparisons are made in integers (step x 30,000 against number x iterations), so a run of 30,000
+    follows the paper exactly and any other has its events at the same fractions. Steps count
+    from 1.
+
+    Attributes:
+        iterations: Length of the run.
+        views: Number of training views. Densification and IGD decide by means and sums over views.
+            In short runs their intervals are therefore at least one pass over the views, or the
+            paper's own interval where that is shorter.
+    """
+
+    iterations: int
+    views: int = 1
+
+    def after(self, step: int, number: int) -> bool:
+        """Whether ``step`` lies after the paper's iteration ``number``."""
+        return step * REFERENCE_ITERATIONS > number * self.iterations
+
+    def before(self, step: int, number: int) -> bool:
+        """Whether ``step`` lies before the paper's iteration ``number``."""
+        return step * REFERENCE_ITERATIONS < number * self.iterations
+
+    def count(self, step: int, every: int) -> int:
+        """How many events of an interval of ``every`` paper iterations are due up to ``step``."""
+        return step * REFERENCE_ITERATIONS // (every * self.iterations)
+
+    def steps(self, number: int) -> int:
+        """The first step that does not lie before the paper's iteration ``number``."""
+        return -(-number * self.iterations // REFERENCE_ITERATIONS)
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether at least one event of that interval falls on ``step``."""
+        interval = max(every * self.iterations, min(every, self.views) * REFERENCE_ITERATIONS)
+        return (
+            step * REFERENCE_ITERATIONS // interval > (step - 1) * REFERENCE_ITERATIONS // interval
+        )
 
 
 @dataclass(frozen=True)

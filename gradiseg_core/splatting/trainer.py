@@ -20,10 +20,9 @@ from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import ConfigError, GradisegError
 from gradiseg_core.splatting.gaussians import Gaussians, gaussians_from_points
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from gradiseg_core.splatting.parts import Iteration, Run, strategies_of, terms_of
+from gradiseg_core.splatting.parts import Iteration, Run, Schedule, strategies_of, terms_of
 from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.views import Prefetcher, TrainingData, TrainingView, of_one_colour
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradiseg_core.cameras import Camera
-from gradiseg_core.frame import Frame
+from gradiseg_core.cameras import Camera, Frame
 from gradiseg_core.splatting.gaussians import GivenGaussians
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.editing.patches import Patch, inpainted, local_ground, seen_cells, under
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.removal import (
@@ -23,7 +24,6 @@ from gradiseg_core.editing.removal import (
 from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.files.trained import TrainedScene
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from tests.synthetic import ring_of_cameras
 

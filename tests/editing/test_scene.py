@@ -58,8 +58,8 @@ def test_a_view_looks_as_its_photograph(
 
 def test_a_world_in_other_units(tmp_path: Path, folders: trained_scene.Folders) -> None:
     """Objects are in the user's world, whatever frame training took."""
+    from gradiseg_core.cameras import Frame
     from gradiseg_core.files.trained import save_trained
-    from gradiseg_core.frame import Frame
 
     trained = load_trained(folders.train)
     values = {

@@ -179,8 +179,8 @@ def test_a_scene_far_from_its_origin(tmp_path: Path, folders: trained_scene.Fold
     """Positions are in the user's units; the shift is said in the file, or added."""
     from plyfile import PlyData
 
+    from gradiseg_core.cameras import Frame
     from gradiseg_core.files.trained import load_trained, save_trained
-    from gradiseg_core.frame import Frame
 
     trained = load_trained(folders.train)
     names = ("means", "quats", "scales", "opacities", "sh0", "shN", "identities")

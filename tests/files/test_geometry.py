@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.geometry import (
     CUTS,
@@ -23,7 +24,6 @@ from gradiseg_core.files.geometry import (
     save_normals,
     save_surface,
 )
-from gradiseg_core.frame import Frame
 
 FRAME = Frame(0.25, (1000.0, 2000.0, 0.0))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Schedule
 
 
 def test_thirty_thousand_is_the_paper() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.files.colmap import load_points
 from gradiseg_core.files.geometry import (
     CUTS,
@@ -21,7 +22,6 @@ from gradiseg_core.files.geometry import (
     save_facts,
     save_surface,
 )
-from gradiseg_core.frame import Frame
 from gradiseg_core.modules import runs_nothing
 from tests import tiny_tabletop
 from tests.workflow.conftest import REPOSITORY

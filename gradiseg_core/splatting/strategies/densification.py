@@ -6,9 +6,8 @@ import torch
 
 from gradiseg_core.config.train import Densification
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.parts import Run, Strategy
+from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.surgery import (
     PRUNE_SCALE,
     clone,

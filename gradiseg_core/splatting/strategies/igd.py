@@ -10,9 +10,8 @@ from torch import Tensor
 from gradiseg_core.config.train import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.neighbours.knn import make_knn
-from gradiseg_core.splatting.parts import Run, Strategy
+from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.surgery import (
     PRUNE_SCALE,
     prune,

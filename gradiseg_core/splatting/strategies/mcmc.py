@@ -18,8 +18,7 @@ from torch import Tensor
 
 from gradiseg_core.config.train import MCMC_BUDGET, Densification
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.parts import Run, Strategy
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.strategies.surgery import (
     append_copies,
     move,

@@ -16,8 +16,7 @@ from torch import Tensor
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.train import NearPruning
 from gradiseg_core.splatting.gaussians import Gaussians
-from gradiseg_core.splatting.parts import Run, Strategy
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.strategies.surgery import prune
 
 #: Interval of pruning, to the end of the run, iterations of 30,000.

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from gradiseg_core.config.train import Losses
 from gradiseg_core.splatting.losses.identity import identity_loss
-from gradiseg_core.splatting.parts import Iteration, LossTerm, Run
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Iteration, LossTerm, Run, Schedule
 
 
 class IdentityTerm(LossTerm):

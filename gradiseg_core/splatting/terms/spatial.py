@@ -21,9 +21,8 @@ from gradiseg_core.config.train import LaKnn, Losses
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.neighbours.knn import make_knn, neighbours_ahead, searches_a_tree
-from gradiseg_core.splatting.parts import Iteration, LossTerm, Run
+from gradiseg_core.splatting.parts import Iteration, LossTerm, Run, Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 
 if TYPE_CHECKING:
     from gradiseg_core.splatting.neighbours.la_knn import Knn

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.cameras import Camera, Frame, training_size
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.geometry import GeometryConfig
@@ -24,7 +24,6 @@ from gradiseg_core.files import geometry as saved
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.trained import save_trained
-from gradiseg_core.frame import Frame
 from gradiseg_core.geometry.find import (
     NoSurfaceError,
     Segmented,

@@ -216,9 +216,9 @@ def render_views(
         InputError: If no view is registered.
         BackendUnavailableError: If a GPU is asked for and there is none.
     """
+    from gradiseg_core.cameras import Frame
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.manifest import SceneManifest
-    from gradiseg_core.frame import Frame
     from gradiseg_core.progress import Progress
 
     set_threads(threads)

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gradiseg_core.cameras import FRAME_FILE, training_frame
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_user_cameras, load_user_points
 from gradiseg_core.files.images import opened
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.undistort import write_undistorted
-from gradiseg_core.frame import FILE_NAME as FRAME_FILE
-from gradiseg_core.frame import training_frame
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs

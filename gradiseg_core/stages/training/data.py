@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gradiseg_core.cameras import Camera, training_size
+from gradiseg_core.cameras import Camera, Frame, training_size
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras, load_points
 from gradiseg_core.files.id_maps import read_id_map, resize_by_area
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
 logger = logging.getLogger(__name__)

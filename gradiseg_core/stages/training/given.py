@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.splats import read_nerfstudio_transform, read_splats
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.gaussians import GivenGaussians
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.splatting.views import of_one_colour

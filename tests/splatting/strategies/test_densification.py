@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from gradiseg_core.config.train import Densification
+from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.densification import DensificationStrategy
 from tests.splatting.gaussians.test_model import make
 

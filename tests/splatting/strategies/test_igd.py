@@ -6,8 +6,8 @@ import torch
 
 from gradiseg_core.config.train import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
+from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.strategies.igd import IgdStrategy, axis_across_boundary
 from tests.splatting.gaussians.test_model import make, step
 

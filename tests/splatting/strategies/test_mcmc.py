@@ -8,7 +8,7 @@ import torch
 
 from gradiseg_core.config.train import Densification, Losses, Mcmc, TrainConfig
 from gradiseg_core.splatting.gaussians import PARAMETERS
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.strategies import mcmc
 from gradiseg_core.splatting.strategies.mcmc import McmcStrategy, relocated
 from gradiseg_core.splatting.strategies.surgery import rotation_matrices

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from plyfile import PlyData
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.geometry import SavedGeometry, load_geometry
 from gradiseg_core.files.trained import load_trained
-from gradiseg_core.frame import Frame
 from gradiseg_core.geometry.find import segment_scene
 from gradiseg_core.geometry.normals import view_normals
 from gradiseg_core.geometry.options import GeometryOptions, StereoOptions

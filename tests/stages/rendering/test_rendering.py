@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
@@ -25,7 +26,6 @@ from gradiseg_core.files.pictures import (
 )
 from gradiseg_core.files.renderings import load_features
 from gradiseg_core.files.trained import load_trained
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.rasterization.registry import get_rasterizer
 from gradiseg_core.stages.rendering.stage import render_view, render_views
 from tests import trained_scene

@@ -9,6 +9,7 @@ import pycolmap
 import pytest
 import torch
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import (
@@ -18,7 +19,6 @@ from gradiseg_core.files.colmap import (
     load_user_points,
 )
 from gradiseg_core.files.trained import load_trained, read_ply, save_trained
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.scenes import lens, make_scene, write_sparse

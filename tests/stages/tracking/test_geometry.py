@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.geometry import (
@@ -17,7 +18,6 @@ from gradiseg_core.files.geometry import (
     save_facts,
     save_surface,
 )
-from gradiseg_core.frame import Frame
 from gradiseg_core.geometry.find import segment_scene, to_save
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.stages.tracking.quality import assess_maps

@@ -24,11 +24,10 @@ from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputEr
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.neighbours.knn import searches_a_tree
 from gradiseg_core.splatting.neighbours.la_knn import la_knn
-from gradiseg_core.splatting.parts import Iteration
+from gradiseg_core.splatting.parts import Iteration, Schedule
 from gradiseg_core.splatting.rasterization import reference
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer
 from gradiseg_core.splatting.rasterization.registry import make_rasterizer
-from gradiseg_core.splatting.schedule import Schedule
 from gradiseg_core.splatting.terms import spatial as spatial_term
 from gradiseg_core.splatting.terms.spatial import SpatialTerm
 from gradiseg_core.splatting.trainer import WATCH_EVERY, LossWatch, Trainer

@@ -10,13 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.config.root import load
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.editing.labels import most_probable
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.files.trained import load_trained, read_ply, write_ply
-from gradiseg_core.frame import Frame
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.given import check_looks, load_given

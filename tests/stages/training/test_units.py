@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from gradiseg_core.config import docs
 from gradiseg_core.config.base import ITERATIONS, OF_30_000
 from gradiseg_core.config.train import TrainConfig
-from gradiseg_core.splatting.schedule import Schedule
+from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.stages.training.stage import Training, train
 from tests.synthetic import write_scene
 
