@@ -166,14 +166,14 @@ def operation(given: Any) -> Operation:
     Raises:
         ValueError: If it is none, or its values are wrong.
     """
-    from gradiseg_core.config.messages import explain, nearest
-
     if isinstance(given, Operation):
         return given
     if not isinstance(given, Mapping):
         raise ValueError(f"expected a mapping such as {{remove: red apple}}, got {given!r}")
     names = [key for key in given if key in OPERATIONS]
     if not names:
+        from gradiseg_core.config.messages import nearest
+
         key = next(iter(given), "")
         raise ValueError(f"{key!r} is no operation{nearest(key, OPERATIONS)}")
     # `scale` is the name of an operation alone; of several names the first is the operation.
@@ -181,6 +181,8 @@ def operation(given: Any) -> Operation:
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
+        from gradiseg_core.config.messages import explain
+
         lines = [line.removeprefix("config: ") for line in explain(error, model)]
         raise ValueError("; ".join(lines)) from error
 

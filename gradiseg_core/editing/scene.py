@@ -36,6 +36,7 @@ from gradiseg_core.files.names import names_of_ids
 from gradiseg_core.files.trained import TrainedScene, load_trained, save_trained
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from gradiseg_core.version import __version__
 
 if TYPE_CHECKING:
     from gradiseg_core.config.edits import Operation
@@ -253,8 +254,6 @@ class Scene:
 
     def save(self, folder: Path | str) -> None:
         """Write the scene in the trained scene's format, and `edit.json`: what was done to it."""
-        from gradiseg_core import __version__
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {**self.trained.metadata, "num_gaussians": len(self)}
