@@ -16,8 +16,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
+# All edits of all variants: snakemake --cores all edits
+EDITS := $(addprefix results/demo/gradiseg_plus/seed0/edits/,without_teapot gold_teapot swapped)
 demo: install
-	$(BIN)/snakemake --cores $(CORES) all views
+	$(BIN)/snakemake --cores $(CORES) all views $(EDITS)
 	@$(BIN)/gradiseg show results
 
 install: $(VENV)/.installed
