@@ -243,7 +243,8 @@ def test_every_field_is_described() -> None:
 
 def test_the_entry_of_a_scene_repeats_the_sections() -> None:
     overrides = set(SceneEntry.model_fields) - set(SceneConfig.model_fields)
-    assert overrides == set(SCENE_STAGES) | {"variants", "seeds", "baseline_2d", "exports"}
+    others = {"variants", "seeds", "baseline_2d", "edits", "exports"}
+    assert overrides == set(SCENE_STAGES) | others
     annotation = SceneConfig.model_fields["source"].annotation
     assert SceneEntry.model_fields["source"].annotation == annotation
 

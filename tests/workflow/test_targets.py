@@ -203,7 +203,7 @@ def test_a_failed_job_loses_no_finished_one(workflow: Workflow) -> None:
     lost = {path.relative_to(results) for path in before - after}
     assert all(path.parent == missing.relative_to(results).parent for path in lost)
     assert checkpoint.is_file()
-    assert workflow.planned("alpha") == {"metrics": 1, "alpha": 1}
+    assert workflow.planned("alpha") == {"metrics": 1, "scene_report": 1, "alpha": 1}
 
 
 def test_the_names_of_all_rules_are_taken(workflow: Workflow) -> None:

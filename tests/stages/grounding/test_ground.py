@@ -145,7 +145,7 @@ def test_manual_without_any_annotation_selects_nothing(folders: Folders, tmp_pat
     shutil.rmtree(scene / "test_mask")
     selection = run(folders, tmp_path / "out", scene, backend="manual")
     assert ids_of(selection) == {prompt: [] for prompt in PROMPTS}
-    assert "annotated" in selection["prompts"]["red ball"]["why"]
+    assert "an annotation" in selection["prompts"]["red ball"]["why"]
     assert not read_mask(tmp_path / "out" / "masks" / "1" / "red ball.png").any()
 
 

@@ -182,6 +182,8 @@ def test_the_command_serves_answers_and_leaves_nothing(made: Made, tmp_path: Pat
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
         stdout=subprocess.PIPE,
         text=True,
+        # Ctrl+C is ignored by what a shell started in the background, as these tests may be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout is not None
