@@ -504,6 +504,8 @@ def _booleans_as_numbers(raw: Any, valid: Any, path: str) -> list[str]:
     """
     if isinstance(raw, bool) and not isinstance(valid, bool):
         return [f"{path}: expected {type(valid).__name__}, got {raw}"]
+    if isinstance(raw, Mapping) and isinstance(valid, list | tuple):
+        raw = [raw]  # one entry, such as an edit of one operation, may be written without its list
     if isinstance(raw, Mapping):
         children = [
             (key, value, getattr(valid, key, None) if isinstance(valid, BaseModel) else valid[key])

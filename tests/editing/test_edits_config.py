@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gradiseg_core.config.edits import OPERATIONS, Remove, Swap, operations, rgb, written
+from gradiseg_core.config.root import _wrong_keys
 
 ISSUE = """
 without_ball:   [{remove: striped ball, fill: true}]
@@ -68,6 +69,13 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     with pytest.raises(ValueError, match=r"\[0\] .*; \[2\] ") as caught:
         operations([{"a": 1}, {"remove": 1}, {"remove": 1, "cut": "perhaps"}])
     assert "[1]" not in str(caught.value)
+
+
+def test_one_operation_needs_no_list_in_a_configuration() -> None:
+    assert _wrong_keys({"scenes": {"a": {"path": "a"}}, "edits": {"b": {"remove": "cup"}}}) == []
+    move = {"move": 1, "by_m": [0, 0, True]}
+    wrong = _wrong_keys({"scenes": {"a": {"path": "a"}}, "edits": {"b": move}})
+    assert wrong == ["edits.b.0.by_m.2: expected float, got True"]
 
 
 def test_colours() -> None:
