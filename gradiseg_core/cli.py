@@ -315,6 +315,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as in `gradiseg show | head`; Python flushes once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (
+        OSError
+    ) as error:  # of the user's folders: no right to write, a file in the way, disk full
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"gradiseg: {where}{error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130  # as shells report it
     return status

@@ -103,6 +103,19 @@ def made_from(run: Run, folder: Path) -> str:
     return os.path.relpath(run.run, folder.resolve())
 
 
+def check_output(folder: Path) -> None:
+    """Check that an edited scene can be written to ``folder``.
+
+    Raises:
+        InputError: If it is a file, or a trained scene, which no edit may change.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder for the edited scene")
+    trained = (folder / _GAUSSIANS).is_file() and not (folder / EDIT_FILE).is_file()
+    if trained or (folder / "train" / _GAUSSIANS).is_file():
+        raise InputError(f"{folder} holds a trained scene; name another folder for the edited one")
+
+
 def _below(folder: Path) -> str:
     if not folder.is_dir():
         return ": there is no such folder"

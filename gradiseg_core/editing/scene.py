@@ -27,7 +27,7 @@ from gradiseg_core.editing.labels import most_probable
 from gradiseg_core.editing.objects import BACKGROUND, SceneObject, ids_of, object_table
 from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
 from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for
-from gradiseg_core.editing.run import EDIT_FILE, Run, find_run, made_from
+from gradiseg_core.editing.run import EDIT_FILE, Run, check_output, find_run, made_from
 from gradiseg_core.editing.selection import Selection, fingerprint
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
@@ -253,8 +253,13 @@ class Scene:
         return edited
 
     def save(self, folder: Path | str) -> None:
-        """Write the scene in the trained scene's format, and `edit.json`: what was done to it."""
+        """Write the scene in the trained scene's format, and `edit.json`: what was done to it.
+
+        Raises:
+            InputError: If the folder holds a trained scene, or is a file.
+        """
         folder = Path(folder)
+        check_output(folder)
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {**self.trained.metadata, "num_gaussians": len(self)}
         values = {name: value.detach().cpu() for name, value in self.values.items()}

@@ -17,7 +17,7 @@ def read_edit(text: str) -> tuple[Operation, ...]:
         ConfigError: If it is no YAML, or an operation is wrong.
     """
     where = "the edit"
-    if "\n" not in text and len(text) < 1000 and Path(text).is_file():
+    if _is_file(text):
         where = text
         try:
             text = Path(text).read_text(encoding="utf-8")
@@ -28,4 +28,13 @@ def read_edit(text: str) -> tuple[Operation, ...]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is no valid YAML: {error}") from error
     except ValueError as error:
+        if text.endswith((".yaml", ".yml")):
+            raise ConfigError(f"there is no file {text}") from error
         raise ConfigError(f"{where} is not valid: {error}") from error
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return "\n" not in text and Path(text).is_file()
+    except OSError:  # a list of several operations is longer than a name may be
+        return False

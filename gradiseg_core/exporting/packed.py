@@ -74,6 +74,7 @@ def write_spz(path: Path, cloud: Cloud) -> None:
     gsply = _gsply()
     _not_empty(cloud, "an SPZ file")
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("ab").close()  # what hinders is an OSError as of other formats, none of gsply's
     bits = fractional_bits(cloud.means)
     before = gsply.active_backend()
     gsply.use_backend("auto")  # compiled where the wheel has it: half the time, less memory

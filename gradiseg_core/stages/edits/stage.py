@@ -14,6 +14,7 @@ from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.base import Device
 from gradiseg_core.config.edits import Operation
 from gradiseg_core.editing.operations import apply
+from gradiseg_core.editing.run import check_output
 from gradiseg_core.editing.scene import Scene, load
 from gradiseg_core.editing.turntable import write_turntable
 from gradiseg_core.files.images import read_image, write_image
@@ -49,11 +50,13 @@ def edit_run(
         video: Whether the turntable is written.
 
     Raises:
-        InputError: If an operation means something that there is not.
+        InputError: If an operation means something that there is not, or ``out_dir`` holds a
+            trained scene.
         BackendUnavailableError: Without a package or GPU that is needed.
     """
     if threads is not None:
         set_threads(threads)
+    check_output(out_dir)
     scene = load(run_dir, device=device)
     edited, records = apply(scene, edit)
     edited.history = (*scene.history, *records)

@@ -13,7 +13,7 @@ import gradiseg_core
 from gradiseg_core import cli
 from gradiseg_core.config.edits import operations
 from gradiseg_core.editing.turntable import orbit
-from gradiseg_core.errors import ConfigError
+from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.stages.edits.stage import edit_run, shown_views
 from tests import trained_scene
 from tests.editing.conftest import GREEN, RED
@@ -123,9 +123,37 @@ def test_the_command(
     assert "operation 1 (remove): no object is called 'cup'; there are" in capsys.readouterr().err
 
 
+def test_the_trained_scene_is_never_written_over(
+    folders: trained_scene.Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folders.train.parent
+    before = (folders.train / "point_cloud.ply").read_bytes()
+    keep = "[{keep: red ball}]"
+    for folder in (run, folders.train):
+        assert cli.main(["edit", str(run), keep, "--out", str(folder), "--no-video"]) == 1
+        assert f"{folder} holds a trained scene" in capsys.readouterr().err
+        with pytest.raises(InputError, match="holds a trained scene"):
+            gradiseg_core.load(run, device="cpu").save(folder)
+    assert (folders.train / "point_cloud.ply").read_bytes() == before
+    assert not (run / "point_cloud.ply").exists()
+    (tmp_path / "file").touch()
+    assert cli.main(["edit", str(run), keep, "--out", str(tmp_path / "file")]) == 1
+    assert "file is a file; name a folder" in capsys.readouterr().err
+    assert cli.main(["edit", str(run), keep, "--out", str(tmp_path / "file" / "below")]) == 1
+    assert "below: Not a directory" in capsys.readouterr().err
+
+
+def test_many_operations_are_longer_than_a_file_name() -> None:
+    from gradiseg_core.editing.written import read_edit
+
+    entry = "{recolour: red ball, colour: gold}"
+    assert len(read_edit("[" + ", ".join([entry] * 20) + "]")) == 20
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("missing.yaml", "there is no file missing.yaml"),
         ("[{remove: a", "the edit is no valid YAML"),
         ("[{remov: a}]", r"the edit is not valid: \[0\] 'remov' is no operation"),
         ("just text", "the edit is not valid: expected a list of operations"),

@@ -80,6 +80,10 @@ def test_the_command(
     capsys.readouterr()
     assert cli.main(["export", run, "--out", str(out), "--objects", "cup"]) == 1
     assert "no object is called 'cup'" in capsys.readouterr().err
+    for name in ("a.spz", "a.ply", "a.compressed.ply", "a.glb", "a.json"):
+        (tmp_path / "taken" / name).mkdir(parents=True)
+        assert cli.main(["export", run, "--out", str(tmp_path / "taken" / name)]) == 1
+        assert f"{name}: Is a directory" in capsys.readouterr().err
 
 
 def test_a_scene_of_gaussian_grouping_becomes_a_run(
