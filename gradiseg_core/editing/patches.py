@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.editing.placing import Ground
+from gradiseg_core.editing.placing import Ground, refined_plane
 
 #: Most cells along an edge of a patch.
 MOST_CELLS = 192
@@ -110,13 +110,7 @@ def local_ground(
     if plane is None:
         return None
     point, normal = plane
-    for _ in range(3):
-        on = points[np.abs((points - point) @ normal) < near]
-        if len(on) < 4:
-            break
-        point = on.mean(axis=0)
-        fitted = np.linalg.eigh((on - point).T @ (on - point))[1][:, 0]
-        normal = fitted if fitted @ normal > 0 else -fitted
+    point, normal = refined_plane(points, point, normal, near, rounds=3, least=4)
     return Ground(normal, float(normal @ point), "local")
 
 

@@ -144,14 +144,40 @@ def estimated_ground(
     if plane is None:
         return None
     point, normal = plane
-    for _ in range(5):
-        on = candidates[np.abs((candidates - point) @ normal) < near]
-        if len(on) < 3:
+    point, normal = refined_plane(candidates, point, normal, near, rounds=5, least=3)
+    return Ground(normal, float(point @ normal), "estimated")
+
+
+def refined_plane(
+    points: NDArray[np.float64],
+    point: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    near: float,
+    *,
+    rounds: int,
+    least: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a plane by least squares to what lies near it, again and again.
+
+    Args:
+        points: [N, 3], any unit.
+        point: [3], on the plane to begin with.
+        normal: [3], unit length; the fitted one keeps its side.
+        near: Points up to this far from the plane count, the points' unit.
+        rounds: How often it is fitted.
+        least: It stays as it is where fewer points are near.
+
+    Returns:
+        A point of the plane and its normal, [3] each.
+    """
+    for _ in range(rounds):
+        on = points[np.abs((points - point) @ normal) < near]
+        if len(on) < least:
             break
         point = on.mean(axis=0)
         fitted = np.linalg.eigh((on - point).T @ (on - point))[1][:, 0]
         normal = fitted if fitted @ normal > 0 else -fitted
-    return Ground(normal, float(point @ normal), "estimated")
+    return point, normal
 
 
 def meeting(eyes: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:

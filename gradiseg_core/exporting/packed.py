@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.exporting.cloud import Cloud
+from gradiseg_core.exporting.morton import spread_bits
 
 _CHUNK = 256  # Gaussians that a compressed PLY quantizes together
 _BLOCK = 256 * _CHUNK  # that are compressed at once, so that little is in memory twice
@@ -107,21 +108,8 @@ def morton_order(points: NDArray[np.float32]) -> NDArray[np.int64]:
     cells = ((points - low) * ((2**21 - 1) / size if size > 0 else 0.0)).astype(np.uint64)
     codes = np.zeros(len(points), np.uint64)
     for axis in range(3):
-        codes |= _spread(cells[:, axis]) << np.uint64(axis)
+        codes |= spread_bits(cells[:, axis]) << np.uint64(axis)
     return np.argsort(codes, kind="stable")
-
-
-def _spread(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Put two zeros after each of the lowest 21 bits."""
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        value = (value | (value << np.uint64(shift))) & np.uint64(mask)
-    return value
 
 
 def _data(gsply: Any, cloud: Cloud) -> Any:

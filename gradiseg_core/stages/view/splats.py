@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.exporting.morton import spread_bits
+
 CHUNK = 256
 #: Gaussians above which bytes are saved where the eye does not miss them.
 LEAN_ABOVE = 150_000
@@ -184,21 +186,8 @@ def curve_order(means: NDArray[np.float32]) -> NDArray[np.int64]:
     cells = np.clip((means - low) / np.maximum(high - low, 1e-12), 0, 1) * 65535
     code = np.zeros(len(means), np.uint64)
     for axis in range(3):
-        code |= _spread(cells[:, axis].astype(np.uint64)) << np.uint64(axis)
+        code |= spread_bits(cells[:, axis].astype(np.uint64)) << np.uint64(axis)
     return np.argsort(code, kind="stable")
-
-
-def _spread(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Put two zero bits between the sixteen bits of each value."""
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        values = (values | (values << np.uint64(shift))) & np.uint64(mask)
-    return values
 
 
 def _positions(
