@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+IGNORE = "ignore"
+"""Folder of masks of what does not belong to the scene, in or beside that of the photographs."""
+
 _PLACES = ("sparse", "colmap/sparse")
 _REDUCED = re.compile(r"images_([248])")
 
@@ -38,6 +41,17 @@ def find_given(path: Path) -> GivenScene:
     sparse = _model_in(path) or (_model_in(beside) if images.name.startswith("images") else None)
     reduced = _REDUCED.fullmatch(images.name) if sparse is not None else None
     return GivenScene(images, sparse, int(reduced.group(1)) if reduced else 1)
+
+
+def find_ignore(path: Path, images: Path) -> Path | None:
+    """Return the folder of ignore masks that comes with a scene; None without one.
+
+    Args:
+        path: The scene's `path`.
+        images: The folder of the photographs, in it or itself.
+    """
+    places = [path, images] + ([images.parent] if images.name.startswith("images") else [])
+    return next((place / IGNORE for place in places if (place / IGNORE).is_dir()), None)
 
 
 def _model_in(folder: Path) -> Path | None:

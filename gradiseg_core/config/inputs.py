@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
-from gradiseg_core.config.given_model import find_given
+from gradiseg_core.config.given_model import find_given, find_ignore
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.config.weights import checkpoints
 
@@ -73,6 +73,9 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
     paths = [path for _, path in named_paths(section)]
     folders = {made_folder(path, made) for path in paths} - {None}
     paths = [path for path in paths if made_folder(path, made) is None]
+    masks: list[Path] = []
+    if isinstance(section, SceneConfig):
+        paths, masks = _without_ignore(section, paths)
     if isinstance(section, SceneConfig) and section.source == "demo":
         paths = [DEMO_FOLDER]
     if isinstance(section, SceneConfig) and section.source in ("demo", "lerf_mask"):
@@ -88,6 +91,8 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
             found.update(
                 file for file in sparse.rglob("*") if file.is_file() and not _hidden(file, sparse)
             )
+    for path in masks:
+        found.update(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
     for path in paths:
         if path.is_file():
             found.add(path)
@@ -96,6 +101,20 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
             files = path.rglob("*") if nested else path.iterdir()
             found.update(file for file in files if file.is_file() and not _hidden(file, path))
     return sorted(found)
+
+
+def _without_ignore(scene: SceneConfig, paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return a scene's own paths, and its folders of ignore masks, named or found."""
+    if scene.ignore is not None:
+        return (
+            [path for path in paths if path != scene.ignore],
+            [path for path in paths if path == scene.ignore],
+        )
+    found = []
+    for path in [DEMO_FOLDER] if scene.source == "demo" else paths:
+        images = find_given(path).images if scene.source == "folder" else path / "images"
+        found.append(find_ignore(path, images))
+    return paths, [folder for folder in found if folder is not None]
 
 
 def contents(files: Iterable[Path]) -> dict[str, str]:

@@ -44,6 +44,12 @@ class SceneConfig(Section):
         "`mipnerf360`: how many times its images are reduced (`images_8`, ..., `images`).",
         source="GradiSeg Table 3 (GG's)",
     )
+    ignore: UserPath | None = option(
+        None,
+        "Folder of masks, `<photograph>.png` or `.jpg.png`, white where a photograph shows what is "
+        "not the scene (a hand, a tripod): left out everywhere. null: `ignore/` beside the "
+        "photographs, if there is one.",
+    )
     test_every: int = option(
         8,
         "Without a given split every n-th image by name (2.jpg before 10.jpg), the first "
@@ -93,6 +99,8 @@ class SceneConfig(Section):
         elif self.source == "copy":
             if self.path is not None:
                 raise ValueError("path is set, but source is 'copy', which takes another scene's")
+            if self.ignore is not None:
+                raise ValueError("ignore is set, but source is 'copy', which takes another scene's")
         elif self.source != "demo" and self.path is None:
             instead = ", or dataset, a published scene to download" if published else ""
             raise ValueError(

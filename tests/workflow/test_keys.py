@@ -19,7 +19,7 @@ from gradiseg_core.errors import ConfigError
 
 #: More is more than a person reads; a new key takes the place of one that makes no difference.
 #: Backends' own keys do not count: who chooses one reads its few, and anybody may add a backend.
-MOST_KEYS = 122
+MOST_KEYS = 123
 
 DEMO = {"scenes": {"a": {"source": "demo"}}}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gradiseg_core.config.given_model import find_ignore
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map, write_id_map
 from gradiseg_core.files.images import IMAGE_SUFFIXES
@@ -30,6 +31,7 @@ from gradiseg_core.files.manifest import (
 )
 from gradiseg_core.prompts import read_ground_truth, wrong_prompts
 from gradiseg_core.stages.scene.annotated_masks import collect_masks, place_masks
+from gradiseg_core.stages.scene.ignored import place_ignored
 from gradiseg_core.stages.scene.photographs import (
     Photograph,
     inspect_folder,
@@ -42,7 +44,9 @@ from gradiseg_core.stages.scene.unused import warn_of_unused
 logger = logging.getLogger(__name__)
 
 
-def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int) -> SceneManifest:
+def prepare_lerf_mask(
+    folder: Path, out_dir: Path, *, name: str, test_every: int, ignore: Path | None = None
+) -> SceneManifest:
     """Link a LERF-Mask scene into ``out_dir`` and check its split and masks.
 
     Args:
@@ -50,6 +54,7 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
         out_dir: An existing, empty scene folder.
         name: The scene's name.
         test_every: Split used when there is no ``images_train/``.
+        ignore: Folder of ignore masks; None looks for `ignore/` beside the photographs.
 
     Raises:
         InputError: If the images, the split, a prompt, a mask or an exact ID map are unusable; the
@@ -73,6 +78,8 @@ def prepare_lerf_mask(folder: Path, out_dir: Path, *, name: str, test_every: int
         _check_ids_of_prompts(truth.get("gt_id_of_prompt", {}), prompts, exact)
 
     place_images(photographs, out_dir / "images")
+    ignored = ignore or find_ignore(folder, folder / "images")
+    place_ignored(ignored, photographs, folder / "images", out_dir, asked=ignore is not None)
     place_masks(masks, out_dir / "test_mask")
     if truth is not None:
         link(folder / "ground_truth.json", out_dir / "ground_truth.json")

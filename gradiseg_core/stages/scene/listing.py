@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from gradiseg_core.config.given_model import IGNORE
 from gradiseg_core.files.images import IMAGE_SUFFIXES
 from gradiseg_core.files.manifest import in_order
 
@@ -44,7 +45,8 @@ def list_photographs(folder: Path) -> list[Path]:
     for reason in reasons:
         logger.warning("left out of %s: %s", folder, reason)
     for path in others:
-        logger.info("ignored: %s is not a %s image", path, _READABLE)
+        if path.name != IGNORE:
+            logger.info("ignored: %s is not a %s image", path, _READABLE)
     return files
 
 
@@ -73,7 +75,7 @@ def _left_out(paths: list[Path]) -> list[str]:
             reasons.append(f"{len(names)} {kinds} ({some(names)}): {advice}")
     folders = {}
     for path in paths:
-        if path.is_dir():
+        if path.is_dir() and path.name != IGNORE:
             images = sum(
                 file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
                 for file in path.iterdir()

@@ -12,15 +12,23 @@ import logging
 from pathlib import Path
 
 from gradiseg_core.config.datasets import images_folder
+from gradiseg_core.config.given_model import find_ignore
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import Available, SceneManifest, every_nth, split_views
+from gradiseg_core.stages.scene.ignored import place_ignored
 from gradiseg_core.stages.scene.photographs import inspect_folder, link_tree, place_images
 
 logger = logging.getLogger(__name__)
 
 
 def prepare_mipnerf360(
-    folder: Path, out_dir: Path, *, name: str, test_every: int, factor: int
+    folder: Path,
+    out_dir: Path,
+    *,
+    name: str,
+    test_every: int,
+    factor: int,
+    ignore: Path | None = None,
 ) -> SceneManifest:
     """Link a Mip-NeRF 360 scene into ``out_dir``.
 
@@ -30,6 +38,7 @@ def prepare_mipnerf360(
         name: The scene's name.
         test_every: Every n-th image by name is a test view, the first included.
         factor: Which image folder: 1, 2, 4 or 8.
+        ignore: Folder of ignore masks; None looks for `ignore/` beside the photographs.
 
     Raises:
         InputError: If the image folder is missing, or an image is unusable.
@@ -42,6 +51,8 @@ def prepare_mipnerf360(
         )
     photographs = inspect_folder(image_dir, sparse=folder / "sparse", factor=factor)
     place_images(photographs, out_dir / "images")
+    masks = ignore or find_ignore(folder, image_dir)
+    place_ignored(masks, photographs, image_dir, out_dir, asked=ignore is not None)
     has_sparse = any((folder / "sparse").rglob("cameras.*"))
     if has_sparse:
         link_tree(folder / "sparse", out_dir / "sparse")

@@ -79,16 +79,25 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
     if config.source == "folder":
         from gradiseg_core.stages.scene.folder import prepare_folder
 
-        return prepare_folder(source, folder, name=name, test_every=test_every)
+        return prepare_folder(
+            source, folder, name=name, test_every=test_every, ignore=config.ignore
+        )
     if config.source == "mipnerf360":
         from gradiseg_core.stages.scene.mipnerf360 import prepare_mipnerf360
 
         return prepare_mipnerf360(
-            source, folder, name=name, test_every=test_every, factor=config.factor
+            source,
+            folder,
+            name=name,
+            test_every=test_every,
+            factor=config.factor,
+            ignore=config.ignore,
         )
     from gradiseg_core.stages.scene.lerf_mask import prepare_lerf_mask
 
-    manifest = prepare_lerf_mask(source, folder, name=name, test_every=test_every)
+    manifest = prepare_lerf_mask(
+        source, folder, name=name, test_every=test_every, ignore=config.ignore
+    )
     return manifest.model_copy(update={"source": config.source})
 
 
