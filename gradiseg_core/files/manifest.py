@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from gradiseg_core.errors import InputError
 
 FILE_NAME = "scene.json"
 SURFACE_FILE = "surface.npz"
+Size = tuple[int, int]
 _NUMBER = re.compile(r"[0-9]+|[^0-9]")
 
 
@@ -113,9 +115,9 @@ class SceneManifest(BaseModel):
         return [view for view in self.views if view.split == "test"]
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of every view, px."""
-        return self.views[0].width, self.views[0].height
+    def sizes(self) -> dict[tuple[int, int], int]:
+        """How many views are of each (width, height), px; the most frequent size first."""
+        return dict(Counter((view.width, view.height) for view in self.views).most_common())
 
     def save(self, scene_dir: Path) -> None:
         """Write ``scene_dir/scene.json``."""
@@ -157,29 +159,45 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def split_views(
-    names: Sequence[str], size: tuple[int, int], test_names: set[str]
+    names: Sequence[str], size: Size | Mapping[str, Size], test_names: set[str]
 ) -> list[SceneView]:
     """Return the views sorted by name, those in ``test_names`` numbered as test views.
 
     Args:
         names: File names of all images.
-        size: Their (width, height), px.
+        size: Their (width, height), px: one for all, or by name.
         test_names: The file names that are held out.
     """
     views, k = [], 0
     for name in in_order(names):
+        width, height = size[name] if isinstance(size, Mapping) else size
         is_test = name in test_names
         views.append(
             SceneView(
                 name=name,
                 split="test" if is_test else "train",
                 test_index=k if is_test else None,
-                width=size[0],
-                height=size[1],
+                width=width,
+                height=height,
             )
         )
         k += is_test
     return views
+
+
+def said_sizes(manifest: SceneManifest, most: int = 3) -> str:
+    """Return the sizes of a scene's views as text: `400 x 300`, or `400 x 300 (20), 300 x 400 (4)`.
+
+    Args:
+        manifest: The scene.
+        most: How many sizes are named; the others are counted.
+    """
+    sizes = manifest.sizes
+    if len(sizes) == 1:
+        return " x ".join(map(str, next(iter(sizes))))
+    named = [f"{width} x {height} ({n})" for (width, height), n in list(sizes.items())[:most]]
+    more = f" and {len(sizes) - most} more sizes" if len(sizes) > most else ""
+    return ", ".join(named) + more
 
 
 def every_nth(names: Sequence[str], n: int) -> set[str]:

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from gradiseg_core import plot_style as style
-from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.manifest import SceneManifest, said_sizes
 from gradiseg_core.files.names import FILE_NAME as NAMES
 from gradiseg_core.stages.report.cautions import cautions
 from gradiseg_core.stages.report.comparing import compare
@@ -104,10 +104,9 @@ _ZOOMS = (
 
 
 def _page(manifest: SceneManifest, body: str, pictures: list[dict[str, Any]]) -> str:
-    width, height = manifest.size
     about = (
         f"{len(manifest.train_views)} training and {len(manifest.test_views)} held-out photographs "
-        f"of {width} x {height} px, {len(manifest.prompts)} prompts. Source: {manifest.source}."
+        f"of {said_sizes(manifest)} px, {len(manifest.prompts)} prompts. Source: {manifest.source}."
     )
     data = json.dumps(pictures).replace("</", "<\\/")
     return "\n".join(

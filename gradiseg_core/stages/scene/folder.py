@@ -41,7 +41,8 @@ def prepare_folder(
     masks = ignore or find_ignore(folder, given.images)
     place_ignored(masks, photographs, given.images, out_dir, asked=ignore is not None)
     names = [photo.name for photo in photographs]
-    views = split_views(names, photographs[0].size, every_nth(names, test_every))
+    sizes = {photo.name: photo.size for photo in photographs}
+    views = split_views(names, sizes, every_nth(names, test_every))
     logger.info("%d images from %s, %d of them rewritten", len(names), given.images, rewritten)
     if given.sparse is not None:
         link_tree(given.sparse, out_dir / "sparse")

@@ -68,7 +68,8 @@ def prepare_lerf_mask(
     truth = read_ground_truth(folder / "ground_truth.json")  # first: it takes no time
     photographs = inspect_folder(folder / "images", sparse=folder / "sparse")
     names = [photo.name for photo in photographs]
-    views = split_views(names, photographs[0].size, _test_names(folder, photographs, test_every))
+    sizes = {photo.name: photo.size for photo in photographs}
+    views = split_views(names, sizes, _test_names(folder, photographs, test_every))
     test_views = [view for view in views if view.split == "test"]
 
     masks = collect_masks(folder / "test_mask", test_views)

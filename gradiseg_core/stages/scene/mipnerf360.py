@@ -59,7 +59,8 @@ def prepare_mipnerf360(
     else:
         logger.warning("%s has no COLMAP model in sparse/: cameras will be found anew", folder)
     names = [photo.name for photo in photographs]
-    views = split_views(names, photographs[0].size, every_nth(names, test_every))
+    sizes = {photo.name: photo.size for photo in photographs}
+    views = split_views(names, sizes, every_nth(names, test_every))
     logger.info("%d images from %s, every %d-th a test view", len(views), image_dir, test_every)
     return SceneManifest(
         name=name,

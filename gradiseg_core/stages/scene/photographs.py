@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,7 @@ _ABOUT_CAMERA = (
     ExifTags.Base.DateTime,
 )
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
+_THUMBNAIL = 0.25  # of the longest side of the largest photograph
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
 
@@ -94,12 +94,11 @@ def inspect_folder(
         factor: How many times smaller the images are than those of the model.
 
     Returns:
-        The photographs in their order, all of one size.
+        The photographs in their order.
 
     Raises:
         InputError: One error that lists all problems: no folder, fewer than 3 images, names that
-            are not in UTF-8, two names that differ in the suffix only, unreadable files, files of
-            another size than most.
+            are not in UTF-8, two names that differ in the suffix only, unreadable files.
     """
     if not folder.is_dir():
         raise InputError(f"no such folder of photographs: {folder}; set the scene's `path`")
@@ -124,21 +123,12 @@ def inspect_folder(
     photographs = _in_frame(photographs, folder, sparse, factor)
     photographs, ranges = _with_white(photographs)
     ranges += _of_fewer_bits(photographs)
-    majority = _majority_size(photographs)
-    odd = [
-        f"  {photo.path.name}: {photo.size[0]} x {photo.size[1]} px"
-        + (" upright" if photo.turn > 1 else "")
-        for photo in photographs
-        if photo.size != majority
-    ]
-    if unusable or ranges or odd:
-        most = f" (most are {majority[0]} x {majority[1]} px)" if odd and majority else ""
-        problems = unusable + ranges + odd
+    problems = unusable + ranges
+    if problems:
         raise InputError(
-            f"{len(problems)} of {len(files)} images in {folder} cannot be used"
-            f"{most}:\n" + "\n".join(problems) + "\n"
-            "Re-export or remove these files: all images of a scene must be readable and of one "
-            "size and orientation."
+            f"{len(problems)} of {len(files)} images in {folder} cannot be used:\n"
+            + "\n".join(problems)
+            + "\nRe-export or remove these files: all images of a scene must be readable."
         )
     _report(folder, photographs)
     return photographs
@@ -344,8 +334,15 @@ def _report(folder: Path, photographs: list[Photograph]) -> None:
     ]
     if renamed:
         logger.info("%d images are kept under another ending: %s", len(renamed), some(renamed))
-
-
-def _majority_size(photographs: list[Photograph]) -> tuple[int, int] | None:
-    sizes = Counter(photo.size for photo in photographs)
-    return max(sizes, key=lambda size: (sizes[size], size)) if sizes else None
+    largest = max(max(photo.size) for photo in photographs)
+    small = [
+        f"{photo.path.name} ({photo.size[0]} x {photo.size[1]} px)"
+        for photo in photographs
+        if max(photo.size) < _THUMBNAIL * largest
+    ]
+    if small:
+        logger.warning(
+            "%s: %d of %d images are much smaller than the largest (%d px): %s; are they "
+            "thumbnails?",
+            folder, len(small), len(photographs), largest, some(small),
+        )  # fmt: skip

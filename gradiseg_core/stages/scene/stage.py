@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.files.manifest import FILE_NAME, SceneManifest, SceneView
+from gradiseg_core.files.manifest import FILE_NAME, SceneManifest, SceneView, said_sizes
 from gradiseg_core.stages.scene.listing import some
 from gradiseg_core.stages.scene.photographs import link_tree
 
@@ -63,8 +63,8 @@ def prepare(
         raise
     _move_into_place(partial, out_dir)
     logger.info(
-        "scene %s: %d training and %d test views of %d x %d px, %d prompts, in %s",
-        name, len(manifest.train_views), len(manifest.test_views), *manifest.size,
+        "scene %s: %d training and %d test views of %s px, %d prompts, in %s",
+        name, len(manifest.train_views), len(manifest.test_views), said_sizes(manifest),
         len(manifest.prompts), out_dir,
     )  # fmt: skip
     return manifest

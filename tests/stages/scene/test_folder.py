@@ -33,7 +33,7 @@ def test_split_suffixes_and_manifest(tmp_path: Path, caplog: pytest.LogCaptureFi
         manifest = run(tmp_path / "in", tmp_path / "out")
     assert [view.name for view in manifest.views] == names
     assert [(v.name, v.test_index) for v in manifest.test_views] == [("a.jpg", 0), ("i.jpg", 1)]
-    assert manifest.size == (24, 16)
+    assert set(manifest.sizes) == {(24, 16)}
     assert SceneManifest.load(tmp_path / "out") == manifest
     assert "notes.txt" in caplog.text
     assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir()) == names
@@ -57,7 +57,7 @@ def test_exif_orientation_is_written_upright(tmp_path: Path, orientation: int) -
         save_photo(tmp_path / "in" / name)
     save_photo(tmp_path / "in" / "turned.jpg", stored, orientation=orientation)
     manifest = run(tmp_path / "in", tmp_path / "out")
-    assert manifest.size == (24, 16)
+    assert set(manifest.sizes) == {(24, 16)}
     with Image.open(tmp_path / "out" / "images" / "turned.jpg") as image:
         assert image.size == (24, 16)
         assert image.getexif().get(0x0112, 1) == 1
@@ -68,18 +68,34 @@ def test_exif_orientation_is_written_upright(tmp_path: Path, orientation: int) -
     assert not (tmp_path / "out" / "images" / "turned.jpg").samefile(tmp_path / "in" / "turned.jpg")
 
 
+def test_sizes_and_orientations_may_differ(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save_photo(tmp_path / "in" / name)
+    save_photo(tmp_path / "in" / "large.png", (48, 32))
+    save_photo(tmp_path / "in" / "portrait.jpg", (24, 16), orientation=6)
+    save_photo(tmp_path / "in" / "thumb.jpg", (6, 4))
+    with caplog.at_level(logging.INFO):
+        manifest = run(tmp_path / "in", tmp_path / "out")
+    sizes = {view.name: (view.width, view.height) for view in manifest.views}
+    assert sizes["large.png"] == (48, 32)
+    assert sizes["portrait.jpg"] == (16, 24)
+    assert next(iter(manifest.sizes.items())) == ((24, 16), 3)
+    assert "of 24 x 16 (3), 48 x 32 (1), 16 x 24 (1) and 1 more sizes px" in caplog.text
+    assert "1 of 6 images are much smaller than the largest (48 px): thumb.jpg" in caplog.text
+
+
 def test_one_error_names_every_bad_file(tmp_path: Path) -> None:
     for index in range(4):
         save_photo(tmp_path / "in" / f"good{index}.jpg")
-    save_photo(tmp_path / "in" / "large.png", (48, 32))
-    save_photo(tmp_path / "in" / "portrait.jpg", (24, 16), orientation=6)
     (tmp_path / "in" / "broken.jpg").write_bytes(b"not an image")
     data = (tmp_path / "in" / "good0.jpg").read_bytes()
     (tmp_path / "in" / "cut.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError) as error:
         run(tmp_path / "in", tmp_path / "out")
     text = str(error.value)
-    for name in ("large.png: 48 x 32", "portrait.jpg: 16 x 24", "broken.jpg", "cut.jpg"):
+    for name in ("broken.jpg", "cut.jpg"):
         assert name in text
     assert "good" not in text
     assert "remove" in text

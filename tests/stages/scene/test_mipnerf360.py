@@ -61,7 +61,7 @@ def test_split_size_and_parts(dataset: Path, tmp_path: Path) -> None:
     manifest = run(dataset, tmp_path / "scene")
     assert [view.name for view in manifest.test_views] == ["DSC00000.JPG", "DSC00008.JPG"]
     assert len(manifest.train_views) == 7
-    assert manifest.size == SMALL
+    assert set(manifest.sizes) == {SMALL}
     assert (manifest.source, manifest.downsampled) == ("mipnerf360", 8)
     assert manifest.has.sparse
     assert SceneManifest.load(tmp_path / "scene") == manifest

@@ -14,7 +14,7 @@ from gradiseg_core.stages.scene.stage import prepare
 
 def test_the_embedded_scene_has_all_its_parts(tmp_path: Path) -> None:
     manifest = prepare(SceneConfig(source="demo"), tmp_path / "scene", name="my_demo")
-    assert (manifest.name, manifest.source, manifest.size) == ("my_demo", "demo", (400, 300))
+    assert (manifest.name, manifest.source, manifest.sizes) == ("my_demo", "demo", {(400, 300): 36})
     assert (len(manifest.train_views), len(manifest.test_views)) == (32, 4)
     assert manifest.prompts[:2] == ["white teapot", "orange book"]
     has = manifest.has
