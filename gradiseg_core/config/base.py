@@ -146,14 +146,14 @@ def device_option(what: str) -> Any:
     Args:
         what: What runs, with its verb, such as ``"SAM runs"``.
     """
-    return option("auto", f"Where {what}; `auto` takes a GPU if there is one.")
+    return option("auto", f"Where {what}; `auto`: a GPU if there is one.")
 
 
 def autocast_option(source: str) -> Any:
     """Declare the field `half` of a model that runs in mixed precision on a GPU by default."""
     return option(
         True,
-        "Half precision (autocast) on CUDA: faster, less memory.",
+        "Half precision on CUDA: faster, less memory.",
         source=source,
     )
 

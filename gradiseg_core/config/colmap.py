@@ -19,7 +19,7 @@ class ColmapConfig(Section):
 
     camera_model: CameraModel = option(
         "SIMPLE_RADIAL",
-        "COLMAP camera model; PINHOLE for images without lens distortion.",
+        "COLMAP's camera model; PINHOLE for images without distortion.",
         source="COLMAP's default for photographs",
     )
     single_camera: bool | None = option(
@@ -29,14 +29,14 @@ class ColmapConfig(Section):
     )
     max_image_size: int = option(
         3200,
-        "Longest side at which features are extracted; larger images are reduced first.",
+        "Larger images are reduced to this longest side for features.",
         unit="px",
         source="COLMAP before 4.0",
         ge=64,
     )
     max_features: int = option(
         8192,
-        "Most SIFT features of one image, the largest first.",
+        "Most SIFT features of an image, the largest first.",
         unit="features",
         source="COLMAP",
         ge=128,
@@ -44,37 +44,37 @@ class ColmapConfig(Section):
     leave_out_standing: bool = option(
         True,
         "Take no features from what is at the same place in all photographs (a gripper, a date "
-        "stamp, the room behind a turntable).",
+        "stamp).",
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Which image pairs are matched: all (`exhaustive`), or each image with the next ten by "
-        "name and ten more at doubling distances. `auto`: all for up to 200 images.",
+        "Match all pairs (`exhaustive`), or each image with the next ten by name and ten at "
+        "doubling distances (`sequential`). `auto`: all for up to 200 images.",
     )
     guided_matching: bool = option(
         False,
-        "Search for more matches along epipolar lines: registers more images that are noisy or far "
-        "apart, and takes several times as long.",
+        "Search along epipolar lines for more matches: registers more noisy or distant images, "
+        "takes several times as long.",
         source="measured (studies/scenes.md)",
     )
     mapper: Literal["incremental", "global"] = option(
         "incremental",
-        "COLMAP's incremental mapper (robust), or its global one (GLOMAP; faster on many images).",
+        "`incremental` is robust, `global` (GLOMAP) faster on many images.",
     )
     min_registered_share: float = option(
         0.8,
-        "Share of the images that must get a camera, else the job fails and lists the others.",
+        "Share of images that must get a camera; with less the job fails and names the others.",
         ge=0.0,
         le=1.0,
     )
     existing: Literal["auto", "require", "ignore"] = option(
         "auto",
-        "What to do with a `sparse/` model that comes with the scene: `auto` checks and uses it if "
-        "there is one, `require` fails without one, `ignore` always reconstructs.",
+        "A COLMAP model that comes with the scene: `auto` uses it if there is one, `require` fails "
+        "without one, `ignore` reconstructs.",
     )
     deterministic: bool = option(
         True,
-        "Run the mapper on one thread, so that cameras can be repeated; false uses all threads "
-        "(worth it from about 300 images).",
+        "Map on one thread, so that cameras can be repeated; false uses all (worth it from about "
+        "300 images).",
         source="measured: mapping alone depends on the number of threads",
     )

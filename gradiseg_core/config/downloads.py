@@ -12,19 +12,17 @@ class DownloadsConfig(Section):
     Nothing here makes a stage rerun.
     """
 
-    folder: OutputPath = option(
-        "downloads", "Folder of the downloads; several projects may share one."
-    )
+    folder: OutputPath = option("downloads", "Where downloads lie; projects may share it.")
     lock: OutputPath = option(
         "downloads.lock.json",
-        "File with the hashes of first downloads, which later ones must match. Commit it.",
+        "Hashes of first downloads, which later ones must match. Commit it.",
     )
     offline: bool = option(
         False,
-        "Never use the network: a missing file is an error that says where to put it.",
+        "Never use the network; a missing file is an error.",
     )
     retries: int = option(
-        5, "More attempts after a connection fails, with growing pauses.", ge=0, le=100
+        5, "Further attempts after a connection fails, with growing pauses.", ge=0, le=100
     )
     timeout_s: float = option(
         30.0, "Longest wait for the server's next bytes.", unit="s", gt=0.0, le=3600.0

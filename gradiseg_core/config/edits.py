@@ -38,7 +38,7 @@ class Remove(Operation):
     fill: bool = option(True, "Close the hole that no training view saw.")
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
     halo: bool = option(
-        True, "Take along neighbours that training views show as a part of it, and its inside."
+        True, "Also take its inside, and neighbours that training views show as a part of it."
     )
 
 
@@ -67,15 +67,12 @@ class Recolour(Operation):
 class _Placed(Operation):
     """What moves things; they turn and grow around the middle of what they stand on."""
 
-    by_m: Vector = option((0.0, 0.0, 0.0), "How far it moves along x, y, z.", unit=_UNITS)
-    rotate_deg: Vector = option(
-        (0.0, 0.0, 0.0), "How it turns around x, then y, then z.", unit="degrees"
-    )
-    factor: float = option(1.0, "How many times as large it becomes.", gt=0)
+    by_m: Vector = option((0.0, 0.0, 0.0), "Shift along x, y, z.", unit=_UNITS)
+    rotate_deg: Vector = option((0.0, 0.0, 0.0), "Turn around x, then y, then z.", unit="degrees")
+    factor: float = option(1.0, "Scale factor.", gt=0)
     axes: Literal["support", "world"] = option(
         "support",
-        "x, y and z: of what things stand on (z is up, x as near as can be to the model's), or the "
-        "model's own.",
+        "x, y, z of what things stand on (z is up), or of the `world`, the model's own.",
     )
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
 
@@ -91,7 +88,7 @@ class Move(_Placed):
 
     name = "move"
     move: What = option(..., "What moves.")
-    fill: bool = option(True, "Close the hole that it leaves.")
+    fill: bool = option(True, "Close the hole that no training view saw.")
 
 
 class Rotate(_Placed):
@@ -113,7 +110,9 @@ class Duplicate(_Placed):
 
     name = "duplicate"
     duplicate: What = option(..., "What is copied.")
-    called: str | None = option(None, "Name of the copy; null: the name with a number.")
+    called: str | None = option(
+        None, "Name of what is new; null: its old name, with a number where that is taken."
+    )
 
 
 class Swap(Operation):
@@ -121,7 +120,7 @@ class Swap(Operation):
 
     name = "swap"
     swap: tuple[What, What] = option(..., "The two.")
-    fill: bool = option(True, "Close the holes that they leave.")
+    fill: bool = option(True, "Close the hole that no training view saw.")
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
 
 
@@ -133,15 +132,15 @@ class Insert(Operation):
     scene: InputPath = option(..., "The other scene's run, `<results>/<scene>/<variant>/seed<n>`.")
     at_m: Vector | None = option(
         None,
-        "Where the middle of what it stands on comes to lie; null: in the middle of this scene's "
-        "objects, on what they stand on.",
+        "Where the middle of its foot comes to lie; null: in the middle of this scene's objects, "
+        "on what they stand on.",
         unit=_UNITS,
     )
-    rotate_deg: Vector = option(
-        (0.0, 0.0, 0.0), "How it turns around x, then y, then z.", unit="degrees"
+    rotate_deg: Vector = option((0.0, 0.0, 0.0), "Turn around x, then y, then z.", unit="degrees")
+    factor: float = option(1.0, "Scale factor.", gt=0)
+    called: str | None = option(
+        None, "Name of what is new; null: its old name, with a number where that is taken."
     )
-    factor: float = option(1.0, "How many times as large it becomes.", gt=0)
-    called: str | None = option(None, "Its name here; null: its name there.")
 
 
 class Style(Operation):
@@ -150,7 +149,7 @@ class Style(Operation):
     name = "style"
     style: What = option(..., "What changes.")
     like: InputPath = option(..., "The picture.")
-    strength: float = option(1.0, "How much of the way to its colours.", ge=0, le=1)
+    strength: float = option(1.0, "How much of the way to the picture's colours.", ge=0, le=1)
 
 
 #: Every operation by its name.

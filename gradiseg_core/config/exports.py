@@ -40,26 +40,20 @@ class ExportConfig(Section):
 
     format: Format = option(
         ...,
-        "`ply` (3DGS), `compressed_ply` (PlayCanvas), `spz` (Niantic), `glb` (glTF with "
-        "KHR_gaussian_splatting), `labels` (coloured points with IDs), `gaussian_grouping` (its "
-        "PLY and classifier), `objects` (a table with boxes and thumbnails), `nerfstudio` and "
-        "`colmap` (cameras).",
+        "`ply` (3DGS), `compressed_ply` (PlayCanvas), `spz` (Niantic), `glb` "
+        "(KHR_gaussian_splatting), `labels` (coloured points with IDs), `gaussian_grouping` (its "
+        "PLY and classifier), `objects` (a table), `nerfstudio` and `colmap` (cameras).",
     )
     objects: tuple[What, ...] = option(
         (),
-        "What to write: names, prompts, IDs, or mappings that say more, as in section `edits`; "
-        "empty: the whole scene.",
+        "[Parts](#a-part-of-a-scene) to write; empty: the whole scene.",
     )
-    edit: str | None = option(
-        None, "Of the edited scene of this name in section `edits`; null: of the trained scene."
-    )
-    split: bool = option(False, "Write one file for each object.")
-    object_id: bool = option(
-        False, "`ply` and `glb`: the most probable ID of every Gaussian as one more property."
-    )
+    edit: str | None = option(None, "The edit that is exported; null: the trained scene.")
+    split: bool = option(False, "One file for each object.")
+    object_id: bool = option(False, "`ply` and `glb`: add the most probable ID of every Gaussian.")
     axes: Axes = option(
         "colmap",
-        "`colmap`: those of the COLMAP model. `y_up`: half a turn about x further, OpenGL's.",
+        "Those of the COLMAP model, or `y_up`: half a turn about x further, OpenGL's.",
     )
 
     def conflicts(self) -> Iterator[Conflict]:

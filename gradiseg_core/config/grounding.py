@@ -31,9 +31,9 @@ class GroundingConfig(BackendConfig):
     )
     masks: Literal["auto", "probability", "argmax"] = option(
         "auto",
-        "Predicted mask: `probability`, any selected ID above `probability_threshold`; `argmax`, "
-        "the selected IDs of the label map; `auto`, `argmax` for `train.labels: probabilities`, "
-        "else `probability`.",
+        "A predicted mask is where any selected ID exceeds `probability_threshold` "
+        "(`probability`), or the selected IDs of the label map (`argmax`). `auto`: `argmax` with "
+        "`train.labels: probabilities`, else `probability`.",
         source="GG (render_lerf_mask.py); measured (studies/method.md)",
     )
     probability_threshold: float = option(
@@ -43,4 +43,4 @@ class GroundingConfig(BackendConfig):
         lt=1,
         source="GG (render_lerf_mask.py)",
     )
-    pictures: bool = option(True, "Write a picture of what each prompt found, for the report.")
+    pictures: bool = option(True, "Draw what each prompt found, for the report.")

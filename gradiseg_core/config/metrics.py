@@ -18,29 +18,26 @@ class MetricsConfig(Section):
 
     aggregation: Literal["gg", "strict"] = option(
         "strict",
-        "Aggregation of the headline numbers: `gg` repeats Gaussian Grouping's script, `strict` "
-        "skips nothing (docs/evaluation.md). Both are always computed.",
+        "Headline numbers: `gg` repeats Gaussian Grouping's script, `strict` skips nothing. Both "
+        "are computed.",
     )
     boundary_ratio: float = option(
         0.02,
-        "Width of the boundary as a share of the image diagonal.",
+        "Width of the boundary, as a share of the image diagonal.",
         gt=0,
         lt=0.5,
         source="GG (eval_lerf_mask.py), Boundary IoU (Cheng 2021)",
     )
-    lpips: bool = option(
-        True, "Compute LPIPS (VGG) in both input ranges if its weights are available."
-    )
+    lpips: bool = option(True, "Compute LPIPS (VGG) if its weights are there.")
     lpips_range: Literal["3dgs", "authors"] = option(
         "3dgs",
-        "Input range of the headline LPIPS: 3DGS's script feeds 0..1, the LPIPS authors -1..1. "
-        "Both are always recorded.",
+        "Input range of the headline LPIPS: `3dgs` 0..1, `authors` -1..1. Both are recorded.",
         source="3DGS (metrics.py)",
     )
     lpips_weights: Literal["cache", "download"] | InputPath = option(
         "cache",
-        "VGG-16's weights for LPIPS: `cache` takes torchvision's file from torch hub's cache, and "
-        "leaves LPIPS out without one; `download` fetches it (0.6 GB); or the path of the file.",
+        "VGG-16's weights: `cache` looks in torch hub's cache, `download` fetches them (0.6 GB), a "
+        "path names the file.",
     )
 
     def weights(self) -> dict[str, Path | None]:

@@ -111,31 +111,35 @@ class Pick(Section):
     of: OptionalWhat = option(None, "An ID, a name or prompt, or a list of them.")
     any: tuple[What, ...] | None = option(None, "All of these together.", min_length=1)
     all: tuple[What, ...] | None = option(None, "What all of these share.", min_length=1)
-    click: Click | None = option(None, "The object that makes most of a pixel.")
-    in_view: ViewBox | None = option(
-        None, "The objects of which a view shows more inside the rectangle than outside."
+    click: Click | None = option(
+        None, "The object that makes most of a pixel: `{view: ..., at: [column, row]}`, px."
     )
-    in_box: SpaceBox | None = option(None, "The Gaussians whose centres are in the box.")
+    in_view: ViewBox | None = option(
+        None,
+        "The objects that a view shows more inside the rectangle than outside: `{view: ..., box: "
+        "[left, top, right, bottom]}`, px.",
+    )
+    in_box: SpaceBox | None = option(
+        None, "Gaussians with their centre in the box: `{centre: ..., size: ..., rotate_deg: ...}`."
+    )
     probability: float | None = option(
         None,
-        "Least probability of the chosen IDs together; null: where one of them is the most "
-        "probable. Concerns IDs, names, `click` and `in_view`.",
+        "Least probability of the IDs together; null: where one of them is the most probable.",
         gt=0,
         lt=1,
     )
-    without: OptionalWhat = option(None, "What is taken away; alone, all but this.")
+    without: OptionalWhat = option(None, "What is taken away; alone: all but this.")
     drop_floaters: bool = option(
-        False, "Leave out small parts that are connected with nothing (of a fiftieth or less)."
+        False, "Leave out small unconnected parts (of a fiftieth or less)."
     )
     largest_part: bool = option(False, "Keep the largest connected part alone.")
     shrink: float = option(
-        0.0, "Leave out what is that near to the rest.", unit="units of the model", ge=0
+        0.0, "Leave out what is this near to the rest.", unit="units of the model", ge=0
     )
-    grow: float = option(0.0, "Add what is that near.", unit="units of the model", ge=0)
+    grow: float = option(0.0, "Add what is this near.", unit="units of the model", ge=0)
     hull: bool = option(
         False,
-        "Add all that lies in the convex hull, as Gaussian Grouping does; it takes neighbours "
-        "along.",
+        "Add all in the convex hull, as Gaussian Grouping does; takes neighbours along.",
     )
 
     def conflicts(self) -> list[Conflict]:

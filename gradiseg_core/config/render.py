@@ -22,18 +22,16 @@ class RenderConfig(Section):
     )
     rasterizer: Literal["fast", "reference"] = option(
         "fast",
-        "`fast` is the compiled rasterizer, `reference` the slow one in plain PyTorch.",
+        "The compiled rasterizer, or the slow one in plain PyTorch.",
     )
     labels: Literal["trained"] | LabelRule = option(
         "trained",
-        "How a pixel is labelled: `trained` follows `train.labels`.",
+        "How a pixel is labelled; `trained` follows `train.labels`.",
     )
     size: Literal["trained", "photograph"] = option(
         "trained",
-        "Size of everything rendered: that of training, or that of the photographs, for finer "
-        "outlines; colours were not trained for it.",
+        "Render as large as in training, or as the photographs: finer outlines, colours that were "
+        "not trained for it.",
         source="3DGS and GG: that of training",
     )
-    train_views: bool = option(
-        False, "Also render the training views (for viewing; no score uses them)."
-    )
+    train_views: bool = option(False, "Also render the training views; no score uses them.")

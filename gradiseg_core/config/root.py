@@ -97,18 +97,16 @@ class SceneEntry(SceneConfig):
 
     source: Source = option(
         "folder",
-        "`folder` takes a folder of photographs, `lerf_mask` and `mipnerf360` read the layouts of "
-        "these datasets, `demo` is the embedded scene, `copy` takes another scene's (`of`).",
+        "`folder`: a folder of photographs; `lerf_mask`, `mipnerf360`: the layouts of these "
+        "datasets; `demo`: the embedded scene; `copy`: another scene's (`of`).",
     )
     variants: tuple[str, ...] | None = option(
-        None, "The variants of this scene; null: those of the whole file.", min_length=1
+        None, "Those of this scene; null: the whole file's.", min_length=1
     )
     seeds: tuple[NonNegativeInt, ...] | None = option(
-        None, "The seeds of this scene; null: those of the whole file.", min_length=1
+        None, "Those of this scene; null: the whole file's.", min_length=1
     )
-    baseline_2d: bool | None = option(
-        None, "`baseline_2d` for this scene; null: as for the whole file."
-    )
+    baseline_2d: bool | None = option(None, "That of this scene; null: the whole file's.")
     colmap: ColmapConfig | None = option(None, "Overrides of section `colmap` for this scene.")
     geometry: GeometryConfig | None = option(None, "Overrides of section `geometry`.")
     masks: MasksSection | None = option(None, "Overrides of section `masks` for this scene.")
@@ -122,53 +120,49 @@ class SceneEntry(SceneConfig):
     )
     metrics: MetricsConfig | None = option(None, "Overrides of section `metrics` for this scene.")
     edits: Edits | None = option(
-        None, "Edits of this scene: beside those of the whole file, or in place of one of a name."
+        None, "Further edits of this scene, or others in place of the whole file's."
     )
     exports: Exports | None = option(
-        None, "Exports of this scene: beside those of the whole file, or in place of one of a name."
+        None, "Further exports of this scene, or others in place of the whole file's."
     )
 
 
 class RootConfig(Section):
     """The configuration file. Only `scenes` is required."""
 
-    scenes: dict[str, SceneEntry] = option(
-        ..., "Name of each scene, and where its photographs come from.", min_length=1
-    )
+    scenes: dict[str, SceneEntry] = option(..., "The scenes by name.", min_length=1)
     absent_scenes: Literal["error", "skip"] = option(
         "error",
-        "Whether a scene without its photographs (no such `path`, or offline and never fetched) "
-        "is an error, or is left out and marked missing in the paper's tables.",
+        "What a scene without its photographs is: an `error`, or left out and missing in the "
+        "paper's tables (`skip`).",
     )
     variants: tuple[str, ...] = option(
         ("baseline", "igd", "la_knn", "gradiseg"),
-        "Trainings to compare: Gaussian Grouping (`baseline`), the same with IGD (`igd`), with "
-        "LA-KNN (`la_knn`) and with both (`gradiseg`), `gradiseg_plus`, which goes beyond the "
-        "paper, and those of `own_variants`.",
+        "Trainings to compare: Gaussian Grouping (`baseline`), with IGD (`igd`), with LA-KNN "
+        "(`la_knn`), with both (`gradiseg`), beyond the paper (`gradiseg_plus`), and "
+        "`own_variants`.",
         source="GradiSeg Table 4",
         min_length=1,
     )
     own_variants: dict[str, OwnVariant] = option(
         {},
-        "Your own variants: the name of each, and the keys of section `train` that it changes.",
+        "Your own variants by name.",
     )
     seeds: tuple[NonNegativeInt, ...] = option(
         (0,),
-        "Every variant is trained once with each seed; tables give mean and deviation.",
+        "Every variant is trained once with each; tables give mean and deviation.",
         min_length=1,
     )
-    preparation_seed: int = option(
-        0, "Seed of reconstruction and association, which run once for each scene.", ge=0
-    )
+    preparation_seed: int = option(0, "Seed of the stages that run once for each scene.", ge=0)
     baseline_2d: bool = option(
         False,
-        "Also score tracked masks of the test views, without any Gaussians.",
+        "Also score tracked masks of the test views, without Gaussians.",
         source="GradiSeg Table 1, row DEVA",
     )
     made: tuple[InputPath, ...] = option(
         (),
-        "Folders that rules of an including workflow make (docs/architecture.md). `path` and "
-        "`folder` may name them, or what is in them, before they exist.",
+        "Folders that rules of an including workflow make; `path` and `folder` may name them, or "
+        "what is in them, before they exist.",
     )
     results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(
@@ -190,7 +184,7 @@ class RootConfig(Section):
     second_grounding: GroundingSection | None = option(
         None,
         "A second grounding of the same trainings, scored beside the first: changes to section "
-        "`grounding`, among them `backend`.",
+        "`grounding`.",
         source="GradiSeg Tables 1 and 2",
     )
     metrics: MetricsConfig = option(MetricsConfig(), "Stage 8, scores.")
@@ -198,13 +192,11 @@ class RootConfig(Section):
     view: ViewConfig = option(ViewConfig(), "The page of a run, which target `views` makes.")
     edits: Edits = option(
         {},
-        "Edited copies of every training: the name of each, and a list of operations "
-        "(docs/editing.md). `snakemake --cores all edits` makes them, `edit_<name>` one.",
+        "Edits by name. `snakemake --cores all edits` makes all, `edit_<name>` one.",
     )
     exports: Exports = option(
         {},
-        "Files of every training for other programs: the name of each, and what it holds "
-        "(docs/exporting.md). `snakemake --cores all exports` makes them.",
+        "Exports by name. `snakemake --cores all exports` makes them.",
     )
 
 

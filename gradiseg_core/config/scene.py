@@ -22,26 +22,25 @@ class SceneConfig(Section):
 
     source: Source = option(
         "demo",
-        "`demo` is the embedded scene, `folder` takes a folder of photographs, `lerf_mask` "
-        "and `mipnerf360` read the layouts of these datasets, `copy` takes another scene's (`of`).",
+        "`folder`: a folder of photographs; `lerf_mask`, `mipnerf360`: the layouts of these "
+        "datasets; `demo`: the embedded scene; `copy`: another scene's (`of`).",
     )
     path: UserPath | None = option(
         None,
-        "Folder of the photographs, or of the LERF-Mask or Mip-NeRF 360 scene.",
+        "Folder of the photographs or of the dataset's scene.",
     )
     of: str | None = option(
         None,
-        "`copy`: the scene whose photographs, split and annotations are taken; later stages may "
-        "differ.",
+        "`copy`: the scene whose photographs, split and annotations are taken.",
     )
     dataset: str | None = option(
         None,
-        "Instead of `path`: a published scene, which is downloaded. `lerf_mask`: "
+        "Instead of `path`: a published scene to download. `lerf_mask`: "
         f"{', '.join(scenes_of('lerf_mask'))}; `mipnerf360`: {', '.join(scenes_of('mipnerf360'))}.",
     )
     factor: Factor = option(
         8,
-        "`mipnerf360`: how many times its images are reduced (`images_8`, ..., `images`).",
+        "`mipnerf360`: how many times its images are reduced.",
         source="GradiSeg Table 3 (GG's)",
     )
     ignore: UserPath | None = option(
@@ -52,8 +51,7 @@ class SceneConfig(Section):
     )
     test_every: int = option(
         8,
-        "Without a given split every n-th image by name (2.jpg before 10.jpg), the first "
-        "included, is a test view.",
+        "Without a given split every n-th image by name, from the first, is a test view.",
         unit="images",
         source="3DGS's evaluation on Mip-NeRF 360",
         ge=2,

@@ -11,13 +11,13 @@ class TablesConfig(Section):
     """Which tables are written, and how."""
 
     aggregation: Literal["gg", "strict", "both"] = option(
-        "strict", "Aggregation of the mask scores; `both` writes one table for each."
+        "strict", "Aggregation of mask scores; `both` writes two tables."
     )
     published: bool = option(
-        True, "Print published numbers beside ours if the scene belongs to their dataset."
+        True, "Print published numbers beside ours where scene and dataset agree."
     )
     reference_variant: str = option(
         "baseline",
-        "Variant that tables list first and studies compare with.",
+        "Variant that tables list first.",
         source="GradiSeg Table 4",
     )

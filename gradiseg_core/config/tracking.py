@@ -27,7 +27,7 @@ class RepairConfig(Section):
 
     link_points: float = option(
         5.0,
-        "Weight of the tracker's ID, in SfM points that segments of this ID would share.",
+        "Weight of the tracker's ID, in shared SfM points.",
         unit="points",
         source=_MEASURED,
         gt=0.0,
@@ -55,8 +55,8 @@ class TrackingConfig(BackendConfig):
 
     backend: str = option(
         "geometry",
-        "How every object gets one ID. Where section `masks`, or `tracking.sfm`, is written and "
-        "this is not, it is `sfm`.",
+        "How every object gets one ID. Where `masks` or `tracking.sfm` is written and this is not, "
+        "it is `sfm`.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",
@@ -65,8 +65,8 @@ class TrackingConfig(BackendConfig):
     )
     overflow: Literal["merge_smallest", "error"] = option(
         "merge_smallest",
-        "If there are more objects than classes: merge the smallest into the object that they "
-        "border most (recorded in objects.json), or fail.",
+        "More objects than classes: merge the smallest into the neighbour with the longest border, "
+        "or fail.",
     )
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 

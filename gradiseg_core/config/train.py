@@ -57,7 +57,7 @@ class LearningRates(Section):
     )
     means_final: float = option(
         1.6e-6,
-        "Centres at the end, times the scene extent; log-linear between.",
+        "Centres at the end, times the scene extent.",
         source=_3DGS,
         gt=0,
     )
@@ -83,23 +83,21 @@ class Losses(Section):
     alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
     blended: LabelRule = option(
         "encodings",
-        "What Eq. 2 blends for the 2D identity loss: encodings, of which F classifies the blend, "
-        "or the probabilities F(e) of every Gaussian, one channel for each ID in a view's mask.",
+        "What Eq. 2 blends for the 2D identity loss: encodings, or the probabilities F(e) of every "
+        "Gaussian.",
         source=f"{_GG}; {_MEASURED}",
     )
     robustness: float = option(
         0.0,
-        "q: weight each pixel's identity loss by p^q, where p is the probability of the mask's ID, "
-        "so that doubtful masks count less (generalised cross-entropy); 0 is the paper's "
-        "cross-entropy.",
+        "q: weight a pixel's identity loss by p^q, p the probability of the mask's ID, so that "
+        "doubtful masks count less; 0 is the paper's cross-entropy.",
         source=f"Zhang and Sabuncu 2018; {_MEASURED}",
         ge=0,
         le=1,
     )
     robust_start: int = option(
         12_000,
-        "First iteration of `robustness` and `disagreement_width`; until then the model learns "
-        "which masks to trust.",
+        "First iteration of `robustness` and `disagreement_width`.",
         unit=OF_30_000,
         source=_MEASURED,
         ge=0,
@@ -107,8 +105,7 @@ class Losses(Section):
     disagreement_width: float = option(
         0.0,
         "Leave out regions wider than twice this in which mask and rendered label disagree (a "
-        "missed, merged or renamed object); thinner ones, as along outlines, stay. 0 leaves "
-        "nothing out.",
+        "missed, merged or renamed object). 0 leaves nothing out.",
         unit="share of the image diagonal",
         source=_MEASURED,
         ge=0,
@@ -116,8 +113,8 @@ class Losses(Section):
     )
     identity_geometry_start: int = option(
         0,
-        "First iteration in which the 2D identity loss also moves opacities, scales, rotations "
-        "and positions.",
+        "First iteration in which the 2D identity loss also moves opacities, scales, rotations and "
+        "positions.",
         unit=OF_30_000,
         source=f"GG: 0; {_MEASURED}",
         ge=0,
@@ -127,7 +124,7 @@ class Losses(Section):
     samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=_PAPER, ge=1)
     neighbours: int = option(5, "K: neighbours of each sample.", source=_PAPER, ge=1)
     stop_target: bool = option(
-        False, "Stop the gradient of Eq. 3 at the neighbours, so that only the sample learns."
+        False, "Stop the gradient of Eq. 3 at the neighbours: only the sample learns."
     )
 
 
@@ -161,15 +158,15 @@ class Densification(PartOptions):
     kind: Literal["adc", "mcmc"] = option(
         "adc",
         "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: dead Gaussians are moved "
-        "within a budget, `max_gaussians` (1,000,000 if null); of the keys below it uses `start`, "
-        "`until`, `every` and `prune_opacity`.",
+        "within the budget `max_gaussians` (1,000,000 if null); it also reads `start`, `until`, "
+        "`every` and `prune_opacity`.",
         source=_PAPER,
     )
     mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
     start: int = option(500, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
     until: int = option(
         12_000,
-        "Last iteration; variant `baseline` sets GG's 10,000.",
+        "Last iteration; variant `baseline` sets 10,000.",
         unit=OF_30_000,
         source=_PAPER,
         ge=0,
@@ -177,15 +174,15 @@ class Densification(PartOptions):
     every: int = option(100, "Interval.", unit=OF_30_000, source=_3DGS, ge=1)
     grow_grad2d: float = option(
         2e-4,
-        "Clone or split where the mean gradient of the projected centre exceeds this.",
+        "Clone or split above this mean gradient of the projected centre.",
         unit="loss per half image",
         source=_3DGS,
         gt=0,
     )
     absgrad: bool = option(
         False,
-        "Sum the absolute values of that gradient over pixels, so that opposite pulls do not "
-        "cancel; needs a GPU and a larger `grow_grad2d` (8e-4).",
+        "Sum that gradient's absolute values over pixels; needs a GPU and a larger `grow_grad2d` "
+        "(8e-4).",
         source="AbsGS (Ye 2024)",
     )
     prune_opacity: float = option(
@@ -193,8 +190,8 @@ class Densification(PartOptions):
     )
     max_gaussians: int | None = option(
         None,
-        "Densification stops at this number; the largest gradients come first. IGD may exceed it "
-        "by the share `igd.max_growth`. Null: no limit.",
+        "Densification stops here, largest gradients first; IGD may add `igd.max_growth`. Null: no "
+        "limit.",
         source="3DGS has none",
         ge=1,
     )
@@ -217,43 +214,42 @@ class Igd(PartOptions):
     )
     monitor: Literal["sum", "mean"] = option(
         "sum",
-        "Sum of the gradient norms, or their mean over the views that saw the Gaussian.",
+        "Sum of the gradient norms, or their mean over views that saw the Gaussian.",
         source="Algorithm 1",
     )
     threshold: Literal["quantile", "absolute"] = option(
         "quantile",
-        "How tau is given; the paper prints no value. An absolute tau does not transfer between "
-        "masks with more and fewer errors, nor between numbers of Gaussians.",
+        "How tau is given; the paper prints no value.",
         source="measured (studies/options.md)",
     )
     quantile: float = option(
         0.99,
-        "Split Gaussians whose monitor exceeds this quantile of all that were seen.",
+        "Split above this quantile of the monitor, of all Gaussians that were seen.",
         ge=0,
         lt=1,
     )
     tau: float = option(1e-4, "Absolute threshold of the monitor.", gt=0)
     split: Literal["sample", "longest_axis", "across"] = option(
         "across",
-        "Where the two children go: drawn from the Gaussian (3DGS), along its longest axis, or "
-        "along the axis in which the neighbours' identities change most.",
+        "Where the two children go: drawn from the Gaussian (`sample`, 3DGS), along its "
+        "`longest_axis`, or `across` the boundary, along the axis in which the neighbours' "
+        "identities change most.",
     )
     scale_factor: float = option(
-        1.6, "`split: sample` divides the scales of the children by this.", source=_3DGS, gt=1
+        1.6, "`split: sample` divides the children's scales by this.", source=_3DGS, gt=1
     )
     children_opacity: Literal["copied", "shared"] = option(
         "copied",
-        "Opacity of the two children: the parent's o, or 1 - sqrt(1 - o), so that both together "
-        "are as opaque as the parent.",
+        "The parent's o, or 1 - sqrt(1 - o), so that both together are as opaque as the parent.",
         source="Algorithm 1 adjusts position and scale only; `shared`: Bulo 2024, for clones",
     )
     prune: bool = option(
         True,
-        "Prune by opacity and scale before splitting, as `densification` does.",
+        "Prune by opacity and scale before splitting.",
         source="Algorithm 1",
     )
     max_growth: float = option(
-        0.3, "IGD adds at most this share of the Gaussians at its start.", ge=0
+        0.3, "Most Gaussians that IGD adds, as a share of those at its start.", ge=0
     )
 
 
@@ -281,19 +277,19 @@ class LaKnn(Section):
 
     start: int = option(
         12_000,
-        "First iteration; until then global KNN. The supplement says 15,000.",
+        "First iteration; until then global KNN.",
         unit=OF_30_000,
         source=_PAPER,
         ge=0,
     )
     candidates: int | Literal["all"] = option(
         32,
-        "Eq. 4 chooses among this many nearest Gaussians; `all` reads it literally.",
+        "Eq. 4 chooses among this many nearest Gaussians, or `all` (as printed).",
     )
     direction: Literal["first_moment", "last"] = option(
         "first_moment",
-        "Where the direction comes from: Adam's first moment of the position, or the gradient of "
-        "the last view that saw the Gaussian.",
+        "Adam's first moment of the position, or its gradient in the last view that saw the "
+        "Gaussian.",
     )
 
     @field_validator("candidates")
@@ -314,13 +310,13 @@ class Gsplat(Section):
     channels: Literal["padded", "split"] = option(
         "split",
         "Blend colour and identity in one call of 32 channels, or in two of 3 and 16: the same "
-        "numbers; `benchmarks/gpu.py` tells which is faster.",
+        "numbers.",
         source="registers of the compiled kernels (studies/cuda_core.md); not yet timed",
     )
     packed: bool = option(
         False,
-        "Keep intermediate results of visible Gaussians only: less memory if views see a small "
-        "part of the scene.",
+        "Keep intermediate results of visible Gaussians only: less memory if views see little of "
+        "the scene.",
     )
 
 
@@ -351,7 +347,7 @@ class TrainConfig(Section):
 
     device: Device = option(
         "auto",
-        "Where training runs (docs/cuda_core.md); `auto` takes a GPU if there is one.",
+        "Where training runs; `auto` takes a GPU if there is one.",
         changes_result=False,
     )
     iterations: int = option(
@@ -363,23 +359,20 @@ class TrainConfig(Section):
     )
     init_from: UserPath | None = option(
         None,
-        "A PLY of Gaussians that another program trained with this scene's COLMAP model (3DGS, "
-        "gsplat, nerfstudio): they are held, and identities alone are trained (docs/exporting.md).",
+        "PLY of Gaussians that another program trained with this COLMAP model: they are held, and "
+        "identities alone are trained (docs/exporting.md).",
     )
     init_transform: UserPath | None = option(
         None,
-        "For `init_from` of nerfstudio: its dataparser_transforms.json, which leads back to the "
-        "COLMAP model.",
+        "For `init_from` of nerfstudio: its dataparser_transforms.json.",
     )
-    longest_side: int | None = option(
-        None, "Resample images to this longest side (never enlarges).", unit="px", ge=16
-    )
+    longest_side: int | None = option(None, "Reduce images to this longest side.", unit="px", ge=16)
     downsample: float | None = option(
-        None, "Or downsample images by this factor.", source="GradiSeg 4.1: 8 on Mip-NeRF 360", ge=1
+        None, "Or reduce images by this factor.", source="GradiSeg 4.1: 8 on Mip-NeRF 360", ge=1
     )
     num_classes: int | Literal["auto"] = option(
         256,
-        "Classes of F, background included; `auto`: the scene's objects plus one, at most "
+        "Classes of F with background; `auto`: the scene's objects plus one, at most "
         f"{AUTO_CLASSES}. Memory and time grow with it.",
         source=_PAPER,
     )
@@ -398,40 +391,39 @@ class TrainConfig(Section):
     near_pruning: NearPruning = option(NearPruning(), "Pruning of floaters near cameras.")
     labels: LabelRule = option(
         "encodings",
-        "How a pixel is labelled, after training: `encodings` classifies the blended encodings "
-        "(Eq. 2), `probabilities` blends the probabilities of every Gaussian, so that no third "
-        "object appears between two.",
+        "How a pixel is labelled after training: classify the blended encodings (Eq. 2), or blend "
+        "the probabilities of every Gaussian, so that no third object appears between two.",
         source=f"{_GG}; {_MEASURED}",
         changes_result=False,
     )
     strategies: FurtherParts = option(
         {},
-        "Further strategies: the name of a file in gradiseg_core/splatting/strategies/, and its "
-        "options; null leaves it out (docs/architecture.md).",
+        "Further strategies: names of files in gradiseg_core/splatting/strategies/, with options; "
+        "null leaves one out.",
     )
     terms: FurtherParts = option(
         {},
-        "Further terms of the loss, likewise, in gradiseg_core/splatting/terms/.",
+        "Further terms of the loss, likewise, of gradiseg_core/splatting/terms/.",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
         16.0,
-        "Photographs and ID maps (5 bytes a pixel) kept in main memory; others are read from disk "
-        "again and again.",
+        "Main memory for photographs and ID maps (5 bytes a pixel); others are read again from "
+        "disk.",
         unit="GB",
         ge=0,
         changes_result=False,
     )
     gpu_views_gb: float = option(
         4.0,
-        "How much of these is kept on the GPU; others are copied in time.",
+        "GPU memory for them.",
         unit="GB",
         ge=0,
         changes_result=False,
     )
     checkpoint_every: int = option(
         1000,
-        "Interval of checkpoints; a killed run resumes from the last.",
+        "Interval of checkpoints, from which a killed run resumes.",
         unit=ITERATIONS,
         ge=1,
         changes_result=False,
@@ -441,7 +433,7 @@ class TrainConfig(Section):
     )
     evaluations: int = option(
         6,
-        "How often PSNR is measured on the test views, evenly spread over the run.",
+        "How often PSNR is measured on the test views during the run.",
         ge=0,
         changes_result=False,
     )

@@ -26,10 +26,10 @@ class OwnVariant(Section):
         "`train: {igd: null}`; leave out `base: gradiseg`",
     }
 
-    label: str | None = option(None, "Its name in tables; null takes its key.")
+    label: str | None = option(None, "Its name in tables; null: its key.")
     train: TrainConfig | None = option(
         None,
-        "The keys of section `train` that it changes; they override a scene's own.",
+        "Keys of section `train`; they override a scene's own.",
     )
 
 

@@ -74,25 +74,24 @@ class SamMasks(BackendOptions):
 
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
         "vit_h",
-        "SAM's image encoder; smaller ones are faster and coarser.",
+        "Image encoder; smaller ones are faster and coarser.",
         source=_GG,
     )
     checkpoint: InputPath | None = option(
         None,
-        "Checkpoint file of this model; null downloads it.",
+        "Its file; null downloads it.",
     )
     longest_side: int = option(
         1024,
-        "Larger photographs are reduced to this longest side, and their segments enlarged again. "
-        "SAM's encoder sees 1024 px in any case; memory grows with the square of the side.",
+        "Larger photographs are reduced to this longest side; SAM sees 1024 px in any case. Memory "
+        "grows with its square.",
         unit="px",
         source="what SAM resizes to",
         ge=64,
     )
     points_per_side: int = option(
         64,
-        "Points on each side of the grid at which SAM is asked: more find smaller objects; time "
-        "grows with the square.",
+        "Points on a side of the grid: more find smaller objects; time grows with the square.",
         source=f"{_GG}; SAM's default is 32",
         ge=1,
     )
@@ -104,28 +103,28 @@ class SamMasks(BackendOptions):
     )
     pred_iou_thresh: float = option(
         0.7,
-        "Masks of a lower predicted IoU are dropped; 0 keeps all.",
+        "Drop masks of a lower predicted IoU.",
         source=f"{_GG}; SAM's default is 0.88",
         ge=0.0,
         le=1.0,
     )
     stability_score_thresh: float = option(
         0.95,
-        "A mask is dropped if its shapes at a raised and a lowered threshold of the logits have a "
-        "lower IoU; 0 keeps all.",
+        "Drop masks whose shapes at a raised and a lowered threshold of the logits have a lower "
+        "IoU.",
         source=_SAM,
         ge=0.0,
         le=1.0,
     )
     overlap: Literal["largest", "smallest", "confident"] = option(
         "largest",
-        "Which of several masks a pixel takes: the largest (whole objects), the smallest (parts), "
-        "or that of the highest predicted IoU.",
+        "Which mask a pixel takes: the `largest` (objects), the `smallest` (parts), or the most "
+        "`confident`.",
         source=f"{_GG}: `--suppress_small_objects`",
     )
     min_area: float = option(
         0.0,
-        "Segments below this area are dropped (ID 0, no mask).",
+        "Segments below this area are dropped.",
         unit="px at 640 px",
         source="DEVA's demo: none",
         ge=0.0,
@@ -140,9 +139,9 @@ class SamBoxes(Section):
     """SAM that turns boxes into masks."""
 
     model: Literal["vit_h", "vit_l", "vit_b"] = option(
-        "vit_h", "SAM's image encoder.", source="GG (render_lerf_mask.py)"
+        "vit_h", "Image encoder.", source="GG (render_lerf_mask.py)"
     )
-    checkpoint: InputPath | None = option(None, "Checkpoint file of this model; null downloads it.")
+    checkpoint: InputPath | None = option(None, "Its file; null downloads it.")
 
     def weights(self) -> dict[str, Path | None]:
         """Return SAM's checkpoint."""

@@ -229,6 +229,35 @@ def test_a_table_of_the_reference_is_not_repeated() -> None:
     assert "| `vit_h`" in page.partition("### `grounding.groundingdino.sam`")[2]  # of two keys
 
 
+def test_the_reference_has_every_key_in_its_place() -> None:
+    page = docs.page()
+    waiting = list(RootConfig.model_fields.items())
+    missing = []
+    while waiting:
+        path, field = waiting.pop()
+        below = docs._section(field)
+        if below is not None and field.default is not None:
+            waiting += [(f"{path}.{key}", part) for key, part in below.model_fields.items()]
+            continue
+        place, _, key = path.rpartition(".")
+        heading = f"# `{place}`\n" if place else "## Top level\n"
+        part = page.partition(heading)[2].partition("\n#")[0]
+        if below is not None:
+            missing += [] if f"\n## `{path}`\n" in page else [path]
+        elif f"| `{key}` |" not in part and "The keys of `masks.sam`" not in part:
+            missing.append(path)
+    assert not missing
+
+
+def test_defaults_are_written_with_unit_choices_and_limits() -> None:
+    page = docs.page()
+    assert "| `until` | `12000` of 30,000 |" in page
+    assert "| `longest_side` | `null` or integer px |" in page
+    assert "| `device` | `auto` or `cuda`, `cpu` |" in page
+    assert "| `min_registered_share` | `0.8` (0 to 1) |" in page
+    assert "| `format` | required | `ply` (3DGS)" in page  # the meaning names all choices
+
+
 def test_every_field_is_described() -> None:
     missing, waiting = [], [RootConfig, SceneEntry]
     while waiting:

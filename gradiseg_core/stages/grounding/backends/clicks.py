@@ -81,14 +81,13 @@ class Options(BackendOptions):
 
     prompts: dict[str, dict[str, Pixels]] = option(
         {},
-        "For each prompt a mapping from photographs to pixels, `teapot: {frame_0003.jpg: "
-        "[212, 140]}`: column and row in the original photograph, from 0; several clicks in one "
-        "photograph as a list of pixels. In a scene without prompts of its own, these are its "
-        "prompts. A prompt that is not named is clicked at the middle of its annotation.",
+        "For each prompt, photographs and pixels from 0: `teapot: {frame_0003.jpg: [column, "
+        "row]}`, or a list of pixels. Other prompts are clicked at the middle of their annotation. "
+        "A scene without prompts takes these.",
     )
     several: Literal["union", "vote"] = option(
         "union",
-        "Several clicks of a prompt: all objects under them, or the one that most of them hit.",
+        "Several clicks mean all objects under them, or the one that most hit.",
     )
 
     def clicks_of(self, prompt: str) -> list[tuple[str, Pixel]]:

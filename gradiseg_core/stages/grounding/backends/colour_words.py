@@ -46,16 +46,14 @@ class Options(BackendOptions):
 
     max_area_share: float = option(
         0.15,
-        "An ID that covers a larger share of the views that show it, on average, counts as "
-        "background.",
+        "IDs that on average cover a larger share of the views that show them count as background.",
         gt=0,
         le=1,
         source="measured on the embedded scene",
     )
     min_score: float = option(
         0.25,
-        "Share of an object's pixels that must have the named colour; a prompt whose best object "
-        "has less selects nothing.",
+        "Least share of an object's pixels in the named colour; below it nothing is selected.",
         ge=0,
         le=1,
         source="measured on the embedded scene",

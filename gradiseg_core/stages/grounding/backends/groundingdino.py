@@ -90,47 +90,47 @@ class Options(BackendOptions):
 
     model: Literal["swinb", "swint"] = option(
         "swinb",
-        "Grounding DINO's image encoder; `swint` is smaller and faster.",
+        "Image encoder; `swint` is smaller and faster.",
         source="GG (render_lerf_mask.py): SwinB-cogcoor",
     )
     checkpoint: InputPath | None = option(
         None,
-        "Folder of this model in transformers' format (safetensors); null downloads it.",
+        "Folder of the model in transformers' format; null downloads it.",
     )
     sam: SamBoxes = option(SamBoxes(), "SAM that turns boxes into masks.")
     box_threshold: float = option(
-        0.3, "Boxes whose best token scores above this are kept.", ge=0, lt=1, source=_GG
+        0.3, "Keep boxes whose best token scores above this.", ge=0, lt=1, source=_GG
     )
     shorter_side: int = option(
-        800, "Shorter side of the picture that is searched.", unit="px", ge=32, source=_GG
+        800, "Shorter side of the searched picture.", unit="px", ge=32, source=_GG
     )
     longer_side: int = option(1333, "Limit of its longer side.", unit="px", ge=32, source=_GG)
     boxes: Literal["all", "top1"] = option(
-        "all", "Which boxes become masks: all, or the best one.", source=_GG
+        "all", "Make masks of all boxes, or of the best.", source=_GG
     )
     image: Literal["rendered", "photograph"] = option(
         "rendered",
-        "Picture that is searched; a method for new views does not have the test photographs.",
+        "Which picture is searched; a method for new views has no test photographs.",
         source=_GG,
     )
     views: (
         Annotated[int, Field(ge=1)] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     ) = option(
         1,
-        "Test views that are searched: the first n, or a list of their numbers from 0. With "
-        "several, an ID needs more than half of the views that show it and have a box.",
+        "Test views to search: the first n, or a list of numbers from 0. Of several, more than "
+        "half that show an ID and have a box must select it.",
         source="GG (render_lerf_mask.py): the first",
     )
     device: Device = device_option("the models run")
     half: bool = option(
         False,
-        "Half precision on CUDA. Scores near a threshold may change.",
+        "Half precision on CUDA; scores near a threshold may change.",
         source="GG: single precision",
     )
 
     text_overlap: float = option(
         0.7,
-        "An ID is selected if more than this share of its pixels lies in the text mask.",
+        "Select IDs with more than this share of their pixels in the text mask.",
         ge=0,
         lt=1,
         source=_GG,

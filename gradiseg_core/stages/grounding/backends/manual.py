@@ -42,18 +42,18 @@ class Options(BackendOptions):
 
     selection: UserPath | None = option(
         None,
-        "File with the IDs of each prompt (an edited copy of a run's selection.json, or "
-        "`{prompt: [ids]}`). Other prompts take the best overlap, and so does a missing file.",
+        "File of `{prompt: [ids]}`, or an edited copy of a run's selection.json. Prompts without "
+        "an entry take the best overlap.",
     )
     overlap: Literal["pooled", "best_view"] = option(
         "pooled",
-        "Which IoU counts: over all training views together, or that of the best one.",
+        "IoU over all training views together, or in the best one.",
         source="GradiSeg section 6 chooses by hand; pooling is ours",
     )
     fragment_share: float | None = option(
         None,
-        "Also select IDs that have more than this share of their pixels on the annotated object "
-        "(fragments); null selects the best only.",
+        "Also select IDs with more than this share of their pixels on the annotated object; null: "
+        "the best alone.",
         gt=0,
         le=1,
     )

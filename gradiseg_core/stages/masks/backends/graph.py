@@ -62,7 +62,7 @@ class Options(BackendOptions):
 
     longest_side: int = option(
         640,
-        "Larger images are reduced to this longest side, and their segments enlarged again.",
+        "Larger images are reduced to this longest side.",
         unit="px",
         source=_MEASURED,
         ge=64,
@@ -75,31 +75,29 @@ class Options(BackendOptions):
     )
     merge_threshold: float = option(
         5.0,
-        "Neighbouring regions merge while they differ by less: smaller makes more fragments, "
-        "larger lets objects leak into each other.",
+        "Regions merge while they differ by less: smaller makes more fragments, larger joins "
+        "objects.",
         unit="CIELAB units",
         source=_MEASURED,
         ge=0.0,
     )
     absorb_area: float = option(
         2000.0,
-        "A larger segment absorbs enclosed segments below this area: print, speckles, "
-        "highlights. 0 absorbs none.",
+        "Enclosed segments below this area are absorbed (print, highlights); 0: none.",
         unit="px at 640 px",
         source=_MEASURED,
         ge=0.0,
     )
     coarse_threshold: float = option(
         6.0,
-        "Threshold of a second merging, which looks mainly at the contrast close to the border, so "
-        "that shading is joined; 0 leaves it out.",
+        "Threshold of a second merging by the contrast at the border; 0 leaves it out.",
         unit="CIELAB units",
         source=_MEASURED,
         ge=0.0,
     )
     min_area: float = option(
         100.0,
-        "Segments below this area are dropped (ID 0, no mask).",
+        "Segments below this area are dropped.",
         unit="px at 640 px",
         source=_MEASURED,
         ge=0.0,

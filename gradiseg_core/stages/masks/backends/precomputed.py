@@ -28,8 +28,7 @@ class Options(BackendOptions):
 
     folder: UserPath | None = option(
         None,
-        "Folder of ID images, `<view>.png` for each training view, in the photographs' size; null "
-        "takes the scene's own `object_mask/`.",
+        "Folder of `<view>.png` for each training view; null: the scene's `object_mask/`.",
     )
 
     def problems(

@@ -52,10 +52,7 @@ class DevaSam(SamMasks):
 
 
 class Options(BackendOptions):
-    """DEVA, the paper's video tracker (Decoupled Video Segmentation, ICCV 2023).
-
-    Optional and for non-commercial use only (docs/association.md).
-    """
+    """DEVA, the paper's video tracker; for non-commercial use only (docs/association.md)."""
 
     removed: ClassVar[dict[str, str]] = {
         "max_missed_detections": constant(
@@ -79,18 +76,16 @@ class Options(BackendOptions):
         )
     }
 
-    checkpoint: InputPath | None = option(
-        None, "Checkpoint file DEVA-propagation.pth; null downloads it."
-    )
+    checkpoint: InputPath | None = option(None, "DEVA-propagation.pth; null downloads it.")
     detections: Literal["sam_points", "masks"] = option(
         "sam_points",
-        "What DEVA tracks: `sam_points` asks SAM in every frame of a vote, at points where nothing "
-        "is tracked yet; `masks` takes the segments of stage `masks`.",
+        "What DEVA tracks: SAM's masks at points where nothing is tracked yet (`sam_points`), or "
+        "the segments of stage `masks`.",
         source=_GG_DEMO,
     )
     size: int = option(
         480,
-        "Shorter side of the resized photographs.",
+        "Shorter side of the reduced photographs.",
         unit="px",
         source=_GG,
         ge=16,
@@ -100,15 +95,14 @@ class Options(BackendOptions):
     )
     voting_frames: int = option(
         3,
-        "Successive frames whose detections vote; shorter clips are refused. A segment needs the "
-        "support of another frame.",
+        "Successive frames whose detections vote; shorter clips are refused.",
         unit="frames",
         source=_GG_DEMO,
         ge=2,
     )
     max_objects: int = option(
         200,
-        "Most objects in all; a vote that would exceed this adds none. Memory is linear in it.",
+        "Most objects in all; memory is linear in it.",
         unit="objects",
         source=_GG_DEMO,
         ge=1,

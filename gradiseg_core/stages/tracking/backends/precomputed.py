@@ -29,13 +29,11 @@ class Options(BackendOptions):
 
     folder: UserPath | None = option(
         None,
-        "Folder of ID maps, `<view>.png` in the photographs' size; null takes the scene's own "
-        "`object_mask/`.",
+        "Folder of `<view>.png` in the photographs' size; null: the scene's `object_mask/`.",
     )
     keep_ids: bool = option(
         False,
-        "Keep the given IDs, so that a selection by hand stays valid; false numbers them 1..n by "
-        "area, and `objects.json` lists the given ones (`given_ids`).",
+        "Keep the given IDs; false numbers them by area, and `objects.json` lists the given ones.",
     )
 
     def problems(

@@ -24,31 +24,30 @@ class Options(BackendOptions):
 
     link_threshold: float = option(
         0.4,
-        "Masks are joined if their points share a mask in at least this share of the evidence.",
+        "Join masks that share at least this share of the evidence of their points.",
         source=_MEASURED,
         gt=0.0,
         le=1.0,
     )
     join: Literal["auto", "always", "never"] = option(
         "auto",
-        "Whether clusters that are always side by side are joined after linking, such as stripes "
-        "and print. `auto` joins masks of backend `graph` only; with segmenters of whole objects a "
-        "fruit that never leaves its bowl would be lost.",
+        "Also join clusters that are always side by side, such as stripes and print; `auto`: for "
+        "masks of `graph` only.",
     )
     min_views: int = option(
         2,
-        "Objects found in fewer views become 0 (no object).",
+        "Objects in fewer views become 0 (no object).",
         unit="views",
         ge=1,
     )
     fill: bool = option(
         True,
-        "Give pixels without a mask to the object whose points and outlines they show, if clear.",
+        "Give pixels without a mask to the object whose points and outlines they clearly show.",
         source=_MEASURED,
     )
     split: bool = option(
         True,
-        "Divide a mask that covers several objects in one view among them.",
+        "Divide a mask that covers several objects in one view.",
         source=_MEASURED,
     )
 
