@@ -24,7 +24,8 @@ class ColmapConfig(Section):
     )
     single_camera: bool | None = option(
         None,
-        "Whether all images share one camera; null: if they are of one size.",
+        "Whether all images share one camera (true) or each has its own (false); null: one a "
+        "size and, by EXIF data, lens.",
         source="COLMAP FAQ",
     )
     max_image_size: int = option(

@@ -16,15 +16,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
 from gradiseg_core.stages.sfm.colmap_log import progress_of_table
-from gradiseg_core.stages.sfm.standing import find_standing, write_mask
+from gradiseg_core.stages.sfm.masking import FeatureMasks, feature_masks
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +40,7 @@ def build_database(
     names: list[str],
     config: ColmapConfig,
     *,
-    single_camera: bool,
+    cameras: list[list[str]],
     seed: int,
     threads: int,
 ) -> Path:
@@ -54,7 +51,7 @@ def build_database(
         image_dir: Folder of the photographs.
         names: File names in that folder, in their order.
         config: Configuration of the stage.
-        single_camera: Whether all images share one camera.
+        cameras: The images of each camera (:mod:`gradiseg_core.stages.sfm.lenses`).
         seed: Seed of the geometric verification's RANSAC.
         threads: CPU threads.
     """
@@ -62,8 +59,8 @@ def build_database(
 
     database = work_dir / "database.db"
     key_file = work_dir / "inputs.json"
-    mask = _mask_of_standing(work_dir, image_dir, names, config)
-    keys = _keys(image_dir, names, config, mask, single_camera=single_camera, seed=seed)
+    masks = feature_masks(work_dir, image_dir, names, config)
+    keys = _keys(image_dir, names, config, masks, cameras=cameras, seed=seed)
     _set_aside_if_damaged(database)
     old = read_json(key_file, "features and matches are made anew") if database.is_file() else None
     old = old or {}
@@ -85,37 +82,13 @@ def build_database(
 
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = config.camera_model
-    if mask is not None:
-        reader.camera_mask_path = mask
-    _extract(database, image_dir, names, config, reader, single_camera, threads)
+    if masks.camera is not None:
+        reader.camera_mask_path = masks.camera
+    if masks.folder is not None:
+        reader.mask_path = masks.folder
+    _extract(database, image_dir, names, config, reader, cameras, threads)
     _match(database, names, config, seed, threads)
     return database
-
-
-def _mask_of_standing(
-    work_dir: Path, image_dir: Path, names: list[str], config: ColmapConfig
-) -> Path | None:
-    """Write and log the mask of what stands still in all photographs; None if nothing does."""
-    standing = find_standing(image_dir, names) if config.leave_out_standing else None
-    if standing is None:
-        return None
-    rows, columns = np.nonzero(standing)
-    height, width = standing.shape
-    logger.warning(
-        "%.1f%% of the picture stands at the same place in all photographs (within %.0f to %.0f%% "
-        "of its width, %.0f to %.0f%% of its height): features there are left out, because they "
-        "match whatever the scene; training still sees it. `colmap.leave_out_standing: false` "
-        "uses all features",
-        100 * standing.mean(),
-        100 * columns.min() / width,
-        100 * (columns.max() + 1) / width,
-        100 * rows.min() / height,
-        100 * (rows.max() + 1) / height,
-    )
-    path = work_dir / "standing.png"
-    with Image.open(image_dir / names[0]) as file:
-        write_mask(standing, file.size, path)
-    return path
 
 
 def matched_pairs(database: Path) -> dict[str, int]:
@@ -170,21 +143,27 @@ def _extract(
     names: list[str],
     config: ColmapConfig,
     reader: Any,
-    single_camera: bool,
+    cameras: list[list[str]],
     threads: int,
 ) -> None:
     from gradiseg_core.files._pycolmap import pycolmap
 
-    mode = pycolmap.CameraMode.SINGLE if single_camera else pycolmap.CameraMode.PER_IMAGE
+    each, one = pycolmap.CameraMode.PER_IMAGE, pycolmap.CameraMode.SINGLE
     db = pycolmap.Database.open(database)
-    known = db.num_images()
+    known = {image.name for image in db.read_all_images()}
     db.close()
-    if known == 0:
-        # With several threads extraction would number the images in the order in which they
-        # finish, and the mapper's choices depend on the numbers. Importing first fixes them.
-        pycolmap.import_images(
-            database, image_dir, camera_mode=mode, image_names=names, options=reader
-        )
+    # With several threads extraction would number the images in the order in which they finish, and
+    # the mapper's choices depend on the numbers. Importing first fixes them, and the cameras.
+    alone = all(len(group) == 1 for group in cameras) and len(names) > 1
+    for group in [names] if alone else cameras:
+        if not known.issuperset(group):
+            pycolmap.import_images(
+                database,
+                image_dir,
+                camera_mode=each if alone else one,
+                image_names=group,
+                options=reader,
+            )
     options = pycolmap.FeatureExtractionOptions()
     options.max_image_size = config.max_image_size
     options.num_threads = threads
@@ -196,7 +175,7 @@ def _extract(
             database,
             image_dir,
             image_names=names,
-            camera_mode=mode,
+            camera_mode=one if len(cameras) == 1 else each,
             reader_options=reader,
             extraction_options=options,
             device=pycolmap.Device.cpu,
@@ -290,13 +269,20 @@ def _rename(database: Path, new_names: dict[str, str]) -> None:
     db.close()
 
 
+def _alike(cameras: list[list[str]]) -> bool | list[list[str]]:
+    """Return whether all images share one camera, or the groups that do."""
+    if len(cameras) == 1:
+        return True
+    return False if all(len(group) == 1 for group in cameras) else cameras
+
+
 def _keys(
     image_dir: Path,
     names: list[str],
     config: ColmapConfig,
-    mask: Path | None,
+    masks: FeatureMasks,
     *,
-    single_camera: bool,
+    cameras: list[list[str]],
     seed: int,
 ) -> dict[str, str]:
     """Return digests of the inputs of the features and of the matches."""
@@ -310,12 +296,13 @@ def _keys(
     features = [
         pycolmap.__version__,
         config.camera_model,
-        single_camera,
+        _alike(cameras),
         config.max_image_size,
         config.max_features,
     ]
     digest.update(json.dumps(features).encode())
-    if mask is not None:
+    for mask in masks.files():
+        digest.update(mask.name.encode() if masks.folder else b"")
         digest.update(mask.read_bytes())
     key = digest.hexdigest()
     matches = [

@@ -20,7 +20,9 @@ from gradiseg_core.files.undistort import write_undistorted
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.stages.sfm.lenses import camera_groups
 from gradiseg_core.stages.sfm.mapping import map_images
+from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
 
 logger = logging.getLogger(__name__)
@@ -76,13 +78,15 @@ def reconstruct(
             how: dict[str, Any] = {"source": "existing"}
             if models[0].compute_num_observations() == 0:
                 how["tracks"] = "projected" if add_tracks(models[0], image_dir) else "none"
+            drop_ignored(models[0], scene_dir)
         else:
-            single = len(set(sizes.values())) == 1
-            if config.single_camera is not None:
-                _check_single_camera(config.single_camera, sizes)
-                single = config.single_camera
+            if config.single_camera:
+                _check_single_camera(sizes)
+            cameras = camera_groups(
+                image_dir, {name: sizes[name] for name in names}, config.single_camera
+            )
             models = _from_photographs(
-                work, image_dir, names, config, single_camera=single, seed=seed, threads=threads
+                work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
             )
             how = {
                 "source": "pycolmap",
@@ -96,6 +100,8 @@ def reconstruct(
         _say_left_out(report["left_out"], _splits(scene_dir), out_dir)
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
+        found = [name for name in names if name not in report["left_out"]]
+        report["ignored"] = carry_ignored(scene_dir, out_dir, found)
         report["pycolmap"] = pycolmap.__version__
     _write_frame(out_dir)
     (out_dir / "sfm.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -115,7 +121,7 @@ def _from_photographs(
     names: list[str],
     config: ColmapConfig,
     *,
-    single_camera: bool,
+    cameras: list[list[str]],
     seed: int,
     threads: int,
 ) -> list[Any]:
@@ -125,7 +131,7 @@ def _from_photographs(
             f"{_MIN_IMAGES}, and 20 or more around the scene for good results"
         )
     database = build_database(
-        work, image_dir, names, config, single_camera=single_camera, seed=seed, threads=threads
+        work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
     )
     pairs = matched_pairs(database)
     if not any(pairs.values()):
@@ -295,13 +301,13 @@ def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _check_single_camera(single: bool, sizes: dict[str, tuple[int, int]]) -> None:
-    if single and len(set(sizes.values())) > 1:
+def _check_single_camera(sizes: dict[str, tuple[int, int]]) -> None:
+    if len(set(sizes.values())) > 1:
         by_size = {size: name for name, size in sizes.items()}
         examples = ", ".join(f"{name} {w} x {h}" for (w, h), name in sorted(by_size.items()))
         raise InputError(
             f"`colmap.single_camera: true` needs images of one size, got {examples}; leave it "
-            "null, or bring the images to one size"
+            "null, which gives each size and lens its camera"
         )
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from gradiseg_core.files.ignore import read_ignored
+
 FEWEST = 6  # photographs; fewer agree too often by chance
 _MOST = 48  # photographs that are read, evenly spread
 _SIDE = 320  # px, longest side of the reduced pictures
@@ -28,12 +30,15 @@ _SMALLEST = 0.0015  # share of the picture
 _MARGIN = 0.012  # of the longest side, around it: features reach over what they are centred on
 
 
-def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None:
+def find_standing(
+    image_dir: Path, names: list[str], scene_dir: Path | None = None
+) -> NDArray[np.bool_] | None:
     """Return a mask [h, w], at reduced size, of what stands still in all photographs, or None.
 
     Args:
         image_dir: Folder of the photographs.
         names: Their file names. None is returned if they are not all of one size.
+        scene_dir: Folder of the scene, whose ignore masks say what does not count; None without.
     """
     if len(names) < FEWEST:
         return None
@@ -41,16 +46,28 @@ def find_standing(image_dir: Path, names: list[str]) -> NDArray[np.bool_] | None
     grey = _read(image_dir, [names[i] for i in spread])
     if grey is None:
         return None
-    middle = np.median(grey, axis=0)
-    change = np.median(np.abs(grey - middle), axis=0)  # [h, w]
-    typical = float(np.median(change))
+    known = _counting(scene_dir, [names[i] for i in spread], grey)
+    if known is None:
+        middle = np.median(grey, axis=0)
+        change = np.median(np.abs(grey - middle), axis=0)  # [h, w]
+        counted = change
+    else:
+        gaps = np.ma.masked_array(grey, ~known)
+        median = np.ma.median(gaps, axis=0)
+        middle = median.filled(0.0)
+        change = np.ma.median(np.abs(gaps - median), axis=0).filled(np.inf)
+        counted = change[np.isfinite(change)]
+        grey = np.where(known, grey, middle)
+        if counted.size == 0:
+            return None
+    typical = float(np.median(counted))
     if typical < _CHANGES:
         # Either most of the picture stands still (a turntable before a wall), or the camera hardly
         # moved and small changes mean nothing. The upper quarter of the changes tells which.
-        typical = float(np.percentile(change, 90))
+        typical = float(np.percentile(counted, 90))
         if typical < _CHANGES:
             return None
-    agree = _same_edges(grey) & (change < _STEADY * typical)
+    agree = _same_edges(grey, known) & (change < _STEADY * typical)
     margin = max(2, round(_MARGIN * max(middle.shape)))
     closed = ndimage.binary_closing(np.pad(agree, margin), _disc(margin))
     closed = closed[margin:-margin, margin:-margin]
@@ -95,8 +112,29 @@ def _read(image_dir: Path, names: list[str]) -> NDArray[np.float32] | None:
     return np.stack(pictures)
 
 
-def _same_edges(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the mask [h, w] of pixels at which nearly all photographs have the same edge."""
+def _counting(
+    scene_dir: Path | None, names: list[str], grey: NDArray[np.float32]
+) -> NDArray[np.bool_] | None:
+    """Return where the photographs are not ignored, [n, h, w]; None if nothing is."""
+    if scene_dir is None:
+        return None
+    size = grey.shape[2], grey.shape[1]
+    ignored = [read_ignored(scene_dir, name.rsplit(".", 1)[0], size) for name in names]
+    if all(mask is None for mask in ignored):
+        return None
+    nothing = np.zeros(grey.shape[1:], np.bool_)
+    return ~np.stack([nothing if mask is None else mask for mask in ignored])
+
+
+def _same_edges(
+    grey: NDArray[np.float32], known: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Return the mask [h, w] of pixels at which nearly all photographs have the same edge.
+
+    Args:
+        grey: [n, h, w].
+        known: [n, h, w], which pixels count; None: all.
+    """
     smooth = ndimage.gaussian_filter(grey, (0, 0.7, 0.7))
     dy, dx = np.gradient(smooth, axis=(1, 2))
     my, mx = np.median(dy, axis=0), np.median(dx, axis=0)
@@ -104,7 +142,13 @@ def _same_edges(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
     along = (dx * mx + dy * my) / np.maximum(length, 1e-6)
     straight = along >= _COSINE * np.maximum(np.hypot(dx, dy), 1e-6)
     strong = (along > 0.5 * length) & (along < 2.0 * length)
-    return (length >= _EDGE) & ((straight & strong).mean(axis=0) >= _NEARLY_ALL)
+    same = straight & strong
+    if known is None:
+        return (length >= _EDGE) & (same.mean(axis=0) >= _NEARLY_ALL)
+    enough = known.sum(axis=0) >= FEWEST
+    return (
+        (length >= _EDGE) & enough & ((same & known).sum(axis=0) >= _NEARLY_ALL * known.sum(axis=0))
+    )
 
 
 def _disc(radius: int) -> NDArray[np.bool_]:

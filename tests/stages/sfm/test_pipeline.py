@@ -224,7 +224,7 @@ def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path, monkeypa
     config = ColmapConfig(matcher="sequential", max_features=200)
     for _ in range(2):  # the second call finds the names as it needs them
         database = build_database(
-            tmp_path, tmp_path / "images", names, config, single_camera=True, seed=0, threads=1
+            tmp_path, tmp_path / "images", names, config, cameras=[names], seed=0, threads=1
         )
         assert matched_pairs(database) == {
             name: 1 if name in (names[0], names[-1]) else 2 for name in names
@@ -249,7 +249,7 @@ def test_damaged_work_files_are_set_aside(tmp_path, caplog, damaged, kept):
     def build():
         return build_database(
             tmp_path, tmp_path / "scene" / "images", names, ColmapConfig(max_features=256),
-            single_camera=True, seed=0, threads=1,
+            cameras=[names], seed=0, threads=1,
         )  # fmt: skip
 
     expected = matched_pairs(build())

@@ -12,6 +12,7 @@ from gradiseg_core.alignment import align_cameras
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.files._pycolmap import pycolmap
 from gradiseg_core.files.colmap import load_cameras
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.sfm.standing import find_standing
@@ -78,7 +79,7 @@ def test_its_features_are_left_out(photographs, tmp_path, caplog, left_out):
     config = ColmapConfig(max_features=600, leave_out_standing=left_out)
     database = build_database(
         tmp_path, photographs, names_in(photographs), config,
-        single_camera=True, seed=0, threads=1,
+        cameras=[names_in(photographs)], seed=0, threads=1,
     )  # fmt: skip
     db = pycolmap.Database.open(database)
     points = np.concatenate(
@@ -100,3 +101,24 @@ def test_cameras_are_right_in_spite_of_it(tmp_path):
     assert report["registered"] == 8
     found = errors_of(align_cameras(load_cameras(tmp_path / "out"), cameras))
     assert found["rotation_error_deg"]["max"] < 1.0
+
+
+def test_what_is_ignored_does_not_count(photographs):
+    """A gripper that the masks cover stands nowhere; beside one that is ignored, another does."""
+    put_gripper(photographs)
+    for name in names_in(photographs):
+        ignored = np.zeros((HEIGHT, WIDTH), bool)
+        ignored[TOP - 6 :, LEFT - 6 : RIGHT + 6] = True
+        write_ignored(photographs.parent, name[:-4], ignored)
+    names = names_in(photographs)
+    assert find_standing(photographs, names) is not None
+    assert find_standing(photographs, names, photographs.parent) is None
+    for name in names:  # a hand in two photographs hides no gripper
+        (photographs.parent / "ignore" / f"{name[:-4]}.png").unlink()
+    hand = np.zeros((HEIGHT, WIDTH), bool)
+    hand[TOP + 10 : TOP + 40, LEFT + 10 : LEFT + 50] = True
+    for name in names[:2]:
+        write_ignored(photographs.parent, name[:-4], hand)
+    standing = find_standing(photographs, names, photographs.parent)
+    assert standing is not None
+    assert standing[TOP:, LEFT:RIGHT].mean() > 0.9
