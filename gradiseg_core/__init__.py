@@ -30,3 +30,8 @@ def __getattr__(name: str) -> Any:
         # By name: an import statement would make all of it an input of every stage (modules.py).
         return getattr(importlib.import_module(f"gradiseg_core.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names before they are imported, for completion."""
+    return sorted({*globals(), *__all__})

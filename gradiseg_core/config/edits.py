@@ -55,12 +55,17 @@ class Recolour(Operation):
 
     name = "recolour"
     recolour: What = option(..., "What changes.")
-    colour: str = option(..., "A name of CSS, such as `gold`, or `#rrggbb`.")
+    colour: str = option(
+        ..., "A name of CSS, such as `gold`, `#rrggbb`, or a list of three, 0 to 255."
+    )
 
-    @field_validator("colour")
+    @field_validator("colour", mode="before")
     @classmethod
-    def _known(cls, value: str) -> str:
-        rgb(value)
+    def _known(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return _hexadecimal(value)
+        if isinstance(value, str):
+            rgb(value)
         return value
 
 
@@ -175,7 +180,11 @@ def operation(given: Any) -> Operation:
 
         key = next(iter(given), "")
         raise ValueError(f"{key!r} is no operation{nearest(key, OPERATIONS)}")
-    # `scale` is the name of an operation alone; of several names the first is the operation.
+    if len(names) > 1:
+        raise ValueError(
+            f"{' and '.join(names)} are {len(names)} operations in one entry; write one entry for "
+            f"each: [{{{names[0]}: ...}}, {{{names[1]}: ...}}]"
+        )
     model = OPERATIONS[names[0]]
     try:
         return model.model_validate(dict(given))
@@ -190,18 +199,18 @@ def operations(given: Any) -> tuple[Operation, ...]:
     """Return validated operations, in order.
 
     Raises:
-        ValueError: Of everything that is wrong, with its number in the list.
+        ValueError: Of everything that is wrong, with its number in the list, from 1.
     """
     if isinstance(given, Mapping | Operation):
         given = [given]
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         raise ValueError("expected a list of operations such as [{remove: red apple}]")
     found, wrong = [], []
-    for index, entry in enumerate(given):
+    for number, entry in enumerate(given, 1):
         try:
             found.append(operation(entry))
         except ValueError as error:
-            wrong.append(f"[{index}] {error}")
+            wrong.append(f"operation {number}: {error}")
     if wrong:
         raise ValueError("; ".join(wrong))
     return tuple(found)
@@ -258,6 +267,16 @@ def rgb(colour: str) -> tuple[float, float, float]:
             error
         )
     return tuple(value / 255.0 for value in values)  # type: ignore[return-value]
+
+
+def _hexadecimal(values: Sequence[Any]) -> str:
+    """Return `#rrggbb` of three numbers from 0 to 255."""
+    if len(values) != 3 or any(type(v) is not int or not 0 <= v <= 255 for v in values):
+        raise ValueError(
+            "expected a name of CSS, #rrggbb, or three whole numbers from 0 to 255, got "
+            f"{list(values)}"
+        )
+    return "#{:02x}{:02x}{:02x}".format(*values)
 
 
 def pictures_of(edit: Sequence[Operation]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,8 @@ def ids_of(
     lowered = {name.lower(): ids for name, ids in named.items()}
     words = what.lower()
     matches = [name for name in named if set(words.split()) <= set(name.lower().split())]
+    # A copy is called as the first with a number; the bare name means the first.
+    matches = [name for name in matches if _first_of(name) not in matches]
     if words in lowered:
         found = lowered[words]
     elif len(matches) == 1:
@@ -131,6 +133,20 @@ def ids_of(
             f"its IDs; {listing(present, prompts)}"
         )
     return sorted(set(found) & set(present))
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: with a number from 2 on."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name} {number}", number + 1
+    return free
+
+
+def _first_of(name: str) -> str | None:
+    """Return what :func:`free_name` gave a number to; None where it has none."""
+    first, _, number = name.rpartition(" ")
+    return first if number.isdecimal() else None
 
 
 def listing(ids: Sequence[int], prompts: Mapping[str, Sequence[int]]) -> str:

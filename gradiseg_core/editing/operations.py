@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,16 @@ from torch import Tensor
 
 from gradiseg_core.config import edits as config
 from gradiseg_core.editing import colours
+from gradiseg_core.editing.checking import check_names
 from gradiseg_core.editing.classes import with_new_class
 from gradiseg_core.editing.cutting import cut_across
 from gradiseg_core.editing.filling import fill, find_hole
-from gradiseg_core.editing.placing import Ground, foot, rotation
+from gradiseg_core.editing.objects import free_name
+from gradiseg_core.editing.placing import Ground, foot, free_place, rotation
 from gradiseg_core.editing.regions import body
 from gradiseg_core.editing.removal import halo_and_inside, sights, training_cameras
 from gradiseg_core.editing.selecting import select, shown
+from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.gaussians import PARAMETERS
@@ -45,18 +48,30 @@ def edited(scene: Scene, given: Any) -> Scene:
 
     Args:
         scene: Stays as it is.
-        given: Operations, as a user writes them.
+        given: Operations, as a user writes them; a selection of the scene stands for how it was
+            made.
 
     Raises:
         InputError: If an operation is wrong, or means something that there is not.
     """
     try:
-        steps = config.operations(given)
+        steps = config.operations(_as_made(scene, given))
     except ValueError as error:
         raise InputError(f"the edit is not valid: {error}") from error
     result, records = apply(scene, steps)
     result.history = (*scene.history, *records)
     return result
+
+
+def _as_made(scene: Scene, given: Any) -> Any:
+    """Return operations with selections as what a user would write for them."""
+    if isinstance(given, Selection):
+        return scene.select(given).made
+    if isinstance(given, Mapping):
+        return {key: _as_made(scene, value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_as_made(scene, entry) for entry in given]
+    return given
 
 
 def apply(scene: Scene, edit: Sequence[config.Operation]) -> tuple[Scene, list[Record]]:
@@ -68,14 +83,16 @@ def apply(scene: Scene, edit: Sequence[config.Operation]) -> tuple[Scene, list[R
 
     Raises:
         InputError: If an operation means something that there is not; its number is named.
+            Names are looked up before the first operation runs.
     """
+    check_names(scene, edit)
     records = []
-    for index, step in enumerate(edit):
+    for number, step in enumerate(edit, 1):
         start, before = time.perf_counter(), len(scene)
         try:
             scene, record = _DO[step.name](scene, step)
         except InputError as error:
-            raise InputError(f"operation {index} ({step.name}): {error}") from error
+            raise InputError(f"operation {number} ({step.name}): {error}") from error
         record = {"operation": config.written(step), **record}
         record |= {"before": before, "after": len(scene)}
         record["seconds"] = round(time.perf_counter() - start, 3)
@@ -333,18 +350,11 @@ def _as_new(
         )
         encodings[torch.from_numpy(own)] = encoding
         wanted = called if called is not None and position == 0 else names.get(index)
-        new[_free_name(wanted or f"ID {index}", {*scene.prompts, *known, *new})] = [number]
+        new[free_name(wanted or f"ID {index}", {*scene.prompts, *known, *new})] = [number]
     added = scene.joined(
         values | {"identities": encodings}, classifier=classifier, names=known | new
     )
     return added, {"new_ids": {name: number[0] for name, number in new.items()}}
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name} {number}", number + 1
-    return free
 
 
 def _duplicate(scene: Scene, step: config.Duplicate) -> tuple[Scene, Record]:
@@ -362,12 +372,13 @@ def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
     points = other.points[mask]
     here, there = _ground(scene, scene.points), _ground(other, other.points)
     turn = rotation(step.rotate_deg) @ _turn_to(there.normal, here.normal)
-    target = _middle(scene, here) if step.at_m is None else np.array(step.at_m)
     device = scene.trained.means.device
     values = {name: value.to(device) for name, value in _of(other, mask).items()}
     if values["shN"].shape[1] != scene.values["shN"].shape[1]:
         raise InputError(f"{step.scene} has harmonics of another degree than this scene")
     ratio = scene.frame.scale / other.frame.scale
+    size = step.factor * _width(points, values, there)
+    target = _free_place(scene, here, size) if step.at_m is None else np.array(step.at_m)
     pivot = other.to_training(_foot(points, values, there))
     values = transformed(
         values,
@@ -394,11 +405,23 @@ def _turn_to(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np
     return Rotation.from_rotvec(np.arctan2(sine, cosine) * axis / sine).as_matrix()
 
 
-def _middle(scene: Scene, ground: Ground) -> NDArray[np.float64]:
-    """Return the middle of the scene's objects, on the ground."""
+def _width(points: NDArray[np.float64], values: dict[str, Tensor], ground: Ground) -> float:
+    """Return half of the larger side of a thing's footprint, by its body, user's units."""
+    own = points[body(points, values["opacities"].sigmoid().cpu().numpy())]
+    return float(0.5 * np.ptp(own @ ground.axes.T, axis=0)[:2].max())
+
+
+def _free_place(scene: Scene, ground: Ground, radius: float) -> NDArray[np.float64]:
+    """Return a place for a thing among the scene's objects where it stands in none of them."""
+    opaque = scene.trained.opacities.sigmoid().cpu().numpy() > 0.5
+    solid, things = scene.points[opaque], (scene.ids > 0)[opaque]
     centres = [row.centre for row in scene.objects if row.id > 0]
     middle = np.mean(centres, axis=0) if centres else np.median(scene.points, axis=0)
-    return middle - ground.height(middle) * ground.normal
+    place = free_place(middle, radius, solid[things], solid[~things], ground)
+    if place is None:
+        logger.warning("there is no free place for what is inserted; give `at_m` to say where")
+        return middle - ground.height(middle) * ground.normal
+    return place
 
 
 _DO: dict[str, Callable[[Scene, Any], tuple[Scene, Record]]] = {

@@ -22,6 +22,10 @@ _TRIALS, _SAMPLE = 500, 4000
 _NEAR_SHARE = 0.01
 #: Share of a thing's points that may lie below its foot.
 _FOOT = 0.03
+#: A free place is looked for on this many circles, at this many places of each.
+_STEPS, _TURNS = 10, 24
+#: Other things are at least, and something to stand on at most, so many radii from it.
+_CLEAR, _SUPPORTED = 1.2, 0.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,44 @@ def foot(points: NDArray[np.float64], ground: Ground) -> NDArray[np.float64]:
     low, high = np.quantile(along, [_FOOT, 1.0 - _FOOT], axis=0)
     middle = np.array([0.5 * (low[0] + high[0]), 0.5 * (low[1] + high[1]), low[2]])
     return middle @ ground.axes
+
+
+def free_place(
+    middle: NDArray[np.float64],
+    radius: float,
+    things: NDArray[np.float64],
+    support: NDArray[np.float64],
+    ground: Ground,
+) -> NDArray[np.float64] | None:
+    """Return the place nearest to the middle where a thing touches no other one.
+
+    Args:
+        middle: [3], where it would stand best, user's units.
+        radius: Of the circle that its footprint fits in, user's units.
+        things: [N, 3] points of what stands there.
+        support: [M, 3] points of the background.
+        ground: What things stand on; a place must have support below its middle.
+
+    Returns:
+        [3] on the ground; None where there is none within ten steps of ``radius``.
+    """
+    from scipy.spatial import cKDTree
+
+    flat = ground.axes[:2]
+    low = support[np.abs(ground.height(support)) < radius]
+    if not len(low):
+        return None
+    occupied = cKDTree(things @ flat.T) if len(things) else None
+    below = cKDTree(low @ flat.T)
+    turns = np.linspace(0.0, 2.0 * np.pi, _TURNS, endpoint=False)
+    around = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    rings = [np.zeros((1, 2)), *(step * radius * around for step in range(1, _STEPS + 1))]
+    for place in middle @ flat.T + np.concatenate(rings):
+        if below.query(place)[0] > _SUPPORTED * radius:
+            continue
+        if occupied is None or occupied.query(place)[0] > _CLEAR * radius:
+            return place @ flat + ground.offset * ground.normal
+    return None
 
 
 def saved_ground(folder: Path | None, frame: Frame) -> Ground | None:

@@ -244,7 +244,8 @@ class Scene:
 
         Args:
             operations: As in section `edits` of the configuration (docs/editing.md), such as
-                ``[{"remove": "red apple"}]``; done one after the other.
+                ``[{"remove": "red apple"}]``; done one after the other. A :class:`Selection` may
+                stand for what is meant; it is made again where earlier operations changed things.
 
         Raises:
             InputError: If an operation is wrong, or means something that there is not.

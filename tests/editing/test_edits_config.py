@@ -47,17 +47,31 @@ def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
     [
         ("remove", "expected a list of operations"),
         ([], "expected a list of operations"),
-        (["remove"], r"\[0\] expected a mapping such as"),
-        ([{"remve": "a"}], r"\[0\] 'remve' is no operation; did you mean 'remove'"),
-        ([{"remove": "a", "fil": True}], r"\[0\] fil: unknown key; did you mean 'fill'"),
-        ([{"remove": "a"}, {"keep": []}], r"\[1\] keep: the list is empty"),
-        ([{"remove": {"of": "a", "grw": 1}}], r"\[0\] remove: grw: unknown key; did you mean 'gro"),
-        ([{"swap": ["a"]}], r"\[0\] swap"),
-        ([{"move": "a"}], r"\[0\] nothing would change: give by_m, rotate_deg or factor"),
-        ([{"scale": "a", "factor": 0}], r"\[0\] factor: must be greater than 0"),
-        ([{"recolour": "a", "colour": "golden"}], r"\[0\] colour: there is no colour 'golden'"),
-        ([{"recolour": "a"}], r"\[0\] colour: is required"),
-        ([{"remove": "a", "keep": "b"}], r"\[0\] keep: unknown key"),
+        (["remove"], r"operation 1: expected a mapping such as"),
+        ([{"remve": "a"}], r"operation 1: 'remve' is no operation; did you mean 'remove'"),
+        ([{"remove": "a", "fil": True}], r"operation 1: fil: unknown key; did you mean 'fill'"),
+        ([{"remove": "a"}, {"keep": []}], r"operation 2: keep: the list is empty"),
+        (
+            [{"remove": {"of": "a", "grw": 1}}],
+            r"operation 1: remove: grw: unknown key; did you mean 'gro",
+        ),
+        ([{"swap": ["a"]}], r"operation 1: swap"),
+        ([{"move": "a"}], r"operation 1: nothing would change: give by_m, rotate_deg or factor"),
+        ([{"scale": "a", "factor": 0}], r"operation 1: factor: must be greater than 0"),
+        (
+            [{"recolour": "a", "colour": "golden"}],
+            r"operation 1: colour: there is no colour 'golden'",
+        ),
+        ([{"recolour": "a"}], r"operation 1: colour: is required"),
+        (
+            [{"remove": "a", "keep": "b"}],
+            r"operation 1: remove and keep are 2 operations in one entry",
+        ),
+        (
+            [{"recolour": "a", "colour": [300, 2, 2]}],
+            r"operation 1: colour: expected a name of CSS, #",
+        ),
+        ([{"recolour": "a", "colour": 7}], r"operation 1: colour: "),
     ],
 )
 def test_what_is_wrong_is_named(given: Any, message: str) -> None:
@@ -66,9 +80,9 @@ def test_what_is_wrong_is_named(given: Any, message: str) -> None:
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
-    with pytest.raises(ValueError, match=r"\[0\] .*; \[2\] ") as caught:
+    with pytest.raises(ValueError, match=r"operation 1: .*; operation 3: ") as caught:
         operations([{"a": 1}, {"remove": 1}, {"remove": 1, "cut": "perhaps"}])
-    assert "[1]" not in str(caught.value)
+    assert "operation 2" not in str(caught.value)
 
 
 def test_one_operation_needs_no_list_in_a_configuration() -> None:
@@ -81,6 +95,11 @@ def test_one_operation_needs_no_list_in_a_configuration() -> None:
 def test_colours() -> None:
     assert rgb("#ff8000") == (1.0, 128 / 255, 0.0)
     assert rgb("gold") == (1.0, 215 / 255, 0.0)
+
+
+def test_a_colour_may_be_three_numbers() -> None:
+    (step,) = operations([{"recolour": "mug", "colour": [255, 128, 0]}])
+    assert written(step) == {"recolour": "mug", "colour": "#ff8000"}
 
 
 def test_a_path_may_start_at_home() -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import gradiseg_core
+from gradiseg_core.editing import operations
 from gradiseg_core.editing.colours import base_colours
 from gradiseg_core.editing.placing import Ground, rotation
 from gradiseg_core.editing.selection import fingerprint
@@ -77,11 +78,11 @@ def test_a_removed_ball_is_gone_and_the_scene_as_it_was(scene: gradiseg_core.Sce
     assert RED not in shown.ids
     red = (shown.color[..., 0] > 0.5) & (shown.color[..., 1] < 0.3)
     assert not red.any()
-    with pytest.raises(InputError, match=r"operation 0 \(keep\): 'red' was not found"):
+    with pytest.raises(InputError, match=r"operation 1 \(keep\): 'red' was not found"):
         edited.edit([{"keep": "red"}])
-    with pytest.raises(InputError, match=r"operation 1 \(remove\): .*nothing would be left"):
+    with pytest.raises(InputError, match=r"operation 2 \(remove\): .*nothing would be left"):
         scene.edit([{"keep": "red ball"}, {"remove": "red ball"}])
-    with pytest.raises(InputError, match=r"the edit is not valid: \[0\] 'remov' is no operation"):
+    with pytest.raises(InputError, match=r"the edit is not valid: operation 1: 'remov' is no operation"):
         scene.edit([{"remov": "red ball"}])
 
 
@@ -200,6 +201,60 @@ def test_something_of_another_scene(scene: gradiseg_core.Scene, tmp_path: Path) 
     np.testing.assert_allclose(base_colours(again.trained.sh0)[again.ids == 8].mean(axis=0),
                                base_colours(scene.trained.sh0)[scene.ids == RED].mean(axis=0),
                                atol=0.02)  # fmt: skip
+
+
+def test_an_insert_without_a_place_stands_free(scene: gradiseg_core.Scene) -> None:
+    """The middle of the three balls is within the reach of them; it stands outside of all."""
+    larger = scene.edit([{"scale": "balls", "factor": 1.6}])
+    larger.__dict__["another"] = lambda folder: scene
+    edited = larger.edit([{"insert": BLUE, "scene": "elsewhere"}])
+    (number,) = edited.history[-1]["new_ids"].values()
+    own = edited.points[edited.ids == number]
+    others = edited.points[(edited.ids > 0) & (edited.ids != number)]
+    apart = np.linalg.norm(own[:, None, :2] - others[None, :, :2], axis=2).min()
+    assert apart > 0.05
+    assert own[:, 2].min() == pytest.approx(0.0, abs=0.08)
+
+
+def test_a_name_that_comes_late_is_looked_up_first(
+    scene: gradiseg_core.Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+    monkeypatch.setitem(operations._DO, "recolour", lambda scene, step: ran.append(step))
+    first = {"recolour": "red ball", "colour": "gold"}
+    for late, message in (
+        ({"remove": "mug"}, r"operation 2 \(remove\): no object is called 'mug'"),
+        ({"remove": {"of": "red ball", "without": 6}}, r"operation 2 \(remove\): no Gaussian has"),
+        ({"keep": {"click": {"view": "nowhere", "at": [1, 1]}}}, "there is no view 'nowhere'"),
+        ({"swap": ["red ball", "cup"]}, r"operation 2 \(swap\): 'cup' was not found"),
+        ({"style": "red ball", "like": "nothing.jpg"}, "nothing.jpg: there is no such picture"),
+    ):
+        with pytest.raises(InputError, match=message):
+            scene.edit([first, late])
+    with pytest.raises(InputError, match=r"operation 3 \(move\): 'red ball' was not found"):
+        scene.edit([first, {"remove": "red ball"}, {"move": "red ball", "by_m": [1, 0, 0]}])
+    assert ran == []
+
+
+def test_names_that_operations_make_are_known_to_those_after_them(
+    scene: gradiseg_core.Scene,
+) -> None:
+    copy = {"duplicate": "red ball", "by_m": [0, 1.5, 0]}
+    further = {**copy, "by_m": [0, 3, 0], "called": "third"}
+    gold, red = ({"recolour": "red ball 2", "colour": "gold"}, {"recolour": 8, "colour": "red"})
+    edited = scene.edit([copy, gold, further, {"remove": "third", "fill": False}, red])
+    assert [row.name for row in edited.objects][-1] == "red ball 2"
+    # The bare name is the first one's.
+    assert edited.ids_of("red") == [RED]
+
+
+def test_a_selection_may_be_edited(scene: gradiseg_core.Scene) -> None:
+    both = scene.select("red ball") | scene.select(BLUE)
+    edited = scene.edit([{"remove": both, "fill": False}])
+    assert edited.history[0]["operation"]["remove"] == {"any": ["red ball", BLUE]}
+    assert not np.isin(edited.ids, [RED, BLUE]).any()
+    with pytest.raises(InputError, match="the selection is of another scene"):
+        edited.edit([{"remove": both}])
 
 
 def test_without_cameras_things_are_edited_all_the_same(

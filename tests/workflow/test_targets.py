@@ -87,7 +87,7 @@ def test_a_wrong_edit_stops_before_any_job(workflow: Workflow) -> None:
     workflow.append("config.yaml", "edits: {a: [{remov: cup}], b: [{style: cup, like: no.png}]}\n")
     done = workflow.snakemake("--dry-run")
     shown = done.stdout + done.stderr
-    assert "edits.a: [0] 'remov' is no operation; did you mean 'remove'" in shown
+    assert "edits.a: operation 1: 'remov' is no operation; did you mean 'remove'" in shown
     workflow.edit("config.yaml", "remov:", "remove:")
     done = workflow.snakemake("--dry-run")
     assert "edits.b[0].like: no such picture: no.png" in done.stdout + done.stderr

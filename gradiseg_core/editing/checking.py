@@ -1,0 +1,126 @@
+"""What an edit names, looked up before its first operation runs: a late mistake costs no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradiseg_core.config import edits as config
+from gradiseg_core.config.picks import EVERYTHING, Pick
+from gradiseg_core.editing.objects import free_name, ids_of
+from gradiseg_core.errors import InputError
+
+if TYPE_CHECKING:
+    from gradiseg_core.editing.scene import Scene
+
+
+def check_names(scene: Scene, edit: Sequence[config.Operation]) -> None:
+    """Check that every object, view and scene that operations name is there when they run.
+
+    Args:
+        scene: That the first operation is done to.
+        edit: Operations. What they take away and add counts for those after them.
+
+    Raises:
+        InputError: Of the first operation that names something that is not there.
+    """
+    known = _Known(scene)
+    for number, step in enumerate(edit, 1):
+        try:
+            _check(scene, step, known)
+        except InputError as error:
+            raise InputError(f"operation {number} ({step.name}): {error}") from error
+        known.after(step)
+
+
+class _Known:
+    """Which objects there are; operations are followed as far as names and IDs tell.
+
+    Attributes:
+        sure: Whether no operation has added what only its run can tell.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.present = [int(i) for i in np.unique(scene.ids)]
+        self.prompts = {name: list(ids) for name, ids in scene.prompts.items()}
+        self.names = dict(scene.names_of_ids)
+        self.next = scene.trained.classifier.num_classes
+        self.sure = True
+
+    def ids_of(self, what: int | str) -> list[int]:
+        try:
+            return ids_of(what, self.present, self.prompts)
+        except InputError:
+            if self.sure:
+                raise
+            return []
+
+    def after(self, step: config.Operation) -> None:
+        """Follow an operation."""
+        if isinstance(step, config.Remove | config.Keep):
+            what = getattr(step, step.name)
+            if _is_plain(what) and EVERYTHING not in _names(what):
+                own = {index for name in _names(what) for index in self.ids_of(name)}
+                kept = isinstance(step, config.Keep)
+                self.present = [index for index in self.present if (index in own) == kept]
+        elif isinstance(step, config.Duplicate):
+            ids = self.ids_of(step.duplicate) if isinstance(step.duplicate, int | str) else []
+            self._add(self.names.get(ids[0], f"ID {ids[0]}") if len(ids) == 1 else None, step)
+        elif isinstance(step, config.Insert):
+            self._add(None, step)
+
+    def _add(self, name: str | None, step: config.Duplicate | config.Insert) -> None:
+        """Note one more object; None: what it is called without `called` is not known."""
+        self.sure &= name is not None
+        wanted = step.called or name
+        if wanted is not None:
+            self.prompts[free_name(wanted, set(self.prompts))] = [self.next]
+        self.present.append(self.next)
+        self.next += 1
+
+
+def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
+    whats = step.swap if isinstance(step, config.Swap) else (getattr(step, step.name),)
+    if isinstance(step, config.Insert):
+        scene, known = (other := scene.another(step.scene)), _Known(other)
+    if isinstance(step, config.Style) and not step.like.is_file():
+        raise InputError(f"{step.like}: there is no such picture")
+    for what in whats:
+        for name in _names(what):
+            if name != EVERYTHING:
+                known.ids_of(name)
+        for view in _views(what):
+            scene.camera(view)
+
+
+def _names(what: Any) -> Iterator[int | str]:
+    """Yield every ID and name in what is meant."""
+    for entry in _entries(what):
+        if not isinstance(entry, Pick):
+            yield entry
+
+
+def _views(what: Any) -> Iterator[str]:
+    """Yield every view in what is meant."""
+    for entry in _entries(what):
+        if isinstance(entry, Pick):
+            yield from (place.view for place in (entry.click, entry.in_view) if place is not None)
+
+
+def _entries(what: Any) -> Iterator[Any]:
+    """Yield IDs, names and picks, those inside of others too."""
+    if isinstance(what, tuple):
+        for entry in what:
+            yield from _entries(entry)
+        return
+    yield what
+    if isinstance(what, Pick):
+        for inside in (what.of, what.any, what.all, what.without):
+            if inside is not None:
+                yield from _entries(inside)
+
+
+def _is_plain(what: Any) -> bool:
+    return not any(isinstance(entry, Pick) for entry in _entries(what))
