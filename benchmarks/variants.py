@@ -25,7 +25,8 @@ from benchmarks.gpu_parts.iteration import made_up_views  # noqa: E402
 from benchmarks.gpu_parts.kernels import parameters  # noqa: E402
 from benchmarks.gpu_parts.scenes import GpuScene, synthetic  # noqa: E402
 from gradiseg_core.compute.cpu_runtime import set_threads  # noqa: E402
-from gradiseg_core.config.train import Igd, TrainConfig  # noqa: E402
+from gradiseg_core.config.parts import Igd  # noqa: E402
+from gradiseg_core.config.train import TrainConfig  # noqa: E402
 from gradiseg_core.config.variants import with_variant  # noqa: E402
 from gradiseg_core.splatting.trainer import Trainer  # noqa: E402
 from gradiseg_core.splatting.views import TrainingData, Views  # noqa: E402

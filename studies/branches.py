@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from gradiseg_core.config.train import Igd, LaKnn, NearPruning, TrainConfig
+from gradiseg_core.config.parts import Igd, NearPruning
+from gradiseg_core.config.train import LaKnn, TrainConfig
 from gradiseg_core.splatting.parts import REFERENCE_ITERATIONS
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.splatting.views import TrainingData

@@ -14,7 +14,8 @@ from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Results
 from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.placement import loss_backends
-from gradiseg_core.config.train import Gsplat, Igd, TrainConfig
+from gradiseg_core.config.parts import Igd
+from gradiseg_core.config.train import Gsplat, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss

@@ -11,7 +11,7 @@ from benchmarks.gpu_parts.scenes import GpuScene
 from benchmarks.gpu_parts.timing import Limit, Results
 from gradiseg_core.compute.placement import loss_backends
 from gradiseg_core.compute.triton_runtime import runs_on
-from gradiseg_core.config.train import Densification
+from gradiseg_core.config.parts import Densification
 from gradiseg_core.splatting.gaussians import PARAMETERS, Gaussians
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss

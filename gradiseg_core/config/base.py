@@ -31,6 +31,10 @@ ITERATIONS = "iterations"
 #: run's ``Schedule``.
 OF_30_000 = "iterations of 30,000"
 
+#: Sources of defaults that several sections name: the paper's section on its experiments, and 3DGS.
+PAPER = "GradiSeg 4.1"
+THREE_DGS = "3DGS"
+
 #: Validation context of a part of a section that is merged later: only keys and types are checked.
 AS_LAYER = {"layer": True}
 

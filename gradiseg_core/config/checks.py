@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.datasets import dataset_path, images_folder
@@ -50,6 +52,33 @@ def repeated(key: str, values: Sequence[object]) -> list[str]:
     """Return a problem if a value is listed twice."""
     twice = sorted({str(value) for value in values if values.count(value) > 1})
     return [f"{key}: listed more than once: {', '.join(twice)}"] if twice else []
+
+
+def booleans_as_numbers(raw: Any, valid: Any, path: str = "") -> list[str]:
+    """Return a problem for every key with ``true`` or ``false`` where a number is expected.
+
+    Pydantic reads them as 1 and 0 (text such as "1e-3" must stay readable as a number: YAML 1.1
+    takes it for a string).
+    """
+    if isinstance(raw, bool) and not isinstance(valid, bool):
+        return [f"{path}: expected {type(valid).__name__}, got {raw}"]
+    if isinstance(raw, Mapping) and isinstance(valid, list | tuple):
+        raw = [raw]  # one entry, such as an edit of one operation, may be written without its list
+    if isinstance(raw, Mapping):
+        children = [
+            (key, value, getattr(valid, key, None) if isinstance(valid, BaseModel) else valid[key])
+            for key, value in raw.items()
+            if value is not None  # null may leave an entry of a mapping out
+        ]
+    elif isinstance(raw, list | tuple) and isinstance(valid, list | tuple):
+        children = list(zip(range(len(raw)), raw, valid, strict=True))
+    else:
+        return []
+    return [
+        line
+        for key, value, below in children
+        for line in booleans_as_numbers(value, below, f"{path}.{key}" if path else str(key))
+    ]
 
 
 def copies(scenes: Mapping[str, Any]) -> list[str]:

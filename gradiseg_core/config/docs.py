@@ -19,7 +19,7 @@ from gradiseg_core.config.base import OF_30_000
 from gradiseg_core.config.edits import OPERATIONS
 from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.config.picks import Pick
-from gradiseg_core.config.root import RootConfig, SceneEntry
+from gradiseg_core.config.sections import RootConfig, SceneEntry
 from gradiseg_core.config.variants import OwnVariant
 
 SCHEMA_FILE = Path("schemas/config.schema.json")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradiseg_core.config.base import ITERATIONS, Device, Section, device_option, option
-from gradiseg_core.config.train import Densification, Losses, TrainConfig
+from gradiseg_core.config.parts import Densification
+from gradiseg_core.config.train import Losses, TrainConfig
 
 _MEASURED = "measured on two scenes (studies/geometry.md)"
 

@@ -17,13 +17,23 @@ from pydantic import ValidationInfo, field_validator
 from gradiseg_core.config.base import (
     ITERATIONS,
     OF_30_000,
+    PAPER,
+    THREE_DGS,
     Conflict,
     Device,
     Section,
     constant,
     option,
 )
-from gradiseg_core.config.parts import FurtherParts, PartOptions, further, path_of
+from gradiseg_core.config.parts import (
+    Densification,
+    FurtherParts,
+    Igd,
+    NearPruning,
+    PartOptions,
+    further,
+    path_of,
+)
 from gradiseg_core.config.paths import UserPath
 
 #: Limit of `num_classes: auto`. More objects than this come from segments that were not associated,
@@ -31,17 +41,12 @@ from gradiseg_core.config.paths import UserPath
 AUTO_CLASSES = 4096
 #: Parts of section `train` that null leaves out: the paper's two modules.
 MODULES = ("igd", "la_knn")
-#: Gaussians of densification `mcmc` where the configuration sets no number; gsplat's.
-MCMC_BUDGET = 1_000_000
 #: The terms of Eq. 5, in the order in which they are added up.
 TERMS = ("photometric", "identity", "spatial")
 LabelRule = Literal["encodings", "probabilities"]
 
-_PAPER = "GradiSeg 4.1"
 _GG = "GG"
 _MEASURED = "measured (studies/method.md)"
-_3DGS = "3DGS"
-_MCMC = "3DGS-MCMC, as in gsplat"
 
 
 class LearningRates(Section):
@@ -53,12 +58,12 @@ class LearningRates(Section):
     }
 
     means: float = option(
-        1.6e-4, "Centres at the start, times the scene extent.", source=_3DGS, gt=0
+        1.6e-4, "Centres at the start, times the scene extent.", source=THREE_DGS, gt=0
     )
     means_final: float = option(
         1.6e-6,
         "Centres at the end, times the scene extent.",
-        source=_3DGS,
+        source=THREE_DGS,
         gt=0,
     )
     identities: float = option(2.5e-3, "Identity encodings.", source=_GG, gt=0)
@@ -80,7 +85,7 @@ class Losses(Section):
         ge=0,
         le=1,
     )
-    alpha: float = option(1.0, "Weight of the 2D identity loss.", source=_PAPER, ge=0)
+    alpha: float = option(1.0, "Weight of the 2D identity loss.", source=PAPER, ge=0)
     blended: LabelRule = option(
         "encodings",
         "What Eq. 2 blends for the 2D identity loss: encodings, or the probabilities F(e) of every "
@@ -119,157 +124,13 @@ class Losses(Section):
         source=f"GG: 0; {_MEASURED}",
         ge=0,
     )
-    beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=_PAPER, ge=0)
+    beta: float = option(2.0, "Weight of the 3D identity loss (Eq. 3).", source=PAPER, ge=0)
     spatial_every: int = option(5, "Interval of the 3D loss.", unit=ITERATIONS, source=_GG, ge=1)
-    samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=_PAPER, ge=1)
-    neighbours: int = option(5, "K: neighbours of each sample.", source=_PAPER, ge=1)
+    samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=PAPER, ge=1)
+    neighbours: int = option(5, "K: neighbours of each sample.", source=PAPER, ge=1)
     stop_target: bool = option(
         False, "Stop the gradient of Eq. 3 at the neighbours: only the sample learns."
     )
-
-
-class Mcmc(Section):
-    """3DGS-MCMC (Kheradmand 2024): Gaussians are moved and added within a budget."""
-
-    removed: ClassVar[dict[str, str]] = {
-        name: constant(name.upper(), "splatting/strategies/mcmc.py") for name in ("noise", "growth")
-    }
-
-    opacity_penalty: float = option(
-        0.01, "Weight of the mean opacity in the loss.", source=_MCMC, ge=0
-    )
-    scale_penalty: float = option(
-        0.01, "Weight of the mean scale in the loss.", unit="1 / world unit", source=_MCMC, ge=0
-    )
-
-
-class Densification(PartOptions):
-    """3DGS densification: clone, split, prune, opacity reset."""
-
-    removed: ClassVar[dict[str, str]] = {
-        "until_baseline": "is no longer a key: densification ends at `densification.until` in "
-        "every variant, and variant `baseline` sets that to 10,000, as Gaussian Grouping does; "
-        "for another end write a variant of your own, `train: {igd: null, la_knn: null, "
-        "densification: {until: ...}}`",
-        "split_scale": constant("SPLIT_SCALE", "splatting/strategies/densification.py"),
-        "prune_scale": constant("PRUNE_SCALE", "splatting/strategies/surgery.py"),
-    }
-
-    kind: Literal["adc", "mcmc"] = option(
-        "adc",
-        "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: dead Gaussians are moved "
-        "within the budget `max_gaussians` (1,000,000 if null); it also reads `start`, `until`, "
-        "`every` and `prune_opacity`.",
-        source=_PAPER,
-    )
-    mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
-    start: int = option(500, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
-    until: int = option(
-        12_000,
-        "Last iteration; variant `baseline` sets 10,000.",
-        unit=OF_30_000,
-        source=_PAPER,
-        ge=0,
-    )
-    every: int = option(100, "Interval.", unit=OF_30_000, source=_3DGS, ge=1)
-    grow_grad2d: float = option(
-        2e-4,
-        "Clone or split above this mean gradient of the projected centre.",
-        unit="loss per half image",
-        source=_3DGS,
-        gt=0,
-    )
-    absgrad: bool = option(
-        False,
-        "Sum that gradient's absolute values over pixels; needs a GPU and a larger `grow_grad2d` "
-        "(8e-4).",
-        source="AbsGS (Ye 2024)",
-    )
-    prune_opacity: float = option(
-        0.005, "Epsilon: prune below this opacity.", source=_3DGS, ge=0, lt=1
-    )
-    max_gaussians: int | None = option(
-        None,
-        "Densification stops here, largest gradients first; IGD may add `igd.max_growth`. Null: no "
-        "limit.",
-        source="3DGS has none",
-        ge=1,
-    )
-    opacity_reset_every: int = option(
-        3000, "Interval at which opacities are capped at 0.01.", unit=OF_30_000, source=_3DGS, ge=1
-    )
-
-    def file(self, key: str) -> str:
-        """Return the file of the kind."""
-        return "mcmc" if self.kind == "mcmc" else "densification"
-
-
-class Igd(PartOptions):
-    """Identity Gradient Guided Densification (Section 3.4, Algorithm 1)."""
-
-    start: int = option(12_000, "First iteration.", unit=OF_30_000, source=_PAPER, ge=0)
-    until: int = option(15_000, "Last iteration.", unit=OF_30_000, source=_PAPER, ge=0)
-    every: int = option(
-        100, "Interval of pruning and splitting.", unit=OF_30_000, source="as 3DGS", ge=1
-    )
-    monitor: Literal["sum", "mean"] = option(
-        "sum",
-        "Sum of the gradient norms, or their mean over views that saw the Gaussian.",
-        source="Algorithm 1",
-    )
-    threshold: Literal["quantile", "absolute"] = option(
-        "quantile",
-        "How tau is given; the paper prints no value.",
-        source="measured (studies/options.md)",
-    )
-    quantile: float = option(
-        0.99,
-        "Split above this quantile of the monitor, of all Gaussians that were seen.",
-        ge=0,
-        lt=1,
-    )
-    tau: float = option(1e-4, "Absolute threshold of the monitor.", gt=0)
-    split: Literal["sample", "longest_axis", "across"] = option(
-        "across",
-        "Where the two children go: drawn from the Gaussian (`sample`, 3DGS), along its "
-        "`longest_axis`, or `across` the boundary, along the axis in which the neighbours' "
-        "identities change most.",
-    )
-    scale_factor: float = option(
-        1.6, "`split: sample` divides the children's scales by this.", source=_3DGS, gt=1
-    )
-    children_opacity: Literal["copied", "shared"] = option(
-        "copied",
-        "The parent's o, or 1 - sqrt(1 - o), so that both together are as opaque as the parent.",
-        source="Algorithm 1 adjusts position and scale only; `shared`: Bulo 2024, for clones",
-    )
-    prune: bool = option(
-        True,
-        "Prune by opacity and scale before splitting.",
-        source="Algorithm 1",
-    )
-    max_growth: float = option(
-        0.3, "Most Gaussians that IGD adds, as a share of those at its start.", ge=0
-    )
-
-
-class NearPruning(PartOptions):
-    """Prune floaters in front of cameras, also after densification has ended."""
-
-    removed: ClassVar[dict[str, str]] = {"every": constant("EVERY", "splatting/strategies/near.py")}
-
-    ratio: float | None = option(
-        None,
-        "Prune Gaussians whose largest scale exceeds this share of their distance to the nearest "
-        "training camera. Null: none.",
-        source="beyond the paper (docs/method.md)",
-        gt=0,
-    )
-    start: int = option(12_000, "First iteration.", unit=OF_30_000, ge=0)
-
-    def file(self, key: str) -> str | None:
-        """Return its file; without a ratio it does not run."""
-        return None if self.ratio is None else "near"
 
 
 class LaKnn(Section):
@@ -279,7 +140,7 @@ class LaKnn(Section):
         12_000,
         "First iteration; until then global KNN.",
         unit=OF_30_000,
-        source=_PAPER,
+        source=PAPER,
         ge=0,
     )
     candidates: int | Literal["all"] = option(
@@ -354,7 +215,7 @@ class TrainConfig(Section):
         30_000,
         "Length of the run.",
         unit=ITERATIONS,
-        source=_PAPER,
+        source=PAPER,
         ge=1,
     )
     init_from: UserPath | None = option(
@@ -374,14 +235,16 @@ class TrainConfig(Section):
         256,
         "Classes of F with background; `auto`: the scene's objects plus one, at most "
         f"{AUTO_CLASSES}. Memory and time grow with it.",
-        source=_PAPER,
+        source=PAPER,
     )
     identity_dim: Literal[8, 16, 32] = option(
-        16, "Length D of the Identity Encoding.", source=_PAPER
+        16, "Length D of the Identity Encoding.", source=PAPER
     )
-    sh_degree: int = option(3, "Largest degree of spherical harmonics.", source=_3DGS, ge=0, le=3)
+    sh_degree: int = option(
+        3, "Largest degree of spherical harmonics.", source=THREE_DGS, ge=0, le=3
+    )
     background: Literal["black", "white"] = option(
-        "black", "Colour behind the Gaussians.", source=_3DGS
+        "black", "Colour behind the Gaussians.", source=THREE_DGS
     )
     learning_rates: LearningRates = option(LearningRates(), "Adam's learning rates.")
     losses: Losses = option(Losses(), "Loss weights.")

@@ -11,8 +11,9 @@ import torch
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.config.parts import Densification, Igd, NearPruning
 from gradiseg_core.config.render import RenderConfig
-from gradiseg_core.config.train import Densification, Igd, LaKnn, Losses, NearPruning, TrainConfig
+from gradiseg_core.config.train import LaKnn, Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.trainer import Trainer

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from gradiseg_core.config.backends import STAGES, names
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.docs import _section
-from gradiseg_core.config.root import RootConfig, load
+from gradiseg_core.config.root import load
+from gradiseg_core.config.sections import RootConfig
 from gradiseg_core.errors import ConfigError
 
 #: More is more than a person reads; a new key takes the place of one that makes no difference.

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from gradiseg_core.config.root import RootConfig
+from gradiseg_core.config.sections import RootConfig
 from tests.workflow.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"

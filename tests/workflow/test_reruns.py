@@ -40,13 +40,16 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "plot_style.py": ({"curves", "comparison", "quality", "scene_report"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
     "config/root.py": (set(), 0),
+    "config/sections.py": (set(), 0),
     "config/messages.py": (set(), 0),
     "config/checks.py": (set(), 0),
     "config/docs.py": (set(), 0),
     "config/idle.py": (set(), 0),
     "config/variants.py": (set(), 0),
+    "config/written.py": (set(), 0),
     "config/scene.py": (EVERYTHING, 4),
     "config/train.py": (AFTER_GEOMETRY, 4),
+    "config/parts.py": (AFTER_GEOMETRY, 4),
     "config/metrics.py": (SCORES, 0),
     # Downloads are checked by hash and rerun nothing.
     "models/downloads/fetch.py": (set(), 0),

@@ -11,8 +11,9 @@ import yaml
 
 from gradiseg_core.config import docs, inputs
 from gradiseg_core.config.layers import merge
-from gradiseg_core.config.root import SCENE_STAGES, RootConfig, SceneEntry, Settings, load
+from gradiseg_core.config.root import Settings, load
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
+from gradiseg_core.config.sections import SCENE_STAGES, RootConfig, SceneEntry
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.config.variants import PRESETS
 from gradiseg_core.errors import ConfigError
@@ -259,7 +260,8 @@ def test_defaults_are_written_with_unit_choices_and_limits() -> None:
 
 
 def test_every_field_is_described() -> None:
-    missing, waiting = [], [RootConfig, SceneEntry]
+    missing = []
+    waiting: list[Any] = [RootConfig, SceneEntry]
     while waiting:
         model = waiting.pop()
         for name, field in model.model_fields.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradiseg_core.config.train import Densification
+from gradiseg_core.config.parts import Densification
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.rasterization.interface import Rendering

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradiseg_core.config.train import Igd
+from gradiseg_core.config.parts import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.neighbours.knn import make_knn
 from gradiseg_core.splatting.parts import Run, Schedule, Strategy

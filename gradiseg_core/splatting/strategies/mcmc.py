@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradiseg_core.config.train import MCMC_BUDGET, Densification
+from gradiseg_core.config.parts import MCMC_BUDGET, Densification
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.strategies.surgery import (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.config.train import NearPruning
+from gradiseg_core.config.parts import NearPruning
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Run, Schedule, Strategy
 from gradiseg_core.splatting.strategies.surgery import prune

@@ -16,7 +16,8 @@ from math import ceil
 import torch
 
 from gradiseg_core.compute.placement import LossBackends, loss_backends
-from gradiseg_core.config.train import MCMC_BUDGET, TrainConfig
+from gradiseg_core.config.parts import MCMC_BUDGET
+from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED
 from gradiseg_core.splatting.views import TrainingData

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from gradiseg_core.config.train import Densification
+from gradiseg_core.config.parts import Densification
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.strategies.densification import DensificationStrategy

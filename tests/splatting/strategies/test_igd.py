@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradiseg_core.config.train import Igd
+from gradiseg_core.config.parts import Igd
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering

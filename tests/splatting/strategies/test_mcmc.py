@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradiseg_core.config.train import Densification, Losses, Mcmc, TrainConfig
+from gradiseg_core.config.parts import Densification, Mcmc
+from gradiseg_core.config.train import Losses, TrainConfig
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.strategies import mcmc

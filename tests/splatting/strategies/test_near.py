@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.config.train import NearPruning
+from gradiseg_core.config.parts import NearPruning
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.strategies.near import NearPruningStrategy
 from tests.splatting.gaussians.test_model import make

@@ -11,14 +11,8 @@ import torch
 
 from gradiseg_core.compute import triton_runtime
 from gradiseg_core.compute.placement import loss_backends
-from gradiseg_core.config.train import (
-    Densification,
-    Gsplat,
-    LaKnn,
-    Losses,
-    NearPruning,
-    TrainConfig,
-)
+from gradiseg_core.config.parts import Densification, NearPruning
+from gradiseg_core.config.train import Gsplat, LaKnn, Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.splatting.losses.identity import IdentityClassifier

@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu_parts.iteration import made_up_views
 from benchmarks.gpu_parts.scenes import synthetic
 from gradiseg_core.compute.placement import LossBackends
-from gradiseg_core.config.train import Densification, Gsplat, Losses, Mcmc, TrainConfig
+from gradiseg_core.config.parts import Densification, Mcmc
+from gradiseg_core.config.train import Gsplat, Losses, TrainConfig
 from gradiseg_core.errors import BackendUnavailableError
 from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED, blended_loss

@@ -17,8 +17,9 @@ import torch
 from PIL.PngImagePlugin import PngImageFile
 from safetensors.torch import load_file
 
+from gradiseg_core.config.parts import Densification
 from gradiseg_core.config.root import load
-from gradiseg_core.config.train import Densification, Losses, TrainConfig
+from gradiseg_core.config.train import Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.id_maps import write_id_map
