@@ -52,6 +52,10 @@ include: "rules/edits.smk"
 include: "rules/exports.smk"
 
 
+onstart:
+    keep_budgets(SETTINGS)
+
+
 rule all:
     default_target: True
     input:

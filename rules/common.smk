@@ -19,9 +19,10 @@ from gradiseg_core.config.weights import checkpoints as known_weights
 from gradiseg_core.config.idle import idle
 from gradiseg_core.config.paper_plan import paper_plan
 from gradiseg_core.config.reading import refuse_repeated_keys
-from gradiseg_core.errors import ConfigError
+from gradiseg_core.errors import GradisegError
 from gradiseg_core.files.geometry import failure_of
 from gradiseg_core.modules import closure
+from gradiseg_core.planning.budgets import budget_maker, keep_budgets
 
 # Not `workflow.basedir`: in a module this is the folder of the including workflow.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
@@ -35,10 +36,21 @@ RULE_NAMES = [
     )
 ]
 
+
+def cores():
+    """Cores that this call of Snakemake may use; None where it runs nothing: --report, --lint."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return None
+
+
 try:
     refuse_repeated_keys(map(Path, workflow.configfiles))
-    SETTINGS = config_root.load(config, reserved=RULE_NAMES)
-except ConfigError as error:
+    SETTINGS = config_root.load(
+        config, reserved=RULE_NAMES, budget_of=budget_maker(cores())
+    )
+except GradisegError as error:
     raise WorkflowError(str(error)) from None
 PAPER = paper_plan(SETTINGS)
 for name, why in SETTINGS.absent.items():
@@ -269,12 +281,7 @@ def training_threads(wildcards):
         len(SETTINGS.variants_of(scene)) * len(SETTINGS.seeds_of(scene))
         for scene in SETTINGS.scenes
     )
-    try:
-        cores = workflow.cores
-    except WorkflowError:
-        # --report and --lint run nothing and are called without --cores.
-        cores = 1
-    return max(1, min(4, cores // trainings))
+    return max(1, min(4, (cores() or 1) // trainings))
 
 
 def edit_of(w):

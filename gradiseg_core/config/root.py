@@ -13,8 +13,8 @@ Overriding keys are merged over the section, key by key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve
 from gradiseg_core.config.messages import explain, nearest
 from gradiseg_core.config.overlaps import overlaps, reserved_variants, wrong_results
+from gradiseg_core.config.quality import (
+    Budget,
+    BudgetOf,
+    budgets_of,
+    kept_or_usual,
+    lay_below,
+    usual_variants,
+)
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.config.sections import SCENE_STAGES, WITH_BACKENDS, RootConfig, SceneEntry
 from gradiseg_core.config.train import AUTO_CLASSES, TrainConfig
@@ -56,6 +64,7 @@ class Settings:
         trainings: Per scene and variant, the training parameters.
         absent: Scenes that were left out because their photographs are not there, and why.
         unused: Options that have no effect, a line each.
+        budgets: Per scene of `quality` draft or standard, what that means.
     """
 
     root: RootConfig
@@ -64,6 +73,7 @@ class Settings:
     trainings: Mapping[str, Mapping[str, TrainConfig]]
     absent: Mapping[str, str]
     unused: tuple[str, ...] = ()
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
 
     def section(self, scene: str, stage: str, variant: str | None = None) -> Section:
         """Return the model of one stage for one scene.
@@ -79,7 +89,7 @@ class Settings:
 
     def variants_of(self, scene: str) -> tuple[str, ...]:
         """Return the variants that are trained on a scene."""
-        return self.root.scenes[scene].variants or self.root.variants
+        return tuple(self.trainings[scene])
 
     def seeds_of(self, scene: str) -> tuple[int, ...]:
         """Return the seeds of a scene."""
@@ -136,7 +146,10 @@ class Settings:
 
 
 def load(
-    raw: Mapping[str, Any], folder: Path | None = None, reserved: Iterable[str] = ()
+    raw: Mapping[str, Any],
+    folder: Path | None = None,
+    reserved: Iterable[str] = (),
+    budget_of: BudgetOf = kept_or_usual,
 ) -> Settings:
     """Validate a configuration and resolve it per scene.
 
@@ -144,6 +157,7 @@ def load(
         raw: The parsed file.
         folder: Start of relative paths; the working directory by default.
         reserved: Names that no scene may have, besides those of the sections.
+        budget_of: Says what the quality of a scene means.
 
     Raises:
         ConfigError: With one line for every problem found, each naming the full key.
@@ -167,9 +181,18 @@ def load(
     problems = _of_edits_and_exports(raw, root, folder)
     trainings: dict[str, dict[str, TrainConfig]] = {}
     scenes: dict[str, dict[str, Section]] = {}
+    budgets = _budgets(root, folder, budget_of)
+    of_scenes = {
+        name: entry.variants or usual_variants(raw, root.variants, budgets.get(name))
+        for name, entry in root.scenes.items()
+    }
     for name in root.scenes:
-        scenes[name], found = _sections(raw, root, name)
-        trainings[name], of_variants = _trainings(raw, root, name, known)
+        layers = {stage: layers_of(raw, name, stage) for stage in SCENE_STAGES}
+        own = {variant: known[variant] for variant in of_scenes[name]}
+        if name in budgets:
+            lay_below(layers, budgets[name], own.values())
+        scenes[name], found = _sections(layers, root, name)
+        trainings[name], of_variants = _trainings(layers["train"], own)
         problems += found + of_variants
     _refuse(problems)
 
@@ -177,7 +200,7 @@ def load(
     _refuse(_where_written(raw, of_files))
     clashes = overlaps(
         {name: _used(sections, root, name) for name, sections in scenes.items()},
-        {name: root.scenes[name].variants or root.variants for name in root.scenes},
+        of_scenes,
         Path(root.results),
         Path(root.downloads.folder),
         folder,
@@ -186,7 +209,14 @@ def load(
     variants = {
         name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
     }
-    return Settings(root, scenes, variants, trainings, absent, unused)
+    return Settings(root, scenes, variants, trainings, absent, unused, budgets)
+
+
+def _budgets(root: RootConfig, folder: Path, budget_of: BudgetOf) -> dict[str, Budget]:
+    """Return the budgets of the scenes whose quality has one."""
+    sources = {name: _without_overrides(entry) for name, entry in root.scenes.items()}
+    qualities = {name: entry.quality or root.quality for name, entry in root.scenes.items()}
+    return budgets_of(sources, qualities, folder / root.results, folder, budget_of)
 
 
 def _absent(root: RootConfig, folder: Path) -> dict[str, str]:
@@ -224,27 +254,27 @@ def _of_edits_and_exports(raw: Mapping[str, Any], root: RootConfig, folder: Path
 
 
 def _sections(
-    raw: Mapping[str, Any], root: RootConfig, name: str
+    layers: Mapping[str, Sequence[Layer]], root: RootConfig, name: str
 ) -> tuple[dict[str, Section], list[str]]:
     """Return the merged sections of a scene by stage, and what conflicts in those that run."""
     sections: dict[str, Section] = {"scene": _without_overrides(root.scenes[name])}
     for stage, model in SCENE_STAGES.items():
-        sections[stage] = resolve(model, layers_of(raw, name, stage))
+        sections[stage] = resolve(model, layers[stage])
     problems = []
     for stage, section in _used(sections, root, name).items():
         if stage not in ("scene", "train"):  # what is trained are variants
-            problems += conflicts(section, layers_of(raw, name, stage))
+            problems += conflicts(section, layers[stage])
     return {stage: _chosen(section) for stage, section in sections.items()}, problems
 
 
 def _trainings(
-    raw: Mapping[str, Any], root: RootConfig, name: str, known: Mapping[str, Any]
+    of_train: Sequence[Layer], variants: Mapping[str, Any]
 ) -> tuple[dict[str, TrainConfig], list[str]]:
     """Return section `train` of a scene for each of its variants, and what conflicts in them."""
     trainings = {}
     problems = []
-    for variant in root.scenes[name].variants or root.variants:
-        layers = [*layers_of(raw, name, "train"), layer_of(variant, known[variant])]
+    for variant, definition in variants.items():
+        layers = [*of_train, layer_of(variant, definition)]
         trainings[variant] = resolve(TrainConfig, layers)
         problems += conflicts(trainings[variant], layers) + contradicted(variant, layers)
     return trainings, problems

@@ -21,6 +21,7 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.paths import InputPath, OutputPath
+from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source
 from gradiseg_core.config.tables import TablesConfig
@@ -74,6 +75,7 @@ class SceneEntry(SceneConfig):
         "`folder`: a folder of photographs; `lerf_mask`, `mipnerf360`: the layouts of these "
         "datasets; `demo`: the embedded scene; `copy`: another scene's (`of`).",
     )
+    quality: Quality | None = option(None, "That of this scene; null: the whole file's.")
     variants: tuple[str, ...] | None = option(
         None, "Those of this scene; null: the whole file's.", min_length=1
     )
@@ -109,6 +111,12 @@ class RootConfig(Section):
         "error",
         "What a scene without its photographs is: an `error`, or left out and missing in the "
         "paper's tables (`skip`).",
+    )
+    quality: Quality = option(
+        "paper",
+        "How much is trained where nothing else is written. `paper`: the defaults of the keys. "
+        "`draft`, `standard`: `gradiseg_plus` alone, with images, iterations and Gaussians by the "
+        "machine and the scene, on two cores for about 8 and 30 minutes in all.",
     )
     variants: tuple[str, ...] = option(
         ("baseline", "igd", "la_knn", "gradiseg"),

@@ -274,7 +274,7 @@ def test_every_field_is_described() -> None:
 
 def test_the_entry_of_a_scene_repeats_the_sections() -> None:
     overrides = set(SceneEntry.model_fields) - set(SceneConfig.model_fields)
-    others = {"variants", "seeds", "baseline_2d", "edits", "exports"}
+    others = {"quality", "variants", "seeds", "baseline_2d", "edits", "exports"}
     assert overrides == set(SCENE_STAGES) | others
     annotation = SceneConfig.model_fields["source"].annotation
     assert SceneEntry.model_fields["source"].annotation == annotation

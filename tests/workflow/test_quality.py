@@ -1,0 +1,184 @@
+"""Budgets: what `quality` means, that the user's keys win, and that a budget is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gradiseg_core.compute import machine
+from gradiseg_core.config.quality import Facts, budget, keep, kept
+from gradiseg_core.config.root import Settings, load
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
+
+PHONE = Facts(views=40, width=4000, height=3000, cores=2, memory_gb=16.0)
+
+
+def photographs(folder: Path, count: int = 9, size: tuple[int, int] = (400, 300)) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", size, (number, 0, 0)).save(folder / f"{number}.jpg")
+    return folder
+
+
+def loaded(tmp_path: Path, **keys: Any) -> Settings:
+    if not (tmp_path / "photos").exists():
+        photographs(tmp_path / "photos")
+    scene = {"path": "photos"} | keys.pop("scene", {})
+    return load({"scenes": {"a": scene}, **keys}, tmp_path, budget_of=budget_maker(2))
+
+
+def train(settings: Settings, variant: str = "gradiseg_plus") -> TrainConfig:
+    section = settings.section("a", "train", variant)
+    assert isinstance(section, TrainConfig)
+    return section
+
+
+def seconds(quality: Any, facts: Facts) -> float:
+    """How long one core would train, by what an iteration was measured to take."""
+    values = budget(quality, facts).sections["train"]
+    wide, narrow = sorted((facts.width or 3, facts.height or 2), reverse=True)
+    megapixels = values["longest_side"] ** 2 * narrow / wide / 1e6
+    thousands = values["densification"]["max_gaussians"] / 1000
+    return values["iterations"] * (10 + 500 * megapixels + 1.1 * thousands) / 1000
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (3000, 4000), (6000, 4000), (1920, 1080)])
+def test_a_training_takes_what_its_quality_says_on_two_cores(size: tuple[int, int]) -> None:
+    facts = replace(PHONE, width=size[0], height=size[1])
+    assert 15 * 60 < seconds("standard", facts) / (2 * 0.85) < 22 * 60
+    assert 1.5 * 60 < seconds("draft", facts) / (2 * 0.85) < 3 * 60
+
+
+def test_more_cores_train_more_and_no_machine_trains_much_longer() -> None:
+    times = [seconds("standard", replace(PHONE, cores=n)) / min(n, 4) for n in (1, 2, 4, 64)]
+    assert times[2] == times[3]  # one training uses four
+    assert max(times) < 1.3 * min(times)
+    work = [budget("standard", replace(PHONE, cores=n)).sections["train"] for n in (1, 2, 4)]
+    assert work[0]["iterations"] < work[1]["iterations"] < work[2]["iterations"]
+    assert work[0]["longest_side"] < work[1]["longest_side"] < work[2]["longest_side"]
+
+
+def test_a_gpu_trains_as_long_as_the_paper_and_no_more_gaussians_than_fit() -> None:
+    large = budget("standard", replace(PHONE, gpu_gb=24.0)).sections["train"]
+    assert large["iterations"] == 30_000
+    assert large["longest_side"] > 1400
+    small = budget("standard", replace(PHONE, gpu_gb=4.0)).sections["train"]
+    assert small["densification"]["max_gaussians"] == 500_000
+    assert small["densification"]["max_gaussians"] < large["densification"]["max_gaussians"]
+
+
+def test_images_are_not_enlarged_and_many_photographs_get_fewer_features() -> None:
+    small = budget("standard", replace(PHONE, width=400, height=300))
+    assert small.sections["train"]["longest_side"] == 400
+    counts = [
+        budget("standard", replace(PHONE, views=views)).sections["colmap"]["max_features"]
+        for views in (40, 100, 300)
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) == 3
+
+
+def test_without_a_quality_nothing_changes(tmp_path: Path) -> None:
+    plain, paper = loaded(tmp_path), loaded(tmp_path, quality="paper")
+    assert plain.variants_of("a") == ("baseline", "igd", "la_knn", "gradiseg")
+    assert not plain.budgets
+    assert plain.trainings == paper.trainings
+    assert train(plain, "gradiseg") == TrainConfig()
+
+
+def test_standard_and_draft(tmp_path: Path) -> None:
+    standard, draft = loaded(tmp_path, quality="standard"), loaded(tmp_path, quality="draft")
+    for settings in (standard, draft):
+        assert settings.variants_of("a") == ("gradiseg_plus",)
+        assert train(settings).num_classes == "auto"
+        assert train(settings).losses.robustness == 0.5  # the variant's own changes hold
+    assert train(standard).iterations == 7000
+    assert train(draft).iterations == 2000
+    assert standard.budgets["a"].facts.views == 9
+    assert train(standard).longest_side == 400  # the photographs'
+
+
+def test_what_the_user_writes_wins(tmp_path: Path) -> None:
+    file = loaded(
+        tmp_path,
+        quality="standard",
+        variants=["baseline", "gradiseg"],
+        train={"iterations": 50, "densification": {"until": 9000}},
+        colmap={"max_features": 999},
+    )
+    assert file.variants_of("a") == ("baseline", "gradiseg")
+    assert train(file, "gradiseg").iterations == 50
+    assert train(file, "gradiseg").densification.until == 9000
+    assert train(file, "gradiseg").densification.max_gaussians == 60_000
+    assert file.resolve("a", "colmap")["max_features"] == 999
+    scene = {"quality": "draft", "train": {"longest_side": None}, "variants": ["igd"]}
+    own = loaded(tmp_path, quality="standard", scene=scene)
+    assert own.variants_of("a") == ("igd",)
+    assert train(own, "igd").longest_side is None
+    assert train(own, "igd").iterations == 2000
+    mine = {"mine": {"train": {"downsample": 2.0}}}
+    reduced = loaded(tmp_path, quality="draft", own_variants=mine, variants=["mine"])
+    assert (train(reduced, "mine").downsample, train(reduced, "mine").longest_side) == (2.0, None)
+
+
+def test_a_quality_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"quality: expected one of draft, standard, paper"):
+        loaded(tmp_path, quality="best")
+
+
+def test_a_budget_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = loaded(tmp_path, quality="standard")
+    keep_budgets(first, tmp_path)
+    keep_budgets(loaded(tmp_path, quality="draft"), tmp_path)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 1_000_000_000)
+    raw = {"quality": "standard", "scenes": {"a": {"path": "photos"}}}
+    again = load(raw, tmp_path, budget_of=budget_maker(64))
+    assert again.trainings == first.trainings
+    keep_budgets(again, tmp_path)
+    (tmp_path / "results" / "a" / "budget.json").unlink()
+    anew = load(raw, tmp_path, budget_of=budget_maker(64))
+    assert train(anew).iterations > train(first).iterations
+    assert train(anew).densification.max_gaussians < 85_000  # of 1 GB
+
+
+def test_a_damaged_file_of_a_budget_is_named(tmp_path: Path) -> None:
+    keep(tmp_path, budget("draft", PHONE))
+    assert kept(tmp_path, "draft") == budget("draft", PHONE)
+    assert kept(tmp_path, "standard") is None
+    (tmp_path / "budget.json").write_text(json.dumps({"draft": {"facts": {}}}))
+    with pytest.raises(InputError, match=r"budget.json is damaged .*remove it"):
+        kept(tmp_path, "draft")
+
+
+def test_photographs_are_counted_and_measured_upright(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", 3)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (500, 400)).save(folder / "turned.jpg", exif=turned)
+    (folder / "damaged.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not one either")
+    found = photographs_of(SceneConfig(source="folder", path=folder))
+    assert (found.count, found.size) == (5, (400, 500))
+    assert found.bytes == sum(p.stat().st_size for p in folder.iterdir() if p.suffix != ".txt")
+
+
+def test_cores_and_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(16)))
+    assert machine.cores() == 16
+    (tmp_path / "cpu.max").write_text("350000 100000\n")
+    (tmp_path / "memory.max").write_text("123456789\n")
+    assert machine.cores() == 3
+    assert machine.memory_bytes() == 123456789
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.cores() == 16
+    assert machine.memory_bytes() > 123456789
