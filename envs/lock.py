@@ -14,6 +14,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from packaging.markers import Marker
+
+PYTHON = "3.11"  # of all environments
 MARKER = "      # What these require, written by `make lock`:\n"
 _ENTRY = re.compile(r"      - ([a-z0-9-]+)==(.+)\n")
 
@@ -33,18 +36,30 @@ class Locked(NamedTuple):
 def read_lock(text: str) -> dict[str, Locked]:
     """Return the packages of a lock file by name.
 
+    A package that has other versions for other Pythons is there several times; the one for the
+    Python of the environments is taken.
+
     Args:
         text: Output of ``uv pip compile`` with hashes and annotations.
     """
-    found = {}
+    found: dict[str, Locked] = {}
     for block in re.split(r"\n(?=[a-z0-9])", text):
         head = re.match(r"([a-z0-9-]+)==(.+?) *\\?\n", block)
         if head is None:
             continue
         _, _, via = block.partition("    # via")
         parents = re.findall(r"^[ #]*([a-z0-9-]+)$", via, flags=re.MULTILINE)
+        if head[1] in found and not _for_our_python(head[2]):
+            continue
         found[head[1]] = Locked(head[2], frozenset(parents))
     return found
+
+
+def _for_our_python(version: str) -> bool:
+    """Whether the marker of a locked version, if any, holds for the Python of the environments."""
+    marker = version.partition(";")[2].strip()
+    python = {"python_full_version": f"{PYTHON}.0", "python_version": PYTHON}
+    return not marker or Marker(marker).evaluate(python)
 
 
 def imported_packages(text: str) -> list[str]:

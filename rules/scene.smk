@@ -17,7 +17,7 @@ rule scene:
         "<results>/{scene}/benchmarks/scene.tsv"
     conda:
         "../envs/scene.yaml"
-    threads: 1
+    threads: 8
     resources:
         mem_mb=2000,
         runtime=30,

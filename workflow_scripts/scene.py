@@ -14,4 +14,5 @@ with stage(snakemake):
         name=snakemake.wildcards.scene,
         downloaded=Path(snakemake.input.dataset) if snakemake.input.dataset else None,
         copied=Path(snakemake.input.copied) if snakemake.input.copied else None,
+        threads=snakemake.threads,
     )

@@ -18,6 +18,7 @@ from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
 from gradiseg_core.config.given_model import find_given, find_ignore
+from gradiseg_core.config.photo_files import files_below
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.config.weights import checkpoints
 
@@ -97,8 +98,10 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
         if path.is_file():
             found.add(path)
         elif path.is_dir():
-            nested = not (isinstance(section, SceneConfig) and section.source == "folder")
-            files = path.rglob("*") if nested else path.iterdir()
+            if isinstance(section, SceneConfig) and section.source == "folder":
+                found.update(files_below(path))
+                continue
+            files = path.rglob("*")
             found.update(file for file in files if file.is_file() and not _hidden(file, path))
     return sorted(found)
 

@@ -49,6 +49,11 @@ class SceneConfig(Section):
         "not the scene (a hand, a tripod): left out everywhere. null: `ignore/` beside the "
         "photographs, if there is one.",
     )
+    skip_unreadable: bool = option(
+        False,
+        "`folder`: go on without photographs that cannot be read, instead of naming them all and "
+        "stopping.",
+    )
     test_every: int = option(
         8,
         "Without a given split every n-th image by name, from the first, is a test view.",
@@ -77,6 +82,11 @@ class SceneConfig(Section):
             raise ValueError(
                 "`of` names the scene that `source: copy` takes; "
                 + ("`of` is missing" if self.of is None else f"source is '{self.source}'")
+            )
+        if self.skip_unreadable and self.source != "folder":
+            raise ValueError(
+                f"skip_unreadable is set, but source is '{self.source}', whose views are numbered: "
+                "it is for source 'folder'"
             )
         published = scenes_of(self.source)
         if self.dataset is not None:

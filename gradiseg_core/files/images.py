@@ -55,12 +55,16 @@ class UnreadableImageError(InputError):
 
 
 @contextmanager
-def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
+def opened(
+    path: Path, what: str = "an image", *, smallest: int | None = None
+) -> Iterator[Image.Image]:
     """Open an image file and decode its first picture, its pixels as they are stored.
 
     Args:
         path: The file; its content decides about the format.
         what: What the caller wants of it, for the message.
+        smallest: A JPEG file may be decoded in 1/2, 1/4 or 1/8 of its size, no smaller than this
+            on its shorter side, px; its own size is then in ``info["stored_size"]``.
 
     Raises:
         InputError: If the file is missing.
@@ -68,6 +72,9 @@ def opened(path: Path, what: str = "an image") -> Iterator[Image.Image]:
     """
     try:
         with Image.open(path) as file:
+            if smallest is not None and file.format in ("JPEG", "MPO"):
+                file.info["stored_size"] = file.size
+                file.draft(None, (smallest, smallest))
             _load_as_stored(file)
             yield file
     except (GradisegError, MemoryError):
@@ -290,7 +297,7 @@ def _why(path: Path, error: Exception) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the file itself: run `git lfs pull`"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return "its content is HEIC, whatever it is called: convert it to jpg"
+        return f"HEIC that is damaged, or for something other than a photograph: {error}"
     if start[4:8] == b"ftyp":
         return "its content is a video or another format of that family"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):

@@ -35,6 +35,8 @@ class SceneView(BaseModel):
         test_index: k of ``test_mask/<k>``: its place among the test views; None in training.
         width: Width of the image in `images/`, px.
         height: Its height, px.
+        original: The user's file, relative to the folder of the photographs, where it is called
+            otherwise than the view; else None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +46,7 @@ class SceneView(BaseModel):
     test_index: int | None = None
     width: int = Field(gt=0)
     height: int = Field(gt=0)
+    original: str | None = None
 
     @property
     def stem(self) -> str:

@@ -21,6 +21,7 @@ from tests.workflow.conftest import REPOSITORY
 from tests.workflow.imports import third_party
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
+DISTRIBUTIONS["pillow_heif"] = "pillow-heif"
 DISTRIBUTIONS["segment_anything"] = "segment-anything"
 DISTRIBUTIONS["huggingface_hub"] = "huggingface-hub"
 SCRIPTS = REPOSITORY / "workflow_scripts"
@@ -180,6 +181,13 @@ def test_a_lock_gives_what_a_package_requires() -> None:
     )
     with pytest.raises(ValueError, match=r"no mystery.*pyproject"):
         environments.completed("      - mystery==1\n", lock)
+
+
+def test_of_a_package_locked_twice_the_version_for_our_python_is_taken() -> None:
+    newer = "av==19 ; python_full_version >= '3.12' \\\n    --hash=sha256:0\n    # via x\n"
+    ours = newer.replace("19", "18").replace(">=", "<")
+    for text in (newer + ours, ours + newer):
+        assert environments.read_lock(text)["av"].version == "18 ; python_full_version < '3.12'"
 
 
 LOCK = """\

@@ -9,8 +9,11 @@ import logging
 from pathlib import Path
 
 from gradiseg_core.config.given_model import find_given, find_ignore
+from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.files.manifest import Available, SceneManifest, every_nth, split_views
+from gradiseg_core.stages.scene.exposures import say_exposures
 from gradiseg_core.stages.scene.ignored import place_ignored
+from gradiseg_core.stages.scene.naming import common_root
 from gradiseg_core.stages.scene.photographs import inspect_folder, link_tree, place_images
 from gradiseg_core.stages.scene.unused import warn_of_unused
 
@@ -18,31 +21,46 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_folder(
-    folder: Path, out_dir: Path, *, name: str, test_every: int, ignore: Path | None = None
+    folder: Path, out_dir: Path, config: SceneConfig, *, name: str, threads: int = 1
 ) -> SceneManifest:
     """Bring the images of ``folder`` upright into ``out_dir/images`` and split them.
 
     Args:
         folder: The user's folder, or one that holds it as ``images/`` beside ``sparse/``:
-            jpg, png, tif or webp files.
+            photographs, in sub-folders too.
         out_dir: An existing, empty scene folder.
+        config: The scene's configuration.
         name: The scene's name.
-        test_every: Every n-th image by name is a test view, the first included.
-        ignore: Folder of ignore masks; None looks for `ignore/` beside the photographs.
+        threads: CPU threads that read and write photographs.
 
     Raises:
-        InputError: If an image is unreadable or of another size, names collide, or there are
-            fewer than 3.
+        InputError: If an image is unreadable, or there are fewer than 3.
     """
     given = find_given(folder)
     warn_of_unused(folder, given.images, given.sparse, "folder")
-    photographs = inspect_folder(given.images, sparse=given.sparse, factor=given.downsampled)
-    rewritten = place_images(photographs, out_dir / "images")
-    masks = ignore or find_ignore(folder, given.images)
-    place_ignored(masks, photographs, given.images, out_dir, asked=ignore is not None)
+    photographs = inspect_folder(
+        given.images,
+        sparse=given.sparse,
+        factor=given.downsampled,
+        own=True,
+        skip_unreadable=config.skip_unreadable,
+        threads=threads,
+    )
+    say_exposures(photographs)
+    rewritten = place_images(photographs, out_dir / "images", threads=threads)
+    root = common_root(given.images, [photo.path for photo in photographs])
+    masks = config.ignore or find_ignore(folder, given.images)
+    place_ignored(masks, photographs, root, out_dir, asked=config.ignore is not None)
     names = [photo.name for photo in photographs]
     sizes = {photo.name: photo.size for photo in photographs}
-    views = split_views(names, sizes, every_nth(names, test_every))
+    views = split_views(names, sizes, every_nth(names, config.test_every))
+    originals = {photo.name: str(photo.path.relative_to(root)) for photo in photographs}
+    views = [
+        view.model_copy(update={"original": originals[view.name]})
+        if originals[view.name] != view.name
+        else view
+        for view in views
+    ]
     logger.info("%d images from %s, %d of them rewritten", len(names), given.images, rewritten)
     if given.sparse is not None:
         link_tree(given.sparse, out_dir / "sparse")

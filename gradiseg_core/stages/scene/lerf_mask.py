@@ -45,7 +45,13 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_lerf_mask(
-    folder: Path, out_dir: Path, *, name: str, test_every: int, ignore: Path | None = None
+    folder: Path,
+    out_dir: Path,
+    *,
+    name: str,
+    test_every: int,
+    ignore: Path | None = None,
+    threads: int = 1,
 ) -> SceneManifest:
     """Link a LERF-Mask scene into ``out_dir`` and check its split and masks.
 
@@ -55,6 +61,7 @@ def prepare_lerf_mask(
         name: The scene's name.
         test_every: Split used when there is no ``images_train/``.
         ignore: Folder of ignore masks; None looks for `ignore/` beside the photographs.
+        threads: CPU threads that read and write photographs.
 
     Raises:
         InputError: If the images, the split, a prompt, a mask or an exact ID map are unusable; the
@@ -66,7 +73,7 @@ def prepare_lerf_mask(
             "folder of photographs set source to 'folder'"
         )
     truth = read_ground_truth(folder / "ground_truth.json")  # first: it takes no time
-    photographs = inspect_folder(folder / "images", sparse=folder / "sparse")
+    photographs = inspect_folder(folder / "images", sparse=folder / "sparse", threads=threads)
     names = [photo.name for photo in photographs]
     sizes = {photo.name: photo.size for photo in photographs}
     views = split_views(names, sizes, _test_names(folder, photographs, test_every))
@@ -78,7 +85,7 @@ def prepare_lerf_mask(
     if truth is not None:
         _check_ids_of_prompts(truth.get("gt_id_of_prompt", {}), prompts, exact)
 
-    place_images(photographs, out_dir / "images")
+    place_images(photographs, out_dir / "images", threads=threads)
     ignored = ignore or find_ignore(folder, folder / "images")
     place_ignored(ignored, photographs, folder / "images", out_dir, asked=ignore is not None)
     place_masks(masks, out_dir / "test_mask")

@@ -29,6 +29,7 @@ def prepare_mipnerf360(
     test_every: int,
     factor: int,
     ignore: Path | None = None,
+    threads: int = 1,
 ) -> SceneManifest:
     """Link a Mip-NeRF 360 scene into ``out_dir``.
 
@@ -39,6 +40,7 @@ def prepare_mipnerf360(
         test_every: Every n-th image by name is a test view, the first included.
         factor: Which image folder: 1, 2, 4 or 8.
         ignore: Folder of ignore masks; None looks for `ignore/` beside the photographs.
+        threads: CPU threads that read and write photographs.
 
     Raises:
         InputError: If the image folder is missing, or an image is unusable.
@@ -49,8 +51,10 @@ def prepare_mipnerf360(
             f"{folder} has no folder {image_dir.name}/, which `factor: {factor}` asks for; set the "
             "factor of a folder that is there"
         )
-    photographs = inspect_folder(image_dir, sparse=folder / "sparse", factor=factor)
-    place_images(photographs, out_dir / "images")
+    photographs = inspect_folder(
+        image_dir, sparse=folder / "sparse", factor=factor, threads=threads
+    )
+    place_images(photographs, out_dir / "images", threads=threads)
     masks = ignore or find_ignore(folder, image_dir)
     place_ignored(masks, photographs, image_dir, out_dir, asked=ignore is not None)
     has_sparse = any((folder / "sparse").rglob("cameras.*"))

@@ -5,85 +5,55 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from numpy.typing import NDArray
+from PIL import Image
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import (
-    Depth,
     UnreadableImageError,
-    depth_of,
-    eight_bit_rgb,
     joint_white,
-    loses_depth,
     opened,
-    orientation_of,
-    stored_bits,
     turned,
     turned_size,
 )
+from gradiseg_core.files.manifest import by_name
 from gradiseg_core.stages.scene.camera_sizes import belongs_to_stored, camera_sizes
+from gradiseg_core.stages.scene.colours import in_srgb, transparent
+from gradiseg_core.stages.scene.duplicates import find_duplicates
+from gradiseg_core.stages.scene.exif import exif_of_camera
+from gradiseg_core.stages.scene.formats import register
+from gradiseg_core.stages.scene.inspecting import Photograph, inspect, stored_size
 from gradiseg_core.stages.scene.listing import list_photographs, some, too_few, unreadable_name
+from gradiseg_core.stages.scene.naming import common_root, scene_names
+from gradiseg_core.stages.scene.workers import in_parallel
+
+__all__ = ["Photograph", "inspect_folder", "link", "link_tree", "place_image", "place_images"]
 
 logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 3
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
-#: Ending -> formats of files that later stages, COLMAP among them, read under this ending.
-_FORMATS = {
-    ".jpg": ("JPEG", "MPO"),
-    ".jpeg": ("JPEG", "MPO"),
-    ".png": ("PNG",),
-    ".tif": ("TIFF",),
-    ".tiff": ("TIFF",),
-}
-_ABOUT_CAMERA = (
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-)
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
 _THUMBNAIL = 0.25  # of the longest side of the largest photograph
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """A readable image file.
-
-    Attributes:
-        path: The user's file.
-        name: Its file name in the scene.
-        size: (width, height) in the scene, px.
-        turn: The EXIF orientation by which the stored pixels are turned for the scene; 1 for none.
-        as_is: Whether the file can be used unchanged (8-bit grey or RGB, in the format of its
-            ending, without an orientation).
-        depth: Range of values of an image with more than 8 bits; else None.
-        white: Value that becomes white, of an image with more than 8 bits.
-        brightest: Brightest pixel in the scene, 0..255.
-        peak: Largest value of 16-bit colours, of which the upper 8 bits are read; None for others.
-    """
-
-    path: Path
-    name: str
-    size: tuple[int, int]
-    turn: int
-    as_is: bool
-    depth: Depth | None = None
-    white: float | None = None
-    brightest: float = 255.0
-    peak: int | None = None
-
-
 def inspect_folder(
-    folder: Path, *, sparse: Path | None = None, factor: int = 1
+    folder: Path,
+    *,
+    sparse: Path | None = None,
+    factor: int = 1,
+    own: bool = False,
+    skip_unreadable: bool = False,
+    threads: int = 1,
 ) -> list[Photograph]:
-    """Check every image of a folder; sub-folders and other files are left out, with a log line.
+    """Check every image of a folder; other files are left out, with a log line.
 
     Photographs are turned upright by their EXIF orientation, unless the scene brings a COLMAP model
     that was made from the pixels as stored (:mod:`gradiseg_core.stages.scene.camera_sizes`).
@@ -92,9 +62,14 @@ def inspect_folder(
         folder: The folder.
         sparse: The folder of the scene's COLMAP models, or None.
         factor: How many times smaller the images are than those of the model.
+        own: The folder is as its owner has it: sub-folders are read, their names become part of
+            the photographs', names may differ in the ending only, and of photographs that are
+            there twice the first is taken, where no model names both.
+        skip_unreadable: Go on without files that cannot be read.
+        threads: CPU threads.
 
     Returns:
-        The photographs in their order.
+        The photographs in the order of their names in the scene.
 
     Raises:
         InputError: One error that lists all problems: no folder, fewer than 3 images, names that
@@ -102,24 +77,31 @@ def inspect_folder(
     """
     if not folder.is_dir():
         raise InputError(f"no such folder of photographs: {folder}; set the scene's `path`")
-    files = list_photographs(folder)
+    files = list_photographs(folder, nested=own)
     if len(files) < MIN_IMAGES:
-        raise InputError(too_few(folder, len(files), MIN_IMAGES))
-    wrong_names = [shown for path in files if (shown := unreadable_name(path.name))]
+        raise InputError(too_few(folder, len(files), MIN_IMAGES, nested=own))
+    inner = {path: str(path.relative_to(folder)) for path in files}
+    wrong_names = [shown for path in files if (shown := unreadable_name(inner[path]))]
     if wrong_names:
         raise InputError(
             f"{len(wrong_names)} of {len(files)} images in {folder} have names that are not in "
             f"UTF-8: {some(wrong_names)}; rename them (convmv does it for a whole folder)"
         )
-    _refuse_duplicate_stems(folder, files)
+    if not own:
+        _refuse_duplicate_stems(folder, files)
 
-    photographs: list[Photograph] = []
-    unusable: list[str] = []
-    for path in files:
-        try:
-            photographs.append(_inspect(path))
-        except UnreadableImageError as error:
-            unusable.append(f"  {path.name}: unreadable ({error.reason})")
+    photographs, unusable = _inspect_all(files, inner, threads)
+    if unusable and skip_unreadable:
+        logger.warning(
+            "%s: %d of %d images cannot be read and are left out (`skip_unreadable`):\n%s",
+            folder, len(unusable), len(files), "\n".join(unusable),
+        )  # fmt: skip
+        if len(photographs) < MIN_IMAGES:
+            raise InputError(
+                f"only {len(photographs)} of {len(files)} images in {folder} can be read, and a "
+                f"scene needs at least {MIN_IMAGES}:\n" + "\n".join(unusable)
+            )
+        unusable = []
     photographs = _in_frame(photographs, folder, sparse, factor)
     photographs, ranges = _with_white(photographs)
     ranges += _of_fewer_bits(photographs)
@@ -128,67 +110,124 @@ def inspect_folder(
         raise InputError(
             f"{len(problems)} of {len(files)} images in {folder} cannot be used:\n"
             + "\n".join(problems)
-            + "\nRe-export or remove these files: all images of a scene must be readable."
+            + "\nRe-export or remove these files, or set `skip_unreadable: true` in the scene, to "
+            "go on without those that cannot be read."
         )
+    if own:
+        photographs = _named(photographs, folder, once=sparse is None)
     _report(folder, photographs)
     return photographs
 
 
-def place_image(photo: Photograph, target: Path) -> None:
+def _inspect_all(
+    files: list[Path], inner: dict[Path, str], threads: int
+) -> tuple[list[Photograph], list[str]]:
+    """Inspect files; return the photographs, and a line for each file that cannot be read."""
+
+    def look(path: Path) -> Photograph | str:
+        try:
+            return inspect(path)
+        except UnreadableImageError as error:
+            return f"  {inner[path]}: unreadable ({error.reason})"
+
+    found = in_parallel(look, files, [stored_size(path) for path in files], threads, "inspected")
+    return (
+        [photo for photo in found if isinstance(photo, Photograph)],
+        [line for line in found if isinstance(line, str)],
+    )
+
+
+def _named(photographs: list[Photograph], folder: Path, *, once: bool) -> list[Photograph]:
+    """Return photographs of a folder with sub-folders under their names in the scene, in order."""
+    if once:
+        photographs = _without_duplicates(photographs, folder)
+    paths = [photo.path for photo in photographs]
+    names = scene_names(paths, common_root(folder, paths))
+    return sorted(
+        (replace(photo, name=names[photo.path]) for photo in photographs),
+        key=lambda photo: by_name(photo.name),
+    )
+
+
+def _without_duplicates(photographs: list[Photograph], folder: Path) -> list[Photograph]:
+    twice = find_duplicates(photographs)
+    if not twice:
+        return photographs
+    shown = [
+        f"{photographs[index].path.relative_to(folder)} (as {photographs[first].path.name})"
+        for index, first in twice.items()
+    ]
+    left = [photo for index, photo in enumerate(photographs) if index not in twice]
+    said = f"{len(twice)} of {len(photographs)} images in {folder} are there twice"
+    if len(left) < MIN_IMAGES:
+        raise InputError(
+            f"{said}: {some(shown)}. Only {len(left)} differ, and a scene needs at least "
+            f"{MIN_IMAGES}, better 20 or more, from different places."
+        )
+    logger.warning("%s and are used once: %s", said, some(shown))
+    return left
+
+
+def place_image(photo: Photograph, target: Path) -> NDArray[np.bool_] | None:
     """Write a photograph to ``target``; link it if it can be used unchanged.
 
-    Others are rewritten in the format of the ending of ``target``, in 8-bit RGB and turned as
+    Others are rewritten in the format of the ending of ``target``, in 8-bit sRGB and turned as
     :func:`inspect_folder` found. EXIF data about the camera stay, because SfM reads the focal
     length from them.
+
+    Returns:
+        Where [H, W] the photograph is transparent; None if nowhere.
     """
     if photo.as_is:
         link(photo.path, target)
-        return
+        return None
+    register()
     with opened(photo.path) as file:
-        image = turned(eight_bit_rgb(file, photo.white), photo.turn)
+        hole = transparent(file)
+        image = turned(in_srgb(file, photo.white), photo.turn)
         exif = exif_of_camera(file)
+    image.info.pop("icc_profile", None)  # LittleCMS's own has the date in it
     jpeg = target.suffix.lower() in (".jpg", ".jpeg")
     image.save(target, exif=exif, **(_JPEG_OPTIONS if jpeg else {}))
+    return None if hole is None else np.asarray(turned(Image.fromarray(hole), photo.turn))
 
 
-def exif_of_camera(image: Image.Image) -> bytes:
-    """Return the EXIF tags about camera and exposure, to keep them in a file that is rewritten.
+def place_images(photographs: list[Photograph], out_dir: Path, *, threads: int = 1) -> int:
+    """Bring photographs into a scene folder's ``images/``, and what is transparent into `ignore/`.
 
-    Structure from motion reads the focal length from them. Left out are the orientation, tags about
-    the file itself, and tags that cannot be written.
+    Args:
+        photographs: From :func:`inspect_folder`.
+        out_dir: The scene folder's ``images/``.
+        threads: CPU threads.
+
+    Returns:
+        How many had to be rewritten.
     """
-    try:
-        tags = image.getexif()
-        kept = Image.Exif()
-        for tag in _ABOUT_CAMERA:
-            if tag in tags and _writable({tag: tags[tag]}):
-                kept[tag] = tags[tag]
-        for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            inner = tags.get_ifd(ifd)
-            kept[ifd] = {tag: value for tag, value in inner.items() if _writable({tag: value})}
-            if not kept[ifd]:
-                del kept[ifd]
-        return kept.tobytes() if len(kept) else b""
-    except Exception as error:  # damaged EXIF data cause many kinds of errors; the pixels are fine
-        logger.debug("EXIF data cannot be read: %s", error)
-        return b""
-
-
-def _writable(tags: dict) -> bool:
-    exif = Image.Exif()
-    exif.update(tags)
-    try:
-        exif.tobytes()
-    except Exception:  # struct.error, TypeError, ... by the kind of the value
-        return False
-    return True
-
-
-def place_images(photographs: list[Photograph], out_dir: Path) -> int:
-    """Bring photographs into ``out_dir``; return how many had to be rewritten."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    for photo in photographs:
-        place_image(photo, out_dir / photo.name)
+
+    def place(photo: Photograph) -> float:
+        hole = place_image(photo, out_dir / photo.name)
+        if hole is None:
+            return 0.0
+        write_ignored(out_dir.parent, photo.name.rsplit(".", 1)[0], hole)
+        return float(hole.mean())
+
+    sizes = [None if photo.as_is else photo.size for photo in photographs]
+    shares = in_parallel(place, photographs, sizes, threads, "brought in")
+    holes = [share for share in shares if share > 0]
+    if holes:
+        logger.info(
+            "%d of %d images are transparent in %.1f%% of their pixels, which are ignored",
+            len(holes), len(photographs), 100 * sum(holes) / len(holes),
+        )  # fmt: skip
+    empty = [
+        photo.path.name for photo, share in zip(photographs, shares, strict=True) if share == 1
+    ]
+    if empty:
+        raise InputError(
+            f"{len(empty)} images are transparent throughout, so that nothing of them can be used: "
+            f"{some(empty)}; remove their alpha channel, or the files"
+        )
     return sum(not photo.as_is for photo in photographs)
 
 
@@ -224,35 +263,6 @@ def _refuse_duplicate_stems(folder: Path, files: list[Path]) -> None:
             f"images in {folder} whose names differ in the suffix only: {'; '.join(duplicates)}. "
             "Masks and renderings are named after the image without its suffix: rename or remove "
             "one of each."
-        )
-
-
-def _inspect(path: Path) -> Photograph:
-    """Read a file; size and turn are those of the stored pixels until the frame is chosen."""
-    with opened(path) as file:
-        orientation = orientation_of(file)
-        suffix = path.suffix.lower()
-        shortened = loses_depth(file, stored_bits(path, file))
-        plain = (
-            file.mode in ("RGB", "L")
-            and file.format in _FORMATS.get(suffix, ())
-            and getattr(file, "n_frames", 1) == 1
-            and not shortened
-        )
-        depth = depth_of(file)
-        grey = file if file.mode == "L" or depth else eight_bit_rgb(file).convert("L")
-        brightest = 255.0 if depth else float(np.max(grey.getextrema()))
-        peak = int(np.asarray(file)[..., :3].max(initial=0)) if shortened else None
-        name = path.name if suffix in _FORMATS else f"{path.stem}.jpg"
-        return Photograph(
-            path,
-            name,
-            file.size,
-            orientation,
-            as_is=plain and orientation == 1,
-            depth=depth,
-            brightest=brightest,
-            peak=peak,
         )
 
 
@@ -333,7 +343,7 @@ def _report(folder: Path, photographs: list[Photograph]) -> None:
         if photo.name != photo.path.name
     ]
     if renamed:
-        logger.info("%d images are kept under another ending: %s", len(renamed), some(renamed))
+        logger.info("%d images have another name in the scene: %s", len(renamed), some(renamed))
     largest = max(max(photo.size) for photo in photographs)
     small = [
         f"{photo.path.name} ({photo.size[0]} x {photo.size[1]} px)"

@@ -26,6 +26,7 @@ def prepare(
     name: str,
     downloaded: Path | None = None,
     copied: Path | None = None,
+    threads: int = 1,
 ) -> SceneManifest:
     """Make the scene folder ``out_dir`` (see :mod:`gradiseg_core.files.manifest`).
 
@@ -38,6 +39,7 @@ def prepare(
         name: The scene's name, kept in the manifest.
         downloaded: Folder of the published scene that ``config.dataset`` names.
         copied: Scene folder of the scene that ``config.of`` names.
+        threads: CPU threads that read and write photographs.
 
     Returns:
         The manifest, also written to ``out_dir/scene.json``.
@@ -55,7 +57,7 @@ def prepare(
         source = {"copy": copied, "demo": DEMO_FOLDER}.get(
             config.source, downloaded if config.dataset is not None else config.path
         )
-        manifest = _fill(config, source, partial, name=name)
+        manifest = _fill(config, source, partial, name=name, threads=threads)
         _check_split(manifest, config)
         manifest.save(partial)
     except BaseException:
@@ -70,7 +72,9 @@ def prepare(
     return manifest
 
 
-def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) -> SceneManifest:
+def _fill(
+    config: SceneConfig, path: Path | None, folder: Path, *, name: str, threads: int
+) -> SceneManifest:
     if path is None:
         raise ConfigError(f"scene {name}: source '{config.source}' needs `path`")
     source, test_every = Path(path), config.test_every
@@ -79,9 +83,7 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
     if config.source == "folder":
         from gradiseg_core.stages.scene.folder import prepare_folder
 
-        return prepare_folder(
-            source, folder, name=name, test_every=test_every, ignore=config.ignore
-        )
+        return prepare_folder(source, folder, config, name=name, threads=threads)
     if config.source == "mipnerf360":
         from gradiseg_core.stages.scene.mipnerf360 import prepare_mipnerf360
 
@@ -92,11 +94,17 @@ def _fill(config: SceneConfig, path: Path | None, folder: Path, *, name: str) ->
             test_every=test_every,
             factor=config.factor,
             ignore=config.ignore,
+            threads=threads,
         )
     from gradiseg_core.stages.scene.lerf_mask import prepare_lerf_mask
 
     manifest = prepare_lerf_mask(
-        source, folder, name=name, test_every=test_every, ignore=config.ignore
+        source,
+        folder,
+        name=name,
+        test_every=test_every,
+        ignore=config.ignore,
+        threads=threads,
     )
     return manifest.model_copy(update={"source": config.source})
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.scene.stage import prepare
@@ -104,13 +105,14 @@ def test_one_error_names_every_bad_file(tmp_path: Path) -> None:
 
 def test_duplicate_stems_too_few_and_missing(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "b.jpg"):
-        save_photo(tmp_path / "twins" / name)
+        save_photo(tmp_path / "twins" / "images" / name)
     with pytest.raises(InputError, match=r"a\.jpg and a\.png"):
-        run(tmp_path / "twins", tmp_path / "out")
-    for name in ("images/a.jpg", "IMG.HEIC"):
-        save_photo(tmp_path / "few" / "images" / "a.jpg")
-        (tmp_path / "few" / Path(name).name).write_bytes(b"x")
-    with pytest.raises(InputError, match=r"at least 3.*IMG\.HEIC.*Did you mean"):
+        prepare(
+            SceneConfig(source="lerf_mask", path=tmp_path / "twins"), tmp_path / "out", name="mine"
+        )
+    save_photo(tmp_path / "few" / "images" / "a.jpg")
+    (tmp_path / "few" / "IMG.DNG").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"holds 1 images.*at least 3.*IMG\.DNG.*develop"):
         run(tmp_path / "few", tmp_path / "out")
     with pytest.raises(InputError, match="no such folder"):
         run(tmp_path / "nowhere", tmp_path / "out")
@@ -120,13 +122,20 @@ def test_deep_and_transparent_images_become_8_bit_rgb(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     deep = np.full((16, 24), 32768, dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "in" / "deep.png")
-    Image.new("RGBA", (24, 16), (255, 0, 0, 0)).save(tmp_path / "in" / "clear.png")
+    clear = np.full((16, 24, 4), (255, 0, 0, 0), np.uint8)
+    clear[:, 12:] = (0, 0, 255, 255)
+    Image.fromarray(clear).save(tmp_path / "in" / "clear.png")
     Image.new("L", (24, 16), 7).save(tmp_path / "in" / "grey.png")
     run(tmp_path / "in", tmp_path / "out")
     values = {}
     for name in ("deep", "clear", "grey"):
         values[name] = tuple(read_image(tmp_path / "out" / "images" / f"{name}.png")[0, 0])
     assert values == {"deep": (128,) * 3, "clear": (255,) * 3, "grey": (7,) * 3}
+    ignored = read_ignored(tmp_path / "out", "clear")
+    assert ignored is not None
+    assert ignored[:, :12].all()
+    assert not ignored[:, 12:].any()
+    assert read_ignored(tmp_path / "out", "deep") is None
 
 
 def test_rerun_replaces_and_cleans_up(tmp_path: Path) -> None:

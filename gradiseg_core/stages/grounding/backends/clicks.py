@@ -32,6 +32,7 @@ from gradiseg_core.config.backends import BackendOptions, Requires, Split
 from gradiseg_core.config.base import option
 from gradiseg_core.config.datasets import images_folder
 from gradiseg_core.config.given_model import find_given
+from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, exact_ids
@@ -106,12 +107,12 @@ class Options(BackendOptions):
         own = None if made else _own_folder(scene, folder)
         if own is not None:
             wrong += _absent(self.prompts, _prompts_in(own, scene), "prompt")
-            names = [path.name for path in sorted(_photographs(own, scene).glob("[!.]*"))]
+            names = _photographs(own, scene)
             views = dict.fromkeys(view for clicks in self.prompts.values() for view in clicks)
             wrong += [
                 _unknown("photograph", view, names)
                 for view in views
-                if not any(_means(view, name) for name in names)
+                if names and not any(_means(view, name) for name in names)
             ]
         return {"prompts": "; ".join(wrong)} if wrong else {}
 
@@ -122,10 +123,15 @@ def _own_folder(scene: SceneConfig, folder: Path) -> Path | None:
     return None if scene.path is None else folder / scene.path
 
 
-def _photographs(own: Path, scene: SceneConfig) -> Path:
-    if scene.source == "folder":
-        return find_given(own).images
-    return own / (images_folder(scene.factor) if scene.source == "mipnerf360" else "images")
+def _photographs(own: Path, scene: SceneConfig) -> list[str]:
+    """Return the names of a scene's photographs in its folder; none where frames are chosen yet."""
+    if scene.source != "folder":
+        folder = own / (images_folder(scene.factor) if scene.source == "mipnerf360" else "images")
+        return [path.name for path in sorted(folder.glob("[!.]*"))]
+    images = find_given(own).images
+    if videos_of(images):
+        return []
+    return sorted(str(path.relative_to(images)) for path in files_below(images) if is_photo(path))
 
 
 def _prompts_in(own: Path, scene: SceneConfig) -> list[str]:
@@ -138,9 +144,15 @@ def _prompts_in(own: Path, scene: SceneConfig) -> list[str]:
 
 
 def _means(given: str, name: str) -> bool:
-    """Whether a user means the photograph ``name``; its ending may be left out or have changed."""
-    stem = name.rpartition(".")[0]
-    return given in (name, stem) or given.rpartition(".")[0] == stem != ""
+    """Whether a user means the photograph ``name``; its ending may be left out or have changed.
+
+    A photograph in sub-folders is called by the end of its path, or as the scene calls it
+    (``left_1.jpg`` for ``left/1.jpg``).
+    """
+    parts = name.split("/")
+    forms = {mark.join(parts[place:]) for place in range(len(parts)) for mark in "/_"}
+    stems = {form.rpartition(".")[0] for form in forms} - {""}
+    return given in forms | stems or given.rpartition(".")[0] in stems
 
 
 def _absent(wanted: Iterable[str], known: Sequence[str], what: str) -> list[str]:
@@ -232,10 +244,14 @@ class _Labels:
             InputError: If there is none.
         """
         views = self.request.manifest.views
-        found = [view for view in views if _means(given, view.name)]
+        found = [view for view in views if given in (view.name, view.original)]
+        found = found or [view for view in views if _means(given, view.original or view.name)]
         if not found:
             names = [view.name for view in views]
             raise InputError(f"grounding.clicks.prompts: {_unknown('photograph', given, names)}")
+        if len(found) > 1:
+            several = " or ".join(str(view.original) for view in found)
+            raise InputError(f"grounding.clicks.prompts: {given!r} may be {several}; write which")
         return found[0]
 
     def under(self, asked: _Asked) -> Click | str:
