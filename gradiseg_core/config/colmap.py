@@ -62,6 +62,15 @@ class ColmapConfig(Section):
         "incremental",
         "`incremental` is robust, `global` (GLOMAP) faster on many images.",
     )
+    retry_minutes: float = option(
+        20.0,
+        "How long other ways are tried when photographs are left out (guided matching, more "
+        "features, lower thresholds, another initial pair, the other mapper), the best result "
+        "kept; 0 tries none.",
+        unit="min",
+        source="our choice",
+        ge=0.0,
+    )
     min_registered_share: float = option(
         0.8,
         "Share of images that must get a camera; with less the job fails and names the others.",

@@ -43,6 +43,7 @@ def build_database(
     cameras: list[list[str]],
     seed: int,
     threads: int,
+    peak_threshold: float | None = None,
 ) -> Path:
     """Extract SIFT features, match and verify them; return the database's path.
 
@@ -54,13 +55,14 @@ def build_database(
         cameras: The images of each camera (:mod:`gradiseg_core.stages.sfm.lenses`).
         seed: Seed of the geometric verification's RANSAC.
         threads: CPU threads.
+        peak_threshold: Contrast that a feature needs; None is COLMAP's.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
     database = work_dir / "database.db"
     key_file = work_dir / "inputs.json"
     masks = feature_masks(work_dir, image_dir, names, config)
-    keys = _keys(image_dir, names, config, masks, cameras=cameras, seed=seed)
+    keys = _keys(image_dir, names, config, masks, peak_threshold, cameras=cameras, seed=seed)
     _set_aside_if_damaged(database)
     old = read_json(key_file, "features and matches are made anew") if database.is_file() else None
     old = old or {}
@@ -86,7 +88,7 @@ def build_database(
         reader.camera_mask_path = masks.camera
     if masks.folder is not None:
         reader.mask_path = masks.folder
-    _extract(database, image_dir, names, config, reader, cameras, threads)
+    _extract(database, image_dir, names, config, reader, cameras, threads, peak_threshold)
     _match(database, names, config, seed, threads)
     return database
 
@@ -145,6 +147,7 @@ def _extract(
     reader: Any,
     cameras: list[list[str]],
     threads: int,
+    peak_threshold: float | None,
 ) -> None:
     from gradiseg_core.files._pycolmap import pycolmap
 
@@ -169,6 +172,8 @@ def _extract(
     options.num_threads = threads
     options.use_gpu = False
     options.sift.max_num_features = config.max_features
+    if peak_threshold is not None:
+        options.sift.peak_threshold = peak_threshold
     done = "SELECT COUNT(*) FROM keypoints"
     with progress_of_table(database, done, "features of images", len(names)):
         pycolmap.extract_features(
@@ -281,6 +286,7 @@ def _keys(
     names: list[str],
     config: ColmapConfig,
     masks: FeatureMasks,
+    peak_threshold: float | None,
     *,
     cameras: list[list[str]],
     seed: int,
@@ -299,6 +305,7 @@ def _keys(
         _alike(cameras),
         config.max_image_size,
         config.max_features,
+        *([] if peak_threshold is None else [peak_threshold]),
     ]
     digest.update(json.dumps(features).encode())
     for mask in masks.files():

@@ -4,47 +4,73 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from gradiseg_core.config.colmap import ColmapConfig
+from typing import Any, Literal
 
 logger = logging.getLogger(__name__)
+
+#: Thresholds of the relaxed mapper; COLMAP's own are 30 inliers, a share of 0.25, and 16 degrees.
+RELAXED_INLIERS = 15
+_RELAXED_SHARE = 0.15
+_RELAXED_ANGLE_DEG = 4.0
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How cameras are found from matches.
+
+    Attributes:
+        mapper: COLMAP's incremental or global mapper.
+        one_thread: Whether the result can be repeated.
+        relaxed: Whether fewer matches suffice for an image and for the initial pair.
+        initial: IDs of the two images to start from; None lets COLMAP choose.
+        continued: Folder of a model to which images are added; None starts anew.
+    """
+
+    mapper: Literal["incremental", "global"] = "incremental"
+    one_thread: bool = True
+    relaxed: bool = False
+    initial: tuple[int, int] | None = None
+    continued: Path | None = None
 
 
 def map_images(
     database: Path,
     image_dir: Path,
-    work_dir: Path,
-    config: ColmapConfig,
+    output: Path,
+    how: Mapping,
     *,
     num_images: int,
     seed: int,
     threads: int,
+    cancel: Any = None,
 ) -> list[Any]:
     """Reconstruct; return all models, the one with most images (then points) first.
 
     Args:
         database: COLMAP database with verified matches; not changed.
         image_dir: Folder of the photographs (for the points' colours).
-        work_dir: Folder for the models as COLMAP writes them, `models/<n>/`.
-        config: Configuration of the stage.
+        output: Folder for the models as COLMAP writes them, `<n>/`; emptied first.
+        how: Mapper and thresholds.
         num_images: Number of images in the database.
         seed: Seed of all of the mapper's random choices.
-        threads: CPU threads; `config.deterministic` lowers them to one.
+        threads: CPU threads; `how.one_thread` lowers them to one.
+        cancel: `pycolmap.CancellationToken` that ends the incremental mapper early.
 
     Returns:
         `pycolmap.Reconstruction` objects; an empty list if no initial pair was found.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    output = work_dir / "models"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    threads = 1 if config.deterministic else threads
+    threads = 1 if how.one_thread else threads
     pycolmap.set_random_seed(seed)
-    run = _incremental if config.mapper == "incremental" else _global
-    models = run(database, image_dir, output, num_images, seed, threads)
+    if how.mapper == "incremental":
+        models = _incremental(database, image_dir, output, how, num_images, seed, threads, cancel)
+    else:
+        models = _global(database, image_dir, output, num_images, seed, threads)
     models.sort(key=lambda m: (m.num_reg_images(), m.num_points3D()), reverse=True)
     sizes = ", ".join(f"{m.num_reg_images()} images" for m in models)
     logger.info("mapping: %d model(s): %s", len(models), sizes or "none")
@@ -52,7 +78,14 @@ def map_images(
 
 
 def _incremental(
-    database: Path, image_dir: Path, output: Path, num_images: int, seed: int, threads: int
+    database: Path,
+    image_dir: Path,
+    output: Path,
+    how: Mapping,
+    num_images: int,
+    seed: int,
+    threads: int,
+    cancel: Any,
 ) -> list[Any]:
     from gradiseg_core.files._pycolmap import pycolmap
 
@@ -60,6 +93,17 @@ def _incremental(
     options.num_threads = options.mapper.num_threads = threads
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
     options.min_model_size = min(options.min_model_size, num_images)
+    if how.relaxed:
+        options.min_model_size = min(3, num_images)
+        options.min_num_matches = RELAXED_INLIERS
+        options.mapper.init_min_tri_angle = _RELAXED_ANGLE_DEG
+        options.mapper.init_min_num_inliers = 2 * RELAXED_INLIERS
+        options.mapper.abs_pose_min_num_inliers = RELAXED_INLIERS
+        options.mapper.abs_pose_min_inlier_ratio = _RELAXED_SHARE
+    if how.initial is not None:
+        options.init_image_id1, options.init_image_id2 = how.initial
+        options.init_num_trials = 3  # the pair does not change between trials
+        options.multiple_models = False  # each would start from this pair again
     step = max(1, num_images // 5)
     registered = 2  # the initial pair
 
@@ -69,8 +113,15 @@ def _incremental(
         if registered % step == 0:
             logger.info("mapping: %d image registrations so far", registered)
 
+    extra = {} if cancel is None else {"cancellation_token": cancel}
     models = pycolmap.incremental_mapping(
-        database, image_dir, output, options, next_image_callback=on_image
+        database,
+        image_dir,
+        output,
+        options,
+        input_path="" if how.continued is None else how.continued,
+        next_image_callback=on_image,
+        **extra,
     )
     return list(models.values())
 

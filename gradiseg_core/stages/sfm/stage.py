@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from gradiseg_core.files.colmap import load_user_cameras, load_user_points
 from gradiseg_core.files.images import opened
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.undistort import write_undistorted
+from gradiseg_core.stages.sfm.attempts import Found, Photographs, find_cameras
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.stages.sfm.lenses import camera_groups
-from gradiseg_core.stages.sfm.mapping import map_images
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
 
@@ -85,14 +86,17 @@ def reconstruct(
             cameras = camera_groups(
                 image_dir, {name: sizes[name] for name in names}, config.single_camera
             )
-            models = _from_photographs(
+            result = _from_photographs(
                 work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
             )
+            models = result.models
             how = {
                 "source": "pycolmap",
                 "matcher": chosen_matcher(config, len(names)),
                 "mapper": config.mapper,
                 "seed": seed,
+                "attempts": result.tried,
+                "found_by": result.how,
             }
         model = models[0]
         report = _report(model, models, names) | how
@@ -124,16 +128,33 @@ def _from_photographs(
     cameras: list[list[str]],
     seed: int,
     threads: int,
-) -> list[Any]:
+) -> Found:
     if len(names) < _MIN_IMAGES:
         raise ReconstructionError(
             f"{image_dir} has {len(names)} image(s); structure from motion needs at least "
             f"{_MIN_IMAGES}, and 20 or more around the scene for good results"
         )
-    database = build_database(
-        work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
+    build = partial(
+        build_database,
+        image_dir=image_dir,
+        names=names,
+        cameras=cameras,
+        seed=seed,
+        threads=threads,
     )
-    pairs = matched_pairs(database)
+    found = find_cameras(
+        Photographs(
+            work=work,
+            image_dir=image_dir,
+            names=names,
+            config=config,
+            build=lambda folder, config, **extra: build(folder, config=config, **extra),
+            all_pairs=chosen_matcher(config, len(names)) == "exhaustive",
+            seed=seed,
+            threads=threads,
+        )
+    )
+    pairs = matched_pairs(found.database)
     if not any(pairs.values()):
         raise ReconstructionError(
             f"no two of the {len(names)} images in {image_dir} match: take photographs that "
@@ -143,15 +164,13 @@ def _from_photographs(
     alone = [name for name, count in pairs.items() if count == 0]
     if alone:
         logger.warning("images that match no other: %s", ", ".join(alone))
-    models = map_images(
-        database, image_dir, work, config, num_images=len(names), seed=seed, threads=threads
-    )
+    models = found.models
     if not models:
         raise ReconstructionError(
             f"COLMAP found no model: the {len(names)} images match "
             f"({sum(pairs.values()) // 2} pairs), but no pair has enough matches and parallax to "
             "start from; move the camera sideways between photographs instead of turning it on "
-            "the spot, add images, or raise `colmap.max_features`"
+            "the spot, or add images"
         )
     if len(models) > 1:
         logger.warning(
@@ -163,7 +182,7 @@ def _from_photographs(
     left_out = _left_out(models[0], names)
     for name in left_out:
         logger.warning("not registered: %s (matches %d other images)", name, pairs[name])
-    return models
+    return found
 
 
 def _report(model: Any, models: list[Any], names: list[str]) -> dict[str, Any]:
@@ -217,15 +236,18 @@ def _check_registered(
     else:
         sizes = ", ".join(map(str, report["models"]))
         advice = (
-            f"Models found, by images: {sizes}. Try: remove blurred images and images of other "
-            "places; add views between groups that do not overlap (several models mean such "
-            "groups, of which the largest is used); `colmap.matcher: exhaustive`; "
-            "`colmap.guided_matching: true`; more `colmap.max_features`; or lower the share to go "
-            "on without them"
+            f"Tried: {_tried(report['attempts'])}. Models found, by images: {sizes}. Remove "
+            "blurred images and images of other places; add views between groups that do not "
+            "overlap (several models mean such groups, of which the largest is used); or lower "
+            "the share to go on without them"
         )
     if work is not None:
         advice += f". Features and matches are kept in {work}, COLMAP's log too"
     raise ReconstructionError(message + advice)
+
+
+def _tried(attempts: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['what']} ({one['registered']} images)" for one in attempts)
 
 
 def _say_left_out(left_out: list[str], splits: dict[str, str], out_dir: Path) -> None:

@@ -201,7 +201,7 @@ def test_groups_without_overlap_are_said(tmp_path, caplog):
         Image.fromarray(photograph).save(tmp_path / "scene" / "images" / f"z_{index}.png")
     names = sorted(path.name for path in (tmp_path / "scene" / "images").iterdir())
     write_manifest(tmp_path / "scene", names, test=("view_0.png",))
-    config = ColmapConfig(max_features=500, min_registered_share=0.3)
+    config = ColmapConfig(max_features=500, min_registered_share=0.3, retry_minutes=0.0)
     report = run(tmp_path / "scene", config)
     assert report["models"] == [5, 4]
     assert "fall into 2 groups" in caplog.text

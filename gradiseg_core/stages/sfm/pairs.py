@@ -1,0 +1,173 @@
+"""Pairs of images in COLMAP's database: counting, verifying and matching a chosen few.
+
+All functions that change a database work on a copy of it, which an attempt owns.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradiseg_core.files.manifest import in_order
+
+#: Fewest verified matches of a pair, where thresholds are lowered; COLMAP's own is 15.
+FEWEST_MATCHES = 10
+_STILL_PX = 2.0  # between the same feature of a thing that stands still
+
+
+def copy_of(database: Path, folder: Path) -> Path:
+    """Return a copy of a database in a folder, which is made; an older copy is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("database.db*"):
+        path.unlink()
+    return Path(shutil.copyfile(database, folder / "database.db"))
+
+
+def image_ids(database: Path) -> dict[str, int]:
+    """Return the ID of every image by name, in the order of the names."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        found = {image.name: image.image_id for image in db.read_all_images()}
+    finally:
+        db.close()
+    return {name: found[name] for name in in_order(found)}
+
+
+def verified(database: Path) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """Return the verified matches [n, 2] of every pair that has some, as indices of keypoints."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        ids, geometries = db.read_two_view_geometries()
+    finally:
+        db.close()
+    found = {}
+    for pair, geometry in zip(ids, geometries, strict=True):
+        matches = np.asarray(geometry.inlier_matches, dtype=np.int64).reshape(-1, 2)
+        if len(matches):
+            first, second = pycolmap.pair_id_to_image_pair(pair)
+            found[first, second] = matches
+    return dict(sorted(found.items()))
+
+
+def keypoints(database: Path) -> dict[int, NDArray[np.float64]]:
+    """Return the positions [n, 2] (px) of the features of every image."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        return {
+            image.image_id: np.asarray(db.read_keypoints(image.image_id))[:, :2].astype(np.float64)
+            for image in db.read_all_images()
+        }
+    finally:
+        db.close()
+
+
+def share_that_stands(database: Path) -> float:
+    """Return the share of all verified matches whose feature is at the same place in both images.
+
+    Moving cameras leave few of them; a gripper or a date stamp makes many.
+    """
+    at = keypoints(database)
+    still = total = 0
+    for (first, second), matches in verified(database).items():
+        moved = at[first][matches[:, 0]] - at[second][matches[:, 1]]
+        still += int((np.linalg.norm(moved, axis=1) <= _STILL_PX).sum())
+        total += len(matches)
+    return still / total if total else 0.0
+
+
+def verify_again(
+    database: Path,
+    pairs: Iterable[tuple[int, int]],
+    *,
+    guided: bool,
+    without_still: bool,
+    fewest: int | None,
+    seed: int,
+    threads: int,
+    cancel: Any = None,
+) -> None:
+    """Match pairs that have not been matched, and verify all given pairs anew.
+
+    Args:
+        database: The attempt's own database, which is changed.
+        pairs: IDs of the images.
+        guided: Whether to search for more matches along epipolar lines.
+        without_still: Whether to leave out matches that do not move.
+        fewest: Fewest verified matches of a pair; None is COLMAP's.
+        seed: Seed of RANSAC.
+        threads: CPU threads.
+        cancel: `pycolmap.CancellationToken` that ends it early.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = threads
+    matching.use_gpu = False
+    matching.guided_matching = guided
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    verification.filter_stationary_matches = without_still
+    verification.stationary_matches_max_error = _STILL_PX
+    if fewest is not None:
+        verification.min_num_inliers = fewest
+    pairs = sorted(set(pairs))
+    db = pycolmap.Database.open(database)
+    names = {image.image_id: image.name for image in db.read_all_images()}
+    for first, second in pairs:
+        if db.exists_two_view_geometry(first, second):
+            db.delete_two_view_geometry(first, second)
+    db.close()
+    pairing = pycolmap.ImportedPairingOptions()
+    listed = database.with_name("pairs.txt")
+    # The list separates names by spaces, which names may have: for this call they are numbers.
+    _rename(database, {image_id: f"{image_id:08d}" for image_id in names})
+    listed.write_text("".join(f"{first:08d} {second:08d}\n" for first, second in pairs))
+    pairing.match_list_path = listed
+    extra = {} if cancel is None else {"cancellation_token": cancel}
+    pycolmap.match_image_pairs(
+        database,
+        matching_options=matching,
+        pairing_options=pairing,
+        verification_options=verification,
+        device=pycolmap.Device.cpu,
+        **extra,
+    )
+    _rename(database, names)
+
+
+def pairs_with(database: Path, some: Collection[int]) -> list[tuple[int, int]]:
+    """Return the pairs that COLMAP has matched and that hold one of the images."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        ids, matches = db.read_all_matches()
+    finally:
+        db.close()
+    pairs = (
+        pycolmap.pair_id_to_image_pair(pair)
+        for pair, found in zip(ids, matches, strict=True)
+        if len(found)
+    )
+    return sorted((a, b) for a, b in pairs if a in some or b in some)
+
+
+def _rename(database: Path, names: dict[int, str]) -> None:
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    for image in db.read_all_images():
+        image.name = names[image.image_id]
+        db.update_image(image)
+    db.close()

@@ -1,0 +1,197 @@
+"""Where photographs are left out, the stage tries other ways, keeps the best and says so."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradiseg_core.alignment import align_cameras
+from gradiseg_core.cameras import Camera
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.files._pycolmap import pycolmap
+from gradiseg_core.files.colmap import load_cameras
+from gradiseg_core.stages.sfm import attempts
+from gradiseg_core.stages.sfm.appearance import neighbours
+from gradiseg_core.stages.sfm.features import build_database
+from gradiseg_core.stages.sfm.joining import join
+from gradiseg_core.stages.sfm.mapping import Mapping, map_images
+from gradiseg_core.stages.sfm.pairs import share_that_stands, verified
+from gradiseg_core.stages.sfm.stage import reconstruct
+from tests.stages.sfm.alignment_errors import errors_of
+from tests.stages.sfm.scenes import HEIGHT, WIDTH, lens, make_scene, poses, render, write_manifest
+
+CONFIG = ColmapConfig(max_features=500)
+
+
+def noisy_scene(folder, *, noise=24.0, count=8):
+    """Grainy photographs, of which two register without guided matching."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    cameras = {}
+    for index, pose in enumerate(poses(count)):
+        name = f"view_{index}.png"
+        photograph, _ = render(lens(), pose)
+        grainy = (photograph + rng.normal(0, noise, photograph.shape)).clip(0, 255)
+        Image.fromarray(grainy.astype(np.uint8)).save(folder / "images" / name)
+        cameras[name] = Camera(name, WIDTH, HEIGHT, lens().calibration_matrix(), pose)
+    write_manifest(folder, list(cameras), test=("view_0.png",))
+    return cameras
+
+
+def test_guided_matching_is_tried_where_photographs_are_left_out(tmp_path, caplog, capfd):
+    cameras = noisy_scene(tmp_path / "scene")
+    caplog.set_level(logging.INFO)
+    capfd.readouterr()
+    report = reconstruct(tmp_path / "scene", tmp_path / "out", CONFIG, seed=0, threads=2)
+    assert capfd.readouterr() == ("", "")
+    assert report["attempts"][0] == {"what": "as configured", "registered": 2}
+    assert report["attempts"][-1] == {"what": "guided matching", "registered": 8}
+    assert report["found_by"] == "guided matching"
+    assert "as configured: 2 of 8 photographs have a camera" in caplog.text
+    assert "guided matching: 8 of 8 photographs have a camera" in caplog.text
+    found = errors_of(align_cameras(load_cameras(tmp_path / "out"), cameras))
+    assert found["rotation_error_deg"]["max"] < 8.0  # of 57 degrees that the camera turns
+
+    again = reconstruct(tmp_path / "scene", tmp_path / "again", CONFIG, seed=0, threads=1)
+    assert again == report
+    for name in ("cameras.bin", "images.bin", "points3D.bin"):
+        first, second = (tmp_path / run / "sparse" / "0" / name for run in ("out", "again"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_nothing_is_tried_where_the_user_says_so(tmp_path):
+    noisy_scene(tmp_path / "scene")
+    config = CONFIG.model_copy(update={"retry_minutes": 0.0, "min_registered_share": 0.2})
+    report = reconstruct(tmp_path / "scene", tmp_path / "out", config, seed=0, threads=2)
+    assert report["registered"] == 2
+    assert len(report["attempts"]) == 1
+
+
+def test_attempts_end_after_the_time_that_the_user_gives(tmp_path, caplog):
+    noisy_scene(tmp_path / "scene")
+    config = CONFIG.model_copy(update={"retry_minutes": 1e-4, "min_registered_share": 0.2})
+    report = reconstruct(tmp_path / "scene", tmp_path / "out", config, seed=0, threads=2)
+    assert report["registered"] == 2
+    assert "no further attempts after" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory):
+    """Photographs and database of eight views of the corner."""
+    folder = tmp_path_factory.mktemp("matched")
+    cameras, _ = make_scene(folder / "scene", count=8)
+    database = build_database(
+        folder, folder / "scene" / "images", sorted(cameras), CONFIG,
+        cameras=[sorted(cameras)], seed=0, threads=2,
+    )  # fmt: skip
+    return folder, database, cameras
+
+
+def part_of(matched, tmp_path, keep):
+    """The model of some of the views alone, in a world of its own."""
+    folder, database, _ = matched
+    model = map_images(
+        database, folder / "scene" / "images", tmp_path / "models", Mapping(),
+        num_images=8, seed=0, threads=1,
+    )[0]  # fmt: skip
+    for image_id in sorted(model.reg_image_ids()):
+        if image_id not in keep:
+            model.deregister_frame(model.image(image_id).frame_id)
+    turn = pycolmap.Rotation3d(np.array([0.1 * len(keep), 0.2, 0.3, 0.9]))
+    turn.normalize()
+    model.transform(pycolmap.Sim3d(0.3 + len(keep), turn, np.array([3.0, -2.0, len(keep)])))
+    return model
+
+
+@pytest.mark.parametrize("second", [{5, 6, 7, 8}, {6, 7, 8}])  # an image in common, or none
+def test_models_that_overlap_are_joined(matched, tmp_path, caplog, second):
+    folder, database, cameras = matched
+    caplog.set_level(logging.INFO)
+    first = part_of(matched, tmp_path, {1, 2, 3, 4, 5})
+    other = part_of(matched, tmp_path, second)
+    models = join(
+        [first, other], database, folder / "scene" / "images", tmp_path / "joining",
+        seed=0, threads=1,
+    )  # fmt: skip
+    assert [model.num_reg_images() for model in models] == [8]
+    assert f"a model of {len(second)} images with one of 5, 8 images together" in caplog.text
+    assert models[0].compute_mean_reprojection_error() < 0.5
+    estimated = {}
+    for image in models[0].images.values():
+        pose = np.eye(4)
+        pose[:3] = image.cam_from_world().matrix()
+        K = image.camera.calibration_matrix()
+        estimated[image.name] = Camera(image.name, WIDTH, HEIGHT, K, pose)
+    found = errors_of(align_cameras(estimated, cameras))
+    assert found["rotation_error_deg"]["max"] < 0.5
+
+
+def test_models_of_two_places_stay_apart(matched, tmp_path):
+    """What little two models share does not fit: the second one is bent out of shape."""
+    folder, database, _ = matched
+    first = part_of(matched, tmp_path, {1, 2, 3, 4, 5})
+    other = part_of(matched, tmp_path, {6, 7, 8})
+    rng = np.random.default_rng(0)
+    for point in other.points3D.values():
+        point.xyz = rng.normal(0, 3, 3)
+    models = join(
+        [first, other], database, folder / "scene" / "images", tmp_path / "joining",
+        seed=0, threads=1,
+    )  # fmt: skip
+    assert [model.num_reg_images() for model in models] == [5, 3]
+
+
+def test_what_stands_still_is_measured(matched, tmp_path):
+    _, database, _ = matched
+    assert share_that_stands(database) < 0.05
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 255, (160, 160, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(texture).save(tmp_path / name)
+    same = build_database(
+        tmp_path,
+        tmp_path,
+        ["a.png", "b.png"],
+        CONFIG,
+        cameras=[["a.png", "b.png"]],
+        seed=0,
+        threads=1,
+    )
+    assert sum(map(len, verified(same).values())) > 50
+    assert share_that_stands(same) > 0.95
+
+
+def test_photographs_of_one_place_look_alike():
+    """Two places of forty features each, seen four times with noise."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 120, (2, 40, 128))
+    seen = [
+        (places[index % 2] + rng.integers(0, 20, (40, 128))).astype(np.uint8) for index in range(8)
+    ]
+    found = neighbours(seen, 3, seed=0)
+    assert found.shape == (8, 3)
+    for index, near in enumerate(found):
+        assert set(near) == {k for k in range(8) if k % 2 == index % 2 and k != index}
+
+
+def test_a_large_set_is_matched_by_appearance(tmp_path, caplog):
+    """The order of the names says nothing: neighbours by name see different places."""
+    folder = tmp_path / "scene"
+    (folder / "images").mkdir(parents=True)
+    for index in range(10):
+        photograph, _ = render(lens(), poses(5)[index // 2], seed=index % 2)
+        Image.fromarray(photograph).save(folder / "images" / f"{index}.png")
+    write_manifest(folder, [f"{index}.png" for index in range(10)])
+    caplog.set_level(logging.INFO)
+    config = ColmapConfig(max_features=500, matcher="sequential", min_registered_share=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradiseg_core.stages.sfm.features.SEQUENTIAL_OVERLAP", 1)
+        patch.setattr(attempts, "_PARTNERS", 4)
+        patch.setattr(attempts, "_attempts", lambda: [("pairs that look alike", attempts._alike)])
+        report = reconstruct(folder, tmp_path / "out", config, seed=0, threads=2)
+    tried = {one["what"]: one["registered"] for one in report["attempts"]}
+    assert tried["pairs that look alike"] == 5
+    assert report["models"] == [5, 5]
