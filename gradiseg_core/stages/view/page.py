@@ -20,8 +20,8 @@ _WEB = Path(__file__).resolve().parent / "web"
 _FILES = (
     "page.html", "page.css",
     "main.js", "app.js", "background.js", "camera.js", "edits.js", "fallback.js", "format.js",
-    "keys.js", "objects.js", "photographs.js", "picking.js", "pointer.js", "ply.js", "renderer.js",
-    "served.js", "state.js", "ui.js", "worker.js", "yaml.js",
+    "keys.js", "objects.js", "photographs.js", "picking.js", "pointer.js", "ply.js", "refine.js",
+    "renderer.js", "served.js", "state.js", "ui.js", "worker.js", "yaml.js",
     "splat.vert", "splat.frag", "screen.vert", "screen.frag",
 )  # fmt: skip
 _SHADERS = tuple(name for name in _FILES if name.endswith((".vert", ".frag")))

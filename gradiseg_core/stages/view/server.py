@@ -92,6 +92,11 @@ class Session:
             self._parts = None
             return {"gaussians": len(self.shown)}
 
+    def select(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Count what is meant: ``{what}``, as in section ``edits``, to ``{gaussians}``."""
+        with self._lock:
+            return {"gaussians": len(self.shown.select(request["what"]))}
+
     def reset(self, request: dict[str, Any]) -> dict[str, Any]:
         """Show the scene as it was trained."""
         with self._lock:
@@ -119,14 +124,18 @@ class Session:
 
     def export(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write some objects of the scene as it is shown, exactly, to a file beside the run."""
-        ids = [int(value) for value in request["ids"]]
+        what = list(request["what"])
+        ids = [int(entry["of"] if isinstance(entry, dict) else entry) for entry in what]
         ending = str(request.get("format", "ply"))
         if ending not in ("ply", "spz", "glb"):
             raise InputError(f"{ending!r} is no format: ply, spz or glb")
         name = "_".join(map(str, ids))
         out = self.scene.run.run / "exports" / f"view_{name}.{ending}"
         out.parent.mkdir(parents=True, exist_ok=True)
-        files = self.shown.export(out, objects=ids)
+        # What is refined is cut out first; an export takes whole objects.
+        refined = any(isinstance(entry, dict) for entry in what)
+        shown = self.shown.edit([{"keep": what, "cut": False}]) if refined else self.shown
+        files = shown.export(out, objects=() if refined else ids)
         return {"files": [str(file) for file in files]}
 
     def _steps_of(self, request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -204,10 +213,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"not found", "text/plain")
 
     def do_POST(self) -> None:
-        """A question, an edit, a reset, a save or an export."""
+        """A question, a selection, an edit, a reset, a save or an export."""
         session = self.server.session
         work = {
             "ask": session.ask,
+            "select": session.select,
             "edit": session.edit,
             "reset": session.reset,
             "save": session.save,

@@ -141,14 +141,26 @@ def test_a_foreign_file_of_edits_is_not_overwritten(served: Served) -> None:
 
 
 def test_a_selection_is_exported_exactly(served: Served, made: Made) -> None:
-    status, answer = served.post("export", {"ids": [BLUE]})
+    status, answer = served.post("export", {"what": [BLUE]})
     assert status == 200
     (file,) = answer["files"]
     own = torch.from_numpy(made.scene.ids == BLUE)
     vertices = PlyData.read(file)["vertex"]
     means = np.stack([vertices[axis] for axis in "xyz"], axis=1)
     assert np.array_equal(means, made.scene.trained.means[own].numpy())
-    assert served.post("export", {"ids": [BLUE], "format": "../x"})[0] == 400
+    assert served.post("export", {"what": [BLUE], "format": "../x"})[0] == 400
+
+
+def test_a_refined_selection_is_counted_and_exported(served: Served, made: Made) -> None:
+    what = {"of": BLUE, "shrink": 0.2}
+    expected = made.scene.select(what)
+    assert 0 < len(expected) < np.sum(made.scene.ids == BLUE)
+    assert served.post("select", {"what": what}) == (200, {"gaussians": len(expected)})
+    status, answer = served.post("select", {"what": {"of": BLUE, "shrnk": 1}})
+    assert status == 400
+    assert "did you mean 'shrink'" in answer["error"]
+    (file,) = served.post("export", {"what": [what]})[1]["files"]
+    assert PlyData.read(file)["vertex"].count == len(expected)
 
 
 def test_it_ends_when_the_last_page_is_closed(
@@ -222,6 +234,15 @@ def test_the_page_asks_applies_saves_and_exports(browser: Any, served: Served, m
     page.click(f"#objects li[data-id='{RED}']")
     page.click("#export")
     page.wait_for_selector("#toast:has-text('Written')")
+    page.click("#refine summary")
+    page.fill("#refine label:has-text('Larger') input", "0.05")
+    page.locator("#refine label:has-text('Larger') input").blur()
+    grown = len(made.scene.select({"of": RED, "grow": 0.05}))
+    page.wait_for_selector(f"#refined:has-text('{grown} Gaussians instead of')")
+    page.wait_for_url(lambda address: f"refine={RED}:grow:0.05" in address)
+    page.reload()  # the address brings it back
+    page.wait_for_selector("html[data-state=ready]", timeout=60_000)
+    assert page.input_value("#refine label:has-text('Larger') input") == "0.05"
     page.click("#card >> text=Hide")
     page.click("#save-edits")
     page.wait_for_selector("#toast:has-text('from_view_1')")
@@ -230,6 +251,9 @@ def test_the_page_asks_applies_saves_and_exports(browser: Any, served: Served, m
     page.wait_for_selector("html[data-state=ready] #reset-edits", timeout=60_000)
     edited = served.session.shown
     assert RED not in edited.ids
+    (done,) = edited.history
+    assert done["operation"] == {"remove": {"of": "red <b>ball</b>", "grow": 0.05}}
+    assert done["selected"] == grown
     drawn = viewer.picture(2, *SIZE)
     assert psnr(drawn, edited.render(made.cameras[2]).color) > 40
     page.click("#reset-edits")

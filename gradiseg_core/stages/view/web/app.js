@@ -1,7 +1,7 @@
 // The application: what is shown, and what changes it. Parts of the page listen to it.
 
 import { Camera, minus, plus } from "./camera.js";
-import { Edits } from "./edits.js";
+import { Edits, nothing } from "./edits.js";
 import { MODES, rgb } from "./renderer.js";
 import { applyFragment, fragmentOf } from "./state.js";
 
@@ -124,7 +124,7 @@ export class App {
 
   reset() {
     if (!this.edits.empty) {
-      this.edits.change((now) => Object.assign(now, { hidden: new Set(), colours: new Map(), moves: new Map() }));
+      this.edits.change((now) => Object.assign(now, nothing()));
     }
   }
 

@@ -1,13 +1,16 @@
-// What the user did to objects: hidden, recoloured, moved; every step can be undone.
+// What the user did to objects: hidden, recoloured, moved, refined; every step can be undone.
 
-const copy = ({ hidden, colours, moves }) => ({
-  hidden: new Set(hidden), colours: new Map(colours), moves: new Map(moves),
+const copy = ({ hidden, colours, moves, refined }) => ({
+  hidden: new Set(hidden), colours: new Map(colours), moves: new Map(moves), refined: new Map(refined),
 });
+
+/** Return a state in which nothing was done. */
+export const nothing = () => copy({ hidden: [], colours: [], moves: [], refined: [] });
 
 /** The present state and those before and after it; objects go by their place in the table. */
 export class Edits {
   constructor() {
-    this.now = copy({ hidden: [], colours: [], moves: [] });
+    this.now = nothing();
     [this.past, this.future] = [[], []];
     this.listeners = [];
   }

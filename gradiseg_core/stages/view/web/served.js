@@ -1,6 +1,8 @@
 // What a page can do beside that is served by `gradiseg view`: ask, apply, save, export.
 
+import { nothing } from "./edits.js";
 import { titleOf } from "./objects.js";
+import { refineControls } from "./refine.js";
 import { button, toast } from "./ui.js";
 import { editsYaml } from "./yaml.js";
 
@@ -40,9 +42,13 @@ export function served(app) {
     toast(places.length ? places.map((place) => titleOf(objects[place - 1])).join(", ") : `Nothing was found: ${answer.why}`);
   });
 
+  const whatOf = (place) => {
+    const keys = app.edits.now.refined.get(place);
+    return keys ? { of: objects[place - 1].id, ...keys } : objects[place - 1].id;
+  };
   const changed = () => editsYaml(app.edits.now, app.scene);
   const again = () => {
-    app.edits.adjust((now) => Object.assign(now, { hidden: new Set(), colours: new Map(), moves: new Map() }));
+    app.edits.adjust((now) => Object.assign(now, nothing()));
     setTimeout(() => location.reload(), 300); // the fragment has the camera by then
   };
   const apply = button("apply", "Apply as the edit stage does, holes filled", async () => {
@@ -72,13 +78,31 @@ export function served(app) {
     const actions = card.querySelector(".actions");
     if (!actions || actions.querySelector("#export")) return;
     const item = button("download", "Write it exactly, beside the run", async () => {
-      const ids = [...app.selected].map((place) => objects[place - 1].id);
-      const answer = await post("export", { ids });
+      const what = [...app.selected].map((place) => whatOf(place));
+      const answer = await post("export", { what });
       if (answer) toast(`Written: ${answer.files.join(", ")}`);
     }, "Export");
     item.id = "export";
     actions.append(item);
   };
-  app.on("states", addExport);
-  app.on("selection", addExport);
+  const addRefine = () => {
+    const [place, another] = app.selected;
+    const made = card.querySelector("#refine");
+    const now = app.edits.now.refined.get(place) ?? null;
+    if (!place || another || made?.dataset.keys === JSON.stringify(now)) return;
+    made?.remove(); // the state was changed by undo, or by the address
+    card.append(refineControls(now, async (keys) => {
+      app.edits.change(({ refined }) => (keys ? refined.set(place, keys) : refined.delete(place)));
+      const answer = await post("select", { what: whatOf(place) });
+      const text = card.querySelector("#refined");
+      if (answer && text) {
+        const all = objects[place - 1].count.toLocaleString("en");
+        text.textContent = `${answer.gaussians.toLocaleString("en")} Gaussians instead of ${all}; Apply shows what is done to them.`;
+      }
+    }));
+  };
+  for (const change of ["states", "selection"]) {
+    app.on(change, addExport);
+    app.on(change, addRefine);
+  }
 }

@@ -1,5 +1,8 @@
 // What one sees, in the URL's fragment, so that a link shows it again.
 
+import { nothing } from "./edits.js";
+import { refinement } from "./refine.js";
+
 const number = (value) => Number(value.toPrecision(6));
 
 /** Return the fragment of what `app` shows. */
@@ -13,6 +16,7 @@ export function fragmentOf(app) {
     select: [...selected].map(id).join(","),
     hide: [...now.hidden].map(id).join(","),
     colour: [...now.colours].map(([place, hex]) => `${id(place)}:${hex.slice(1)}`).join(","),
+    refine: [...now.refined].map(([place, keys]) => [id(place), ...Object.entries(keys).flat()].join(":")).join(","),
     move: [...now.moves].map(([place, by]) => `${id(place)}:${by.map(number).join(":")}`).join(","),
   };
   return Object.entries(parts)
@@ -34,7 +38,7 @@ export function applyFragment(app, fragment) {
   }
   app.setMode(parts.get("show") ?? "colour");
   app.select(known("select").filter((place) => place > 0));
-  const now = { hidden: new Set(known("hide")), colours: new Map(), moves: new Map() };
+  const now = { ...nothing(), hidden: new Set(known("hide")) };
   for (const item of list("colour")) {
     const [id, hex] = item.split(":");
     if (places.get(Number(id)) && /^[0-9a-f]{6}$/i.test(hex)) now.colours.set(places.get(Number(id)), `#${hex}`);
@@ -42,6 +46,11 @@ export function applyFragment(app, fragment) {
   for (const item of list("move")) {
     const [id, ...by] = item.split(":").map(Number);
     if (places.get(id) && by.length === 3 && by.every(Number.isFinite)) now.moves.set(places.get(id), by);
+  }
+  for (const item of list("refine")) {
+    const [id, ...words] = item.split(":");
+    const keys = refinement((key) => words.includes(key) && words[words.indexOf(key) + 1]);
+    if (places.get(Number(id)) && keys) now.refined.set(places.get(Number(id)), keys);
   }
   app.edits.adjust((state) => Object.assign(state, now));
 }

@@ -18,7 +18,11 @@ function nameOf(object, objects) {
  *   things stand on, along which an edit moves; null: the model's own.
  */
 export function editsYaml(now, { objects, unit, axes }, name = "from_view") {
-  const named = (place) => nameOf(objects[place - 1], objects);
+  const named = (place) => {
+    const whole = nameOf(objects[place - 1], objects);
+    const keys = Object.entries(now.refined.get(place) ?? {}).map(([key, value]) => `, ${key}: ${value}`);
+    return keys.length ? `{of: ${whole}${keys.join("")}}` : whole;
+  };
   const steps = [];
   if (now.hidden.has(0)) {
     const left = objects.map((_, i) => i + 1).filter((place) => !now.hidden.has(place));
