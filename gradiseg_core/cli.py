@@ -226,6 +226,13 @@ def view(parser: argparse.ArgumentParser) -> Run:
         metavar="FILE",
         help="configuration that edits are saved to; default: edits.yaml",
     )
+    parser.add_argument(
+        "--configfile",
+        nargs="+",
+        default=[],
+        type=Path,
+        help="as for snakemake; its sections grounding and view hold for questions and the page",
+    )
 
     def run(options: argparse.Namespace) -> int:
         from gradiseg_core.serving import serve
@@ -236,6 +243,7 @@ def view(parser: argparse.ArgumentParser) -> Run:
             opens=not options.no_browser,
             keep=options.keep,
             edits_file=options.edits,
+            configfiles=options.configfile,
         )
         return 0
 

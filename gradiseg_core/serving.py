@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from gradiseg_core.config.backends import chosen
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.grounding import GroundingConfig
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import load as read_settings
 from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.config.weights import checkpoints
 from gradiseg_core.editing.scene import load
-from gradiseg_core.errors import InputError
-from gradiseg_core.stages.grounding.query import ask, text_backend
+from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.stages.grounding.query import ask, reads_text, text_backend
 from gradiseg_core.stages.view.server import Server, Session
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What a configuration says that concerns the page.
+
+    Attributes:
+        grounding: Answers text queries.
+        view: What pages keep.
+        downloads: Folder of checkpoints.
+    """
+
+    grounding: GroundingConfig
+    view: ViewConfig
+    downloads: Path
+
+
 def serve(
-    folder: Path, *, port: int = 0, opens: bool = True, keep: bool = False, edits_file: Path
+    folder: Path,
+    *,
+    port: int = 0,
+    opens: bool = True,
+    keep: bool = False,
+    edits_file: Path,
+    configfiles: Sequence[Path] = (),
 ) -> None:
     """Serve the page of a run until it is closed.
 
@@ -26,21 +52,23 @@ def serve(
         opens: Whether to open the browser.
         keep: Whether to go on when no page is open.
         edits_file: Configuration that edits are saved to.
+        configfiles: As for ``snakemake --configfile``; what they say of questions and pages holds.
 
     Raises:
         InputError: If there is no trained scene, or the port is taken.
+        ConfigError: If the configuration is not valid, or does not have the scene.
     """
     scene = load(folder, device="cpu")
     scene_dir = scene.run.scene
     if scene_dir is None:
         raise InputError(f"{folder} has no cameras beside it; a run lies in results/<scene>")
-    config = GroundingConfig(backend=text_backend(scene.run.run))
+    wishes = wishes_of(scene_dir.name, scene.run.run, configfiles)
 
     def answer(text: str) -> tuple[list[int], str]:
-        choice = ask(text, scene_dir, scene.run.run, config, _weights(config))
+        choice = ask(text, scene_dir, scene.run.run, wishes.grounding, _weights(wishes))
         return choice.ids, choice.why
 
-    session = Session(scene, scene_dir / "tracking", ViewConfig(), answer, edits_file)
+    session = Session(scene, scene_dir / "tracking", wishes.view, answer, edits_file)
     with Server(session, port, keep=keep) as server:
         ends = "Ctrl+C ends it" + ("" if keep else ", as does closing the page")
         print(f"{server.address}\n{ends}", flush=True)
@@ -49,18 +77,45 @@ def serve(
         server.serve_forever()
 
 
-def _weights(config: GroundingConfig) -> dict[str, Path]:
+def wishes_of(scene: str, run_dir: Path, configfiles: Sequence[Path]) -> Wishes:
+    """Return what holds for the page of a run.
+
+    Args:
+        scene: Name of the scene.
+        run_dir: ``<results>/<scene>/<variant>/seed<n>``.
+        configfiles: Without any, the backend is the run's, with its default options.
+
+    Raises:
+        ConfigError: If a file cannot be read or is not valid, or no scene is called so.
+    """
+    if not configfiles:
+        grounding = GroundingConfig(backend=text_backend(run_dir))
+        return Wishes(grounding, ViewConfig(), Path(DownloadsConfig().folder))
+    settings = read_settings(read_files(configfiles))
+    if scene not in settings.scenes:
+        names = ", ".join(settings.scenes)
+        raise ConfigError(f"no scene is called '{scene}'; the configuration has {names}")
+    own = settings.section(scene, "grounding")
+    assert isinstance(own, GroundingConfig)
+    if not reads_text(own.backend):
+        section = settings.root.grounding
+        own = chosen(GroundingConfig, section.model_copy(update={"backend": text_backend(run_dir)}))
+    return Wishes(own, settings.root.view, Path(settings.root.downloads.folder))
+
+
+def _weights(wishes: Wishes) -> dict[str, Path]:
     """Return the backend's checkpoints: the user's own, or those that the workflow fetched.
 
     Raises:
         InputError: If one was not fetched yet.
     """
     found = {}
-    for name, own in config.weights().items():
-        path = own or checkpoints()[name].path(Path(DownloadsConfig().folder))
+    for name, own in wishes.grounding.weights().items():
+        path = own or checkpoints()[name].path(wishes.downloads)
         if not path.exists():
             raise InputError(
-                f"{config.backend} needs {path}, which the grounding stage fetches; run it once"
+                f"{wishes.grounding.backend} needs {path}, which the grounding stage fetches; run "
+                "it once"
             )
         found[name] = path
     return found

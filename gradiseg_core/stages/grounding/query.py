@@ -17,11 +17,16 @@ from gradiseg_core.stages.grounding.stage import load_classifier
 _NO_TEXT, _TEXT = ("manual", "clicks"), "colour_words"
 
 
+def reads_text(backend: str) -> bool:
+    """Return whether a backend answers any phrase."""
+    return backend not in _NO_TEXT
+
+
 def text_backend(run_dir: Path) -> str:
     """Return the backend that answers text queries of a run: its own, if that reads text."""
     path = run_dir / "grounding" / "selection.json"
     used = json.loads(path.read_text()).get("backend", _TEXT) if path.is_file() else _TEXT
-    return _TEXT if used in _NO_TEXT else used
+    return used if reads_text(used) else _TEXT
 
 
 def ask(
