@@ -11,7 +11,6 @@ from skimage.color import lab2rgb
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.geometry import load_geometry
 from gradiseg_core.files.palette import id_colors
-from gradiseg_core.geometry.labelling import surface_of
 from gradiseg_core.geometry.labels import draw
 
 _WIDTH, _HEIGHT, _FOCAL = 640, 480, 620.0  # px
@@ -31,7 +30,7 @@ def surface_view(folder: Path) -> NDArray[np.uint8]:
     surface, objects = saved.surface, saved.surface.cuts["objects"]
     assert saved.support is not None, "objects stand on something"
     camera = _above(surface.points[objects > 0], saved.support.normal)
-    node, _ = draw(surface_of(surface), camera, _DISC)
+    node, _ = draw(surface, camera, _DISC)
     towards = camera.center_in_world - surface.points[objects > 0].mean(axis=0)
     light = surface.normals @ (towards / np.linalg.norm(towards))
     palette = id_colors(int(objects.max()) + 1).astype(np.float64)

@@ -17,13 +17,13 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.trained import save_run
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.splatting.views import TrainingData
 from gradiseg_core.stages.grounding.stage import ground
 from gradiseg_core.stages.metrics.stage import evaluate
 from gradiseg_core.stages.rendering.stage import render_views
 from gradiseg_core.stages.training.data import load_training_data
-from gradiseg_core.stages.training.stage import save_run
 from studies.branches import Branch, fingerprint, train_branches
 from studies.runs import headline
 

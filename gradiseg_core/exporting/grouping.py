@@ -98,10 +98,7 @@ def read_grouping(folder: Path) -> TrainedScene:
             f"{inner}: the encodings have length {identities.shape[1]}, the classifier takes "
             f"{weight.shape[1]}; they are of different models"
         )
-    classifier = IdentityClassifier(*weight.shape)
-    with torch.no_grad():
-        classifier.weight.copy_(weight)
-        classifier.bias.copy_(bias)
+    classifier = IdentityClassifier.of(weight, bias)
     metadata: dict[str, Any] = {
         "format": 1,
         "variant": "gaussian_grouping",

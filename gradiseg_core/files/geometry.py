@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ class SupportPlane:
 
 
 @dataclass(frozen=True)
-class SavedSurface:
-    """The fused surface: N points and E edges.
+class Surface:
+    """N nodes and E edges between neighbours.
 
     Attributes:
         points: [N, 3] float64, world.
@@ -68,13 +68,7 @@ class SavedSurface:
         lab: [N, 3] float32, CIELAB.
         concavity: [N] float32, 0 (flat or convex) to 1 (a crease).
         index: [N, 3] int64, voxels.
-        edges: [E, 2] int64, points that touch.
-        height: [N] float32, over the support and its bumps, voxels.
-        in_support: [N] bool.
-        supervoxels: [N] int64, 0, 1, ...; -1 in the support.
-        merges: [M, 2] int64, supervoxels that merge, in their order.
-        costs: [M] float64, of each merge.
-        cuts: By name (:data:`CUTS`): the object of every point, [N] int32; 0: background.
+        edges: [E, 2] int64, pairs of nodes that touch (26-neighbourhood), ascending.
         voxel: Side of a voxel, world units.
     """
 
@@ -84,19 +78,34 @@ class SavedSurface:
     concavity: NDArray[np.float32]
     index: NDArray[np.int64]
     edges: NDArray[np.int64]
+    voxel: float
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class SavedSurface(Surface):
+    """A surface with its support and the objects that it was cut into.
+
+    Attributes:
+        height: [N] float32, over the support and its bumps, voxels.
+        in_support: [N] bool.
+        supervoxels: [N] int64, 0, 1, ...; -1 in the support.
+        merges: [M, 2] int64, supervoxels that merge, in their order.
+        costs: [M] float64, of each merge.
+        cuts: By name (:data:`CUTS`): the object of every point, [N] int32; 0: background.
+    """
+
     height: NDArray[np.float32]
     in_support: NDArray[np.bool_]
     supervoxels: NDArray[np.int64]
     merges: NDArray[np.int64]
     costs: NDArray[np.float64]
     cuts: Mapping[str, NDArray[np.int32]]
-    voxel: float
 
 
-_ARRAYS = (
-    *("points", "normals", "lab", "concavity", "index", "edges", "height", "in_support"),
-    *("supervoxels", "merges", "costs"),
-)
+_ARRAYS = tuple(f.name for f in fields(SavedSurface) if f.name not in ("voxel", "cuts"))
 
 
 @dataclass(frozen=True)

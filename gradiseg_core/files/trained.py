@@ -11,12 +11,13 @@ PLY's positions, which float32 could not hold with it.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +26,10 @@ from torch import Tensor
 from gradiseg_core.cameras import FRAME_FILE, Frame
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from gradiseg_core.version import __version__
+
+if TYPE_CHECKING:
+    from gradiseg_core.splatting.trainer import Trainer
 
 _NAMES = (
     ["x", "y", "z", "nx", "ny", "nz"]
@@ -176,6 +181,36 @@ def save_trained(
     (train_dir / "identities.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
+def save_run(trainer: Trainer, folder: Path, name: str) -> None:
+    """Write the scene of a training: Gaussians, identities, classifier and their metadata.
+
+    Args:
+        trainer: At the end of its run; it stays as it is.
+        folder: Folder to write.
+        name: What the run is called.
+    """
+    config, data = trainer.config, trainer.data
+    metadata = {
+        "format": 1,
+        "gradiseg": __version__,
+        "variant": name,
+        "seed": trainer.seed,
+        "iterations": config.iterations,
+        "num_gaussians": len(trainer.gaussians),
+        "num_classes": data.num_classes,
+        "identity_dim": config.identity_dim,
+        "sh_degree": trainer.sh_degree,
+        "background": config.background,
+        "labels": config.labels,
+        "longest_side": config.longest_side,
+        "downsample": config.downsample,
+        "scene_extent": trainer.extent,
+    }
+    values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
+    classifier = copy.deepcopy(trainer.classifier).cpu()  # the trainer's own stays where it is
+    save_trained(folder, values, classifier, metadata, data.frame)
+
+
 def _scaled(values: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
     if factor == 1.0:
         return values
@@ -200,14 +235,11 @@ def load_trained(train_dir: Path) -> TrainedScene:
             raise InputError(f"{train_dir / name} is missing; run the train stage again")
     tensors = load_file(str(train_dir / "identities.safetensors"))
     metadata = json.loads((train_dir / "identities.json").read_text())
-    identities, weight = tensors["identities"], tensors["classifier.weight"]
+    identities = tensors["identities"]
     if identities.shape[0] != values["means"].shape[0]:
         raise InputError(
             f"{train_dir}: point_cloud.ply has {values['means'].shape[0]} Gaussians, "
             f"identities.safetensors {identities.shape[0]}; they are of different runs"
         )
-    classifier = IdentityClassifier(*weight.shape)
-    with torch.no_grad():
-        classifier.weight.copy_(weight)
-        classifier.bias.copy_(tensors["classifier.bias"])
+    classifier = IdentityClassifier.of(tensors["classifier.weight"], tensors["classifier.bias"])
     return TrainedScene(**values, identities=identities, classifier=classifier, metadata=metadata)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import REFERENCE_PX
 from gradiseg_core.geometry.labels import LIGHTNESS, draw
-from gradiseg_core.geometry.surface import Surface
 
 #: Difference from the background, Lab with half the lightness, of what is none; 13 to 20 are
 #: alike on five scenes.

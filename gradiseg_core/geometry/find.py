@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
-from gradiseg_core.files.geometry import SavedSurface
+from gradiseg_core.files.geometry import SavedSurface, Surface
 from gradiseg_core.geometry import labels, parts
 from gradiseg_core.geometry.fusion import Field, fuse, unproject, volume_of
 from gradiseg_core.geometry.labelling import FoundObject, describe, label_view, reduced
@@ -26,7 +26,7 @@ from gradiseg_core.geometry.segmentation import (
 )
 from gradiseg_core.geometry.stereo import refine
 from gradiseg_core.geometry.support import Support, find_support
-from gradiseg_core.geometry.surface import Surface, extract
+from gradiseg_core.geometry.surface import extract
 
 logger = logging.getLogger(__name__)
 
@@ -210,21 +210,15 @@ def segment_scene(
 
 def to_save(segmented: Segmented) -> SavedSurface:
     """Return the surface and its cuts as their file holds them."""
-    surface, support, hierarchy = segmented.surface, segmented.support, segmented.hierarchy
+    support, hierarchy = segmented.support, segmented.hierarchy
     return SavedSurface(
-        points=surface.points,
-        normals=surface.normals,
-        lab=surface.lab,
-        concavity=surface.concavity,
-        index=surface.index,
-        edges=surface.edges,
+        **vars(segmented.surface),
         height=support.height,
         in_support=support.inside,
         supervoxels=hierarchy.supervoxels,
         merges=hierarchy.merges,
         costs=hierarchy.costs,
         cuts=segmented.cuts,
-        voxel=surface.voxel,
     )
 
 

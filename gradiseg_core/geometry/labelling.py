@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera, training_size
-from gradiseg_core.files.geometry import SavedSurface
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.files.id_maps import resize_by_area
 from gradiseg_core.geometry import backdrop, labels
 from gradiseg_core.geometry.options import GeometryOptions
-from gradiseg_core.geometry.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -33,19 +32,6 @@ class FoundObject:
     center: NDArray[np.float64]
     height: float
     views: int
-
-
-def surface_of(saved: SavedSurface) -> Surface:
-    """Return the surface that a file holds."""
-    return Surface(
-        points=saved.points,
-        normals=saved.normals,
-        lab=saved.lab,
-        concavity=saved.concavity,
-        index=saved.index,
-        edges=saved.edges,
-        voxel=saved.voxel,
-    )
 
 
 def label_view(

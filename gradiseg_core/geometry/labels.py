@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.cpu_runtime import kernel
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import REFERENCE_PX, unproject
 from gradiseg_core.geometry.options import LabelOptions
-from gradiseg_core.geometry.surface import Surface
 
 _UNKNOWN = -1
 #: Differences of lightness count this much: shading changes it.

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import smooth_depth, unproject
 from gradiseg_core.geometry.labels import draw
-from gradiseg_core.geometry.surface import Surface
 
 #: The surface's normals count where it lies this near to the view's own depth, voxels.
 _NEAR = 6.0

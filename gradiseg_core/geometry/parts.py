@@ -17,10 +17,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.segmentation import LIGHTNESS, RegionGraph
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface, neighbour_mean
+from gradiseg_core.geometry.surface import neighbour_mean
 
 #: Mean height of a bit of support; 3 to 10 are alike.
 _BIT_HEIGHT = 6.0

@@ -134,12 +134,7 @@ def _render(
         planes = depth_planes(params["means"], params["quats"], gaussians.scales, viewmat)
         channels = torch.nn.functional.pad(planes, (0, channels.shape[1] - planes.shape[1]))
     rendering = trainer.rasterizer(
-        params["means"],
-        params["quats"],
-        gaussians.scales,
-        gaussians.opacities,
-        params["sh0"],
-        params["shN"],
+        *gaussians.drawn,
         channels,
         viewmat=viewmat,
         K=K,

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import Volume
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface
 
 #: Differences of lightness count this much when regions are compared.
 LIGHTNESS = 0.5

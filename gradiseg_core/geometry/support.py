@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.options import SupportOptions
-from gradiseg_core.geometry.surface import Surface
 
 #: Distance to a plane, voxels, up to which RANSAC counts a point.
 _NEAR = 1.5

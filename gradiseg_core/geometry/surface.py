@@ -8,12 +8,11 @@ tangent plane, over |g|: positive where the surface is convex, negative in a cre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import Field
 from gradiseg_core.geometry.grid import BlockGrid, slot_of
 from gradiseg_core.geometry.options import SurfaceOptions
@@ -26,32 +25,6 @@ HALF_RING = np.array(
 MIN_COSINE = -0.3
 #: The smoothed distance is known where this share of the Gaussian's weight falls on known voxels.
 _MIN_SUPPORT = 0.2
-
-
-@dataclass(frozen=True)
-class Surface:
-    """N nodes and E edges between neighbours.
-
-    Attributes:
-        points: [N, 3] float64, world.
-        normals: [N, 3] float32, unit length, into free space.
-        lab: [N, 3] float32, CIELAB.
-        concavity: [N] float32, 0 (flat or convex) to 1 (a crease).
-        index: [N, 3] int64, voxels.
-        edges: [E, 2] int64, pairs of nodes that touch (26-neighbourhood), ascending.
-        voxel: Side of a voxel, world units.
-    """
-
-    points: NDArray[np.float64]
-    normals: NDArray[np.float32]
-    lab: NDArray[np.float32]
-    concavity: NDArray[np.float32]
-    index: NDArray[np.int64]
-    edges: NDArray[np.int64]
-    voxel: float
-
-    def __len__(self) -> int:
-        return len(self.points)
 
 
 def extract(field: Field, options: SurfaceOptions) -> Surface:

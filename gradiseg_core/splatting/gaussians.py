@@ -83,6 +83,19 @@ class Gaussians:
         """Activated opacities, [N], in 0..1."""
         return self.params["opacities"].sigmoid()
 
+    @property
+    def drawn(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Means, quaternions, scales, opacities, sh0 and shN, as a rasterizer takes them."""
+        params = self.params
+        return (
+            params["means"],
+            params["quats"],
+            self.scales,
+            self.opacities,
+            params["sh0"],
+            params["shN"],
+        )
+
     def set_learning_rate(self, name: str, value: float) -> None:
         """Set Adam's learning rate of one parameter."""
         for group in self.optimizer.param_groups:

@@ -138,20 +138,14 @@ class Trainer:
             view: The view.
             identities: [N, D] to blend in place of the encodings, which None takes.
         """
-        params, gaussians, camera = self.gaussians.params, self.gaussians, view.camera
         begun = self.schedule.after(self.step, self.config.losses.identity_geometry_start)
         return self.rasterizer(
-            params["means"],
-            params["quats"],
-            gaussians.scales,
-            gaussians.opacities,
-            params["sh0"],
-            params["shN"],
-            params["identities"] if identities is None else identities,
+            *self.gaussians.drawn,
+            self.gaussians.params["identities"] if identities is None else identities,
             viewmat=view.viewmat,
             K=view.K,
-            width=camera.width,
-            height=camera.height,
+            width=view.camera.width,
+            height=view.camera.height,
             sh_degree=self.sh_degree,
             background=self.background,
             identity_geometry=1.0 if begun else 0.0,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.backdrop import difference, join_thin
 from gradiseg_core.geometry.fusion import fuse, unproject
 from gradiseg_core.geometry.labelling import label_view
 from gradiseg_core.geometry.options import FusionOptions, GeometryOptions, SurfaceOptions
-from gradiseg_core.geometry.surface import Surface, extract
+from gradiseg_core.geometry.surface import extract
 from tests.geometry.ray_casting import Cast, cast
 
 

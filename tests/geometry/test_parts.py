@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry import parts
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface
 from tests.geometry.test_segmentation import strip
 
 TABLE, THING = (60.0, 0.0, 0.0), (60.0, 40.0, 0.0)

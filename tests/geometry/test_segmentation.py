@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import Volume
 from gradiseg_core.geometry.labels import snap, take_over
 from gradiseg_core.geometry.options import LabelOptions, SegmentationOptions
@@ -15,7 +16,6 @@ from gradiseg_core.geometry.segmentation import (
     supervoxels,
 )
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface
 from tests.synthetic import ring_of_cameras
 
 

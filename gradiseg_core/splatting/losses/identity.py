@@ -59,6 +59,15 @@ class IdentityClassifier(nn.Module):
             self.weight.uniform_(-bound, bound, generator=generator)
             self.bias.uniform_(-bound, bound, generator=generator)
 
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor) -> IdentityClassifier:
+        """Return the classifier of a weight [C, D] and a bias [C], which are copied."""
+        classifier = cls(*weight.shape)
+        with torch.no_grad():
+            classifier.weight.copy_(weight)
+            classifier.bias.copy_(bias)
+        return classifier
+
     @property
     def num_classes(self) -> int:
         """Number of classes C, background included."""

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera, Frame
-from gradiseg_core.files.geometry import save_depth, save_normals
+from gradiseg_core.files.geometry import Surface, save_depth, save_normals
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.pictures import depth_picture, overlay_ids, panel_row
 from gradiseg_core.geometry.labels import draw, surface_labels
 from gradiseg_core.geometry.normals import surface_normals, view_normals
 from gradiseg_core.geometry.options import LabelOptions
-from gradiseg_core.geometry.surface import Surface
 
 #: Views in the overview, evenly spaced.
 _OVERVIEW = 5

@@ -21,9 +21,10 @@ from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files import geometry as saved
+from gradiseg_core.files.geometry import Surface
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
-from gradiseg_core.files.trained import save_trained
+from gradiseg_core.files.trained import save_run
 from gradiseg_core.geometry.find import (
     NoSurfaceError,
     Segmented,
@@ -34,12 +35,10 @@ from gradiseg_core.geometry.find import (
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_colours
 from gradiseg_core.geometry.support import Support
-from gradiseg_core.geometry.surface import Surface
 from gradiseg_core.stages.geometry.pictures import Shown, write_pictures
-from gradiseg_core.version import __version__
 
 if TYPE_CHECKING:
-    from gradiseg_core.splatting.trainer import Trainer
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +114,8 @@ def reconstruct_surface(
     )  # fmt: skip
     names = [camera.name for camera in training]
     trainer = train_colours(colmap_dir, names, chosen.prepare, seed, device)
-    _save_gaussians(trainer, out_dir / "gaussians")
+    # As any trained scene, although identities mean nothing there.
+    save_run(trainer, out_dir / "gaussians", "geometry")
     small = [_resized(camera, config.longest_side) for camera in (*training, *testing)]
     renderings = render_cameras(trainer, small, chosen.prepare.depth)
     renderings = _sharpened(renderings, len(training), colmap_dir, chosen)
@@ -183,29 +183,6 @@ def _empty(out_dir: Path) -> None:
     if out_dir.is_dir():
         shutil.rmtree(out_dir)
     out_dir.mkdir(parents=True)
-
-
-def _save_gaussians(trainer: Trainer, folder: Path) -> None:
-    """Write the colour-only Gaussians as any trained scene; identities mean nothing there."""
-    config = trainer.config
-    metadata = {
-        "format": 1,
-        "gradiseg": __version__,
-        "variant": "geometry",
-        "seed": trainer.seed,
-        "iterations": config.iterations,
-        "num_gaussians": len(trainer.gaussians),
-        "num_classes": trainer.data.num_classes,
-        "identity_dim": config.identity_dim,
-        "sh_degree": trainer.sh_degree,
-        "background": config.background,
-        "labels": config.labels,
-        "longest_side": config.longest_side,
-        "downsample": config.downsample,
-        "scene_extent": trainer.extent,
-    }
-    values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
-    save_trained(folder, values, trainer.classifier.cpu(), metadata, trainer.data.frame)
 
 
 def _finish(

@@ -239,13 +239,9 @@ def load_classifier(train_dir: Path) -> IdentityClassifier:
     if not path.is_file():
         raise InputError(f"{path} not found; run the train stage again")
     with safe_open(str(path), framework="pt") as file:
-        weight = file.get_tensor("classifier.weight")
-        bias = file.get_tensor("classifier.bias")
-    classifier = IdentityClassifier(*weight.shape)
-    with torch.no_grad():
-        classifier.weight.copy_(weight)
-        classifier.bias.copy_(bias)
-    return classifier
+        return IdentityClassifier.of(
+            file.get_tensor("classifier.weight"), file.get_tensor("classifier.bias")
+        )
 
 
 def _read_render(render_dir: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -18,7 +17,7 @@ import torch
 from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
 from gradiseg_core.compute.placement import memory_advice, training_device
 from gradiseg_core.config.train import TrainConfig
-from gradiseg_core.files.trained import save_trained
+from gradiseg_core.files.trained import save_run
 from gradiseg_core.splatting.trainer import Throughput, Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.progress import (
@@ -141,37 +140,6 @@ def _announce(trainer: Trainer, variant: str, device: torch.device) -> None:
         data.num_classes,
         trainer.extent,
     )
-
-
-def save_run(trainer: Trainer, out_dir: Path, name: str) -> None:
-    """Write the trained scene: Gaussians, identities, classifier and their metadata.
-
-    Args:
-        trainer: At the end of its run.
-        out_dir: Folder to write.
-        name: What the run is called.
-    """
-    config, data = trainer.config, trainer.data
-    out_dir.mkdir(parents=True, exist_ok=True)
-    metadata = {
-        "format": 1,
-        "gradiseg": __version__,
-        "variant": name,
-        "seed": trainer.seed,
-        "iterations": config.iterations,
-        "num_gaussians": len(trainer.gaussians),
-        "num_classes": data.num_classes,
-        "identity_dim": config.identity_dim,
-        "sh_degree": trainer.sh_degree,
-        "background": config.background,
-        "labels": config.labels,
-        "longest_side": config.longest_side,
-        "downsample": config.downsample,
-        "scene_extent": trainer.extent,
-    }
-    values = {name: value.detach().cpu() for name, value in trainer.gaussians.params.items()}
-    classifier = copy.deepcopy(trainer.classifier).cpu()  # the trainer's own stays where it is
-    save_trained(out_dir, values, classifier, metadata, data.frame)
 
 
 def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint: str) -> None:

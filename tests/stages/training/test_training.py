@@ -24,12 +24,12 @@ from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.id_maps import write_id_map
 from gradiseg_core.files.images import read_image, write_image
-from gradiseg_core.files.trained import load_trained
+from gradiseg_core.files.trained import load_trained, save_run
 from gradiseg_core.splatting.losses import identity
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.progress import CHECKPOINT, load_checkpoint
-from gradiseg_core.stages.training.stage import Training, _fingerprint, save_run, train
+from gradiseg_core.stages.training.stage import Training, _fingerprint, train
 from tests.synthetic import write_scene
 
 CONFIG = TrainConfig(

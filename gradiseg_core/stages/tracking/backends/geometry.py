@@ -60,15 +60,14 @@ def run(request: Request) -> Tracked:
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.geometry import load_geometry
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.geometry.labelling import describe, label_view, surface_of
+    from gradiseg_core.geometry.labelling import describe, label_view
     from gradiseg_core.geometry.options import GeometryOptions
 
     if request.geometry_dir is None:
         raise InputError("tracking.backend: geometry needs the output folder of stage `geometry`")
     given: Options = request.options
     saved = load_geometry(request.geometry_dir)
-    points = saved.surface
-    surface, object_of = surface_of(points), points.cuts[given.granularity]
+    surface, object_of = saved.surface, saved.surface.cuts[given.granularity]
     if not object_of.any():
         raise InputError(
             f"tracking.geometry.granularity: {given.granularity} leaves no object on the surface; "
@@ -85,7 +84,7 @@ def run(request: Request) -> Tracked:
         )
     if given.flat:
         maps = _with_flat(maps, request, options.labels.other_share)
-    found = describe(list(maps.values()), surface.points, object_of, points.height, surface.voxel)
+    found = describe(list(maps.values()), surface.points, object_of, surface.height, surface.voxel)
     objects = [
         {"id": entry.id, "surface_voxels": entry.size, "height": entry.height} for entry in found
     ]
