@@ -1,4 +1,5 @@
 # make demo   install and run the shipped configuration     make test   run the tests
+# make run PHOTOS=photos/kitchen   install, and make everything of your own photographs
 # make lint   all static checks                             make lock   renew the locks
 # make docs   renew the numbers of README and docs/ from docs/results/, and the configuration reference
 # make docs-demo   the demo's scores and pictures in README and docs/, after `make demo`
@@ -7,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo install install-dev test test-all lint lock clean doctor docs docs-demo
+.PHONY: demo run install install-dev test test-all lint lock clean doctor docs docs-demo
 
 VENV ?= .venv
 CORES ?= all
@@ -21,6 +22,13 @@ EDITS := $(addprefix results/demo/gradiseg_plus/seed0/edits/,without_teapot gold
 demo: install
 	$(BIN)/snakemake --cores $(CORES) all views $(EDITS)
 	@$(BIN)/gradiseg show results
+
+# Your own photographs, as `gradiseg run` does; OPTIONS='--quality draft' are its options.
+run: install
+	@if [ -z "$(PHOTOS)" ]; then \
+		echo "Name the folder of your photographs, or a video: make run PHOTOS=photos/kitchen" >&2; exit 1; \
+	fi
+	$(BIN)/gradiseg run "$(PHOTOS)" $(if $(filter-out all,$(CORES)),--cores $(CORES)) $(OPTIONS)
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -137,6 +137,7 @@ def _prepare(clone: Path, text: str) -> None:
     """Give the clone the README's scene, and short trainings."""
     shutil.copytree(clone / "resources" / "demo" / "images", clone / "photos" / "kitchen")
     (clone / "my.yaml").write_text(examples(text)[0] + SHORT)
+    shutil.copy(clone / "my.yaml", clone / "kitchen.yaml")  # which `gradiseg run` then takes
     (clone / "config.yaml").write_text("scenes: {demo: {source: demo}}\n" + SHORT)
 
 

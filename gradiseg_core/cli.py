@@ -1,5 +1,6 @@
-"""The command `gradiseg`: what is not a stage of the workflow.
+"""The command `gradiseg`: runs the workflow, and does what is no stage of it.
 
+    gradiseg run            everything from a folder of photographs or a video
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
     gradiseg status         what is done, running, failed and missing
@@ -29,6 +30,40 @@ from gradiseg_core.version import __version__
 
 Run = Callable[[argparse.Namespace], int]
 Command = Callable[[argparse.ArgumentParser], Run]
+
+
+def run(parser: argparse.ArgumentParser) -> Run:
+    """Make everything from a folder of photographs or a video.
+
+    Writes a short configuration beside results/, says what will run and how long it will take, runs
+    it, and says where to look. The same command goes on after a stop. It is plain Snakemake, whose
+    command is printed; arguments after -- are Snakemake's.
+    """
+    parser.add_argument(
+        "path", type=Path, help="a folder of photographs, a video, or a configuration (my.yaml)"
+    )
+    parser.add_argument(
+        "--quality",
+        choices=("draft", "standard", "paper"),
+        help="how much is trained; default: standard, or what the configuration says",
+    )
+    parser.add_argument("--cores", type=_positive, help="default: all")
+    parser.add_argument(
+        "--plan", "--dry-run", action="store_true", help="say what would run; write nothing"
+    )
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.planning.launch import run
+
+        return run(
+            options.path,
+            quality=options.quality,
+            cores=options.cores,
+            plan_only=options.plan,
+            extra=options.snakemake,
+        )
+
+    return run
 
 
 def doctor(parser: argparse.ArgumentParser) -> Run:
@@ -274,8 +309,15 @@ def import_grouping(parser: argparse.ArgumentParser) -> Run:
 
 #: Every command, in the order of `gradiseg --help`.
 COMMANDS: tuple[Command, ...] = (
-    doctor, show, status, paper_tables, view, edit, export, import_grouping,
+    run, doctor, show, status, paper_tables, view, edit, export, import_grouping,
 )  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    """Check a number of cores."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a number of cores, at least 1")
+    return int(text)
 
 
 def _capabilities(text: str) -> str:
@@ -288,7 +330,7 @@ def _capabilities(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradiseg",
-        description="What is not a stage of the workflow; `snakemake --cores all` runs the stages.",
+        description="From photographs to 3D Gaussians that know which object they belong to.",
     )
     parser.add_argument("--version", action="version", version=f"gradiseg {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
@@ -313,7 +355,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Those of the command line by default.
     """
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    after: list[str] = []
+    if given[:1] == ["run"] and "--" in given:
+        place = given.index("--")
+        given, after = given[:place], given[place + 1 :]
+    options = _parser().parse_args(given)
+    options.snakemake = after
     try:
         status: int = options.run(options)
         sys.stdout.flush()

@@ -23,18 +23,10 @@ from gradiseg_core.errors import GradisegError
 from gradiseg_core.files.geometry import failure_of
 from gradiseg_core.modules import closure
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets
+from gradiseg_core.planning.workflow import rule_names
 
 # Not `workflow.basedir`: in a module this is the folder of the including workflow.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-
-# A scene's name is a target, and targets are rules, so no scene may have the name of a rule.
-RULE_NAMES = [
-    name
-    for file in [ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]
-    for name in re.findall(
-        r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", file.read_text(), re.M
-    )
-]
 
 
 def cores():
@@ -48,7 +40,7 @@ def cores():
 try:
     refuse_repeated_keys(map(Path, workflow.configfiles))
     SETTINGS = config_root.load(
-        config, reserved=RULE_NAMES, budget_of=budget_maker(cores())
+        config, reserved=rule_names(ROOT), budget_of=budget_maker(cores())
     )
 except GradisegError as error:
     raise WorkflowError(str(error)) from None

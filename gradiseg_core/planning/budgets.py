@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from gradiseg_core.compute import machine
+from gradiseg_core.config.datasets import images_folder
 from gradiseg_core.config.given_model import find_given
+from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
 from gradiseg_core.config.quality import Budget, BudgetOf, Facts, Quality, budget, keep, kept
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+_SAMPLE = 40  # photographs whose size is looked at
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Photographs:
 
     Attributes:
         count: Their number; None of a video, or where they are not there yet.
-        size: Width and height of the largest, upright, px; None where that is not known.
+        size: Width and height of the largest of a sample, upright, px; None where not known.
         bytes: Of all files.
     """
 
@@ -72,37 +73,38 @@ def keep_budgets(settings: Settings, folder: Path | None = None) -> None:
 def photographs_of(scene: SceneConfig) -> Photographs:
     """Return what is known of a scene's photographs, of its training and test views."""
     path = DEMO_FOLDER if scene.source == "demo" else scene.path
-    if path is None or not path.exists() or path.is_file():
-        return Photographs(bytes=path.stat().st_size if path is not None and path.is_file() else 0)
+    if path is None or not path.exists():
+        return Photographs()
+    videos = videos_of(path) if scene.source == "folder" else []
+    if videos or path.is_file():
+        return Photographs(bytes=sum(file.stat().st_size for file in videos))
+    nested, folder = False, path / "images"
     if scene.source == "folder":
-        folder = find_given(path).images
-    else:
-        folder = path / ("images" if scene.source != "mipnerf360" else f"images_{scene.factor}")
-    return _measured(folder, folder.stat().st_mtime_ns if folder.is_dir() else 0)
+        given = find_given(path)
+        nested, folder = given.sparse is None, given.images
+    elif scene.source == "mipnerf360":
+        folder = path / images_folder(scene.factor)
+    return _measured(folder, nested)
 
 
-@cache
-def _measured(folder: Path, _changed: int) -> Photographs:
-    files = sorted(_files(folder))
+@cache  # Snakemake reads the configuration once, but several scenes may have the same photographs
+def _measured(folder: Path, nested: bool) -> Photographs:
+    files = sorted(file for file in files_below(folder, nested=nested) if is_photo(file))
     return Photographs(len(files), _largest(files), sum(file.stat().st_size for file in files))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-            yield path
-
-
 def _largest(files: list[Path]) -> tuple[int, int] | None:
-    """Return the size of the largest photograph that can be read, from the files' headers."""
+    """Return the size of the largest of some photographs that can be read, by their headers."""
     try:
         from PIL import Image
+
+        from gradiseg_core.stages.scene.formats import register
+
+        register()
     except ImportError:  # a Snakemake whose stages have environments of their own
         return None
     sizes = []
-    for file in files:
+    for file in files[:: -(-len(files) // _SAMPLE) or 1]:
         try:
             with Image.open(file) as image:
                 turned = image.getexif().get(0x0112, 1) >= 5

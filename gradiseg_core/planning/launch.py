@@ -1,0 +1,209 @@
+"""`gradiseg run`: from photographs to a page, by one command that is plain Snakemake."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from gradiseg_core.compute import machine
+from gradiseg_core.config.quality import Quality
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import RootConfig, Settings, load
+from gradiseg_core.errors import ConfigError
+from gradiseg_core.planning.budgets import budget_maker, keep_budgets
+from gradiseg_core.planning.own_scene import OwnScene, scene_of
+from gradiseg_core.planning.workflow import Command, conflicting, rule_names, snakefile
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LAST_WAIT_S = 30.0
+
+
+def run(
+    path: Path,
+    *,
+    quality: Quality | None = None,
+    cores: int | None = None,
+    plan_only: bool = False,
+    extra: Sequence[str] = (),
+) -> int:
+    """Make everything of a folder of photographs, a video or a configuration.
+
+    Args:
+        path: Any of them.
+        quality: Written into a new configuration; for one that is there it holds this time.
+        cores: That may be used; None: all.
+        plan_only: Write nothing and run nothing.
+        extra: Further arguments of Snakemake.
+
+    Returns:
+        Snakemake's exit status; 130 where a user stopped it.
+
+    Raises:
+        InputError: If the photographs or the workflow are not there.
+        ConfigError: If the configuration is not valid, or an argument is given twice.
+    """
+    twice = conflicting(extra)
+    if twice is not None:
+        raise ConfigError(
+            f"after --: `{twice}` is set by `gradiseg run` itself; use its own options, or the "
+            "command of Snakemake that it prints"
+        )
+    snakefile()
+    reserved = {*RootConfig.model_fields, "scene", *rule_names()}
+    scene = scene_of(path, quality or "standard", reserved)
+    given = quality if scene.text is None else None
+    settings = settings_of(scene, given, cores, reserved)
+    command = Command(scene.configfile, cores, given, tuple(extra))
+    _introduce(scene, settings, plan_only)
+    if plan_only:
+        print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
+        return 0
+    scene.write()
+    keep_budgets(settings)
+    print(f"\nrunning\n  {command}\n", flush=True)
+    status = watched(command.program)
+    _conclude(scene, settings, status)
+    return status
+
+
+def settings_of(
+    scene: OwnScene, quality: Quality | None, cores: int | None, reserved: set[str]
+) -> Settings:
+    """Return the configuration of a scene, which need not be written yet.
+
+    Args:
+        scene: The scene.
+        quality: In place of the one in the file.
+        cores: That may be used; None: all.
+        reserved: Names that no scene may have.
+
+    Raises:
+        ConfigError: If it is not valid.
+    """
+    if scene.text is None:
+        raw = read_files([scene.configfile])
+    else:
+        import yaml
+
+        raw = yaml.safe_load(scene.text)
+    if quality is not None:
+        raw = {**raw, "quality": quality}
+    return load(raw, reserved=reserved, budget_of=budget_maker(cores or machine.cores()))
+
+
+def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
+    if scene.note is not None:
+        print(scene.note)
+    if scene.text is not None:
+        print(f"{scene.configfile}: {'would be' if plan_only else 'is'} written, yours to change")
+    for name in settings.scenes:
+        made = settings.budgets.get(name)
+        if made is not None:
+            views = "" if made.facts.views is None else f"{made.facts.views} photographs, "
+            print(f"{name}: {views}quality {made.quality}: {made.words}")
+        else:
+            print(f"{name}: quality paper: the keys of {scene.configfile} and their defaults")
+
+
+def _once_written(scene: OwnScene) -> str:
+    return "" if scene.text is None else f", once {scene.configfile} is there"
+
+
+def _conclude(scene: OwnScene, settings: Settings, status: int) -> None:
+    """Say where to look, or how to go on."""
+    again = shlex.join(["gradiseg", "run", str(scene.configfile)])
+    if status == 0:
+        print("\nWhere to look")
+        for name in settings.scenes:
+            for page in pages(settings, name):
+                print(f"  {page}")
+        return
+    if status == 130:
+        print(f"\nstopped; what is finished is kept. To go on:\n  {again}")
+        return
+    seen = shlex.join(["gradiseg", "status", "--configfile", str(scene.configfile)])
+    print(f"\nnot finished. What failed, and its log:\n  {seen}", file=sys.stderr)
+    print(f"To go on where it stopped:\n  {again}", file=sys.stderr)
+
+
+def pages(settings: Settings, scene: str) -> list[Path]:
+    """Return what of a scene is worth opening and is there: its report, its pages in 3D."""
+    folder = Path(settings.root.results) / scene
+    runs = [
+        folder / variant / f"seed{seed}" / "view.html"
+        for variant in settings.variants_of(scene)
+        for seed in settings.seeds_of(scene)
+    ]
+    return [page for page in (folder / "report.html", *runs) if page.is_file()]
+
+
+def watched(program: Sequence[str]) -> int:
+    """Run a program that ends with this process; return its exit status, 130 where it was stopped.
+
+    Ctrl+C reaches both through the terminal. A signal to this process alone is handed on, and Linux
+    tells the program if this process is killed.
+    """
+    environment = os.environ | {"PYTHONPATH": _path_of_package()}
+    with _signals_raised():
+        child = subprocess.Popen(program, env=environment, preexec_fn=_end_with_parent)
+        try:
+            return _status(child.wait())
+        except KeyboardInterrupt:
+            with contextlib.suppress(KeyboardInterrupt):  # a second one must not leave it behind
+                _end(child)
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            return 130
+
+
+def _status(code: int) -> int:
+    return 130 if code in (-signal.SIGINT, 130) else code if code >= 0 else 128 - code
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let it end by itself, then ask it to, as Ctrl+C does."""
+    for _ in range(2):
+        try:
+            child.wait(_LAST_WAIT_S / 3)
+            return
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_LAST_WAIT_S)
+
+
+def _path_of_package() -> str:
+    """Return the path by which jobs find this package, whichever copy of it runs."""
+    own = str(Path(__file__).resolve().parents[2])
+    before = os.environ.get("PYTHONPATH")
+    return own if not before else f"{own}{os.pathsep}{before}"
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Make a request to end (SIGTERM, a closed terminal) what Ctrl+C is."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    chosen = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in chosen}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

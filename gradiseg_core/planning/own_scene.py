@@ -1,0 +1,189 @@
+"""A folder of photographs, or a video, as a scene: its name and its configuration file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from gradiseg_core.config.messages import nearest
+from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, is_video
+from gradiseg_core.config.quality import Quality
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.errors import InputError
+from gradiseg_core.planning.budgets import photographs_of
+from gradiseg_core.stages.scene.listing import too_few
+
+#: Fewer photographs are refused: most of them are seen by too few others.
+LEAST = 8
+_CONFIGURATIONS = (".yaml", ".yml")
+
+_TEXT = """\
+# Made by `gradiseg run`, and yours to change: what is written here is never overwritten.
+# `gradiseg run {file}` goes on where it stopped, and makes again what a change concerns.
+# All keys: docs/configuration.md.
+scenes:
+  {name}:
+    path: {path}
+
+# draft: a first look, about 8 minutes on two cores. standard: about 30. paper: the paper's 30,000
+# iterations at full size, for a GPU. What it means here is in {results}/<scene>/budget.json.
+quality: {quality}
+
+# What is written wins over `quality`, for example
+# train: {{iterations: 10000, longest_side: 960}}
+# tracking: {{geometry: {{granularity: parts}}}}  # finer objects; `groups`: coarser ones
+"""
+
+
+@dataclass(frozen=True)
+class OwnScene:
+    """A scene for `gradiseg run`.
+
+    Attributes:
+        configfile: Its configuration.
+        text: What is to be written there; None where the file is there already.
+        note: What a user should know about its name; None where there is nothing.
+    """
+
+    configfile: Path
+    text: str | None = None
+    note: str | None = None
+
+    def write(self) -> None:
+        """Write the configuration, where it is new."""
+        if self.text is not None:
+            with self.configfile.open("x", encoding="utf-8") as file:
+                file.write(self.text)
+
+
+def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScene:
+    """Return the scene that a user means.
+
+    A configuration lies in the working directory, as results do. That of a folder is found by the
+    folder's name and by the path in it, so that two folders of one name become two scenes.
+
+    Args:
+        path: A folder of photographs, a video, or a configuration file.
+        quality: Written into a new configuration.
+        reserved: Names that no scene may have.
+
+    Raises:
+        InputError: If there is no such folder, or it holds too few photographs.
+        ConfigError: If a configuration that may be the folder's cannot be read.
+    """
+    if path.suffix.lower() in _CONFIGURATIONS and path.is_file():
+        return OwnScene(path)
+    _check(path)
+    wanted = path.resolve().stem if path.is_file() else path.resolve().name
+    name = scene_name(wanted, reserved)
+    for candidate in _candidates(name, reserved):
+        configfile = Path(f"{candidate}.yaml")
+        if configfile.is_file():
+            if _is_of(configfile, path):
+                return OwnScene(configfile)
+            continue
+        if Path("results", candidate).exists():
+            continue
+        note = None
+        if candidate != name:
+            note = f"the scene is called {candidate}: {name} is another folder's here"
+        elif candidate != wanted:
+            note = (
+                f"the scene is called {candidate}: names have letters of English, digits, - and _ "
+                "only, and those of the workflow's targets are taken"
+            )
+        text = _TEXT.format(
+            file=configfile, name=_quoted(candidate), path=_written(path), results="results",
+            quality=quality,
+        )  # fmt: skip
+        return OwnScene(configfile, text, note)
+    raise AssertionError("there is always another number")
+
+
+def scene_name(text: str, reserved: Collection[str]) -> str:
+    """Return a name that a scene may have and that is like a folder's.
+
+    Args:
+        text: The folder's name.
+        reserved: Names that are taken by the workflow.
+    """
+    plain = text.replace("ß", "ss").replace("ø", "o").replace("æ", "ae").replace("ł", "l")
+    plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-") or "scene"
+    return f"{name}_scene" if name in reserved or name == "scene" else name
+
+
+def _candidates(name: str, reserved: Collection[str]) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        if f"{name}_{number}" not in reserved:
+            yield f"{name}_{number}"
+        number += 1
+
+
+def _is_of(configfile: Path, path: Path) -> bool:
+    """Tell whether a configuration has a scene of these photographs."""
+    scenes = read_files([configfile]).get("scenes")
+    entries = scenes.values() if isinstance(scenes, dict) else ()
+    given = [entry.get("path") for entry in entries if isinstance(entry, dict)]
+    return any(
+        isinstance(own, str) and Path(own).expanduser().resolve() == path.resolve() for own in given
+    )
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such folder of photographs, video or configuration{_like(path)}"
+        )
+    if path.is_file():
+        if not is_video(path):
+            raise InputError(
+                f"{path} is a file, but no video ({', '.join(VIDEO_SUFFIXES)}) and no "
+                f"configuration ({', '.join(_CONFIGURATIONS)}); give the folder of the photographs"
+            )
+        return
+    if not any(path.iterdir()):
+        raise InputError(f"{path} is empty; a scene is a folder of 20 or more photographs")
+    count = photographs_of(SceneConfig(source="folder", path=path.absolute())).count
+    if count is not None and count < LEAST:
+        raise InputError(too_few(path, count, LEAST, nested=True))
+    try:
+        os.fspath(path.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the name of {os.fsencode(path)!r} is not in UTF-8, so that no configuration can hold "
+            "it; rename the folder, or make a link of another name to it"
+        ) from error
+
+
+def _like(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    hint = nearest(path.name, [other.name for other in path.parent.iterdir() if other.is_dir()])
+    return hint if "did you mean" in hint else ""
+
+
+def _written(path: Path) -> str:
+    """Return a path as YAML: relative to the working directory where it is below it."""
+    place = Path(os.path.abspath(path))
+    here = Path.cwd()
+    text = str(place.relative_to(here)) if place.is_relative_to(here) else str(place)
+    if text.startswith(("~", "$")):  # which configurations read as a shell does
+        text = str(place)
+    return _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Return text as YAML, in quotes where it would be read as anything else without them."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./-]+", text) and yaml.safe_load(text) == text
+    return text if plain else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,197 @@
+"""`gradiseg run`: plain Snakemake, from any folder; nothing is left running when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gradiseg_core import cli
+from gradiseg_core.planning import launch
+from gradiseg_core.planning.workflow import Command
+from tests.workflow.conftest import REPOSITORY
+
+
+def photographs(folder: Path, count: int = 9) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(folder / f"{number}.jpg")
+    return folder
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The programs that would have run."""
+    found: list[list[str]] = []
+
+    def record(program: list[str]) -> int:
+        found.append(list(program))
+        return 0
+
+    monkeypatch.setattr(launch, "watched", record)
+    return found
+
+
+def test_a_folder_is_run_by_the_snakemake_that_is_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "photos" / "My kitchen")
+    assert cli.main(["run", "photos/My kitchen", "--quality", "draft", "--cores", "3"]) == 0
+    (program,) = started
+    wanted = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
+        *("--cores", "3", "all", "views", "--configfile", "My_kitchen.yaml"),
+    ]
+    assert program == wanted
+    said = capsys.readouterr().out
+    assert f"  snakemake {' '.join(wanted[3:])}\n" in said
+    assert "9 photographs, quality draft: gradiseg_plus, 2,500 iterations at 40 px" in said
+    assert "quality: draft" in (tmp_path / "My_kitchen.yaml").read_text()
+    assert (tmp_path / "results" / "My_kitchen" / "budget.json").is_file()
+
+
+def test_it_goes_on_with_its_configuration_and_hands_arguments_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[list[str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen"]) == 0
+    text = (tmp_path / "kitchen.yaml").read_text()
+    again = ["run", "kitchen.yaml", "--quality", "draft", "--", "--forcerun", "train"]
+    assert cli.main(again) == 0
+    assert (tmp_path / "kitchen.yaml").read_text() == text
+    assert started[0][-2:] == ["--configfile", "kitchen.yaml"]
+    assert started[1][-8:] == [
+        *("all", "views", "--forcerun", "train", "--configfile", "kitchen.yaml"),
+        *("--config", "quality=draft"),
+    ]
+    assert (started[1].count("--quality"), started[0].count("--config")) == (0, 0)
+
+
+def test_a_plan_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen", "--plan"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["kitchen"]
+    assert not started
+    assert "snakemake --snakefile" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "gradiseg: nowhere: no such folder"),
+        (["kitchen", "--", "--cores", "2"], "`--cores` is set by `gradiseg run` itself"),
+        (["kitchen", "--", "--configfile=x"], "`--configfile=x` is set by `gradiseg run` itself"),
+    ],
+)
+def test_what_is_wrong_is_one_message(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not started
+    assert not (tmp_path / "kitchen.yaml").exists()
+
+
+def test_how_to_go_on_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    monkeypatch.setattr(launch, "watched", lambda program: 1)
+    assert cli.main(["run", "kitchen"]) == 1
+    told = capsys.readouterr().err
+    assert "  gradiseg status --configfile kitchen.yaml\n" in told
+    assert "  gradiseg run kitchen.yaml\n" in told
+    monkeypatch.setattr(launch, "watched", lambda program: 130)
+    assert cli.main(["run", "kitchen"]) == 130
+    assert "stopped; what is finished is kept" in capsys.readouterr().out
+    monkeypatch.setattr(launch, "watched", lambda program: 0)
+    page = tmp_path / "results" / "kitchen" / "report.html"
+    page.write_text("page")
+    assert cli.main(["run", "kitchen"]) == 0
+    assert capsys.readouterr().out.endswith("Where to look\n  results/kitchen/report.html\n")
+
+
+def test_in_the_repository_the_command_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    command = Command(Path("kitchen.yaml"))
+    assert str(command) == "snakemake --cores all all views --configfile kitchen.yaml"
+
+
+LAUNCHER = """\
+import sys
+from gradiseg_core.planning.launch import watched
+sys.exit(watched([sys.executable, "-c", sys.argv[1]]))
+"""
+CHILD = """\
+import os, signal, subprocess, sys, time
+job = subprocess.Popen(["sleep", "100"])
+print(os.getpid(), job.pid, flush=True)
+try:
+    time.sleep(100)
+except KeyboardInterrupt:
+    job.terminate()
+    job.wait()
+    raise SystemExit(1)
+"""
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", ["terminal", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_nothing_is_left_running(how: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, CHILD],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    child, job = map(int, process.stdout.readline().split())
+    if how == "terminal":  # which tells its whole group
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    code = process.wait(timeout=100)
+    process.stdout.close()
+    assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
+    assert waited(lambda: ended(child) and ended(job))

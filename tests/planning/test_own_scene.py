@@ -1,0 +1,152 @@
+"""A folder of photographs becomes a scene: its name, its configuration, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from gradiseg_core.config.checks import SAFE_NAME
+from gradiseg_core.config.root import RootConfig, load
+from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.planning.own_scene import LEAST, scene_name, scene_of
+from gradiseg_core.planning.workflow import rule_names
+
+RESERVED = {*RootConfig.model_fields, "scene", *rule_names()}
+
+
+@pytest.fixture(autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+def photographs(folder: str | Path, count: int = LEAST) -> Path:
+    path = Path(folder)
+    path.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (40, 30)).save(path / f"{number}.jpg")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("kitchen", "kitchen"),
+        ("My kitchen (2)", "My_kitchen_2"),
+        ("Küche, groß", "Kuche_gross"),
+        ("台所", "scene_scene"),
+        ("tables", "tables_scene"),
+        ("train", "train_scene"),
+        ("variants", "variants_scene"),
+        ("-rf", "rf"),
+        ("2026-11-26", "2026-11-26"),
+        ("a\nb", "a_b"),
+    ],
+)
+def test_a_name_becomes_one_that_a_scene_may_have(text: str, name: str) -> None:
+    assert scene_name(text, RESERVED) == name
+    assert SAFE_NAME.fullmatch(name)
+    assert name not in RESERVED
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["photos/kitchen", "Küche: die #1", 'a "b" \\c', "~home", "$HOME", "on", "12", "台所/1", "{x}"],
+)
+def test_the_configuration_is_valid_and_names_the_folder(folder: str) -> None:
+    path = photographs(folder)
+    scene = scene_of(path, "draft", RESERVED)
+    assert scene.text is not None
+    assert not scene.configfile.exists()
+    scene.write()
+    raw = yaml.safe_load(scene.configfile.read_text())
+    settings = load(raw, reserved=RESERVED)
+    (name,) = settings.scenes
+    assert scene.configfile == Path(f"{name}.yaml")
+    assert settings.root.quality == "draft"
+    assert (settings.root.scenes[name].path or Path()).resolve() == path.resolve()
+    again = scene_of(path / ".." / path.name, "standard", RESERVED)
+    assert (again.configfile, again.text) == (scene.configfile, None)
+
+
+def test_a_folder_elsewhere_is_written_by_its_whole_path(tmp_path: Path) -> None:
+    path = photographs(tmp_path / "elsewhere" / "shelf")
+    scene = scene_of(Path("../elsewhere/shelf"), "standard", RESERVED)
+    assert f"path: {path}\n" in (scene.text or "")
+    assert "quality: standard\n" in (scene.text or "")
+
+
+def test_two_folders_of_one_name_are_two_scenes() -> None:
+    first, second = photographs("a/kitchen"), photographs("b/kitchen")
+    scene_of(first, "draft", RESERVED).write()
+    other = scene_of(second, "draft", RESERVED)
+    assert other.configfile == Path("kitchen_2.yaml")
+    assert other.note == "the scene is called kitchen_2: kitchen is another folder's here"
+    other.write()
+    assert scene_of(first, "draft", RESERVED).configfile == Path("kitchen.yaml")
+    assert scene_of(second, "draft", RESERVED).configfile == Path("kitchen_2.yaml")
+
+
+def test_results_of_a_configuration_of_another_name_are_not_taken_over() -> None:
+    Path("results/kitchen/scene").mkdir(parents=True)
+    assert scene_of(photographs("kitchen"), "draft", RESERVED).configfile == Path("kitchen_2.yaml")
+
+
+def test_what_the_user_wrote_is_never_overwritten() -> None:
+    path = photographs("kitchen")
+    scene = scene_of(path, "draft", RESERVED)
+    scene.write()
+    mine = "scenes: {other_name: {path: kitchen}}\n# mine\n"
+    scene.configfile.write_text(mine)
+    again = scene_of(path, "standard", RESERVED)
+    assert again.text is None
+    again.write()
+    assert scene.configfile.read_text() == mine
+    with pytest.raises(FileExistsError):
+        scene.write()
+
+
+def test_a_configuration_is_taken_as_it_is() -> None:
+    Path("my.yaml").write_text("scenes: {a: {source: demo}}\n")
+    scene = scene_of(Path("my.yaml"), "draft", RESERVED)
+    assert (scene.configfile, scene.text, scene.note) == (Path("my.yaml"), None, None)
+
+
+def test_a_video_is_a_scene() -> None:
+    Path("clip of it.MP4").write_bytes(b"video")
+    scene = scene_of(Path("clip of it.MP4"), "draft", RESERVED)
+    assert scene.configfile == Path("clip_of_it.yaml")
+    assert 'path: "clip of it.MP4"' in (scene.text or "")
+
+
+def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
+    photographs("photos/kitchen", 3)
+    for name in ("empty", "text"):
+        Path(name).mkdir()
+    Path("text/notes.txt").write_text("no picture")
+    Path("notes.txt").write_text("no picture")
+    for path, message in {
+        "photos/kitchn": r"photos/kitchn: no such folder.*did you mean 'kitchen'\?",
+        "nowhere/at/all": "nowhere/at/all: no such folder of photographs",
+        "my.yaml": r"my\.yaml: no such folder of photographs, video or configuration",
+        "empty": "empty is empty; a scene is a folder of 20 or more",
+        "text": "text holds 0 images .* at least 8",
+        "photos/kitchen": "kitchen holds 3 images .* at least 8, better 20",
+        "notes.txt": "notes.txt is a file, but no video",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            scene_of(Path(path), "draft", RESERVED)
+
+
+def test_a_file_in_the_way_that_is_no_configuration_is_named() -> None:
+    path = photographs("kitchen")
+    Path("kitchen.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"kitchen\.yaml: no valid YAML"):
+        scene_of(path, "draft", RESERVED)
+    Path("kitchen.yaml").write_text("services: {web: {image: x}}\n")  # of another program
+    assert scene_of(path, "draft", RESERVED).configfile == Path("kitchen_2.yaml")
+    shutil.rmtree(path)
