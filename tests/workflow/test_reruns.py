@@ -28,7 +28,7 @@ EVERYTHING = {"scene", "colmap"} | AFTER_MASKS | AFTER_GEOMETRY
 RERUNS: dict[str, tuple[set[str], int]] = {
     # What several stages run.
     "files/manifest.py": (EVERYTHING, 4),
-    "files/masks.py": (EVERYTHING - {"geometry"}, 2),
+    "files/masks.py": (EVERYTHING, 4),
     "cameras.py": (EVERYTHING - {"scene"}, 4),
     "files/annotations.py": (
         {"association", "render", "grounding", "comparison"} | SCORES,
@@ -36,7 +36,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     ),
     "files/names.py": ({"grounding"} | SCORES, 0),
     "compute/simd.py": (AFTER_GEOMETRY, 4),
-    "progress.py": (AFTER_GEOMETRY, 4),
+    "progress.py": (EVERYTHING, 4),
     "plot_style.py": ({"curves", "comparison", "quality", "scene_report"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
     "config/root.py": (set(), 0),
