@@ -204,6 +204,7 @@ def _colour_data(colmap_dir: Path, names: Sequence[str], options: PrepareOptions
     """Read photographs, cameras and points; every pixel's ID is 0."""
     from gradiseg_core.cameras import Frame
     from gradiseg_core.files.colmap import load_cameras, load_points
+    from gradiseg_core.files.ignore import read_ignored
     from gradiseg_core.files.images import read_image
     from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
@@ -216,7 +217,9 @@ def _colour_data(colmap_dir: Path, names: Sequence[str], options: PrepareOptions
 
     def load(index: int) -> TrainingView:
         camera = small[index]
-        image = read_image(colmap_dir / "images" / camera.name, (camera.width, camera.height))
+        size = (camera.width, camera.height)
+        image = read_image(colmap_dir / "images" / camera.name, size)
+        ignored = read_ignored(colmap_dir, camera.stem, size)
         return TrainingView(
             camera,
             torch.from_numpy(image.copy()),
@@ -224,6 +227,7 @@ def _colour_data(colmap_dir: Path, names: Sequence[str], options: PrepareOptions
             torch.from_numpy(camera.cam_from_world.astype(np.float32)),
             torch.from_numpy(camera.K.astype(np.float32)),
             torch.zeros(1, dtype=torch.int64),
+            None if ignored is None else torch.from_numpy(ignored.copy()),
         )
 
     points, colors = load_points(colmap_dir)

@@ -249,7 +249,12 @@ class Trainer:
                 continue
             view = held_out.to(self.device)
             rendered = self.render(view).color.clamp(0.0, 1.0)
-            error = torch.mean((rendered - view.image.to(torch.float32) / 255.0) ** 2).item()
+            squares = (rendered - view.image.to(torch.float32) / 255.0) ** 2
+            if view.ignored is not None:
+                squares = squares[~view.ignored]
+                if squares.numel() == 0:
+                    continue
+            error = squares.mean().item()
             values.append(-10.0 * math.log10(max(error, 1e-10)))
         return sum(values) / len(values) if values else None
 

@@ -35,6 +35,7 @@ class TrainingView:
         viewmat: [4, 4] float32.
         K: [3, 3] float32.
         ids: [I] int64, the IDs of ``labels``, ascending; None without labels.
+        ignored: [H, W] bool, pixels that are no part of any loss or score; None: none.
     """
 
     camera: Camera
@@ -43,11 +44,12 @@ class TrainingView:
     viewmat: Tensor
     K: Tensor
     ids: Tensor | None = None
+    ignored: Tensor | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        tensors = (self.image, self.labels, self.viewmat, self.K, self.ids)
+        tensors = (self.image, self.labels, self.viewmat, self.K, self.ids, self.ignored)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def to(self, device: torch.device, *, pinned: bool = False) -> TrainingView:
@@ -57,11 +59,12 @@ class TrainingView:
             tensor = tensor.pin_memory() if pinned else tensor
             return tensor.to(device, non_blocking=pinned)
 
-        labels, ids = (
-            None if tensor is None else move(tensor) for tensor in (self.labels, self.ids)
+        labels, ids, ignored = (
+            None if tensor is None else move(tensor)
+            for tensor in (self.labels, self.ids, self.ignored)
         )
         image, viewmat, K = (move(tensor) for tensor in (self.image, self.viewmat, self.K))
-        return TrainingView(self.camera, image, labels, viewmat, K, ids)
+        return TrainingView(self.camera, image, labels, viewmat, K, ids, ignored)
 
 
 class Views(Sequence[TrainingView]):
@@ -202,7 +205,9 @@ class Prefetcher:
         def wait() -> None:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(done)
-            for tensor in (moved.image, moved.labels, moved.viewmat, moved.K, moved.ids):
+            for tensor in (
+                moved.image, moved.labels, moved.viewmat, moved.K, moved.ids, moved.ignored
+            ):  # fmt: skip
                 if tensor is not None:
                     tensor.record_stream(stream)  # its memory is not given away while in use
 
@@ -236,7 +241,7 @@ class TrainingData:
         digest = hashlib.blake2b(digest_size=16)
         for view in chain(self.train, self.test):
             digest.update(view.camera.name.encode())
-            for tensor in (view.image, view.labels, view.viewmat, view.K):
+            for tensor in (view.image, view.labels, view.viewmat, view.K, view.ignored):
                 if tensor is not None:
                     digest.update(tensor.numpy().tobytes())
         digest.update(self.points.tobytes())

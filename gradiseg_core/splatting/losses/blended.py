@@ -54,6 +54,7 @@ def blended_loss(
     *,
     exponent: float = 0.0,
     width_px: int = 0,
+    pixel_weights: Tensor | None = None,
 ) -> Tensor:
     """Return cross-entropy of blended probabilities against the mask's IDs, over ln(C).
 
@@ -67,9 +68,10 @@ def blended_loss(
         width_px: Give the pixels of :func:`.robust.wide_disagreement` of that half width no weight.
             A pixel disagrees where another ID of the mask, or all IDs that the mask lacks together,
             are more probable than its own. 0 gives all theirs.
+        pixel_weights: [H, W], 0 (ignored) or 1; the mean goes over those of 1. None: all.
 
     Returns:
-        Scalar, the mean over all pixels; differentiable with respect to ``blended``.
+        Scalar, the mean over the pixels; differentiable with respect to ``blended``.
     """
     probs = blended + (ids == 0).to(blended.dtype)
     column = torch.searchsorted(ids, labels.to(ids.dtype))
@@ -80,6 +82,12 @@ def blended_loss(
             weights = own**exponent
             if width_px:
                 others = torch.maximum(probs.amax(-1), 1.0 - probs.sum(-1))
-                weights.masked_fill_(wide_disagreement(own < others, width_px), 0.0)
+                disagreeing = own < others
+                if pixel_weights is not None:
+                    disagreeing &= pixel_weights > 0
+                weights.masked_fill_(wide_disagreement(disagreeing, width_px), 0.0)
         losses = weights * losses
-    return losses.mean() / math.log(num_classes)
+    if pixel_weights is None:
+        return losses.mean() / math.log(num_classes)
+    total = pixel_weights.sum().clamp(min=1.0)
+    return (losses * pixel_weights).sum() / total / math.log(num_classes)

@@ -88,6 +88,38 @@ def photometric_loss(
     return PhotometricLoss(total, l1, similarity)
 
 
+def photometric_loss_of_rest(
+    rendered: Tensor,  # [H, W, 3]
+    target: Tensor,  # [H, W, 3]
+    ignored: Tensor,  # [H, W]
+    lambda_dssim: float,
+    *,
+    backend: str = "cpu",
+) -> PhotometricLoss:
+    """Compare a rendering with its photograph where the latter is not ignored.
+
+    Both take the rendering's values, without a gradient, in ignored pixels, which then differ
+    nowhere: L1 is 0 there, and a window that reaches into them compares its own pixels alone. Means
+    go over the other pixels.
+
+    Args:
+        rendered: As :func:`photometric_loss`.
+        target: As :func:`photometric_loss`.
+        ignored: [H, W] bool.
+        lambda_dssim: As :func:`photometric_loss`.
+        backend: As :func:`photometric_loss`.
+    """
+    own, where = rendered.detach(), ignored[..., None]
+    loss = photometric_loss(
+        torch.where(where, own, rendered),
+        torch.where(where, own, target),
+        lambda_dssim,
+        backend=backend,
+    )
+    factor = ignored.numel() / (~ignored).sum().clamp(min=1).to(rendered.dtype)
+    return PhotometricLoss(loss.total * factor, loss.l1 * factor, 1.0 - (1.0 - loss.ssim) * factor)
+
+
 def ssim(
     a: Tensor,  # [H, W, 3]
     b: Tensor,  # [H, W, 3]

@@ -41,6 +41,7 @@ def robust_identity_loss(
     exponent: float,
     *,
     width_px: int = 0,
+    pixel_weights: Tensor | None = None,
     backend: str = "cpu",
     in_range: bool = False,
 ) -> Tensor:
@@ -56,6 +57,7 @@ def robust_identity_loss(
         exponent: q, from 0 (plain cross-entropy) to 1.
         width_px: Give the pixels of :func:`wide_disagreement` of that half width no weight; 0 gives
             all theirs.
+        pixel_weights: [H, W], 0 (ignored) or 1; the mean goes over those of 1. None: all.
         backend: As for :func:`gradiseg_core.splatting.losses.identity.identity_loss`.
         in_range: As for :func:`gradiseg_core.splatting.losses.identity.identity_loss`.
 
@@ -67,15 +69,22 @@ def robust_identity_loss(
     """
     if backend == "triton" and not width_px:  # its kernel has the probability at hand
         checked(features, labels, classifier, backend, in_range=in_range)
-        return triton_loss(features, labels, classifier, exponent=exponent)
+        return triton_loss(features, labels, classifier, pixel_weights, exponent)
     weights = agreement(features, labels, classifier, exponent, backend=backend, in_range=in_range)
     if width_px:
         disagreeing = label_map(features, classifier, backend=backend) != labels
+        if pixel_weights is not None:
+            disagreeing &= pixel_weights > 0
         weights = weights.masked_fill_(wide_disagreement(disagreeing, width_px), 0.0)
+    if pixel_weights is not None:
+        weights = weights * pixel_weights
     loss = identity_loss(
         features, labels, classifier, pixel_weights=weights, backend=backend, in_range=True
     )
-    return loss * weights.mean()  # undo the division by the sum of the weights
+    # Undo the division by the sum of the weights.
+    if pixel_weights is None:
+        return loss * weights.mean()
+    return loss * (weights.sum() / pixel_weights.sum().clamp(min=1.0))
 
 
 def reach_px(shape: Sequence[int], share: float) -> int:

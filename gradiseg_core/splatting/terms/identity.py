@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gradiseg_core.config.train import Losses
@@ -28,21 +29,25 @@ class IdentityTerm(LossTerm):
         labels, classifier, features = now.view.labels, now.classifier, now.rendering.identity
         assert labels is not None
         exponent, width_px = self._pixel_weights(now.step, labels)
+        weights = None if now.view.ignored is None else (~now.view.ignored).to(torch.float32)
         if self.losses.blended == "probabilities":
             from gradiseg_core.splatting.losses.blended import blended_loss
 
             assert now.view.ids is not None
             return blended_loss(
                 features, labels, now.view.ids, classifier.num_classes,
-                exponent=exponent, width_px=width_px,
+                exponent=exponent, width_px=width_px, pixel_weights=weights,
             )  # fmt: skip
         if not (exponent or width_px):
-            return identity_loss(features, labels, classifier, backend=self.backend, in_range=True)
+            return identity_loss(
+                features, labels, classifier,
+                pixel_weights=weights, backend=self.backend, in_range=True,
+            )  # fmt: skip
         from gradiseg_core.splatting.losses.robust import robust_identity_loss
 
         return robust_identity_loss(
             features, labels, classifier, exponent,
-            width_px=width_px, backend=self.backend, in_range=True,
+            width_px=width_px, pixel_weights=weights, backend=self.backend, in_range=True,
         )  # fmt: skip
 
     def _pixel_weights(self, step: int, labels: Tensor) -> tuple[float, int]:

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from gradiseg_core.config.train import Losses
-from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.losses.photometric import (
+    photometric_loss,
+    photometric_loss_of_rest,
+)
 from gradiseg_core.splatting.parts import Iteration, LossTerm, Run
 
 
@@ -27,9 +30,15 @@ class PhotometricTerm(LossTerm):
     def value(self, now: Iteration) -> Tensor:
         """Return the term, and keep L1 and SSIM for the log."""
         target = now.view.image.to(torch.float32).div_(255.0)
-        loss = photometric_loss(
-            now.rendering.color, target, self.lambda_dssim, backend=self.backend
-        )
+        if now.view.ignored is None:
+            loss = photometric_loss(
+                now.rendering.color, target, self.lambda_dssim, backend=self.backend
+            )
+        else:
+            loss = photometric_loss_of_rest(
+                now.rendering.color, target, now.view.ignored, self.lambda_dssim,
+                backend=self.backend,
+            )  # fmt: skip
         self._parts = {"l1": loss.l1, "ssim": loss.ssim}
         return loss.total
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera, Frame, training_size
 from gradiseg_core.compute.cpu_runtime import set_threads
@@ -22,6 +24,7 @@ from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files import geometry as saved
 from gradiseg_core.files.geometry import Surface
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.trained import save_run
@@ -44,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 #: Fewer sparse points give no Gaussians to start from.
 _MIN_POINTS = 4
+
+#: Ignored pixels of views, [h, w]; None where there are none.
+Ignored = Sequence[NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,9 @@ def reconstruct_surface(
     save_run(trainer, out_dir / "gaussians", "geometry")
     small = [_resized(camera, config.longest_side) for camera in (*training, *testing)]
     renderings = render_cameras(trainer, small, chosen.prepare.depth)
-    renderings = _sharpened(renderings, len(training), colmap_dir, chosen)
+    ignored = [read_ignored(colmap_dir, c.stem, (c.width, c.height)) for c in small]
+    renderings = replace(renderings, alphas=_without(renderings.alphas, ignored))
+    renderings = _sharpened(renderings, ignored[: len(training)], colmap_dir, chosen)
     outcome = _segment(renderings, len(training), chosen)
     unit = saved.depth_unit(max(float(depth.max()) for depth in renderings.depths) / frame.scale)
     shown = Shown(renderings.cameras, renderings.depths, outcome.surface, None)
@@ -148,15 +156,31 @@ def _resized(camera: Camera, longest_side: int) -> Camera:
     return camera.resized(*training_size(camera.width, camera.height, longest_side, None))
 
 
+def _without(alphas: list[NDArray[np.float32]], ignored: Ignored) -> list[NDArray[np.float32]]:
+    """Return opacities of 0 in ignored pixels, so that nothing is searched or fused there."""
+    return [
+        alpha if mask is None else np.where(mask, np.float32(0.0), alpha)
+        for alpha, mask in zip(alphas, ignored, strict=True)
+    ]
+
+
 def _sharpened(
-    renderings: Renderings, training: int, colmap_dir: Path, options: GeometryOptions
+    renderings: Renderings, ignored: Ignored, colmap_dir: Path, options: GeometryOptions
 ) -> Renderings:
-    """Sharpen the depth of the training views by their photographs; test views stay unseen."""
+    """Sharpen the depth of the training views by their photographs; test views stay unseen.
+
+    Ignored pixels of a photograph show what is rendered there, which is the scene behind them.
+    """
+    training = len(ignored)
     cameras = renderings.cameras[:training]
     photographs = [
         read_image(colmap_dir / "images" / camera.name, (camera.width, camera.height))
         for camera in cameras
     ]
+    for view, mask in enumerate(ignored):
+        if mask is not None:
+            shown = (255.0 * renderings.colours[view] + 0.5).astype(np.uint8)
+            photographs[view] = np.where(mask[..., None], shown, photographs[view])
     depths = sharpened(
         renderings.depths[:training], renderings.alphas[:training], cameras, photographs, options
     )

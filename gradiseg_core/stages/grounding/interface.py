@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.files.annotations import true_ids
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.grounding.selection import best_id, count_table
@@ -92,6 +93,9 @@ class Request:
                 continue
             truth = true_ids(self.scene_dir, self.colmap_dir, view)
             if truth is not None:
+                ignored = read_ignored(self.colmap_dir, view.stem, truth.shape[::-1])
+                if ignored is not None:
+                    truth = np.where(ignored, 0, truth)
                 pairs.append((truth, resize_by_centres(read_id_map(path), truth.shape)))
         if not pairs:
             return None

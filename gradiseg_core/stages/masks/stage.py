@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -21,6 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import check_ids
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import IMAGE_SUFFIXES, opened, orientation_of, turned_size
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.work_files import set_aside, write_whole
@@ -45,7 +47,8 @@ def generate(
     """Write the segments of every training view that has a camera.
 
     Each file carries a fingerprint of what it was made from; files of an earlier, interrupted run
-    whose inputs are unchanged are kept. IDs mean nothing across views.
+    whose inputs are unchanged are kept. IDs mean nothing across views. Ignored pixels have no
+    segment.
 
     Args:
         scene_dir: Output folder of stage `scene`.
@@ -111,8 +114,12 @@ def write_view(
     Raises:
         GradisegError: If the segmenter returns no ID map of the photograph.
     """
-    path = folder / f"{Path(name).stem}.png"
+    stem = Path(name).stem
+    path = folder / f"{stem}.png"
     fingerprint = segmenter.fingerprint(name)
+    ignored = read_ignored(photograph.parent.parent, stem)
+    if ignored is not None:
+        fingerprint += hashlib.blake2b(np.packbits(ignored).tobytes(), digest_size=8).hexdigest()
     if path.is_file():
         try:
             with Image.open(path) as file:
@@ -124,6 +131,8 @@ def write_view(
     with opened(photograph) as original:
         width, height = turned_size(original.size, orientation_of(original))
     check_ids(ids, (height, width), f"masks backend `{backend}`, view {name}")
+    if ignored is not None:
+        ids = np.where(ignored, 0, ids)
     info = PngInfo()
     info.add_text(_KEY, fingerprint)
     picture = Image.fromarray(ids.astype(np.uint16))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.metrics import MetricsConfig
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.splatting.losses.window import WINDOW_RADIUS
@@ -116,11 +117,23 @@ def _score_view(
     lpips: Lpips | None,
     not_finite: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return a view's scores; for a missing one None, and the reason in ``not_available``."""
+    """Return a view's scores; for a missing one None, and the reason in ``not_available``.
+
+    Scores are of the pixels that are not ignored: PSNR exactly; windows of SSIM and LPIPS that
+    reach into ignored ones find the rendering's own pixels there in both pictures.
+    """
     rendered = read_image(render_dir / "color" / f"{view.stem}.png").astype(np.float32) / 255.0
     size = (rendered.shape[1], rendered.shape[0])
     photo = read_image(colmap_dir / "images" / view.name, size).astype(np.float32) / 255.0
     why = unfit(photo, not_finite.get(view.name, 0))
+    ignored = read_ignored(colmap_dir, view.stem, size)
+    rest = 1.0
+    if ignored is not None:
+        # In ignored pixels both show the rendering, so that nothing differs there; what is left is
+        # a sum over the rest, of whose pixels it becomes the mean.
+        photo = np.where(ignored[..., None], rendered, photo)
+        rest = 1.0 - float(ignored.mean())
+        why = why or ("all of the view is ignored" if rest == 0.0 else None)
     scores: dict[str, float | None] = dict.fromkeys(IMAGE_METRICS)
     reasons: dict[str, str] = {}
     small = min(size)
@@ -137,6 +150,8 @@ def _score_view(
         elif key != "lpips" and lpips is not None:
             value_range: LpipsRange = "3dgs" if key == "lpips_3dgs" else "authors"
             scores[key] = lpips(rendered, photo, value_range)
+    if ignored is not None:
+        scores = {key: _of_rest(key, value, rest) for key, value in scores.items()}
     headline = f"lpips_{config.lpips_range}"
     scores["lpips"] = scores[headline]
     for key, value in scores.items():
@@ -144,6 +159,18 @@ def _score_view(
             reasons[key] = _why_no_number(key, value)
             scores[key] = None
     return {**scores, "not_available": reasons}
+
+
+def _of_rest(key: str, score: float | None, rest: float) -> float | None:
+    """Return a mean over the share of the pixels that is not ignored, given that over all.
+
+    The others differ nowhere: no error, an SSIM of 1, no distance.
+    """
+    if score is None:
+        return None
+    if key == "psnr":
+        return score + 10.0 * math.log10(rest)
+    return 1.0 - (1.0 - score) / rest if key == "ssim" else score / rest
 
 
 def unfit(photo: NDArray[np.floating], not_finite_px: int = 0) -> str | None:

@@ -15,14 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def iou(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return |P and G| / |P or G|; NaN when both are empty.
+def iou(
+    prediction: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    ignored: NDArray[np.bool_] | None = None,
+) -> float:
+    """Return |P and G| / |P or G| over the pixels that are not ignored; NaN when both are empty.
 
     Raises:
         TypeError: If a mask is not boolean (a 0/255 mask must be thresholded first).
         ValueError: If the shapes differ.
     """
     _check(prediction, truth)
+    if ignored is not None:
+        prediction, truth = prediction & ~ignored, truth & ~ignored
     union = np.count_nonzero(prediction | truth)
     return np.count_nonzero(prediction & truth) / union if union else float("nan")
 
@@ -47,14 +53,21 @@ def boundary(mask: NDArray[np.bool_], width_px: int) -> NDArray[np.bool_]:
 
 
 def boundary_iou(
-    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], ratio: float = 0.02
+    prediction: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    ratio: float = 0.02,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> float:
     """Return the IoU of the two masks' boundaries; NaN when both are empty.
+
+    In ignored pixels the truth is taken to be the prediction, so that neither has a boundary of its
+    own along them; boundaries inside them do not count.
 
     Args:
         prediction: P.
         truth: G.
         ratio: Boundary width as a share of the image diagonal.
+        ignored: [H, W]; None: none.
 
     Raises:
         TypeError: If a mask is not boolean.
@@ -62,7 +75,9 @@ def boundary_iou(
     """
     _check(prediction, truth)
     width_px = boundary_width(truth.shape[0], truth.shape[1], ratio)
-    return iou(boundary(prediction, width_px), boundary(truth, width_px))
+    if ignored is not None:
+        truth = np.where(ignored, prediction, truth)
+    return iou(boundary(prediction, width_px), boundary(truth, width_px), ignored)
 
 
 def _check(prediction: NDArray, truth: NDArray) -> None:

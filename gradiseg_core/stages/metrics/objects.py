@@ -10,6 +10,7 @@ import numpy as np
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.files.annotations import true_ids
 from gradiseg_core.files.id_maps import read_id_map, resize_by_area, resize_by_centres
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.stages.metrics.availability import mean_over
 from gradiseg_core.stages.metrics.iou import boundary_iou, iou
@@ -64,15 +65,24 @@ def score_objects(
             "": (resize_by_centres(labels, truth.shape), truth),
             "render_": (labels, resize_by_area(truth, labels.shape)),
         }
-        for gt_id in np.unique(truth[truth > 0]):
+        ignored = {
+            prefix: read_ignored(colmap_dir, view.stem, true.shape[::-1])
+            for prefix, (_, true) in sizes.items()
+        }
+        out = ignored[""]
+        for gt_id in np.unique(truth[truth > 0 if out is None else (truth > 0) & ~out]):
             found = match["objects"].get(str(gt_id), {}).get("id")
             entry: dict[str, Any] = {"view": view.stem}
             for prefix, (predicted, true) in sizes.items():
                 mask = true == gt_id
                 guess = predicted == found if found is not None else np.zeros_like(mask)
-                entry[prefix + "iou"] = iou(guess, mask)
-                entry[prefix + "boundary_iou"] = boundary_iou(guess, mask, config.boundary_ratio)
-                entry[prefix + "fine_boundary_iou"] = boundary_iou(guess, mask, FINE_BOUNDARY_RATIO)
+                out = ignored[prefix]
+                entry[prefix + "iou"] = iou(guess, mask, out)
+                for name, ratio in (
+                    ("boundary_iou", config.boundary_ratio),
+                    ("fine_boundary_iou", FINE_BOUNDARY_RATIO),
+                ):
+                    entry[prefix + name] = boundary_iou(guess, mask, ratio, out)
             per_object.setdefault(str(gt_id), []).append(entry)
     if not per_object:
         return {

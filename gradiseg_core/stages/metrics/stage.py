@@ -23,6 +23,7 @@ from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, true_mask
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.masks import read_mask
 from gradiseg_core.prompts import mask_file
@@ -294,16 +295,18 @@ def _score_masks(
             # A view without a camera cannot be warped, and has no prediction either.
             truth = true_mask(colmap_dir, view, path) if view.name in rendered else read_mask(path)
             prediction = resize_by_centres(prediction, truth.shape)
+            ignored = read_ignored(colmap_dir, view.stem, truth.shape[::-1])
+            counted = True if ignored is None else ~ignored
             scores.append(
                 MaskScore(
                     view.stem,
                     index,
                     prompt,
                     True,
-                    iou(prediction, truth),
-                    boundary_iou(prediction, truth, config.boundary_ratio),
-                    int(np.count_nonzero(truth)),
-                    int(np.count_nonzero(prediction)),
+                    iou(prediction, truth, ignored),
+                    boundary_iou(prediction, truth, config.boundary_ratio, ignored),
+                    int(np.count_nonzero(truth & counted)),
+                    int(np.count_nonzero(prediction & counted)),
                 )
             )
     return scores

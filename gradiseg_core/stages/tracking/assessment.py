@@ -8,9 +8,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import true_ids
 from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.stages.tracking.quality import assess_maps
 
@@ -36,7 +39,10 @@ def assess_scene(
     Raises:
         InputError: If no training view has both consistent and exact IDs.
     """
-    predicted, exact, labelled, names = [], [], [], []
+    predicted: list[NDArray] = []
+    exact: list[NDArray] = []
+    labelled: list[NDArray] = []
+    names = []
     for view in SceneManifest.load(scene_dir).train_views:
         ids_file = tracking_dir / "ids" / f"{view.stem}.png"
         if not ids_file.is_file():
@@ -44,10 +50,14 @@ def assess_scene(
         truth = true_ids(scene_dir, colmap_dir, view)
         if truth is None:
             continue
-        predicted.append(read_id_map(ids_file))
-        exact.append(truth)
         mask_file = (masks_dir or tracking_dir / "ids") / f"{view.stem}.png"
-        labelled.append(read_id_map(mask_file) > 0)
+        maps = [read_id_map(ids_file), truth, read_id_map(mask_file) > 0]
+        ignored = read_ignored(colmap_dir, view.stem, truth.shape[::-1])
+        if ignored is not None:
+            maps = [values[~ignored] for values in maps]
+        predicted.append(maps[0])
+        exact.append(maps[1])
+        labelled.append(maps[2])
         names.append(view.stem)
     if not names:
         raise InputError(

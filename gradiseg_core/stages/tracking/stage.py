@@ -11,16 +11,18 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import GradisegError, InputError
 from gradiseg_core.files.id_maps import check_ids, write_id_map
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.stages.tracking.consistency import track_consistency
@@ -92,9 +94,9 @@ class Association:
 def associate(job: Association, out_dir: Path) -> dict:
     """Give every object one ID over all training views.
 
-    Writes ``ids/<stem>.png`` (16-bit, 0 = no object), ``objects.json``, ``objects/<id>.png`` (what
-    the object looks like, see `thumbnails`), ``contact_sheet.png`` and ``report.md``, which says in
-    words what is consistent and what is not.
+    Writes ``ids/<stem>.png`` (16-bit, 0 = no object or ignored), ``objects.json``,
+    ``objects/<id>.png`` (what the object looks like, see `thumbnails`), ``contact_sheet.png`` and
+    ``report.md``, which says in words what is consistent and what is not.
 
     Args:
         job: Inputs and options.
@@ -143,6 +145,8 @@ def associate(job: Association, out_dir: Path) -> dict:
     repaired = None
     if config.repair == "sfm":
         tracked, repaired = _repair(config, request, tracked, evidence)
+    ignored = {view.stem: read_ignored(job.colmap_dir, view.stem) for view in views}
+    tracked = replace(tracked, maps=_without(tracked.maps, ignored))
     maps, merged = limit_ids(tracked.maps, job.max_ids, config.overflow, keep_ids=tracked.keep_ids)
     consistency = evidence.consistency(maps)
     size = areas(maps)
@@ -155,7 +159,7 @@ def associate(job: Association, out_dir: Path) -> dict:
         "consistency": {"views": consistency["views"], "alike": consistency["alike"]},
         "repair": repaired,
         "unlabelled_observations": consistency["unlabelled"],
-        "unlabelled_share": 1.0 - sum(size.values()) / sum(ids.size for ids in maps.values()),
+        "unlabelled_share": 1.0 - sum(size.values()) / _counted(maps, ignored),
         "merged": merged,
         "left_out": [view.name for view in wanted if view.name not in registered],
         "details": tracked.details,
@@ -178,6 +182,26 @@ def _check(maps: IdMaps, shapes: Mapping[str, tuple[int, int]], backend: str) ->
             )
     for stem, shape in shapes.items():
         check_ids(maps[stem], shape, f"{backend}, view {stem}", most=MOST_OBJECTS)
+
+
+def _without(maps: IdMaps, ignored: Mapping[str, NDArray[np.bool_] | None]) -> IdMaps:
+    """Return the maps with 0 in ignored pixels."""
+    without = {}
+    for stem, ids in maps.items():
+        mask = ignored[stem]
+        without[stem] = ids if mask is None else np.where(mask, 0, ids).astype(ids.dtype)
+    return without
+
+
+def _counted(maps: IdMaps, ignored: Mapping[str, NDArray[np.bool_] | None]) -> int:
+    """Return how many pixels are not ignored, at least 1."""
+    return max(
+        1,
+        sum(
+            ids.size - (0 if (mask := ignored[stem]) is None else int(mask.sum()))
+            for stem, ids in maps.items()
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras, load_points
 from gradiseg_core.files.id_maps import read_id_map, resize_by_area
+from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
@@ -104,6 +105,7 @@ def _load(
 ) -> TrainingView:
     size = training_size(camera.width, camera.height, config.longest_side, config.downsample)
     image = read_image(colmap_dir / "images" / camera.name, size)
+    ignored = read_ignored(colmap_dir, camera.stem, size)
     labels = present = None
     if tracking_dir is not None:
         path = tracking_dir / "ids" / f"{camera.stem}.png"
@@ -125,4 +127,5 @@ def _load(
         torch.from_numpy(camera.cam_from_world.astype(np.float32)),
         torch.from_numpy(camera.K.astype(np.float32)),
         present,
+        None if ignored is None else torch.from_numpy(ignored.copy()),
     )

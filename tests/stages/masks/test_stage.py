@@ -19,6 +19,7 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.id_maps import read_id_map
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.undistort import warp_map
 from gradiseg_core.stages.masks.backends import graph
@@ -246,3 +247,19 @@ def test_precomputed_missing_wrong_size_or_coloured(scene, tmp_path):
     Image.new("RGB", (240, 180), "red").save(given / "view_2.png")
     with pytest.raises(InputError, match=r"view_2\.png has 3 channels"):
         generate(*scene, tmp_path / "out", config, threads=1)
+
+
+def test_ignored_pixels_have_no_segment_and_a_new_mask_makes_the_view_anew(scene, tmp_path):
+    scene_dir, colmap_dir = scene
+    run = {"threads": 1, "work_dir": tmp_path / "work"}
+    generate(scene_dir, colmap_dir, tmp_path / "plain", MasksConfig(), **run)
+    ignored = np.zeros((180, 240), bool)
+    ignored[30:90, 40:120] = True
+    write_ignored(colmap_dir, TRAIN[0], ignored)
+    generate(scene_dir, colmap_dir, tmp_path / "masked", MasksConfig(), **run)
+    for stem in TRAIN:
+        plain = read_id_map(tmp_path / "plain" / f"{stem}.png")
+        masked = read_id_map(tmp_path / "masked" / f"{stem}.png")
+        expected = np.where(ignored, 0, plain) if stem == TRAIN[0] else plain
+        assert plain[ignored].any()
+        assert np.array_equal(masked, expected)

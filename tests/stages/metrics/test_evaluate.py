@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.metrics import MetricsConfig
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.manifest import SceneManifest
 from gradiseg_core.files.masks import read_mask, write_mask
@@ -288,3 +290,38 @@ def test_no_registered_test_view(folders: Folders) -> None:
     assert metrics["photometric"]["views"] == {}
     rows = list(csv.DictReader((folders.metrics / "per_view.csv").open()))
     assert {row["kind"] for row in rows if row["metric"] == "psnr"} == {"training image"}
+
+
+def test_what_is_ignored_does_not_count(folders: Folders) -> None:
+    """A hand before a view spoils its photograph and its labels, and costs nothing if ignored."""
+    before = score(folders)
+    stem = next(iter(before["photometric"]["views"]))
+    view = next(v for v in SceneManifest.load(folders.scene).test_views if v.stem == stem)
+    path = folders.colmap / "images" / view.name
+    image = read_image(path).copy()
+    rng = np.random.default_rng(0)
+    noisy = np.clip(image + rng.normal(0, 9, image.shape), 0, 255).astype(np.uint8)
+    write_image(path, noisy)
+    clean = score(folders)
+    hand = np.zeros(image.shape[:2], bool)
+    hand[: image.shape[0] // 2, image.shape[1] // 3 :] = True
+    write_image(path, np.where(hand[..., None], 0, noisy).astype(np.uint8))
+    ids = folders.render / "ids" / f"{stem}.png"
+    labels = read_id_map(ids)
+    size = labels.shape[1], labels.shape[0]
+    small = np.asarray(Image.fromarray(hand).resize(size, Image.Resampling.NEAREST))
+    write_id_map(ids, np.where(small, 1, labels))
+    spoilt = score(folders)
+    assert spoilt["summary"]["psnr"] < clean["summary"]["psnr"] - 3
+    assert spoilt["summary"]["object_miou"] < clean["summary"]["object_miou"] - 0.01
+    write_ignored(folders.colmap, stem, hand)
+    saved = score(folders)
+    rendered = read_image(folders.render / "color" / f"{stem}.png")[~hand] / 255.0
+    squares = (rendered - noisy[~hand] / 255.0) ** 2
+    assert saved["summary"]["psnr"] == pytest.approx(-10 * np.log10(squares.mean()), abs=1e-4)
+    for key, tolerance in (("ssim", 0.05), ("object_miou", 0.02)):
+        assert saved["summary"][key] == pytest.approx(clean["summary"][key], abs=tolerance), key
+    write_ignored(folders.colmap, stem, np.ones_like(hand))
+    nothing = score(folders)["photometric"]["views"][stem]
+    assert nothing["psnr"] is None
+    assert nothing["not_available"]["psnr"] == "all of the view is ignored"

@@ -117,3 +117,16 @@ def test_resize_takes_the_pixel_under_the_centre() -> None:
     np.testing.assert_array_equal(resize_by_centres(np.arange(12).reshape(3, 4), (1, 2)), [[5, 7]])
     assert resize_by_centres(small > 1, (4, 4)).dtype == np.bool_
     assert resize_by_centres(np.full((2, 2), 70000, np.int32), (3, 3)).max() == 70000
+
+
+def test_ignored_pixels_have_no_part_and_make_no_boundary() -> None:
+    truth, guess, ignored = np.zeros((3, 40, 60), bool)
+    truth[10:30, 10:50] = True
+    guess[10:30, 10:30] = True  # right as far as it can be known
+    ignored[:, 30:] = True
+    assert iou(guess, truth) == pytest.approx(0.5)
+    assert iou(guess, truth, ignored) == 1.0
+    assert boundary_iou(guess, truth, 0.05) < 1.0
+    assert boundary_iou(guess, truth, 0.05, ignored) == 1.0
+    guess[10:30, 10:12] = False
+    assert iou(guess, truth, ignored) == pytest.approx(0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gradiseg_core.config.root import load
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, GradisegError, InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.palette import id_colors
 from gradiseg_core.stages.tracking import stage, thumbnails
 from gradiseg_core.stages.tracking.consistency import track_consistency
@@ -375,3 +377,20 @@ def test_only_masks_that_know_no_objects_are_joined(
     )
     about.unlink()
     assert asked == [join]
+
+
+def test_ignored_pixels_have_no_object(folders, tmp_path):
+    blobs, scene_dir, colmap_dir, masks_dir = folders
+    shutil.copytree(colmap_dir, tmp_path / "colmap")
+    ignored = np.zeros((synthetic.HEIGHT, synthetic.WIDTH), bool)
+    ignored[:, :40] = True
+    stem = blobs.views[0].camera.stem
+    write_ignored(tmp_path / "colmap", stem, ignored)
+    config = TrackingConfig(backend="sfm")
+    summary = associate(
+        Association(scene_dir, tmp_path / "colmap", masks_dir, config, **RUN), tmp_path / "out"
+    )
+    ids = read_id_map(tmp_path / "out" / "ids" / f"{stem}.png")
+    assert not ids[ignored].any()
+    assert ids[~ignored].all()
+    assert summary["unlabelled_share"] == 0.0  # of the pixels that are not ignored

@@ -22,7 +22,8 @@ from gradiseg_core.config.root import load
 from gradiseg_core.config.train import Losses, TrainConfig
 from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import GradisegError, InputError
-from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.id_maps import read_id_map, write_id_map
+from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.trained import load_trained, save_run
 from gradiseg_core.splatting.losses import identity
@@ -382,3 +383,36 @@ def test_blended_probabilities_are_learned_and_do_not_depend_on_groups(
     # The same with one ID a group.
     monkeypatch.setattr("gradiseg_core.splatting.losses.blended.GROUP", 1)
     assert run(5)[0] == pytest.approx(history[:5], rel=1e-4)
+
+
+def test_what_is_ignored_changes_nothing(scene: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Trainings from photographs that differ only where they are ignored are equal, bit for bit."""
+    trained = []
+    for content in (0, 255):
+        folders = []
+        for folder in scene:
+            copy = tmp_path / str(content) / folder.name
+            shutil.copytree(folder, copy)
+            folders.append(copy)
+        scene_dir, colmap_dir, tracking_dir = folders
+        for path in sorted((colmap_dir / "images").iterdir())[::2]:
+            image = read_image(path).copy()
+            ignored = np.zeros(image.shape[:2], bool)
+            ignored[10:30, 20:40] = True
+            image[ignored] = content
+            write_image(path, image)
+            write_ignored(colmap_dir, path.stem, ignored)
+            ids = tracking_dir / "ids" / f"{path.stem}.png"
+            if ids.is_file():
+                write_id_map(ids, np.where(ignored, 0, read_id_map(ids)))
+        config = CONFIG.model_copy(update={"iterations": 40})
+        out = tmp_path / f"out{content}"
+        run((scene_dir, colmap_dir, tracking_dir), out, tmp_path / "work", config=config)
+        log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        scores = [line["eval_psnr"] for line in log if "eval_psnr" in line]
+        trained.append((load_trained(out), scores))
+    (first, scores), (second, others) = trained
+    assert torch.equal(first.means, second.means)
+    assert torch.equal(first.identities, second.identities)
+    assert torch.equal(first.sh0, second.sh0)
+    assert scores == others
