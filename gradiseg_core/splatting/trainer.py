@@ -83,26 +83,12 @@ class Trainer:
         )
         self.step = 0
         self.queue: list[int] = []
-        dim, generator = config.identity_dim, self.generator
-        rates = config.learning_rates
-        if data.given is None:
-            values = gaussians_from_points(
-                data.points, data.colors, identity_dim=dim, generator=generator
-            )
-            of_geometry = LEARNING_RATES | {"means": rates.means * self.extent}
-        else:
-            values = data.given.with_identities(dim, generator)
-            # Gradients stay, since LA-KNN takes its direction from those of positions.
-            of_geometry = dict.fromkeys(values, 0.0)
-        self.gaussians = Gaussians(
-            {name: value.to(device) for name, value in values.items()},
-            of_geometry | {"identities": rates.identities},
-        )
+        self.gaussians = self._first_gaussians()
         self.classifier = IdentityClassifier(
             data.num_classes, config.identity_dim, generator=self.generator
         ).to(device)
         self.classifier_optimizer = torch.optim.Adam(
-            self.classifier.parameters(), lr=rates.classifier, fused=self._fused
+            self.classifier.parameters(), lr=config.learning_rates.classifier, fused=self._fused
         )
         run = Run(
             config,
@@ -118,6 +104,23 @@ class Trainer:
         self.terms = terms_of(run)
         self.background = torch.full(
             (3,), 1.0 if config.background == "white" else 0.0, device=device
+        )
+
+    def _first_gaussians(self) -> Gaussians:
+        """Return Gaussians at the scene's points, or the given ones, with random identities."""
+        dim, rates = self.config.identity_dim, self.config.learning_rates
+        if self.data.given is None:
+            values = gaussians_from_points(
+                self.data.points, self.data.colors, identity_dim=dim, generator=self.generator
+            )
+            of_geometry = LEARNING_RATES | {"means": rates.means * self.extent}
+        else:
+            values = self.data.given.with_identities(dim, self.generator)
+            # Gradients stay, since LA-KNN takes its direction from those of positions.
+            of_geometry = dict.fromkeys(values, 0.0)
+        return Gaussians(
+            {name: value.to(self.device) for name, value in values.items()},
+            of_geometry | {"identities": rates.identities},
         )
 
     @property

@@ -102,27 +102,11 @@ def aggregate(
         if name not in pairs
     }
     no_score = {name: why for name, why in pairs.items() if isinstance(why, str)} | missing
-    result: dict[str, Any] = {"miou": None, "mbiou": None, "why": no_views, "over": None}
+    means: dict[str, Any] = {"miou": None, "mbiou": None, "why": no_views, "over": None}
     if no_views is None:
-        nothing = "the scene has no prompts"
-        for key, place in (("miou", 0), ("mbiou", 1)):
-            values: dict[str, float | str] = {
-                name: found if isinstance(found, str) else _mean(found, place)
-                for name, found in pairs.items()
-            }
-            if mode == "gg" and any(
-                isinstance(v, float) and math.isnan(v) for v in values.values()
-            ):
-                # Gaussian Grouping's own mean: one undefined mask makes it undefined.
-                result["why"] = (
-                    f"both masks are empty (0 / 0) in {', '.join(undefined)}, which makes the mean "
-                    "of Gaussian Grouping's script undefined"
-                )
-                continue
-            mean = mean_over(values | missing, "prompts", nothing)
-            result |= {key: mean.value, "why": mean.why, "over": mean.over}
+        means |= _over_prompts(pairs, missing, mode, undefined)
     return {
-        **result,
+        **means,
         "prompts": {
             name: {
                 "iou": None if isinstance(found, str) else _mean(found, 0),
@@ -135,6 +119,38 @@ def aggregate(
         "skipped": skipped,
         "undefined": undefined,
     }
+
+
+def _over_prompts(
+    pairs: dict[str, list[tuple[float, float]] | str],
+    missing: dict[str, str],
+    mode: Mode,
+    undefined: list[str],
+) -> dict[str, Any]:
+    """Return ``miou`` and ``mbiou``, as far as they are available, ``why`` not, and ``over`` what.
+
+    Args:
+        pairs: By prompt: IoU and boundary IoU of every mask that counts, or why none counts.
+        missing: By prompt without a mask to score: why.
+        mode: In mode ``gg`` a mask that scored 0 / 0 makes the mean undefined.
+        undefined: These masks, for the message.
+    """
+    result: dict[str, Any] = {}
+    for key, place in (("miou", 0), ("mbiou", 1)):
+        values: dict[str, float | str] = {
+            name: found if isinstance(found, str) else _mean(found, place)
+            for name, found in pairs.items()
+        }
+        if mode == "gg" and any(isinstance(v, float) and math.isnan(v) for v in values.values()):
+            # Gaussian Grouping's own mean: one undefined mask makes it undefined.
+            result["why"] = (
+                f"both masks are empty (0 / 0) in {', '.join(undefined)}, which makes the mean "
+                "of Gaussian Grouping's script undefined"
+            )
+            continue
+        mean = mean_over(values | missing, "prompts", "the scene has no prompts")
+        result |= {key: mean.value, "why": mean.why, "over": mean.over}
+    return result
 
 
 def _name(prompt: str, mode: Mode) -> str:

@@ -234,20 +234,24 @@ def _score(
     metrics["photometric"] = photometric
     metrics["coverage"] = _coverage(manifest, predicted, scores["masks"], folders.grounding)
     headline = metrics["masks"][config.aggregation]
-    metrics |= _summary(headline, objects, photometric)
+    metrics = _json_ready(metrics | _summary(headline, objects, photometric))
     folders.out.mkdir(parents=True, exist_ok=True)
-    metrics = _json_ready(metrics)
     text = json.dumps(metrics, indent=1, allow_nan=False)
     (folders.out / "metrics.json").write_text(text + "\n")
     _write_csv(
         folders.out / "per_view.csv", scores, objects, photometric, facts.get("training_views")
     )
+    _log(manifest, metrics)
+    return metrics
+
+
+def _log(manifest: SceneManifest, metrics: dict[str, Any]) -> None:
+    """Log the summary, what is not available, and which means do not cover all."""
     logger.info("%s: %s", manifest.name, metrics["summary"])
     for key, why in metrics["not_available"].items():
         logger.info("%s: %s is not available: %s", manifest.name, key, why)
     for key, over in metrics["partial"].items():
         logger.warning("%s: %s is a mean %s", manifest.name, key, over)
-    return metrics
 
 
 def _summary(

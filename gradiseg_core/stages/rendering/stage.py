@@ -249,7 +249,19 @@ def render_views(
     logger.info("rendered %d views", len(views))
     _write_pictures(out_dir, views, manifest, scene_dir, colmap_dir, moments, config)
 
-    summary = {
+    summary = _summary(manifest, scene, config, rule) | {
+        "views": facts,
+        "not_registered": [view.name for view in absent],
+    }
+    (out_dir / "render.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _summary(
+    manifest: SceneManifest, scene: TrainedScene, config: RenderConfig, rule: str
+) -> dict[str, Any]:
+    """Return what ``render.json`` says of the scene, the run and how it was rendered."""
+    return {
         "scene": manifest.name,
         "source": manifest.source,
         "variant": scene.metadata.get("variant"),
@@ -260,11 +272,7 @@ def render_views(
         "rasterizer": config.rasterizer,
         "labels": rule,
         "device": scene.means.device.type,
-        "views": facts,
-        "not_registered": [view.name for view in absent],
     }
-    (out_dir / "render.json").write_text(json.dumps(summary, indent=1) + "\n")
-    return summary
 
 
 def _loaded(train_dir: Path, config: RenderConfig) -> tuple[TrainedScene, Rasterizer]:

@@ -59,42 +59,14 @@ def assess_maps(
     if len(predicted) != len(exact) or not exact:
         raise ValueError(f"{len(predicted)} predicted and {len(exact)} exact maps")
     names = list(names) if names is not None else [str(index) for index in range(len(exact))]
-    pred_ids = np.unique(np.concatenate([[0], *(np.unique(ids) for ids in predicted)]))
-    true_ids = np.unique(np.concatenate([[0], *(np.unique(ids) for ids in exact)]))
-    counts = np.zeros((len(exact), len(pred_ids), len(true_ids)), dtype=np.int64)  # [V, A, B]
-    right_base = np.zeros_like(counts[0])  # labelled pixels only
-    for view, (ids, truth) in enumerate(zip(predicted, exact, strict=True)):
-        joint = np.searchsorted(pred_ids, ids) * len(true_ids) + np.searchsorted(true_ids, truth)
-        counts[view] = np.bincount(joint.ravel(), minlength=counts[view].size).reshape(
-            counts[view].shape
-        )
-        has_mask = (ids > 0) if labelled is None else labelled[view]
-        right_base += np.bincount(joint[has_mask].ravel(), minlength=right_base.size).reshape(
-            right_base.shape
-        )
-
+    counts, with_mask, pred_ids, true_ids = _counted(predicted, exact, labelled)
     total = counts.sum(axis=0)  # [A, B]
     pair_of_true = _assign(total, pred_ids, true_ids)
     foreground = true_ids > 0
-
-    def share_right(pixels: NDArray, columns: NDArray[np.bool_], among: NDArray) -> float:
-        right = sum(int(pixels[a, b]) for b, a in pair_of_true.items() if columns[b])
-        everything = int(among[:, columns].sum())
-        return right / everything if everything else float("nan")
-
-    all_columns = np.ones_like(foreground)
-    fg_pixels = int(total[:, foreground].sum())
     objects, switched = _per_object(counts, total, pred_ids, true_ids, pair_of_true, names)
-    shares = {
-        # Without an exact object there is nothing to associate: a map of zeros earns no score.
-        "accuracy": share_right(total, all_columns, total) if fg_pixels else float("nan"),
-        "accuracy_labelled_foreground": share_right(right_base, foreground, right_base),
-        "accuracy_foreground": share_right(total, foreground, total),
-        "unlabelled_foreground": (
-            1.0 - int(right_base[:, foreground].sum()) / fg_pixels if fg_pixels else float("nan")
-        ),
-    }
-    why = "no pixel of an object carries a mask" if fg_pixels else "the exact IDs show no object"
+    shares = _shares(total, with_mask, foreground, pair_of_true)
+    shown = total[:, foreground].any()
+    why = "no pixel of an object carries a mask" if shown else "the exact IDs show no object"
     return {
         **shares,
         "not_available": {key: why for key, share in shares.items() if np.isnan(share)},
@@ -106,6 +78,65 @@ def assess_maps(
         "num_objects": int(foreground.sum()),
         "objects": objects,
         "switched": switched,
+    }
+
+
+def _counted(
+    predicted: Sequence[NDArray],
+    exact: Sequence[NDArray],
+    labelled: Sequence[NDArray[np.bool_]] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray, NDArray]:
+    """Count the pixels of every pair of a predicted and an exact ID.
+
+    Returns:
+        counts: [V, A, B], by view.
+        with_mask: [A, B], over all views, of the pixels that carried a mask.
+        pred_ids: [A] predicted IDs, 0 included, ascending.
+        true_ids: [B] exact IDs, likewise.
+    """
+    pred_ids = np.unique(np.concatenate([[0], *(np.unique(ids) for ids in predicted)]))
+    true_ids = np.unique(np.concatenate([[0], *(np.unique(ids) for ids in exact)]))
+    counts = np.zeros((len(exact), len(pred_ids), len(true_ids)), dtype=np.int64)  # [V, A, B]
+    with_mask = np.zeros_like(counts[0])
+    for view, (ids, truth) in enumerate(zip(predicted, exact, strict=True)):
+        joint = np.searchsorted(pred_ids, ids) * len(true_ids) + np.searchsorted(true_ids, truth)
+        counts[view] = np.bincount(joint.ravel(), minlength=counts[view].size).reshape(
+            counts[view].shape
+        )
+        has_mask = (ids > 0) if labelled is None else labelled[view]
+        with_mask += np.bincount(joint[has_mask].ravel(), minlength=with_mask.size).reshape(
+            with_mask.shape
+        )
+    return counts, with_mask, pred_ids, true_ids
+
+
+def _shares(
+    total: NDArray, with_mask: NDArray, foreground: NDArray[np.bool_], pair_of_true: dict[int, int]
+) -> dict[str, float]:
+    """Return the shares of right pixels; see :func:`assess_maps`.
+
+    Args:
+        total: [A, B] pixels of every pair of a predicted and an exact ID.
+        with_mask: [A, B], of those that carried a mask.
+        foreground: [B], which exact IDs are objects.
+        pair_of_true: By exact ID's place, the place of its predicted ID.
+    """
+
+    def share_right(pixels: NDArray, columns: NDArray[np.bool_], among: NDArray) -> float:
+        right = sum(int(pixels[a, b]) for b, a in pair_of_true.items() if columns[b])
+        everything = int(among[:, columns].sum())
+        return right / everything if everything else float("nan")
+
+    all_columns = np.ones_like(foreground)
+    fg_pixels = int(total[:, foreground].sum())
+    return {
+        # Without an exact object there is nothing to associate: a map of zeros earns no score.
+        "accuracy": share_right(total, all_columns, total) if fg_pixels else float("nan"),
+        "accuracy_labelled_foreground": share_right(with_mask, foreground, with_mask),
+        "accuracy_foreground": share_right(total, foreground, total),
+        "unlabelled_foreground": (
+            1.0 - int(with_mask[:, foreground].sum()) / fg_pixels if fg_pixels else float("nan")
+        ),
     }
 
 

@@ -55,15 +55,7 @@ def load_training_data(
     train = _views(
         colmap_dir, [cameras[name] for name in train_names], config, budget, tracking_dir
     )
-    for view in train:
-        assert view.ids is not None
-        highest = int(view.ids[-1])
-        if highest >= num_classes:
-            raise InputError(
-                f"{tracking_dir / 'ids' / (view.camera.stem + '.png')} holds ID {highest}, but the "
-                f"classifier has {num_classes} classes; set train.num_classes to 'auto' or to at "
-                f"least {highest + 1}"
-            )
+    _check_ids(train, num_classes, tracking_dir)
     read_again = sum(not train.kept(index) for index in range(len(train)))
     if read_again:
         logger.warning(
@@ -80,6 +72,19 @@ def load_training_data(
 
         given = load_given(config, frame)
     return TrainingData(train, test, points, colors, num_classes, frame, given)
+
+
+def _check_ids(views: Views, num_classes: int, tracking_dir: Path) -> None:
+    """Make sure that the classifier has a class for every ID, which also reads all views."""
+    for view in views:
+        assert view.ids is not None
+        highest = int(view.ids[-1])
+        if highest >= num_classes:
+            raise InputError(
+                f"{tracking_dir / 'ids' / (view.camera.stem + '.png')} holds ID {highest}, but the "
+                f"classifier has {num_classes} classes; set train.num_classes to 'auto' or to at "
+                f"least {highest + 1}"
+            )
 
 
 def _views(

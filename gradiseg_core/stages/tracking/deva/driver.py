@@ -306,6 +306,24 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
                 maps[frame.stem] = ids
                 progress.advance()
     _check_tracked(driver, config)
+    peak = int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    return maps, {
+        "detections": config.detections,
+        "package_commit_expected": COMMIT,
+        "frames": len(frames),
+        "frame_px": [width, height],
+        **_counts(driver, estimate, peak),
+    }
+
+
+def _counts(driver: Driver, estimate: dict[str, int], peak: int | None) -> dict[str, Any]:
+    """Return, and log, how many objects there were and what memory they took.
+
+    Args:
+        driver: After its run.
+        estimate: Of :func:`memory_estimate`.
+        peak: Measured on a GPU, bytes.
+    """
     used = driver.most * estimate["bytes_per_object"]
     logger.info(
         "deva: %d objects, at most %d at once (about %.1f GB of memory)",
@@ -313,12 +331,7 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
         driver.most,
         used / 1e9,
     )
-    peak = int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
-    return maps, {
-        "detections": config.detections,
-        "package_commit_expected": COMMIT,
-        "frames": len(frames),
-        "frame_px": [width, height],
+    return {
         "objects": len(driver.number),
         "most_objects_at_once": driver.most,
         "votes_denied": driver.denied,
