@@ -1,5 +1,6 @@
 # Requires: the scene's photographs.
-# Makes: <results>/{scene}/colmap, undistorted images, cameras and sparse points in COLMAP's layout.
+# Makes: <results>/{scene}/colmap, undistorted images, cameras and sparse points in COLMAP's layout;
+# a page of the photographs that got no camera.
 
 
 rule colmap:
@@ -22,6 +23,10 @@ rule colmap:
         config=settings_of("colmap"),
         seed=SETTINGS.root.preparation_seed,
         work=work("colmap"),
+        # Beside the log: it survives a failed job, and Snakemake would print a log in full.
+        page=lambda w: str(
+            Path(SETTINGS.root.results, w.scene, "logs", "photographs.html")
+        ),
     message:
         "{wildcards.scene}: structure from motion"
     script:

@@ -17,6 +17,7 @@ with stage(snakemake):
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         work_dir=work,
+        page=Path(snakemake.params.page),
     )
     # Features and matches are kept for a run that was killed; after success they are not needed.
     shutil.rmtree(work, ignore_errors=True)

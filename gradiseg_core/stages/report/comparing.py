@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from gradiseg_core import plot_style as style
+from gradiseg_core.files.html import Html, element, image, jpeg, png
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
-from gradiseg_core.stages.report.html import Html, element, image, jpeg, png
 from gradiseg_core.stages.report.qualitative import Box, by_variant, chosen_views, panels_of
 
 #: Most views in the page.

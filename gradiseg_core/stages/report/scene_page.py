@@ -11,11 +11,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from gradiseg_core import plot_style as style
+from gradiseg_core.files.html import Html, element, file_url, image, items, table
 from gradiseg_core.files.manifest import SceneManifest, said_sizes
 from gradiseg_core.files.names import FILE_NAME as NAMES
 from gradiseg_core.stages.report.cautions import cautions
 from gradiseg_core.stages.report.comparing import compare
-from gradiseg_core.stages.report.html import Html, element, file_url, image, items, table
 from gradiseg_core.stages.report.layout import STAGES
 from gradiseg_core.stages.report.timeline import timeline
 from gradiseg_core.stages.report.timing import duration, read_benchmark
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 _WEB = Path(__file__).resolve().parent / "web"
 _STYLE, _SCRIPT = "report.css", "report.js"
 
+#: Page of stage ``colmap``, beside the report; there is none where all photographs have a camera.
+_PHOTOGRAPHS = "logs/photographs.html"
 #: Scores of the table: key in ``metrics.json``, header, factor, digits.
 _SCORES = (
     ("miou", "mIoU of prompts, %", 100, 1),
@@ -78,7 +80,13 @@ def write_scene_report(sources: Sources, out: Path) -> None:
     runs = [json.loads(path.read_text()) for path in sources.metrics]
     sliders, zooms, pictures = compare(sources.scene, sources.colmap, list(sources.renders))
     groundings = {_name(path.parent): path for path in sources.groundings}
-    warned = cautions(sources.colmap, sources.tracking, groundings, runs, sources.quality)
+    warned: list[object] = [
+        *cautions(sources.colmap, sources.tracking, groundings, runs, sources.quality)
+    ]
+    page = out.parent / _PHOTOGRAPHS
+    if page.is_file():
+        text = "photographs without a camera, and why"
+        warned.append(element("a", text, href=_PHOTOGRAPHS))
     names = _names(sources.groundings)
     stems = [view.stem for view in manifest.train_views]
     sections = [

@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from gradiseg_core.files.html import Html, element, image, jpeg, text_of
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.palette import id_colors
-from gradiseg_core.stages.report.html import Html, element, image, jpeg, text_of
 
 #: Most objects in the page; the largest are shown.
 MOST = 120

@@ -22,6 +22,8 @@ from gradiseg_core.stages.sfm.attempts import Found, Photographs, find_cameras
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.stages.sfm.left_out import find_reasons
+from gradiseg_core.stages.sfm.left_out_page import write_page
 from gradiseg_core.stages.sfm.lenses import camera_groups
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
@@ -39,6 +41,7 @@ def reconstruct(
     seed: int,
     threads: int,
     work_dir: Path | None = None,
+    page: Path | None = None,
 ) -> dict[str, Any]:
     """Find the camera of every image of a scene, and a sparse point cloud.
 
@@ -56,6 +59,7 @@ def reconstruct(
         threads: CPU threads.
         work_dir: Folder that keeps COLMAP's database, models and log; a later call with the same
             images and options continues from it. None uses a temporary folder.
+        page: HTML file with the photographs that got no camera, and why; an older one is removed.
 
     Returns:
         The content of `sfm.json`.
@@ -71,6 +75,8 @@ def reconstruct(
     sizes = _image_sizes(scene_dir)
     names = in_order(sizes)
     out_dir.mkdir(parents=True, exist_ok=True)
+    if page is not None:
+        page.unlink(missing_ok=True)
     sparse = _existing_sparse(scene_dir, config, names)
     with _work_folder(work_dir) as work, glog_to_folder(work):
         if sparse is not None:
@@ -87,7 +93,7 @@ def reconstruct(
                 image_dir, {name: sizes[name] for name in names}, config.single_camera
             )
             result = _from_photographs(
-                work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
+                work, image_dir, names, config, page, cameras=cameras, seed=seed, threads=threads
             )
             models = result.models
             how = {
@@ -100,7 +106,7 @@ def reconstruct(
             }
         model = models[0]
         report = _report(model, models, names) | how
-        _check_registered(report, config, sparse, work if work_dir is not None else None)
+        _check_registered(report, config, sparse, work if work_dir is not None else None, page)
         _say_left_out(report["left_out"], _splits(scene_dir), out_dir)
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
@@ -124,6 +130,7 @@ def _from_photographs(
     image_dir: Path,
     names: list[str],
     config: ColmapConfig,
+    page: Path | None,
     *,
     cameras: list[list[str]],
     seed: int,
@@ -155,11 +162,17 @@ def _from_photographs(
         )
     )
     pairs = matched_pairs(found.database)
+    left_out = _left_out(found.models[0], names) if found.models else list(names)
+    see = ""
+    if left_out and page is not None:
+        findings = find_reasons(found.database, image_dir, names, set(names) - set(left_out))
+        write_page(page, _scene_name(image_dir.parent), image_dir, findings, found.tried)
+        see = f". Pictures and reasons: {page}"
     if not any(pairs.values()):
         raise ReconstructionError(
             f"no two of the {len(names)} images in {image_dir} match: take photographs that "
             "overlap by two thirds or more, of a scene with texture, without blur; with "
-            "`colmap.matcher: sequential`, names must follow the path of the camera"
+            f"`colmap.matcher: sequential`, names must follow the path of the camera{see}"
         )
     alone = [name for name, count in pairs.items() if count == 0]
     if alone:
@@ -170,7 +183,7 @@ def _from_photographs(
             f"COLMAP found no model: the {len(names)} images match "
             f"({sum(pairs.values()) // 2} pairs), but no pair has enough matches and parallax to "
             "start from; move the camera sideways between photographs instead of turning it on "
-            "the spot, or add images"
+            f"the spot, or add images{see}"
         )
     if len(models) > 1:
         logger.warning(
@@ -179,9 +192,10 @@ def _from_photographs(
             len(models),
             ", ".join(str(model.num_reg_images()) for model in models),
         )
-    left_out = _left_out(models[0], names)
     for name in left_out:
         logger.warning("not registered: %s (matches %d other images)", name, pairs[name])
+    if see:
+        logger.warning("%d photographs have no camera%s", len(left_out), see)
     return found
 
 
@@ -218,7 +232,11 @@ def _left_out(model: Any, names: list[str]) -> list[str]:
 
 
 def _check_registered(
-    report: dict[str, Any], config: ColmapConfig, sparse: Path | None, work: Path | None
+    report: dict[str, Any],
+    config: ColmapConfig,
+    sparse: Path | None,
+    work: Path | None,
+    page: Path | None,
 ) -> None:
     share = report["registered"] / report["total"]
     if share >= config.min_registered_share:
@@ -243,6 +261,8 @@ def _check_registered(
         )
     if work is not None:
         advice += f". Features and matches are kept in {work}, COLMAP's log too"
+    if sparse is None and page is not None:
+        advice += f". Pictures and reasons: {page}"
     raise ReconstructionError(message + advice)
 
 
@@ -298,6 +318,10 @@ def _downsampled(scene_dir: Path) -> int:
     """Return how many times smaller the images are than those of the model in `sparse/`."""
     manifest = json.loads((scene_dir / "scene.json").read_text())
     return int(manifest.get("downsampled", 1))
+
+
+def _scene_name(scene_dir: Path) -> str:
+    return str(json.loads((scene_dir / "scene.json").read_text())["name"])
 
 
 def _splits(scene_dir: Path) -> dict[str, str]:

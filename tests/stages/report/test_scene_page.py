@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from gradiseg_core.config.render import RenderConfig
+from gradiseg_core.files.html import Html, element, table
 from gradiseg_core.stages.rendering.stage import render_views
 from gradiseg_core.stages.report.cautions import cautions, some
 from gradiseg_core.stages.report.comparing import _crop, compare
-from gradiseg_core.stages.report.html import Html, element, table
 from gradiseg_core.stages.report.scene_page import Sources, write_scene_report
 from gradiseg_core.stages.report.timeline import timeline
 from gradiseg_core.stages.report.timing import duration, read_benchmark
@@ -191,6 +191,16 @@ def test_the_page_has_it_all_and_fetches_nothing(page: Path) -> None:
     assert "trained on: cpu_count 4, torch 2.9" in text
     assert "3 red ball" in text
     assert "<h2>Warnings</h2><p>None.</p>" in text
+
+
+def test_the_page_of_photographs_without_a_camera_is_linked(sources: Sources) -> None:
+    out = sources.scene.parent / "linked.html"
+    other = out.parent / "logs" / "photographs.html"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("<!doctype html>")
+    write_scene_report(sources, out)
+    assert '<a href="logs/photographs.html">photographs without a camera' in out.read_text()
+    other.unlink()
 
 
 @pytest.mark.browser

@@ -1,4 +1,4 @@
-"""Pieces of the report's page: escaped text, tables, pictures in the page itself."""
+"""Pieces of HTML pages: escaped text, tables, pictures in the page itself."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def jpeg(picture: NDArray[np.uint8], side: int, quality: int = 82) -> str:
     """Return a picture [H, W, 3] as the data URL of a JPEG, its longest side at most ``side``."""
     shown = Image.fromarray(picture)
     shown.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return _url(shown, "JPEG", quality=quality, optimize=True)
+    return picture_url(shown, "JPEG", quality=quality, optimize=True)
 
 
 def png(picture: Image.Image) -> str:
     """Return a picture as the data URL of a PNG, for what JPEG would smear."""
-    return _url(picture, "PNG", optimize=True)
+    return picture_url(picture, "PNG", optimize=True)
 
 
 def file_url(path: Path) -> str:
@@ -74,7 +74,8 @@ def file_url(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _url(picture: Image.Image, kind: str, **options: object) -> str:
+def picture_url(picture: Image.Image, kind: str, **options: object) -> str:
+    """Return a picture as a data URL, encoded as ``kind`` ("JPEG", "PNG")."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(file.getvalue()).decode()
