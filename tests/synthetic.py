@@ -42,6 +42,21 @@ def ring_of_cameras(count: int, width: int, height: int) -> list[Camera]:
     return cameras
 
 
+def by_three_cameras(cameras: list[Camera]) -> list[Camera]:
+    """Let every third view be an upright crop, off the middle, and every third a smaller one."""
+    mixed = []
+    for index, camera in enumerate(cameras):
+        K = camera.K.copy()
+        if index % 3 == 1:
+            width = round(0.7 * camera.width)
+            K[0, 2] -= round(0.1 * camera.width)
+            camera = Camera(camera.name, width, camera.height, K, camera.cam_from_world)
+        elif index % 3 == 2:
+            camera = camera.resized(3 * camera.width // 4, 3 * camera.height // 4)
+        mixed.append(camera)
+    return mixed
+
+
 def balls(per_object: int = 150, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Points [P, 3] and their object [P]: 0 the plane, 1..3 the balls."""
     generator = np.random.default_rng(seed)
@@ -58,11 +73,21 @@ def balls(per_object: int = 150, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 
 
 def write_scene(
-    root: Path, *, views: int = 8, width: int = 64, height: int = 48, test_every: int = 4
+    root: Path,
+    *,
+    views: int = 8,
+    width: int = 64,
+    height: int = 48,
+    test_every: int = 4,
+    mixed: bool = False,
 ) -> tuple[Path, Path, Path]:
-    """Write scene/, colmap/ and tracking/ below ``root``; return the three folders."""
+    """Write scene/, colmap/ and tracking/ below ``root``; return the three folders.
+
+    With ``mixed``, the views are of three cameras (:func:`by_three_cameras`).
+    """
     scene_dir, colmap_dir, tracking_dir = (root / n for n in ("scene", "colmap", "tracking"))
     cameras = ring_of_cameras(views, width, height)
+    cameras = by_three_cameras(cameras) if mixed else cameras
     points, owner = balls()
     rasterizer = get_rasterizer("reference")
     generator = np.random.default_rng(1)
@@ -84,8 +109,8 @@ def write_scene(
                 torch.tensor(one_hot, dtype=torch.float32),
                 viewmat=torch.tensor(camera.cam_from_world, dtype=torch.float32),
                 K=torch.tensor(camera.K, dtype=torch.float32),
-                width=width,
-                height=height,
+                width=camera.width,
+                height=camera.height,
                 sh_degree=0,
             )
         test = index % test_every == 0
@@ -101,8 +126,8 @@ def write_scene(
                 "name": camera.name,
                 "split": "test" if test else "train",
                 "test_index": index // test_every if test else None,
-                "width": width,
-                "height": height,
+                "width": camera.width,
+                "height": camera.height,
             }
         )
     has = dict.fromkeys(("test_mask", "ground_truth", "object_mask", "sparse"), False)
@@ -131,15 +156,20 @@ def write_colmap(folder: Path, cameras: list[Camera], points: np.ndarray, rgb: n
     import pycolmap
 
     model = pycolmap.Reconstruction()
-    first = cameras[0]
-    camera = pycolmap.Camera(
-        camera_id=1,
-        model="PINHOLE",
-        width=first.width,
-        height=first.height,
-        params=[first.K[0, 0], first.K[1, 1], first.K[0, 2], first.K[1, 2]],
-    )
-    model.add_camera_with_trivial_rig(camera)
+    lenses = [
+        (view.width, view.height, view.K[0, 0], view.K[1, 1], view.K[0, 2], view.K[1, 2])
+        for view in cameras
+    ]
+    ids = {lens: index for index, lens in enumerate(dict.fromkeys(lenses), start=1)}
+    for lens, camera_id in ids.items():
+        camera = pycolmap.Camera(
+            camera_id=camera_id,
+            model="PINHOLE",
+            width=lens[0],
+            height=lens[1],
+            params=list(lens[2:]),
+        )
+        model.add_camera_with_trivial_rig(camera)
     observations: list[list[tuple[int, int]]] = [[] for _ in points]
     for index, view in enumerate(cameras, start=1):
         inside = []
@@ -151,7 +181,10 @@ def write_colmap(folder: Path, cameras: list[Camera], points: np.ndarray, rgb: n
                 observations[point].append((index, len(inside)))
                 inside.append((x, y))
         image = pycolmap.Image(
-            image_id=index, name=view.name, camera_id=1, keypoints=np.array(inside).reshape(-1, 2)
+            image_id=index,
+            name=view.name,
+            camera_id=ids[lenses[index - 1]],
+            keypoints=np.array(inside).reshape(-1, 2),
         )
         pose = pycolmap.Rigid3d(view.cam_from_world[:3])
         model.add_image_with_trivial_frame(image, pose)

@@ -39,9 +39,13 @@ class Folders:
     metrics: Path
 
 
-def make(root: Path, *, views: int = 8, width: int = 64, height: int = 48) -> Folders:
+def make(
+    root: Path, *, views: int = 8, width: int = 64, height: int = 48, mixed: bool = False
+) -> Folders:
     """Write stages 1 to 5 below ``root``; two of eight views are test views, with masks."""
-    scene, colmap, tracking = synthetic.write_scene(root, views=views, width=width, height=height)
+    scene, colmap, tracking = synthetic.write_scene(
+        root, views=views, width=width, height=height, mixed=mixed
+    )
     run = root / "baseline" / "seed0"
     folders = Folders(
         scene, colmap, tracking, run / "train", run / "render", run / "grounding", run / "metrics"

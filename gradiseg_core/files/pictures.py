@@ -1,6 +1,6 @@
 """Draws what a rendering returns: features, depth, labels; and rows of pictures with titles.
 
-All functions are pure: arrays in, [H, W, 3] uint8 pictures out.
+All but :func:`shown_photograph` are pure: arrays in, [H, W, 3] uint8 pictures out.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from gradiseg_core.files.ignore import read_ignored
+from gradiseg_core.files.images import read_image
 from gradiseg_core.files.palette import id_colors
 
 GAP_PX = 8
@@ -118,6 +121,31 @@ def overlay_ids(
     grey = np.repeat(grey[..., None], 3, axis=-1)
     colored = (1.0 - opacity) * grey + opacity * palette[ids]
     return np.where((ids == 0)[..., None], 0.85 * grey, colored).astype(np.uint8)
+
+
+def hatched(picture: NDArray[np.uint8], ignored: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a picture [H, W, 3] whose ignored pixels [H, W] are dark under diagonal stripes."""
+    height, width = ignored.shape
+    stripe = max(3, round(max(height, width) / 60))
+    lines = (np.add.outer(np.arange(height), np.arange(width)) // stripe) % 2 == 0
+    grey = picture.mean(axis=-1, keepdims=True)
+    covered = np.where(lines[..., None], 0.3 * grey + 80.0, 0.3 * grey)
+    return np.where(ignored[..., None], covered, picture).astype(np.uint8)
+
+
+def shown_photograph(
+    colmap_dir: Path, name: str, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Read a view's photograph to be looked at, [H, W, 3]: what is ignored in it is hatched.
+
+    Args:
+        colmap_dir: Output folder of stage `colmap`.
+        name: File name of the view.
+        size: (width, height) to resample to, px; None keeps the file's.
+    """
+    picture = read_image(colmap_dir / "images" / name, size)
+    ignored = read_ignored(colmap_dir, name.rsplit(".", 1)[0], picture.shape[1::-1])
+    return picture if ignored is None else hatched(picture, ignored)
 
 
 def matched_palette(

@@ -10,6 +10,8 @@ from PIL import Image
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.ignore import ignore_file, read_ignored, write_ignored
+from gradiseg_core.files.images import write_image
+from gradiseg_core.files.pictures import shown_photograph
 
 
 def test_what_is_written_is_read_and_added_to(tmp_path: Path) -> None:
@@ -47,3 +49,17 @@ def test_another_size_is_refused(tmp_path: Path) -> None:
     write_ignored(tmp_path, "a", np.ones((6, 8), bool))
     with pytest.raises(InputError, match=r"ignore/a\.png.*another size"):
         write_ignored(tmp_path, "a", np.ones((5, 8), bool))
+
+
+def test_pictures_show_what_is_ignored_hatched(tmp_path: Path) -> None:
+    picture = np.full((60, 80, 3), 200, np.uint8)
+    write_image(tmp_path / "images" / "a.png", picture)
+    assert np.array_equal(shown_photograph(tmp_path, "a.png"), picture)
+    ignored = np.zeros((60, 80), bool)
+    ignored[20:50, 30:70] = True
+    write_ignored(tmp_path, "a", ignored)
+    shown = shown_photograph(tmp_path, "a.png", (40, 30))
+    assert (shown[:9] == 200).all()
+    inside = shown[11:24, 16:34]
+    assert inside.max() < 160
+    assert len(np.unique(inside)) == 2  # stripes of two greys

@@ -17,8 +17,8 @@ from gradiseg_core.editing.operations import apply
 from gradiseg_core.editing.run import check_output
 from gradiseg_core.editing.scene import Scene, load
 from gradiseg_core.editing.turntable import write_turntable
-from gradiseg_core.files.images import read_image, write_image
-from gradiseg_core.files.pictures import panel_row
+from gradiseg_core.files.images import write_image
+from gradiseg_core.files.pictures import panel_row, shown_photograph
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ def beside(before: Scene, after: Scene, view: str) -> NDArray[np.uint8]:
         (title, (255.0 * scene.render(camera).color + 0.5).astype(np.uint8))
         for title, scene in (("before", before), ("after", after))
     ]
-    photograph = None if before.run.colmap is None else before.run.colmap / "images" / camera.name
-    if photograph is not None and photograph.is_file():
-        panels.insert(0, ("photograph", read_image(photograph, (camera.width, camera.height))))
+    colmap = before.run.colmap
+    if colmap is not None and (colmap / "images" / camera.name).is_file():
+        size = camera.width, camera.height
+        panels.insert(0, ("photograph", shown_photograph(colmap, camera.name, size)))
     return panel_row(panels)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera, Frame
 from gradiseg_core.files.geometry import Surface, save_depth, save_normals
-from gradiseg_core.files.images import read_image, write_image
-from gradiseg_core.files.pictures import depth_picture, overlay_ids, panel_row
+from gradiseg_core.files.images import write_image
+from gradiseg_core.files.pictures import depth_picture, overlay_ids, panel_row, shown_photograph
 from gradiseg_core.geometry.labels import draw, surface_labels
 from gradiseg_core.geometry.normals import surface_normals, view_normals
 from gradiseg_core.geometry.options import LabelOptions
@@ -66,7 +66,7 @@ def write_pictures(
             normals = surface_normals(shown.surface, depth, camera, options.disc)
         save_normals(out_dir, camera.stem, normals)
         size = (camera.width, camera.height)
-        photograph = read_image(colmap_dir / "images" / camera.name, size)
+        photograph = shown_photograph(colmap_dir, camera.name, size)
         rgb = np.where(normals.any(axis=-1, keepdims=True), (normals + 1.0) * 127.5, 0.0)
         panels = [
             (camera.stem, photograph),

@@ -30,6 +30,7 @@ from gradiseg_core.files.pictures import (
     matched_palette,
     overlay_ids,
     panel_row,
+    shown_photograph,
 )
 from gradiseg_core.files.renderings import Probabilities, load_features
 from gradiseg_core.splatting.labels import most_probable
@@ -379,7 +380,7 @@ def _side_by_side(
     color = read_image(out_dir / "color" / f"{view.stem}.png")
     ids = read_id_map(out_dir / "ids" / f"{view.stem}.png")
     size = (color.shape[1], color.shape[0])
-    photo = read_image(colmap_dir / "images" / view.name, size)
+    photo = shown_photograph(colmap_dir, view.name, size)
     panels = [
         ("photograph", photo),
         ("rendering", color),

@@ -13,6 +13,7 @@ from gradiseg_core import plot_style as style
 from gradiseg_core.files.html import Html, element, image, jpeg, png
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.files.pictures import shown_photograph
 from gradiseg_core.stages.report.qualitative import Box, by_variant, chosen_views, panels_of
 
 #: Most views in the page.
@@ -45,7 +46,7 @@ def compare(
     for number, view in enumerate(views):
         panels, box = panels_of(manifest, view, scene_dir, colmap_dir, pairs, _CROP_SHARE)
         height, width = panels[0][1].shape[:2]
-        photo = read_image(colmap_dir / "images" / view.name, (width, height))
+        photo = shown_photograph(colmap_dir, view.name, (width, height))
         urls = {"truth": {"colour": jpeg(photo, SIDE), "labels": jpeg(panels[0][1], SIDE)}}
         for one, panel in zip(pairs, panels[1:], strict=True):
             color = read_image(one.folder / "color" / f"{view.stem}.png")

@@ -16,7 +16,7 @@ from gradiseg_core.files.annotations import true_id_map
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest, SceneView
-from gradiseg_core.files.pictures import matched_palette, overlay_ids
+from gradiseg_core.files.pictures import matched_palette, overlay_ids, shown_photograph
 
 FRAME = "#ffffff"
 
@@ -152,7 +152,7 @@ def panels_of(
     """
     labels = [read_id_map(one.folder / "ids" / f"{view.stem}.png") for one in pairs]
     shape = labels[0].shape
-    photo = read_image(colmap_dir / "images" / view.name, (shape[1], shape[0]))
+    photo = shown_photograph(colmap_dir, view.name, (shape[1], shape[0]))
     truth = true_id_map(scene_dir, colmap_dir, manifest, view)
     panels: list[Panel] = []
     if truth is None:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.palette import id_colors
+from gradiseg_core.files.pictures import shown_photograph
 
 THUMB_WIDTH = 240  # px
 GAP = 6  # px
@@ -47,8 +47,8 @@ def contact_sheet(
     """
     stems = evenly(in_order(maps), max_views)
     palette = id_colors(max(areas, default=0) + 1)
-    thumbs = [overlay(maps[stem], photographs[stem], palette) for stem in stems]
-    height = max(thumb.shape[0] for thumb in thumbs)
+    height = _row_height([maps[stem].shape for stem in stems])
+    thumbs = [overlay(maps[stem], photographs[stem], palette, height) for stem in stems]
     columns = min(len(stems), max(3, round(math.sqrt(len(stems) * 1.2))))
     rows = math.ceil(len(stems) / columns)
     cell_w, cell_h = THUMB_WIDTH + GAP, height + CAPTION + GAP
@@ -64,7 +64,8 @@ def contact_sheet(
     for index, (stem, thumb) in enumerate(zip(stems, thumbs, strict=True)):
         x = GAP + (index % columns) * cell_w
         y = GAP + (index // columns) * cell_h
-        canvas.paste(Image.fromarray(thumb), (x, y))
+        middle = (THUMB_WIDTH - thumb.shape[1]) // 2, (height - thumb.shape[0]) // 2
+        canvas.paste(Image.fromarray(thumb), (x + middle[0], y + middle[1]))
         draw.text((x, y + height + 1), _shorten(stem), fill=(40, 40, 40), font=font)
     total = max(1, sum(ids.size for ids in maps.values()))
     top = rows * cell_h + GAP
@@ -88,12 +89,26 @@ def contact_sheet(
     return np.asarray(canvas)
 
 
-def overlay(ids: NDArray, photograph: Path, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a thumbnail, [h, THUMB_WIDTH, 3]: colours over the photograph, white boundaries."""
-    height = max(1, round(ids.shape[0] * THUMB_WIDTH / ids.shape[1]))
-    photo = read_image(photograph, (THUMB_WIDTH, height)).astype(np.float32)
+def _row_height(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the height of thumbnails, px: that of most views where they fill the width."""
+    heights = sorted(max(1, round(shape[0] * THUMB_WIDTH / shape[1])) for shape in shapes)
+    return heights[(len(heights) - 1) // 2]
+
+
+def overlay(
+    ids: NDArray, photograph: Path, palette: NDArray[np.uint8], most_height: int
+) -> NDArray[np.uint8]:
+    """Return a thumbnail, [h, w, 3]: colours over the photograph, white boundaries.
+
+    It is THUMB_WIDTH wide, or less where it would be higher than ``most_height``.
+    """
+    scale = min(THUMB_WIDTH / ids.shape[1], (most_height + 0.5) / ids.shape[0])
+    width = min(THUMB_WIDTH, max(1, round(ids.shape[1] * scale)))
+    height = max(1, min(most_height, round(ids.shape[0] * scale)))
+    photo = shown_photograph(photograph.parent.parent, photograph.name, (width, height))
+    photo = photo.astype(np.float32)
     rows = ((np.arange(height) + 0.5) * ids.shape[0] / height).astype(np.int64)
-    columns = ((np.arange(THUMB_WIDTH) + 0.5) * ids.shape[1] / THUMB_WIDTH).astype(np.int64)
+    columns = ((np.arange(width) + 0.5) * ids.shape[1] / width).astype(np.int64)
     small = ids[rows[:, None], columns[None, :]]
     # Brightness only under the colour: hues then mean IDs and nothing else.
     grey = photo.mean(axis=2, keepdims=True)

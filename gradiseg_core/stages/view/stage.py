@@ -24,7 +24,7 @@ from gradiseg_core.editing.scene import Scene, load
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.palette import id_colors
-from gradiseg_core.files.pictures import Moments
+from gradiseg_core.files.pictures import Moments, shown_photograph
 from gradiseg_core.splatting.rasterization.reference import NEAR_PLANE
 from gradiseg_core.stages.view.budget import kept
 from gradiseg_core.stages.view.orientation import held_up, middle, radius_of
@@ -261,7 +261,7 @@ def _photographs(
             "cy": float(camera.K[1, 2]),
             "rotation": [_numbers(row, 9) for row in camera.cam_from_world[:3, :3]],
             "center": _numbers(camera.center_in_world, 9),
-            "picture": as_url(read_image(images / camera.name), side, quality=75),
+            "picture": as_url(shown_photograph(images.parent, camera.name), side, quality=75),
         }
         for camera in cameras
     ]
