@@ -163,7 +163,9 @@ def downloads_of_all():
     needed = [
         download.path
         for scene in SETTINGS.scenes
-        for download in config_inputs.needed_downloads(SETTINGS.used_sections(scene))
+        for download in config_inputs.needed_downloads(
+            SETTINGS.used_sections(scene), SETTINGS.steps_of(scene)
+        )
     ]
     return [f"<downloads>/{path}" for path in dict.fromkeys(needed)]
 
@@ -288,7 +290,7 @@ def edit_of(w):
 
 
 def read_by_edit(w):
-    """Input function: pictures, and trained scenes that something is taken from."""
+    """Input function: files that an edit names, and trained scenes that something is taken from."""
     files = []
     for path in config_edits.read_by(SETTINGS.edits_of(w.scene).get(w.edit, ())):
         # A run of this workflow is made first; of another one's, its Gaussians are an input.
@@ -301,6 +303,17 @@ def read_by_edit(w):
             os.path.relpath(path)
         ]
     return files
+
+
+def lama_of_edit(w):
+    """Input function: LaMa's weights, where an edit uses them and names no file of its own."""
+    weights = [step.weights() for step in SETTINGS.edits_of(w.scene).get(w.edit, ())]
+    needed = any(None in names.values() for names in weights)
+    return (
+        ancient(f"<downloads>/checkpoints/{known_weights()['lama'].file_name}")
+        if needed
+        else []
+    )
 
 
 def edits_of(name):

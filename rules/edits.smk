@@ -13,6 +13,7 @@ rule edit:
         grounding=rules.grounding.output.grounding,
         geometry=geometry_of("tracking"),
         others=read_by_edit,
+        lama=lama_of_edit,
         core=core("edit.py"),
     output:
         edit=report(

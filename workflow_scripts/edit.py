@@ -14,4 +14,5 @@ with stage(snakemake):
         edit=operations(snakemake.params.config),
         device="cpu",
         threads=snakemake.threads,
+        lama=Path(snakemake.input.lama) if snakemake.input.lama else None,
     )

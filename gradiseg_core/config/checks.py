@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,11 @@ def _mipnerf360_layout(name: str, scene: Any, path: Path) -> list[str]:
 
 
 def offline(
-    name: str, sections: Mapping[str, Any], downloads: DownloadsConfig, folder: Path
+    name: str,
+    sections: Mapping[str, Any],
+    downloads: DownloadsConfig,
+    folder: Path,
+    edits: Iterable[Section] = (),
 ) -> list[str]:
     """Return the missing downloads of a scene if the network is not used.
 
@@ -223,11 +227,12 @@ def offline(
         sections: Its resolved sections by stage name.
         downloads: Section `downloads`.
         folder: What relative paths start from.
+        edits: The operations of its edits.
     """
     if not downloads.offline:
         return []
     problems = []
-    for stage, what, page, below in needed_downloads(sections):
+    for stage, what, page, below in needed_downloads(sections, edits):
         target = Path(downloads.folder) / below
         if not (folder / target).exists():
             key = f"scenes.{name}.dataset" if stage == "scene" else f"scenes.{name}.{stage}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.filling import Fill, Filled, fill_option
 from gradiseg_core.config.paths import InputPath
 from gradiseg_core.config.picks import Vector, What
 
@@ -29,13 +30,18 @@ class Operation(Section):
     #: Its name in the configuration.
     name: ClassVar[str]
 
+    def weights(self) -> dict[str, Path | None]:
+        """Return the checkpoints that it needs, as :meth:`Section.weights`."""
+        fill = getattr(self, "fill", True)
+        return fill.weights() if isinstance(fill, Fill) else {}
+
 
 class Remove(Operation):
     """Take something out of the scene, with what it left on its neighbours."""
 
     name = "remove"
     remove: What = option(..., "What goes.")
-    fill: bool = option(True, "Close the hole that no training view saw.")
+    fill: Filled = fill_option()
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
     halo: bool = option(
         True, "Also take its inside, and neighbours that training views show as a part of it."
@@ -93,7 +99,7 @@ class Move(_Placed):
 
     name = "move"
     move: What = option(..., "What moves.")
-    fill: bool = option(True, "Close the hole that no training view saw.")
+    fill: Filled = fill_option()
 
 
 class Rotate(_Placed):
@@ -125,7 +131,7 @@ class Swap(Operation):
 
     name = "swap"
     swap: tuple[What, What] = option(..., "The two.")
-    fill: bool = option(True, "Close the hole that no training view saw.")
+    fill: Filled = fill_option()
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
 
 
@@ -241,13 +247,13 @@ Edits = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], Edit
 
 
 def read_by(edit: Sequence[Operation]) -> list[Path]:
-    """Return what an edit reads beside the trained scene: pictures, and runs of other scenes."""
-    named = (
-        step.like if isinstance(step, Style) else step.scene
-        for step in edit
-        if isinstance(step, Style | Insert)
+    """Return what an edit reads beside the trained scene: files, and runs of other scenes."""
+    return list(
+        dict.fromkeys(
+            [path for _, path in own_files(edit)]
+            + [step.scene for step in edit if isinstance(step, Insert)]
+        )
     )
-    return list(dict.fromkeys(named))
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
@@ -279,6 +285,25 @@ def _hexadecimal(values: Sequence[Any]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*values)
 
 
-def pictures_of(edit: Sequence[Operation]) -> list[Path]:
-    """Return the user's own files that an edit reads."""
-    return [step.like for step in edit if isinstance(step, Style)]
+def own_files(edit: Sequence[Operation]) -> Iterator[tuple[str, Path]]:
+    """Yield the user's own files that an edit reads, each with its key below the edit."""
+    for index, step in enumerate(edit):
+        if isinstance(step, Style):
+            yield f"[{index}].like", step.like
+        for path in filter(None, step.weights().values()):
+            yield f"[{index}].fill.checkpoint", path
+
+
+def with_weights(edit: Sequence[Operation], lama: Path) -> list[Operation]:
+    """Return operations in which LaMa's file is named wherever it is not.
+
+    Args:
+        edit: The operations.
+        lama: The downloaded file.
+    """
+    return [
+        step.model_copy(update={"fill": step.fill.model_copy(update={"checkpoint": lama})})  # type: ignore[attr-defined]
+        if None in step.weights().values()
+        else step
+        for step in edit
+    ]

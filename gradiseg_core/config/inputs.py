@@ -161,13 +161,14 @@ class Download(NamedTuple):
     path: Path
 
 
-def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
+def needed_downloads(sections: Mapping[str, Any], edits: Iterable[Section] = ()) -> list[Download]:
     """Return the downloads that a scene needs; the user's own files are none.
 
     Args:
         sections: The scene's resolved sections by stage name, those that run.
+        edits: The operations of its edits.
     """
-    found = []
+    found: list[Download] = []
     scene = sections["scene"]
     if scene.dataset is not None:
         page = DATASETS[scene.source, scene.dataset].page
@@ -177,11 +178,15 @@ def needed_downloads(sections: Mapping[str, Any]) -> list[Download]:
     for stage, section in sections.items():
         if stage == "masks" and not any(tracker.may_need_masks for tracker in trackers):
             continue  # the stage does not run
-        for name, own in section.weights().items():
-            if own is None:
-                checkpoint = checkpoints()[name]
-                found.append(Download(stage, name, checkpoint.page, checkpoint.path(Path())))
-    return found
+        found += _weights(stage, section)
+    return list(dict.fromkeys([*found, *(d for step in edits for d in _weights("edits", step))]))
+
+
+def _weights(stage: str, section: Section) -> Iterator[Download]:
+    for name, own in section.weights().items():
+        if own is None:
+            checkpoint = checkpoints()[name]
+            yield Download(stage, name, checkpoint.page, checkpoint.path(Path()))
 
 
 def has_exact_ids(scene: SceneConfig, made: Iterable[Path] = ()) -> bool:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from gradiseg_core.config import checks
 from gradiseg_core.config.backends import chosen
 from gradiseg_core.config.base import AS_LAYER, Section
-from gradiseg_core.config.edits import Operation, Style
+from gradiseg_core.config.edits import Operation, own_files
 from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve
 from gradiseg_core.config.messages import explain, nearest
@@ -97,7 +97,11 @@ class Settings:
 
     def edits_of(self, scene: str) -> dict[str, tuple[Operation, ...]]:
         """Return the edits of a scene by name: the whole file's, then its own."""
-        return {**self.root.edits, **(self.root.scenes[scene].edits or {})}
+        return _edits_of(self.root, scene)
+
+    def steps_of(self, scene: str) -> list[Operation]:
+        """Return the operations of all edits of a scene."""
+        return _steps(self.root, scene)
 
     def all_edits(self) -> list[str]:
         """Return the names of the edits of all scenes."""
@@ -304,7 +308,7 @@ def _of_files(
     problems = checks.files(name, used, folder, root.made)
     for training in trainings.values():  # a variant may name files of its own
         problems += checks.files(name, {**used, "train": training}, folder, root.made)
-    problems += checks.offline(name, used, root.downloads, folder)
+    problems += checks.offline(name, used, root.downloads, folder, _steps(root, name))
     return problems + checks.same_grounding_twice(name, used)
 
 
@@ -325,8 +329,7 @@ def _lists(prefix: str, holder: RootConfig | SceneEntry, known: Mapping[str, Any
 
 def _missing_edits(root: RootConfig, name: str) -> Iterator[str]:
     """Yield the exports of a scene that are of edits that it does not have."""
-    scene = root.scenes[name]
-    edits = {**root.edits, **(scene.edits or {})}
+    scene, edits = root.scenes[name], _edits_of(root, name)
     for prefix, holder in (("", root), (f"scenes.{name}.", scene)):
         for export, config in (holder.exports or {}).items():
             if config.edit is not None and config.edit not in edits:
@@ -343,11 +346,22 @@ def _exports(prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntr
 
 
 def _edits(prefix: str, holder: RootConfig | SceneEntry, folder: Path) -> Iterator[str]:
-    """Yield the pictures that a file's or a scene's edits name and that are not there."""
+    """Yield the files that a file's or a scene's edits name and that are not there."""
     for name, edit in (holder.edits or {}).items():
-        for index, step in enumerate(edit):
-            if isinstance(step, Style) and not (folder / step.like).is_file():
-                yield f"{prefix}edits.{name}[{index}].like: no such picture: {step.like}"
+        for key, path in own_files(edit):
+            if not (folder / path).is_file():
+                kind = "picture" if key.endswith(".like") else "file"
+                yield f"{prefix}edits.{name}{key}: no such {kind}: {path}"
+
+
+def _edits_of(root: RootConfig, scene: str) -> dict[str, tuple[Operation, ...]]:
+    """Return the edits of a scene by name: the whole file's, then its own."""
+    return {**root.edits, **(root.scenes[scene].edits or {})}
+
+
+def _steps(root: RootConfig, scene: str) -> list[Operation]:
+    """Return the operations of all edits of a scene."""
+    return [step for edit in _edits_of(root, scene).values() for step in edit]
 
 
 def _used(sections: Mapping[str, Section], root: RootConfig, scene: str) -> dict[str, Section]:

@@ -1,4 +1,4 @@
-"""The checkpoints that backends and scores need.
+"""The checkpoints that backends, scores and edits need.
 
 Their names are those of ``Section.weights()`` and of the files in ``<downloads>/checkpoints/``.
 """
@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from gradiseg_core.config import backends
 from gradiseg_core.config.checkpoints import Checkpoint
+from gradiseg_core.config.filling import LAMA
 
 #: Weights that a score needs.
 _OF_SCORES = (
@@ -27,11 +28,11 @@ _OF_SCORES = (
 
 @cache
 def checkpoints() -> Mapping[str, Checkpoint]:
-    """Return every checkpoint by name: those of the backends, and those of scores."""
+    """Return every checkpoint by name: those of the backends, of scores, and of edits."""
     found = [
         entry
         for stage in backends.STAGES
         for name in backends.names(stage)
         for entry in backends.load(stage, name).checkpoints
     ]
-    return MappingProxyType({entry.name: entry for entry in (*found, *_OF_SCORES)})
+    return MappingProxyType({entry.name: entry for entry in (*found, *_OF_SCORES, LAMA)})

@@ -10,6 +10,7 @@ import numpy as np
 from gradiseg_core.config import edits as config
 from gradiseg_core.config.picks import EVERYTHING, Pick
 from gradiseg_core.editing.objects import free_name, ids_of
+from gradiseg_core.editing.painting import painter
 from gradiseg_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_names(scene: Scene, edit: Sequence[config.Operation]) -> None:
-    """Check that every object, view and scene that operations name is there when they run.
+    """Check that every object, view, scene and file that operations name is there when they run.
 
     Args:
         scene: That the first operation is done to.
@@ -85,6 +86,7 @@ def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
     whats = step.swap if isinstance(step, config.Swap) else (getattr(step, step.name),)
     if isinstance(step, config.Insert):
         scene, known = (other := scene.another(step.scene)), _Known(other)
+    painter(getattr(step, "fill", True))
     if isinstance(step, config.Style) and not step.like.is_file():
         raise InputError(f"{step.like}: there is no such picture")
     for what in whats:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradiseg_core.cameras import Camera
+from gradiseg_core.editing.painting import Painter
 from gradiseg_core.editing.patches import (
     Patch,
-    inpainted,
     local_ground,
     patch_around,
     seen_cells,
@@ -79,7 +79,7 @@ class Hole:
 
 @torch.no_grad()
 def find_hole(
-    scene: Scene, removed: NDArray[np.float64], views: list[Sight]
+    scene: Scene, removed: NDArray[np.float64], views: list[Sight], paint: Painter
 ) -> tuple[Hole | None, str]:
     """Return what a removal exposed that no training view saw.
 
@@ -87,6 +87,7 @@ def find_hole(
         scene: Without the object.
         removed: [n, 3] centres of what was removed, training frame.
         views: What training views showed of the object, before it was removed.
+        paint: What makes the hole's colours of those around it.
 
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
@@ -132,7 +133,7 @@ def find_hole(
     if not seen.any():
         return None, "no training view saw anything of what it stood on"
     colours = total / np.maximum(count, 1.0)[..., None]
-    return Hole(patch, cells, inpainted(colours, seen, cells)), ""
+    return Hole(patch, cells, paint(colours, seen, cells)), ""
 
 
 def _ground_of(

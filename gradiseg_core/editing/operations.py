@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradiseg_core.config import edits as config
+from gradiseg_core.config.filling import Fill
 from gradiseg_core.editing import colours
 from gradiseg_core.editing.checking import check_names
 from gradiseg_core.editing.classes import with_new_class
 from gradiseg_core.editing.cutting import cut_across
 from gradiseg_core.editing.filling import fill, find_hole
 from gradiseg_core.editing.objects import free_name
+from gradiseg_core.editing.painting import painter
 from gradiseg_core.editing.placing import Ground, foot, free_place, rotation
 from gradiseg_core.editing.regions import body
 from gradiseg_core.editing.removal import halo_and_inside, sights, training_cameras
@@ -160,7 +162,13 @@ def _bodies(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _take_out(
-    scene: Scene, what: Any, *, cut: bool, halo: bool, filled: bool, whole: bool = True
+    scene: Scene,
+    what: Any,
+    *,
+    cut: bool,
+    halo: bool,
+    filled: bool | Fill,
+    whole: bool = True,
 ) -> _Taken:
     scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
@@ -177,7 +185,7 @@ def _take_out(
     rest = scene.kept(~gone)
     record["removed"] = int(gone.sum())
     if filled:
-        hole, why = find_hole(rest, removed, views)
+        hole, why = find_hole(rest, removed, views, painter(filled))
         if hole is None:
             record["filled"] = {"new": 0, "why": why}
             logger.info("%s: nothing is filled: %s", shown(what), why)
@@ -306,7 +314,7 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
             "swapped must be two things"
         )
     ground = _ground(scene, scene.points)
-    how = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
+    how: dict[str, Any] = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
     one = _take_out(scene, first, **how)
     # The second is taken out of what the first left, so that its hole is filled there.
     two = _take_out(one.rest, second, **how)

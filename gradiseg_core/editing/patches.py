@@ -201,7 +201,7 @@ def inpainted(
     from scipy.ndimage import gaussian_filter
     from skimage.restoration import inpaint_biharmonic
 
-    source = _sources(colours, known, wanted)
+    source = sources(colours, known, wanted)
     rows, columns = np.nonzero(wanted)
     ring = 2 * _CLEAR + 4
     box = np.s_[
@@ -222,10 +222,14 @@ def inpainted(
     return filled
 
 
-def _sources(
+def sources(
     colours: NDArray[np.float64], known: NDArray[np.bool_], wanted: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return the cells that colours are taken from."""
+    """Return the cells [rows, columns] that colours are taken from, as :func:`inpainted` says.
+
+    Raises:
+        ValueError: If nothing is known.
+    """
     from scipy.ndimage import binary_dilation, binary_erosion
 
     if not known.any():

@@ -9,8 +9,21 @@ from typing import Any
 import pytest
 import yaml
 
-from gradiseg_core.config.edits import OPERATIONS, Remove, Swap, operations, rgb, written
-from gradiseg_core.config.root import _wrong_keys
+from gradiseg_core.config.edits import (
+    OPERATIONS,
+    Remove,
+    Swap,
+    operations,
+    read_by,
+    rgb,
+    with_weights,
+    written,
+)
+from gradiseg_core.config.filling import LAMA
+from gradiseg_core.config.inputs import needed_downloads
+from gradiseg_core.config.root import _wrong_keys, load
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.errors import ConfigError
 
 ISSUE = """
 without_ball:   [{remove: striped ball, fill: true}]
@@ -20,7 +33,8 @@ moved:          [{move: lemon, by_m: [0.1, 0, 0], rotate_deg: [0, 0, 30]},
                  {duplicate: apple, by_m: [0, 0.12, 0]}, {keep: [plant, table]}]
 more:           [{scale: {of: 3, grow: 0.1}, factor: 2}, {rotate: 3, rotate_deg: [0, 0, 90]},
                  {insert: mug, scene: results/other/gradiseg/seed0, at_m: [0, 0, 0]},
-                 {style: mug, like: pictures/waves.jpg}]
+                 {style: mug, like: pictures/waves.jpg},
+                 {remove: mug, fill: {backend: lama, checkpoint: big-lama.pt}}]
 """
 
 
@@ -72,6 +86,18 @@ def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
             r"operation 1: colour: expected a name of CSS, #",
         ),
         ([{"recolour": "a", "colour": 7}], r"operation 1: colour: "),
+        (
+            [{"remove": "a", "fill": "lama"}],
+            r"operation 1: fill: expected true, false or a mapping",
+        ),
+        (
+            [{"remove": "a", "fill": {"backend": "lma"}}],
+            r"operation 1: fill: backend: expected one of embedded, lama",
+        ),
+        (
+            [{"swap": ["a", "b"], "fill": {"checkpoint": "big-lama.pt"}}],
+            r"operation 1: fill: checkpoint belongs to `backend: lama`",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(given: Any, message: str) -> None:
@@ -105,3 +131,31 @@ def test_a_colour_may_be_three_numbers() -> None:
 def test_a_path_may_start_at_home() -> None:
     (step,) = operations([{"style": "mug", "like": "~/waves.jpg"}])
     assert step.like == Path("~/waves.jpg").expanduser()  # type: ignore[attr-defined]
+
+
+def test_lama_is_fetched_where_an_edit_names_no_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    scene: dict[str, Any] = {"source": "demo"}
+    own = {"remove": "a", "fill": {"backend": "lama", "checkpoint": "mine.pt"}}
+    raw: dict[str, Any] = {"scenes": {"a": scene, "b": scene}, "edits": {"x": [own]}}
+    assert needed_downloads({"scene": SceneConfig()}, load(raw, tmp_path).steps_of("a")) == []
+    assert read_by(load(raw, tmp_path).edits_of("a")["x"]) == [Path("mine.pt")]
+    fetched = {"move": "a", "by_m": [1, 0, 0], "fill": {"backend": "lama"}}
+    raw["scenes"]["b"] = {**scene, "edits": {"y": [fetched, own, fetched]}}
+    settings = load(raw, tmp_path)
+    (download,) = needed_downloads({"scene": SceneConfig()}, settings.steps_of("b"))
+    assert download == ("edits", "lama", LAMA.url, Path("checkpoints/lama.pth"))
+    assert needed_downloads({"scene": SceneConfig()}, settings.steps_of("a")) == []
+    given = with_weights(settings.edits_of("b")["y"], Path("there.pth"))
+    files = [path for step in given for path in step.weights().values()]
+    assert files == [Path("there.pth"), Path("mine.pt"), Path("there.pth")]
+    raw["downloads"] = {"offline": True, "folder": "d"}
+    message = r"scenes\.b\.edits: lama is not in d/checkpoints/lama\.pth.*fetch it from https://git"
+    with pytest.raises(ConfigError, match=message):
+        load(raw, tmp_path)
+    (tmp_path / "d/checkpoints").mkdir(parents=True)
+    (tmp_path / "d/checkpoints/lama.pth").touch()
+    load(raw, tmp_path)
+    (tmp_path / "mine.pt").unlink()
+    with pytest.raises(ConfigError, match=r"edits\.x\[0\]\.fill\.checkpoint: no such file: mine"):
+        load(raw, tmp_path)

@@ -6,11 +6,13 @@ seen: grey junk lies there. On one side are faint red Gaussians that call themse
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_dilation
 
 from gradiseg_core.cameras import Frame
 from gradiseg_core.editing.patches import Patch, inpainted, local_ground, seen_cells, under
@@ -23,8 +25,10 @@ from gradiseg_core.editing.removal import (
 )
 from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
+from gradiseg_core.errors import InputError
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from tests import tiny_lama
 from tests.synthetic import ring_of_cameras
 
 HALF, TOP = 0.3, 0.5
@@ -124,6 +128,42 @@ def test_the_hole_is_filled_with_what_goes_on_around_it(
         unfilled = np.abs(empty.render(view).color[was] - wanted).mean()
         assert error < 0.03
         assert error < 0.5 * unfilled
+
+
+def test_the_hole_is_filled_in_the_colours_of_lama(
+    made: tuple[Scene, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of random weights: what the network paints is seen, and nothing else changes."""
+    scene, _ = made
+    tiny_lama.save(tmp_path / "lama.pt", bias=(-3.0, 3.0, -3.0))  # green, as nothing here is
+    fill = {"backend": "lama", "checkpoint": str(tmp_path / "lama.pt")}
+    edited, usual = (scene.edit([{"remove": 1, "fill": f}]) for f in (fill, True))
+    (record,) = edited.history
+    assert record["operation"]["fill"] == fill
+    assert record["filled"]["cells"] == usual.history[0]["filled"]["cells"]
+    assert len(edited) == len(usual)
+    new = np.arange(len(edited)) >= len(edited) - record["filled"]["new"]
+    colours = 0.5 + 0.28209479177387814 * edited.values["sh0"][new, 0].numpy()
+    assert np.median(colours[:, 1]) > 0.8
+    assert np.median(colours[:, [0, 2]]) < 0.2
+    view = "view_003.png"
+    was = scene.render(view).ids == 1
+    green = edited.render(view).color - usual.render(view).color
+    assert green[was][:, 1].max() > 0.2
+    away = ~binary_dilation(was, iterations=8)
+    assert np.abs(green[away]).max() < 0.05
+    # Without a file: where the workflow puts it; the message comes before anything is done.
+    monkeypatch.chdir(tmp_path)
+    lama = {"remove": 1, "fill": {"backend": "lama"}}
+    with pytest.raises(InputError, match=r"operation 2 \(remove\): fill\.checkpoint: LaMa's file"):
+        scene.edit([{"recolour": 1, "colour": "gold"}, lama])
+    Path("downloads/checkpoints").mkdir(parents=True)
+    shutil.copy("lama.pt", "downloads/checkpoints/lama.pth")
+    again = scene.edit([lama])
+    assert torch.equal(again.values["sh0"], edited.values["sh0"])
+    Path("downloads/checkpoints/lama.pth").write_text("<html>")
+    with pytest.raises(InputError, match=r"operation 1 \(remove\): .*lama\.pth .* cannot be read"):
+        scene.edit([lama])
 
 
 def test_what_stands_on_nothing_leaves_no_hole(made: tuple[Scene, dict[str, np.ndarray]]) -> None:

@@ -83,6 +83,21 @@ def test_edits_are_targets_and_nothing_else_makes_them(workflow: Workflow) -> No
     assert workflow.planned("results/beta-2/gradiseg/seed0/metrics/metrics.json") == {}
 
 
+def test_lamas_weights_are_fetched_for_edits_that_use_them(workflow: Workflow) -> None:
+    (workflow.folder / "big-lama.pt").write_bytes(b"mine")
+    workflow.append(
+        "config.yaml",
+        "edits: {no_mug: [{remove: mug, fill: {backend: lama}}], gold: [{recolour: mug, colour: "
+        "gold}], own: [{remove: mug, fill: {backend: lama, checkpoint: big-lama.pt}}]}\n",
+    )
+    assert workflow.planned("edit_no_mug") == {"checkpoint": 1, "edit": 4, "edit_no_mug": 1}
+    assert workflow.planned("downloads") == {"checkpoint": 1, "downloads": 1}
+    assert workflow.planned("edit_gold", "edit_own") == {"edit": 8, "edit_gold": 1, "edit_own": 1}
+    (workflow.folder / "big-lama.pt").unlink()
+    done = workflow.snakemake("--dry-run", "edit_gold")
+    assert "edits.own[0].fill.checkpoint: no such file: big-lama.pt" in done.stdout + done.stderr
+
+
 def test_a_wrong_edit_stops_before_any_job(workflow: Workflow) -> None:
     workflow.append("config.yaml", "edits: {a: [{remov: cup}], b: [{style: cup, like: no.png}]}\n")
     done = workflow.snakemake("--dry-run")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.compute.cpu_runtime import set_threads
 from gradiseg_core.config.base import Device
-from gradiseg_core.config.edits import Operation
+from gradiseg_core.config.edits import Operation, with_weights
 from gradiseg_core.editing.operations import apply
 from gradiseg_core.editing.run import check_output
 from gradiseg_core.editing.scene import Scene, load
@@ -34,6 +34,7 @@ def edit_run(
     device: Device = "auto",
     threads: int | None = None,
     video: bool = True,
+    lama: Path | None = None,
 ) -> Scene:
     """Edit a trained scene and write the result; the trained scene stays as it is.
 
@@ -48,6 +49,7 @@ def edit_run(
         device: Where Gaussians are rendered.
         threads: CPU threads; None: all.
         video: Whether the turntable is written.
+        lama: LaMa's downloaded file, for operations that name none.
 
     Raises:
         InputError: If an operation means something that there is not, or ``out_dir`` holds a
@@ -57,6 +59,8 @@ def edit_run(
     if threads is not None:
         set_threads(threads)
     check_output(out_dir)
+    if lama is not None:
+        edit = with_weights(edit, lama)
     scene = load(run_dir, device=device)
     edited, records = apply(scene, edit)
     edited.history = (*scene.history, *records)
