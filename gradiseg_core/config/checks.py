@@ -16,6 +16,7 @@ from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.inputs import made_folder, named_paths, needed_downloads
 from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.offline import missing_offline
+from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, is_video
 from gradiseg_core.config.scene import DEMO_FOLDER
 from gradiseg_core.errors import InputError
 from gradiseg_core.prompts import read_ground_truth
@@ -177,8 +178,11 @@ def _layout(name: str, scene: Any, folder: Path) -> list[str]:
         return []
     path = folder / scene.path
     if not path.is_dir():
+        if scene.source == "folder" and is_video(path):
+            return []
         return [
-            f"scenes.{name}.path: {scene.path} is a file; give the folder that holds the images"
+            f"scenes.{name}.path: {scene.path} is a file; give the folder that holds the images, "
+            f"or a video ({', '.join(VIDEO_SUFFIXES)})"
         ]
     if scene.source == "mipnerf360":
         return _mipnerf360_layout(name, scene, path)

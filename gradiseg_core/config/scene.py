@@ -27,7 +27,7 @@ class SceneConfig(Section):
     )
     path: UserPath | None = option(
         None,
-        "Folder of the photographs or of the dataset's scene.",
+        "Folder of the photographs or of the dataset's scene, or a video.",
     )
     of: str | None = option(
         None,
@@ -53,6 +53,14 @@ class SceneConfig(Section):
         False,
         "`folder`: go on without photographs that cannot be read, instead of naming them all and "
         "stopping.",
+    )
+    frames: int = option(
+        120,
+        "Where `path` is a video, or a folder of videos alone: at most so many frames of them "
+        "become photographs, by how far the picture moves.",
+        unit="images",
+        source="our choice",
+        ge=3,
     )
     test_every: int = option(
         8,

@@ -78,6 +78,7 @@ class SceneManifest(BaseModel):
         has: The optional parts that are present.
         downsampled: How many times the images were reduced after ``sparse/`` was made from them,
             up to rounding; 1 where it belongs to these images.
+        ordered: Whether the views are frames of videos: neighbours by name are so in time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +89,7 @@ class SceneManifest(BaseModel):
     prompts: list[str] = []
     has: Available = Available()
     downsampled: int = Field(default=1, ge=1)
+    ordered: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> SceneManifest:

@@ -36,7 +36,7 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     ),
     "files/names.py": ({"grounding"} | SCORES, 0),
     "compute/simd.py": (AFTER_GEOMETRY, 4),
-    "progress.py": (EVERYTHING, 4),
+    "progress.py": (AFTER_GEOMETRY, 4),
     "plot_style.py": ({"curves", "comparison", "quality", "scene_report"}, 0),
     # Configuration: of a stage its own, and of the others nothing.
     "config/root.py": (set(), 0),

@@ -9,8 +9,9 @@ import logging
 from pathlib import Path
 
 from gradiseg_core.config.given_model import find_given, find_ignore
+from gradiseg_core.config.photo_files import videos_of
 from gradiseg_core.config.scene import SceneConfig
-from gradiseg_core.files.manifest import Available, SceneManifest, every_nth, split_views
+from gradiseg_core.files.manifest import Available, SceneManifest, by_name, every_nth, split_views
 from gradiseg_core.stages.scene.exposures import say_exposures
 from gradiseg_core.stages.scene.ignored import place_ignored
 from gradiseg_core.stages.scene.naming import common_root
@@ -34,9 +35,12 @@ def prepare_folder(
         threads: CPU threads that read and write photographs.
 
     Raises:
-        InputError: If an image is unreadable, or there are fewer than 3.
+        InputError: If an image or video is unreadable, or there are fewer than 3 images.
     """
     given = find_given(folder)
+    videos = sorted(videos_of(given.images), key=lambda path: by_name(str(path)))
+    if videos:
+        return _of_videos(videos, folder, out_dir, config, name=name, threads=threads)
     warn_of_unused(folder, given.images, given.sparse, "folder")
     photographs = inspect_folder(
         given.images,
@@ -72,3 +76,21 @@ def prepare_folder(
         has=Available(sparse=given.sparse is not None),
         downsampled=given.downsampled,
     )
+
+
+def _of_videos(
+    videos: list[Path],
+    folder: Path,
+    out_dir: Path,
+    config: SceneConfig,
+    *,
+    name: str,
+    threads: int,
+) -> SceneManifest:
+    from gradiseg_core.stages.scene.video import prepare_videos
+
+    root = common_root(folder.parent if folder.is_file() else folder, videos)
+    manifest, frames = prepare_videos(videos, root, out_dir, config, name=name, threads=threads)
+    masks = config.ignore or (None if folder.is_file() else find_ignore(folder, folder))
+    place_ignored(masks, frames, out_dir / "images", out_dir, asked=config.ignore is not None)
+    return manifest

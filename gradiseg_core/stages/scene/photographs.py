@@ -38,7 +38,7 @@ __all__ = ["Photograph", "inspect_folder", "link", "link_tree", "place_image", "
 logger = logging.getLogger(__name__)
 
 MIN_IMAGES = 3
-_JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
+JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
 _THUMBNAIL = 0.25  # of the longest side of the largest photograph
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
@@ -188,7 +188,7 @@ def place_image(photo: Photograph, target: Path) -> NDArray[np.bool_] | None:
         exif = exif_of_camera(file)
     image.info.pop("icc_profile", None)  # LittleCMS's own has the date in it
     jpeg = target.suffix.lower() in (".jpg", ".jpeg")
-    image.save(target, exif=exif, **(_JPEG_OPTIONS if jpeg else {}))
+    image.save(target, exif=exif, **(JPEG_OPTIONS if jpeg else {}))
     return None if hole is None else np.asarray(turned(Image.fromarray(hole), photo.turn))
 
 
