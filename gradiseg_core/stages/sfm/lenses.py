@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags
 
+from gradiseg_core.config.colmap import CameraModel
+from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.images import opened
 
 logger = logging.getLogger(__name__)
 
+_LEAST_SQUARE = 1.25  # focal lengths along the axes of a pixel that is nearly square
 #: Focal lengths up to this much apart are of one setting: programs round them.
 _SAME_FOCAL = 1.03
 
@@ -59,6 +62,40 @@ def camera_groups(
             "; ".join(_said(key, names) for key, names in groups.items()),
         )
     return found
+
+
+def model_of(camera_model: CameraModel, groups: list[list[str]]) -> CameraModel:
+    """Return the camera model to look for: with several cameras, pinholes have square pixels.
+
+    Every camera with two focal lengths of its own leaves so much freedom that the mapper finds
+    models in which pixels are twice as wide as high (three cameras of the embedded scene: all views
+    registered, poses 60 degrees off; with square pixels 0.1 degrees).
+    """
+    if camera_model == "PINHOLE" and len(groups) > 1:
+        logger.info("%d cameras: pixels are taken to be square (SIMPLE_PINHOLE)", len(groups))
+        return "SIMPLE_PINHOLE"
+    return camera_model
+
+
+def check_pixels(model: Any) -> None:
+    """Refuse cameras that do not exist.
+
+    Args:
+        model: `pycolmap.Reconstruction` that was made from photographs.
+
+    Raises:
+        ReconstructionError: If pixels of a camera are much wider than high, or the other way round.
+    """
+    for camera in model.cameras.values():
+        K = camera.calibration_matrix()
+        ratio = max(K[0, 0], K[1, 1]) / max(min(K[0, 0], K[1, 1]), 1e-9)
+        if ratio > _LEAST_SQUARE:
+            raise ReconstructionError(
+                f"the cameras that were found are not real: pixels of {camera.width} x "
+                f"{camera.height} px images would be {ratio:.1f} times as wide as high, or the "
+                "other way round, so poses are wrong too. Set `colmap.camera_model: SIMPLE_RADIAL` "
+                "(one focal length), or add photographs that overlap more"
+            )
 
 
 def lens_of(path: Path) -> Lens | None:

@@ -24,7 +24,7 @@ from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_v
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
 from gradiseg_core.stages.sfm.left_out import find_reasons
 from gradiseg_core.stages.sfm.left_out_page import write_page
-from gradiseg_core.stages.sfm.lenses import camera_groups
+from gradiseg_core.stages.sfm.lenses import camera_groups, check_pixels, model_of
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
 
@@ -92,10 +92,13 @@ def reconstruct(
             cameras = camera_groups(
                 image_dir, {name: sizes[name] for name in names}, config.single_camera
             )
+            tied = {"camera_model": model_of(config.camera_model, cameras)}
+            config = config.model_copy(update=tied)
             result = _from_photographs(
                 work, image_dir, names, config, page, cameras=cameras, seed=seed, threads=threads
             )
             models = result.models
+            check_pixels(models[0])
             how = {
                 "source": "pycolmap",
                 "matcher": chosen_matcher(config, len(names)),

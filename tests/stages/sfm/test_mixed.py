@@ -14,10 +14,17 @@ from PIL import Image
 from gradiseg_core.alignment import align_cameras
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.colmap import load_cameras, load_observations
 from gradiseg_core.files.ignore import read_ignored, write_ignored
 from gradiseg_core.files.images import read_image
-from gradiseg_core.stages.sfm.lenses import Lens, camera_groups, lens_of
+from gradiseg_core.stages.sfm.lenses import (
+    Lens,
+    camera_groups,
+    check_pixels,
+    lens_of,
+    model_of,
+)
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.scenes import (
     HEIGHT,
@@ -163,3 +170,21 @@ def test_a_given_model_loses_what_it_saw_in_ignored_pixels(tmp_path: Path) -> No
         assert len(xy) > 5
         assert (xy[:, 0] >= WIDTH // 2).all()
     assert (views["view_3.png"][0][:, 0] < WIDTH // 2).any()
+
+
+def test_several_cameras_have_square_pixels() -> None:
+    assert model_of("PINHOLE", [["a", "b"]]) == "PINHOLE"
+    assert model_of("PINHOLE", [["a"], ["b"]]) == "SIMPLE_PINHOLE"
+    assert model_of("OPENCV", [["a"], ["b"]]) == "OPENCV"
+
+
+def test_cameras_that_do_not_exist_are_refused() -> None:
+    model = pycolmap.Reconstruction()
+    model.add_camera_with_trivial_rig(lens())
+    check_pixels(model)
+    wrong = pycolmap.Camera(
+        model="PINHOLE", width=400, height=300, params=[150.2, 81.6, 200, 150], camera_id=2
+    )
+    model.add_camera_with_trivial_rig(wrong)
+    with pytest.raises(ReconstructionError, match=r"400 x 300 px.*1\.8 times.*SIMPLE_RADIAL"):
+        check_pixels(model)
