@@ -197,6 +197,29 @@ def test_a_segment_of_one_frame_is_outvoted(monkeypatch, random_weights, tmp_pat
     assert set(np.unique(result[2])) == {0, 1, 2}
 
 
+def test_upright_and_broad_views_lie_on_one_canvas(monkeypatch, random_weights, tmp_path):
+    """DEVA's memory is of one size; each view's IDs are as large as the view."""
+    fake_deva.install(monkeypatch)
+    paths = clip(tmp_path, 4)
+    for index in (1, 3):  # upright; the squares are where they are in the others
+        ids = read_id_map(tmp_path / "masks" / f"f{index:03d}.png")
+        upright = np.zeros((WIDTH, HEIGHT), np.int32)
+        upright[:HEIGHT] = ids[:, :HEIGHT]
+        write_id_map(tmp_path / "masks" / f"f{index:03d}.png", upright)
+        write_image(paths[index], np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+    assert backend.canvas_of(paths[:1], HEIGHT) == (HEIGHT, WIDTH)
+    run, _ = driver("fake", random_weights("fake"), tmp_path, CONFIG, frames=4)
+    run.canvas = backend.canvas_of(paths, HEIGHT)
+    assert run.canvas == (WIDTH, WIDTH)
+    result = [found for _, found in run.run(frames_of(paths))]
+    assert [ids.shape for ids in result] == 2 * [(HEIGHT, WIDTH), (WIDTH, HEIGHT)]
+    for ids in result:
+        assert (ids[4:20, 4:20] == ids[5, 5]).all()
+        assert (ids[24:40, 28:HEIGHT] == ids[25, 30]).all()
+    assert len({(ids[5, 5], ids[25, 30]) for ids in result}) == 1
+    assert result[0][5, 5] != result[0][25, 30]
+
+
 def test_looking_ahead_leaves_no_trace(deva, random_weights, tmp_path):
     paths = clip(tmp_path, 8)
     seen = []

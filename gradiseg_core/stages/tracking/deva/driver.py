@@ -18,10 +18,10 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,22 @@ _UPSAMPLED_AT_ONCE = 16
 _ADVICE = "lower `tracking.deva.max_objects` (memory is linear in it) or `tracking.deva.size`"
 
 
+class _Input(NamedTuple):
+    """A frame as DEVA takes it.
+
+    Attributes:
+        frame: The view.
+        image: [3, H', W'], all frames' common size: zeros lie right of and below the photograph.
+        inner: (h, w) of the photograph in it.
+        shape: (H, W) of the photograph itself.
+    """
+
+    frame: Frame
+    image: Any
+    inner: tuple[int, int]
+    shape: tuple[int, int]
+
+
 @dataclass
 class Driver:
     """One run over a clip.
@@ -59,6 +75,7 @@ class Driver:
         detector: Where detections come from.
         config: Options.
         device: Where tensors are put.
+        canvas: (h, w) that holds every frame; None: all are of one size.
         number: Long IDs -> dense ones, in order of appearance.
         denied: Votes whose detections were dropped because there were too many objects.
         most: Most objects in memory at once.
@@ -69,6 +86,7 @@ class Driver:
     detector: Detector
     config: DevaOptions
     device: Any
+    canvas: tuple[int, int] | None = None
     number: dict[int, int] = field(default_factory=dict)
     denied: int = 0
     most: int = 0
@@ -86,37 +104,44 @@ class Driver:
                 "or take `tracking.backend: sfm`"
             )
         next_vote = self.config.voting_frames - 1
-        waiting: list[tuple[Frame, Any, tuple[int, int]]] = []
+        waiting: list[_Input] = []
         for frame in frames:
             photograph = read_image(frame.path)
-            shape = photograph.shape[:2]
-            image = as_input(photograph, self.config.size, self.device)
+            given = self._input(frame, photograph)
             if frame.index + self.config.voting_frames <= next_vote:
-                yield frame, self._ids(self.core.step(image, None, None), shape)
+                yield frame, self._ids(self.core.step(given.image, None, None), given)
                 continue
-            self._wait(frame, photograph, image)
-            waiting.append((frame, image, shape))
+            self._wait(photograph, given)
+            waiting.append(given)
             if frame.index == next_vote:
                 yield from self._vote(waiting)
                 waiting.clear()
                 next_vote += self.config.detection_every
         # The clip ends before its last vote: these frames follow from memory alone.
-        for frame, image, shape in waiting:
-            yield frame, self._ids(self.core.step(image, None, None), shape)
+        for given in waiting:
+            yield given.frame, self._ids(self.core.step(given.image, None, None), given)
         self.core.clear_buffer()
 
-    def _wait(self, frame: Frame, photograph: NDArray[np.uint8], image: torch.Tensor) -> None:
+    def _input(self, frame: Frame, photograph: NDArray[np.uint8]) -> _Input:
+        image = as_input(photograph, self.config.size, self.device)
+        inner = image.shape[-2], image.shape[-1]
+        return _Input(frame, on_canvas(image, self.canvas), inner, photograph.shape[:2])
+
+    def _wait(self, photograph: NDArray[np.uint8], given: _Input) -> None:
         """Detect in a frame and queue it for the vote."""
         import torch
 
-        height, width = image.shape[-2:]
+        frame, image, (height, width), _ = given
         covered = self._covered(frame.index, image) if self.detector.incremental else None
+        if covered is not None:
+            covered = covered[:height, :width]
         ids, scores = self.detector.detect(frame, photograph, covered, (height, width))
+        mask = torch.from_numpy(ids.astype(np.int64)).to(self.device)
         info = {"frame": [frame.path.name], "shape": list(photograph.shape[:2])}
         self.core.add_to_temporary_buffer(
             self.package.frame_info(
                 image,
-                torch.from_numpy(ids.astype(np.int64)).to(self.device),
+                on_canvas(mask, self.canvas),
                 [self.package.object_info(n, score=s) for n, s in enumerate(scores, start=1)],
                 frame.index,
                 info,
@@ -136,9 +161,7 @@ class Driver:
         core.curr_ti, core.last_mask = before
         return (expected.argmax(dim=0) > 0).cpu().numpy()
 
-    def _vote(
-        self, waiting: list[tuple[Frame, Any, tuple[int, int]]]
-    ) -> Iterator[tuple[Frame, NDArray[np.int32]]]:
+    def _vote(self, waiting: list[_Input]) -> Iterator[tuple[Frame, NDArray[np.int32]]]:
         """Vote on the queued frames, and track them."""
         import torch
 
@@ -147,16 +170,16 @@ class Driver:
         if self._is_full(found):
             mask, found = torch.zeros_like(mask), []
             self.denied += 1
-        first, image, shape = waiting[0]
+        first = waiting[0]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             scores = core.incorporate_detection(
-                image, mask, found, incremental=self.detector.incremental
+                first.image, mask, found, incremental=self.detector.incremental
             )
         self.denied += any(str(warning.message).startswith(_DENIED) for warning in caught)
-        yield first, self._ids(scores, shape)
-        for frame, image, shape in waiting[1:]:
-            yield frame, self._ids(core.step(image, None, None), shape)
+        yield first.frame, self._ids(scores, first)
+        for given in waiting[1:]:
+            yield given.frame, self._ids(core.step(given.image, None, None), given)
         core.clear_buffer()
 
     def _is_full(self, found: list[Any]) -> bool:
@@ -167,12 +190,13 @@ class Driver:
         ever = len(self.core.object_manager.all_historical_object_ids)
         return bool(found) and ever + len(found) > self.config.max_objects
 
-    def _ids(self, scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[np.int32]:
+    def _ids(self, scores: torch.Tensor, given: _Input) -> NDArray[np.int32]:
         """Decide, enlarge and number: [1 + n, h, w] scores -> [H, W] dense IDs.
 
         Call it before the core's next call, which may reorder the channels.
         """
-        channels = decide(scores, shape)
+        height, width = given.inner
+        channels = decide(scores[:, :height, :width], given.shape)
         objects = self.core.object_manager.tmp_id_to_obj
         self.most = max(self.most, len(objects))
         table = np.zeros(len(scores), np.int32)
@@ -197,10 +221,33 @@ def as_input(photograph: NDArray[np.uint8], size: int, device: Any) -> torch.Ten
     return resized[0]
 
 
+def on_canvas(values: torch.Tensor, canvas: tuple[int, int] | None) -> torch.Tensor:
+    """Return [..., h, w] values with zeros right and below, [..., H', W'].
+
+    DEVA's memory is of one size; photographs of several lie in its upper left corner.
+    """
+    if canvas is None or tuple(values.shape[-2:]) == canvas:
+        return values
+    from torch.nn.functional import pad
+
+    return pad(values, (0, canvas[1] - values.shape[-1], 0, canvas[0] - values.shape[-2]))
+
+
 def input_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
     """Return (h, w) of a photograph of (H, W) whose shorter side becomes ``size`` px."""
     height, width = shape
     return height * size // min(height, width), width * size // min(height, width)
+
+
+def canvas_of(paths: Sequence[Path], size: int) -> tuple[int, int]:
+    """Return the (h, w) that holds all photographs as DEVA takes them."""
+    from PIL import Image
+
+    shapes = []
+    for path in paths:
+        with Image.open(path) as file:  # undistorted images carry no orientation
+            shapes.append(input_shape((file.height, file.width), size))
+    return max(h for h, _ in shapes), max(w for _, w in shapes)
 
 
 def decide(scores: torch.Tensor, shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -283,7 +330,7 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
     package = load_package()
     device = choose_device(config.device, "tracking.deva.device")
     frames = _frames(request)
-    height, width = input_shape(read_image(frames[0].path).shape[:2], config.size)
+    height, width = canvas_of([frame.path for frame in frames], config.size)
     estimate = memory_estimate(config, frames=len(frames), height=height, width=width)
     _announce(estimate, device)
     tokens = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
@@ -299,7 +346,9 @@ def track_views(request: Request) -> tuple[IdMaps, dict]:
         network = load_network(package, checkpoint, options, device)
         core = package.core(network, options)
         core.enabled_long_id()
-        driver = Driver(package, core, make_detector(request, device), config, device)
+        driver = Driver(
+            package, core, make_detector(request, device), config, device, (height, width)
+        )
         maps: IdMaps = {}
         with Progress("tracking", len(frames), "views") as progress:
             for frame, ids in driver.run(frames):
