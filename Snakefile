@@ -54,6 +54,16 @@ include: "rules/exports.smk"
 
 onstart:
     keep_budgets(SETTINGS)
+    for line in say_plan(SETTINGS, jobs_of_run(), cores() or 1):
+        print(line, file=sys.stderr)
+
+
+onsuccess:
+    learn(SETTINGS, jobs_of_run(), cores(), BEGUN)
+
+
+onerror:
+    learn(SETTINGS, jobs_of_run(), cores(), BEGUN)
 
 
 rule all:

@@ -128,19 +128,24 @@ def status(parser: argparse.ArgumentParser) -> Run:
 
         from gradiseg_core.stages.report import plan, status
 
-        planned = {}
+        settings = None
         try:
-            planned = plan.plan_of(options.results, options.configfile)
+            settings = plan.settings_of(options.results, options.configfile)
         except GradisegError as error:
             if options.configfile:
                 raise
             # Its photographs may be elsewhere; what has run can still be told.
             print(f"gradiseg: what is missing is not known: {error}", file=sys.stderr)
+        planned = plan.planned(settings, options.results) if settings else {}
         jobs = status.examine(options.results, planned)
         if options.json:
             print(json.dumps(status.as_data(jobs), indent=1))
         else:
             print(status.table(jobs, status.terminal_width()))
+            if settings is not None and any(job.state == "running" for job in jobs):
+                from gradiseg_core.planning.reporting import left
+
+                print(f"\n{left(settings, jobs)}")
         return 0
 
     return run

@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,10 +24,15 @@ from gradiseg_core.errors import GradisegError
 from gradiseg_core.files.geometry import failure_of
 from gradiseg_core.modules import closure
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets
+from gradiseg_core.planning.costs import Job
+from gradiseg_core.planning.reporting import learn, say_plan
 from gradiseg_core.planning.workflow import rule_names
 
 # Not `workflow.basedir`: in a module this is the folder of the including workflow.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+
+
+BEGUN = time.time()
 
 
 def cores():
@@ -49,6 +55,20 @@ for name, why in SETTINGS.absent.items():
     print(f"scene {name} is left out: {why}", file=sys.stderr)
 for line in SETTINGS.unused:
     print(f"warning: {line}", file=sys.stderr)
+
+
+def jobs_of_run():
+    """The jobs that this call of Snakemake runs, as far as it knows them."""
+    return [
+        Job(
+            job.rule.name,
+            job.wildcards_dict.get("scene"),
+            job.wildcards_dict.get("variant"),
+            int(job.wildcards_dict.get("seed", 0)),
+        )
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule.name not in ("all", "views", *SETTINGS.scenes)
+    ]
 
 
 def core(script, also=(), without=idle()):

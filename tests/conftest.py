@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from gradiseg_core.compute.triton_runtime import runs_on
 # import of Triton; nothing else here uses it.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# Runs of tests say nothing about how fast this machine is.
+os.environ.setdefault("GRADISEG_CACHE_DIR", tempfile.mkdtemp(prefix="gradiseg-tests-"))
 
 
 @pytest.fixture(scope="session")

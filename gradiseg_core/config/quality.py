@@ -5,8 +5,8 @@ and written down beside its results (:data:`FILE_NAME`), so that a scene is not 
 because it is looked at from another machine. `paper` has no budget: the keys' own defaults hold.
 
 Sizes of the CPU's budgets are for two cores. An iteration takes about 10 ms + 0.5 s a megapixel
-+ 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), of which a training
-of `standard` may take 20 minutes and one of `draft` 2.
++ 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), and two thirds of that
+on average over a run, of which one of `standard` may take 20 minutes and one of `draft` 3.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class _Size:
 
 _ALL = math.inf
 _CPU: dict[str, _Size] = {
-    "draft": _Size(2000, 0.15, 20_000, {60: 4096, _ALL: 2048}, 1600),
-    "standard": _Size(7000, 0.4, 60_000, {60: 8192, 120: 6144, _ALL: 4096}),
+    "draft": _Size(3000, 0.15, 20_000, {60: 4096, _ALL: 2048}, 1600),
+    "standard": _Size(10_000, 0.4, 60_000, {60: 8192, 120: 6144, _ALL: 4096}),
 }
 _GPU: dict[str, _Size] = {  # which no GPU has run yet
     "draft": _Size(7000, 0.5, 300_000, {60: 4096, _ALL: 2048}, 1600),

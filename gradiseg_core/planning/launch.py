@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,10 @@ from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets
+from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
 from gradiseg_core.planning.own_scene import OwnScene, scene_of
+from gradiseg_core.planning.rates import load as load_rates
+from gradiseg_core.planning.reporting import PLANNED, reporting
 from gradiseg_core.planning.workflow import Command, conflicting, rule_names, snakefile
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -63,13 +67,16 @@ def run(
     settings = settings_of(scene, given, cores, reserved)
     command = Command(scene.configfile, cores, given, tuple(extra))
     _introduce(scene, settings, plan_only)
+    usable = cores or machine.cores()
+    _plan(settings, usable)
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
         return 0
     scene.write()
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
-    status = watched(command.program)
+    with reporting(settings, usable):
+        status = watched(command.program)
     _conclude(scene, settings, status)
     return status
 
@@ -113,6 +120,27 @@ def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
             print(f"{name}: quality paper: the keys of {scene.configfile} and their defaults")
 
 
+def _plan(settings: Settings, cores: int) -> None:
+    """Say what the run will take.
+
+    Raises:
+        InputError: If the disk has not enough room for it.
+    """
+    rates, jobs = load_rates(), jobs_to_do(settings, views=True)
+    begun = time.monotonic()
+    if any(job.stage == "train" for job in jobs) and not rates.is_new("cpu"):
+        print("timing a few iterations of the training ...", flush=True)
+    why = time_training(settings, jobs, cores, rates)
+    if why is not None:
+        print(f"the training was not timed: {why}")
+    elif time.monotonic() - begun > 1:
+        rates.save()
+    made = estimate(settings, jobs, cores, rates)
+    print(made.line)
+    for line in check(made, Path(settings.root.results)):
+        print(f"warning: {line}")
+
+
 def _once_written(scene: OwnScene) -> str:
     return "" if scene.text is None else f", once {scene.configfile} is there"
 
@@ -151,7 +179,7 @@ def watched(program: Sequence[str]) -> int:
     Ctrl+C reaches both through the terminal. A signal to this process alone is handed on, and Linux
     tells the program if this process is killed.
     """
-    environment = os.environ | {"PYTHONPATH": _path_of_package()}
+    environment = os.environ | {"PYTHONPATH": _path_of_package(), PLANNED: "yes"}
     with _signals_raised():
         child = subprocess.Popen(program, env=environment, preexec_fn=_end_with_parent)
         try:

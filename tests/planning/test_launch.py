@@ -56,7 +56,7 @@ def test_a_folder_is_run_by_the_snakemake_that_is_printed(
     assert program == wanted
     said = capsys.readouterr().out
     assert f"  snakemake {' '.join(wanted[3:])}\n" in said
-    assert "9 photographs, quality draft: gradiseg_plus, 2,500 iterations at 40 px" in said
+    assert "9 photographs, quality draft: gradiseg_plus, 3,500 iterations at 40 px" in said
     assert "quality: draft" in (tmp_path / "My_kitchen.yaml").read_text()
     assert (tmp_path / "results" / "My_kitchen" / "budget.json").is_file()
 

@@ -12,8 +12,8 @@ from gradiseg_core.config.root import Settings, load
 from gradiseg_core.config.tracking import TrackingConfig
 
 
-def plan_of(results: Path, configfiles: Sequence[Path]) -> dict[Path, list[str]]:
-    """Return what configuration files ask for in a folder of results.
+def settings_of(results: Path, configfiles: Sequence[Path]) -> Settings | None:
+    """Return the configuration of a folder of results; None where none is known.
 
     Args:
         results: The folder.
@@ -25,11 +25,11 @@ def plan_of(results: Path, configfiles: Sequence[Path]) -> dict[Path, list[str]]
     """
     shipped = Path("config.yaml")
     if not configfiles and not shipped.is_file():
-        return {}
+        return None
     raw = read_files(configfiles or [shipped])
     if not configfiles and Path(raw.get("results", "results")).resolve() != results.resolve():
-        return {}
-    return planned(load(raw), results)
+        return None
+    return load(raw)
 
 
 def planned(settings: Settings, results: Path) -> dict[Path, list[str]]:

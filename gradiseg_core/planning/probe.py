@@ -1,0 +1,130 @@
+"""A few iterations of a training, timed before there is anything to train on.
+
+A made scene stands in for the user's: a table with balls on it inside a sphere, as many Gaussians
+and as large images as the training will have, and IDs in blocks. What an iteration costs depends on
+these numbers more than on what is seen.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.splatting.trainer import Trainer
+from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
+
+_CLASSES = 24
+_VIEWS = 4
+_WARM = 2  # iterations that compile, read and allocate
+_SECONDS = 6.0
+_MOST, _LEAST = 40, 4
+#: Share of a run after which all of its losses are on and the colours have all harmonics.
+_LATE = 0.6
+
+
+def seconds_an_iteration(
+    config: TrainConfig,
+    size: tuple[int, int],
+    gaussians: int,
+    threads: int,
+    device: torch.device | None = None,
+) -> float:
+    """Return how long an iteration takes, the median of some.
+
+    Args:
+        config: Of the training.
+        size: Width and height of its images, px.
+        gaussians: Their number.
+        threads: Of the kernels on a CPU.
+        device: Where it runs; None: the CPU.
+
+    Raises:
+        BackendUnavailableError: If the device cannot be used.
+    """
+    device = device or torch.device("cpu")
+    before, of_torch = get_threads(), torch.get_num_threads()
+    set_threads(threads)
+    config = config.model_copy(update={"longest_side": None, "downsample": None})
+    trainer = Trainer(_made(*size, gaussians), config, 0, device=device)
+    try:
+        trainer.step = round(_LATE * config.iterations)
+        for _ in range(_WARM):
+            trainer.iterate()
+        times: list[float] = []
+        while len(times) < _LEAST or (sum(times) < _SECONDS and len(times) < _MOST):
+            begun = time.perf_counter()
+            trainer.iterate()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - begun)
+    finally:
+        trainer.prefetcher.close()
+        set_threads(before)
+        torch.set_num_threads(of_torch)
+    return statistics.median(times)
+
+
+def _made(width: int, height: int, gaussians: int) -> TrainingData:
+    generator = np.random.default_rng(0)
+    cameras = [_camera(index, width, height) for index in range(_VIEWS)]
+    column, row = np.meshgrid(np.arange(width), np.arange(height))
+    ids = ((row * 5 // height) * 5 + column * 5 // width) % _CLASSES
+    image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    def load(index: int) -> TrainingView:
+        camera = cameras[index]
+        return TrainingView(
+            camera,
+            torch.from_numpy(image),
+            torch.from_numpy(ids.astype(np.int16)),
+            torch.from_numpy(camera.cam_from_world.astype(np.float32)),
+            torch.from_numpy(camera.K.astype(np.float32)),
+            torch.from_numpy(np.unique(ids).astype(np.int64)),
+        )
+
+    colours = generator.integers(0, 256, (gaussians, 3), dtype=np.uint8)
+    return TrainingData(
+        train=Views(cameras, load, 2_000_000_000),
+        test=Views([], load, 0),
+        points=_points(gaussians, generator),
+        colors=colours,
+        num_classes=_CLASSES,
+    )
+
+
+def _points(count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return points [P, 3] of a table, of balls on it, and of a sphere around both."""
+    far, balls = count // 10, 4 * count // 10
+    angle = generator.uniform(0, 2 * np.pi, count - far - balls)
+    radius = 2 * np.sqrt(generator.uniform(0, 1, len(angle)))
+    height = generator.normal(0, 0.01, len(angle))
+    table = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+    directions = generator.normal(size=(far + balls, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    centres = np.concatenate([generator.uniform(-1, 1, (12, 2)), np.full((12, 1), 0.25)], axis=1)
+    on_balls = 0.25 * directions[far:] + centres[generator.integers(0, 12, balls)]
+    return np.concatenate([table, on_balls, 8 * directions[:far]])
+
+
+def _camera(index: int, width: int, height: int) -> Camera:
+    """Return a camera on a circle that looks at the middle of the table."""
+    angle = 2 * np.pi * index / _VIEWS
+    place = np.array([3 * np.cos(angle), 3 * np.sin(angle), 2.0])
+    forward = -place / np.linalg.norm(place)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+    pose[:3, 3] = -pose[:3, :3] @ place
+    focal = 0.9 * max(width, height)
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+    return Camera(
+        name=f"{index}.png", width=width, height=height, K=intrinsics, cam_from_world=pose
+    )

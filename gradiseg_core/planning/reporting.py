@@ -1,0 +1,112 @@
+"""How long a run will still take, while it goes on, and what a plain `snakemake` says first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from gradiseg_core.compute import machine
+from gradiseg_core.config.root import Settings
+from gradiseg_core.errors import GradisegError
+from gradiseg_core.planning import rates
+from gradiseg_core.planning.costs import Job
+from gradiseg_core.planning.estimate import duration, estimate, known_jobs, remaining
+from gradiseg_core.stages.report.status import Job as Known
+
+PLANNED = "GRADISEG_PLANNED"
+"""Environment variable by which a Snakemake knows that its plan was said already."""
+
+_LOOK_S = 10.0
+_APART_S = 30.0
+_STEADY_S = 600.0  # a line at least this often
+_LONG_S = 2 * 3600.0
+
+
+@contextlib.contextmanager
+def reporting(settings: Settings, cores: int) -> Iterator[None]:
+    """Print now and then, while the body runs, how long the rest will take.
+
+    Args:
+        settings: The configuration that runs, with the pages in 3D.
+        cores: That the workflow may use.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=_report, args=(settings, cores, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(_LOOK_S)
+
+
+def _report(settings: Settings, cores: int, ended: threading.Event) -> None:
+    known_rates = rates.load()
+    said, before = time.monotonic(), -1
+    while not ended.wait(_LOOK_S):
+        try:
+            known = known_jobs(settings, views=True)
+        except (GradisegError, OSError):
+            continue  # files come and go while it looks
+        done = sum(job.state == "done" for job in known)
+        passed = time.monotonic() - said
+        if before < 0:
+            before = done
+        if not ((done != before and passed > _APART_S) or passed > _STEADY_S):
+            continue
+        if done < len(known):
+            print(f"[plan] {left(settings, known, cores, known_rates)}", flush=True)
+        said, before = time.monotonic(), done
+
+
+def left(
+    settings: Settings,
+    known: Iterable[Known],
+    cores: int | None = None,
+    known_rates: rates.Rates | None = None,
+) -> str:
+    """Return in words how many jobs are done and how long the others will take.
+
+    Args:
+        settings: The configuration.
+        known: Jobs and their states; those of other configurations are left out.
+        cores: That the workflow may use; None: all of this machine.
+        known_rates: Of this machine; None: as written down.
+    """
+    own = [job for job in known if job.scene is None or job.scene in settings.scenes]
+    done = sum(job.state == "done" for job in own)
+    known_rates = known_rates or rates.load()
+    seconds = remaining(settings, own, cores or machine.cores(), known_rates)
+    end = (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M")
+    return f"{done} of {len(own)} jobs done, about {duration(seconds)} left, until {end}"
+
+
+def say_plan(settings: Settings, jobs: Iterable[Job], cores: int) -> Iterator[str]:
+    """Yield what a plain `snakemake` says before it starts; nothing where it was said already.
+
+    Args:
+        settings: The configuration.
+        jobs: What is to be done.
+        cores: That the workflow may use.
+    """
+    jobs = list(jobs)
+    if os.environ.get(PLANNED) or not jobs:
+        return
+    made = estimate(settings, jobs, cores, rates.load())
+    yield made.line
+    trained = {job.scene for job in jobs if job.stage == "train"}
+    if made.total > _LONG_S and not made.gpu and trained - settings.budgets.keys():
+        yield (
+            "on a CPU the paper's defaults take this long: `quality: standard` in the "
+            "configuration trains in about 30 minutes, `draft` is a first look"
+        )
+
+
+def learn(settings: Settings, jobs: Iterable[Job], cores: int | None, since: float) -> None:
+    """Learn from the jobs of a run that has ended; a cache that cannot be written is no error."""
+    with contextlib.suppress(OSError):
+        rates.learn_from(settings, jobs, cores or machine.cores(), since)

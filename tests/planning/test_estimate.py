@@ -1,0 +1,282 @@
+"""What a run will take: by formulas, by what this machine took before, by a timed training."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from gradiseg_core import cli
+from gradiseg_core.compute import machine
+from gradiseg_core.config.root import Settings, load
+from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.config.variants import with_variant
+from gradiseg_core.errors import InputError
+from gradiseg_core.planning import costs, estimate, probe, rates, reporting
+from gradiseg_core.planning.budgets import budget_maker
+from gradiseg_core.planning.costs import Job, Scene
+from gradiseg_core.planning.estimate import Estimate
+from gradiseg_core.planning.rates import Rates
+from gradiseg_core.stages.report.status import Job as Known
+
+SCENE = Scene(views=36, size=(400, 300))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(rates.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv(reporting.PLANNED, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def settings(tmp_path: Path, count: int = 36, **keys: Any) -> Settings:
+    folder = tmp_path / "photos"
+    if not folder.exists():
+        folder.mkdir()
+        for number in range(count):
+            Image.new("RGB", (400, 300)).save(folder / f"{number}.jpg")
+    raw = {"scenes": {"a": {"path": "photos"}}, "quality": "draft"} | keys
+    return load(raw, budget_of=budget_maker(2))
+
+
+def test_formulas_are_near_what_the_demo_took(tmp_path: Path) -> None:
+    """Seconds of one core of `make demo` on the reference machine (commit 02e7392)."""
+    train = {"iterations": 1000, "longest_side": 320, "densification": {"max_gaussians": 15_000}}
+    made = settings(tmp_path, train=train, colmap={"guided_matching": True})
+    for stage, seconds in {
+        "colmap": 14.0,
+        "geometry": 89.4,
+        "tracking": 10.8,
+        "train": 45.0,
+    }.items():
+        job = Job(stage, "a", "gradiseg_plus" if stage == "train" else None, 0)
+        assert costs.core_seconds(made, job, SCENE) == pytest.approx(seconds, rel=0.3), stage
+
+
+def test_a_shelf_of_larger_photographs(tmp_path: Path) -> None:
+    """Likewise, of SfM on 16 photographs of 1008 x 670: 43 s."""
+    made = settings(tmp_path, quality="standard")
+    shelf = Scene(views=16, size=(1008, 670))
+    assert costs.core_seconds(made, Job("colmap", "a"), shelf) == pytest.approx(43, rel=0.3)
+    given = Scene(views=16, size=(1008, 670), cameras=True)
+    assert costs.core_seconds(made, Job("colmap", "a"), given) < 5
+    ignored = settings(tmp_path, colmap={"existing": "ignore"})
+    assert costs.core_seconds(ignored, Job("colmap", "a"), given) > 20
+
+
+def test_the_plan_is_one_line_of_all_stages(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    jobs = estimate.jobs_to_do(made, views=True)
+    assert {job.stage for job in jobs} == {
+        *("scene", "colmap", "geometry", "tracking", "train", "render", "grounding", "metrics"),
+        *("view", "curves", "comparison", "scene_report", "tables", "quality"),
+    }
+    whole = estimate.estimate(made, jobs, 2, Rates())
+    assert list(whole.seconds) == [
+        *("photographs", "cameras", "objects", "training", "pictures and scores")
+    ]
+    assert 3 * 60 < whole.total < 9 * 60  # `draft` of a small scene, for about 8 minutes
+    assert whole.line.startswith(f"about {whole.total / 60:.0f} min on 2 cores (by another")
+    assert ": photographs <1, cameras <1, objects 1, training" in whole.line
+    assert "; memory 1." in whole.line
+    assert whole.total == pytest.approx(sum(whole.seconds.values()))
+
+
+def test_standard_of_photographs_of_a_phone_takes_what_it_promises(tmp_path: Path) -> None:
+    made = settings(tmp_path, quality="standard", train={"longest_side": 736})
+    phone = Scene(views=40, size=(4000, 3000))
+    jobs = estimate.jobs_to_do(made, views=True)
+    total = sum(costs.wall(made, job, phone, 2) for job in jobs)
+    assert 22 * 60 < total < 36 * 60
+
+
+def test_trainings_run_side_by_side(tmp_path: Path) -> None:
+    two = settings(tmp_path, variants=["baseline", "gradiseg"])
+    jobs = [Job("train", "a", variant, 0) for variant in ("baseline", "gradiseg")]
+    one = estimate.estimate(two, jobs[:1], 2, Rates())
+    both = estimate.estimate(two, jobs, 2, Rates())
+    assert both.total == pytest.approx(one.total)  # one core for each
+    assert both.memory == pytest.approx(2 * one.memory)
+    assert estimate.estimate(two, jobs, 1, Rates()).total == pytest.approx(2 * one.total)
+
+
+def test_this_machine_is_learned_from(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    job = Job("geometry", "a")
+    usual = costs.wall(made, job, costs.scene_of(made, "a"), 2)
+    known = Rates()
+    known.time("cpu", 2.0)
+    assert known.factor("geometry", "cpu") == 2.0
+    assert known.factor("geometry", "cuda") == 1.0
+    known.save()
+    folder = tmp_path / "results" / "a" / "benchmarks"
+    folder.mkdir(parents=True)
+    for seconds in (6 * usual, 3 * usual, 3 * usual):
+        (folder / "geometry.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0\t900\n")
+        rates.learn_from(made, [job, Job("train", "a", "gradiseg_plus", 0)], 2, since=0.0)
+    learned = rates.load()
+    assert learned.stages == {"geometry cpu": [3.0, 1.5, 1.5]}
+    assert learned.factor("geometry", "cpu") == pytest.approx(3.0)
+    assert learned.measured("train", "cpu")  # by the timed training
+    said = estimate.estimate(made, [job], 2, learned)
+    assert said.total == pytest.approx(3 * usual, rel=1e-3)
+    assert "another machine" not in said.line
+    rates.learn_from(made, [job], 2, since=time.time() + 10)  # of an older run
+    (folder / "geometry.tsv").write_text("s\th:m:s\tmax_rss\n1.0\t0\t-\n")  # nothing but a start
+    rates.learn_from(made, [job], 2, since=0.0)
+    assert rates.load().stages == learned.stages
+
+
+def test_few_jobs_are_remembered_and_mistakes_are_bounded() -> None:
+    known = Rates()
+    for factor in (1.0, 2.0, 3.0, 4.0, 5.0, 1e9):
+        known.learn("train", "cpu", factor)
+    assert known.stages["train cpu"] == [2.0, 3.0, 4.0, 5.0, 50.0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "machine": 3}', '{"version": 0}'])
+def test_a_file_of_no_use_is_passed_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "rates.json").write_text(text)
+    assert rates.load() == Rates()
+
+
+def test_more_to_compute_takes_longer() -> None:
+    """Measured: the made scene is a training, whose time follows pixels and Gaussians."""
+    config = with_variant(TrainConfig(iterations=1000), "gradiseg_plus")
+    small = probe.seconds_an_iteration(config, (64, 48), 300, 1)
+    large = probe.seconds_an_iteration(config, (320, 240), 4000, 1)
+    assert large > 2 * small > 0
+
+
+def test_a_training_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = settings(tmp_path)
+    asked = []
+
+    def timed(*arguments: Any) -> float:
+        asked.append(arguments)
+        return 3 * costs.iteration((400, 300), 20_000, gpu=False) / 1.75
+
+    monkeypatch.setattr(probe, "seconds_an_iteration", timed)
+    jobs = estimate.jobs_to_do(made, views=False)
+    known = Rates()
+    assert estimate.time_training(made, jobs, 2, known) is None
+    ((config, size, count, threads, device),) = asked
+    assert (config.iterations, size, count, threads) == (3000, (400, 300), 20_000, 2)
+    assert device == torch.device("cpu")
+    assert known.machine == {"cpu": pytest.approx(3.0)}
+    assert estimate.time_training(made, jobs, 2, known) is None
+    assert len(asked) == 1
+    assert estimate.time_training(made, [Job("render", "a")], 2, Rates()) is None
+    assert len(asked) == 1
+
+
+def test_a_gpu_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    made = settings(tmp_path, train={"device": "cuda"})
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    why = estimate.time_training(made, estimate.jobs_to_do(made, views=False), 2, Rates())
+    assert why is not None
+    assert "train.device" in why
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_disk_and_memory_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Estimate({"training": 60.0}, memory=2e9, disk=5e9, cores=2)
+    results = tmp_path / "not" / "there" / "yet"
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (0.5, 0.5, 0.5))
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: Usage(9e9, 0, 5.1e9))
+    with pytest.raises(InputError, match=r"writes about 5.0 GB to .*yet, .* has 5.1 GB free: make"):
+        estimate.check(made, results)
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: Usage(9e9, 0, 5.3e9))
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 4_000_000_000)
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 3_000_000_000)
+    assert estimate.check(made, results) == []
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 1_000_000_000)
+    assert "2.0 GB of memory, of which 1.0 are free" in estimate.check(made, results)[0]
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 1_500_000_000)
+    assert "this machine has 1.5: lower" in estimate.check(made, results)[0]
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (40.0, 0.5, 0.5))
+    assert "other programs are at work here (40 want" in estimate.check(made, results)[1]
+
+
+def test_what_is_left_while_it_runs(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+
+    def known(**states: Any) -> list[Known]:
+        runs = {"train", "render"}
+        return [
+            Known("a", "gradiseg_plus" if stage in runs else None, 0 if stage in runs else None,
+                  stage, state, Path(stage), seconds=seconds)
+            for stage, (state, seconds) in states.items()
+        ]  # fmt: skip
+
+    def left(**states: Any) -> float:
+        return estimate.remaining(made, known(**states), 2, Rates())
+
+    train, render = (left(**{stage: ("missing", None)}) for stage in ("train", "render"))
+    assert left(train=("missing", None), render=("missing", None)) == pytest.approx(train + render)
+    assert left(train=("done", 9.0), render=("failed", None)) == pytest.approx(render)
+    half = left(train=("running", train / 2), render=("missing", None))
+    assert half == pytest.approx(train / 2 + render)
+    assert left(train=("running", 100 * train)) == pytest.approx(0.1 * train)
+    (told,) = known(train=("running", 1.0))
+    told = replace(told, message="demo: 10 %, 1 of 10 it, 2 min left, loss 0.1")
+    assert estimate.remaining(made, [told], 2, Rates()) == 120
+    said = reporting.left(made, known(train=("done", 9.0), render=("running", 1.0)), 2, Rates())
+    assert said.startswith("1 of 2 jobs done, about ")
+    assert left(train=("done", 1.0)) == 0
+
+
+def test_status_says_how_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gradiseg_core.stages.report import status
+
+    settings(tmp_path)
+    text = json.dumps({"scenes": {"a": {"path": "photos"}}, "quality": "draft"})
+    (tmp_path / "my.yaml").write_text(text)
+    (tmp_path / "results" / "a" / "logs").mkdir(parents=True)
+    assert cli.main(["status", "--configfile", "my.yaml"]) == 0
+    assert "left, until" not in capsys.readouterr().out  # nothing runs
+    (tmp_path / "results" / "a" / "logs" / "scene.log").write_text("working\n")
+    begun = {(tmp_path / "results" / "a" / "scene"): time.time()}
+    marks = status._Marks(begun, kept=True, active=True, locked=True)
+    monkeypatch.setattr(status._Marks, "of", lambda results: marks)
+    assert cli.main(["status", "--configfile", "my.yaml"]) == 0
+    told = r"0 of 13 jobs done, about \d min left, until \d\d:\d\d"
+    assert re.search(told, capsys.readouterr().out)
+
+
+def test_snakemake_warns_of_the_papers_defaults_on_a_cpu(tmp_path: Path) -> None:
+    paper = settings(tmp_path, quality="paper")
+    jobs = estimate.jobs_to_do(paper, views=False)
+    plan, advice = reporting.say_plan(paper, jobs, 2)
+    assert " h on 2 cores (by another machine's times): " in plan
+    assert "`quality: standard` in the configuration" in advice
+    draft = settings(tmp_path)
+    assert len(list(reporting.say_plan(draft, estimate.jobs_to_do(draft, views=False), 2))) == 1
+    assert list(reporting.say_plan(draft, [], 2)) == []
+    os.environ[reporting.PLANNED] = "yes"
+    assert list(reporting.say_plan(draft, jobs, 2)) == []
+    del os.environ[reporting.PLANNED]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3, "10 s"), (44, "40 s"), (100, "2 min"), (5000, "83 min"), (7000, "1.9 h"), (9e4, "25 h")],
+)
+def test_times_are_as_rough_as_they_are_known(seconds: float, words: str) -> None:
+    assert estimate.duration(seconds) == words
