@@ -1,6 +1,8 @@
-"""A COLMAP model beside the user's photographs: 3DGS's layout, as source ``folder`` finds it.
+"""Cameras beside the user's photographs, as source ``folder`` finds them.
 
-    images/  [images_2/ ...]  sparse/0/  or  sparse/  or  colmap/sparse/0/
+    images/  [images_2/ ...]  sparse/0/  or  sparse/  or  colmap/sparse/0/   (COLMAP, 3DGS)
+    images/  transforms.json                                  (nerfstudio, instant-ngp)
+    train/ test/  transforms_train.json  transforms_test.json        (Blender scenes of NeRF)
 
 The configured path may be the folder that holds ``images/``, or the image folder itself.
 """
@@ -15,6 +17,8 @@ IGNORE = "ignore"
 """Folder of masks of what does not belong to the scene, in or beside that of the photographs."""
 
 _PLACES = ("sparse", "colmap/sparse")
+_TRANSFORMS = "transforms.json"
+_SPLIT_TRANSFORMS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 _REDUCED = re.compile(r"images_([248])")
 
 
@@ -26,21 +30,28 @@ class GivenScene:
         images: Folder of the photographs.
         sparse: Folder of the model, or of several; None without one.
         downsampled: How many times the photographs are smaller than those of the model.
+        transforms: Files with the cameras, where there is no COLMAP model.
     """
 
     images: Path
     sparse: Path | None
     downsampled: int = 1
+    transforms: tuple[Path, ...] = ()
 
 
 def find_given(path: Path) -> GivenScene:
-    """Return photographs and model of a path; neither is checked here."""
+    """Return photographs and cameras of a path; neither is checked here."""
     images, beside = path, path.parent
-    if (path / "images").is_dir() and _model_in(path) is not None:
+    if (path / "images").is_dir() and (_model_in(path) is not None or _transforms_in(path)):
         images, beside = path / "images", path
-    sparse = _model_in(path) or (_model_in(beside) if images.name.startswith("images") else None)
-    reduced = _REDUCED.fullmatch(images.name) if sparse is not None else None
-    return GivenScene(images, sparse, int(reduced.group(1)) if reduced else 1)
+    near = images.name.startswith("images")
+    sparse = _model_in(path) or (_model_in(beside) if near else None)
+    transforms: tuple[Path, ...] = ()
+    if sparse is None:
+        transforms = _transforms_in(path) or (_transforms_in(beside) if near else ())
+    given = sparse is not None or bool(transforms)
+    reduced = _REDUCED.fullmatch(images.name) if given else None
+    return GivenScene(images, sparse, int(reduced.group(1)) if reduced else 1, transforms)
 
 
 def find_ignore(path: Path, images: Path) -> Path | None:
@@ -52,6 +63,12 @@ def find_ignore(path: Path, images: Path) -> Path | None:
     """
     places = [path, images] + ([images.parent] if images.name.startswith("images") else [])
     return next((place / IGNORE for place in places if (place / IGNORE).is_dir()), None)
+
+
+def _transforms_in(folder: Path) -> tuple[Path, ...]:
+    if (folder / _TRANSFORMS).is_file():
+        return (folder / _TRANSFORMS,)
+    return tuple(folder / name for name in _SPLIT_TRANSFORMS if (folder / name).is_file())
 
 
 def _model_in(folder: Path) -> Path | None:

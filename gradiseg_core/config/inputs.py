@@ -92,6 +92,10 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
             found.update(
                 file for file in sparse.rglob("*") if file.is_file() and not _hidden(file, sparse)
             )
+        for scene in given:
+            found.update(scene.transforms)
+            # Points beside them: which one is named in the file, which is not read here.
+            found.update(file for one in scene.transforms[:1] for file in one.parent.glob("*.ply"))
     for path in masks:
         found.update(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
     for path in paths:

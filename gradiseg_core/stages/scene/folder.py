@@ -1,6 +1,7 @@
 """Source ``folder``: the user's own photographs. Only a folder of images is required.
 
-A COLMAP model beside them (3DGS's layout) comes with them; ``colmap.existing`` decides its use.
+A COLMAP model beside them (3DGS's layout) or a ``transforms.json`` comes with them;
+``colmap.existing`` decides its use.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gradiseg_core.stages.scene.exposures import say_exposures
 from gradiseg_core.stages.scene.ignored import place_ignored
 from gradiseg_core.stages.scene.naming import common_root
 from gradiseg_core.stages.scene.photographs import inspect_folder, link_tree, place_images
+from gradiseg_core.stages.scene.transforms import write_given_cameras
 from gradiseg_core.stages.scene.unused import warn_of_unused
 
 logger = logging.getLogger(__name__)
@@ -41,10 +43,14 @@ def prepare_folder(
     videos = sorted(videos_of(given.images), key=lambda path: by_name(str(path)))
     if videos:
         return _of_videos(videos, folder, out_dir, config, name=name, threads=threads)
-    warn_of_unused(folder, given.images, given.sparse, "folder")
+    sparse = given.sparse
+    if given.transforms:
+        write_given_cameras(given.transforms, given.images, out_dir / "sparse" / "0")
+        sparse = out_dir / "sparse"
+    warn_of_unused(folder, given.images, sparse, "folder")
     photographs = inspect_folder(
         given.images,
-        sparse=given.sparse,
+        sparse=sparse,
         factor=given.downsampled,
         own=True,
         skip_unreadable=config.skip_unreadable,
@@ -73,7 +79,7 @@ def prepare_folder(
         name=name,
         source="folder",
         views=views,
-        has=Available(sparse=given.sparse is not None),
+        has=Available(sparse=sparse is not None),
         downsampled=given.downsampled,
     )
 

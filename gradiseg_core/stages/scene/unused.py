@@ -31,12 +31,10 @@ def _unused(folder: Path, images: Path, sparse: Path | None, source: str) -> lis
             if (place / below).is_dir() and _files_of_a_model(place / below):
                 found.append((place / below, _why(place / below, place, images, source)))
         if (place / "transforms.json").is_file():
-            found.append(
-                (
-                    place / "transforms.json",
-                    "cameras are read only from a COLMAP model (`sparse/0/`); convert it",
-                )
-            )
+            why = "call the folder of the photographs images, or put the file into it"
+            if source != "folder":
+                why = f"source `{source}` does not read it; `source: folder` does"
+            found.append((place / "transforms.json", why))
     if source == "folder":
         for part in _LERF_MASK:
             holder = next((at for at in (folder, images.parent) if (at / part).is_dir()), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import in_order
+from gradiseg_core.files.view_names import match_names
 from gradiseg_core.stages.sfm.fit import misfit
 
 logger = logging.getLogger(__name__)
 
 _STEMS = ("cameras", "images", "points3D")
+_POINTS = "points3D.ply"
 
 
 def find_models(scene_dir: Path) -> list[Path]:
@@ -29,18 +31,21 @@ def find_models(scene_dir: Path) -> list[Path]:
     ]
 
 
-def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
+def largest_model(
+    folders: list[Path], names: Iterable[str], originals: Mapping[str, str] | None = None
+) -> Path:
     """Return the model with most of the scene's images (then points), and log the choice.
 
     Args:
         folders: As `find_models` returns them, at least one.
         names: File names of the scene's images.
+        originals: The user's own names of images that have another name in the scene.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
     if len(folders) == 1:
         return folders[0]
-    stems = {name.rpartition(".")[0] for name in names}
+    known = {name: (originals or {}).get(name, name) for name in names}
     sizes: dict[Path, tuple[int, int]] = {}
     for folder in folders:
         try:
@@ -48,8 +53,8 @@ def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
         except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
             logger.warning("%s cannot be read and is passed over: %s", folder, str(error).strip())
             continue
-        found = [model.image(i).name.rpartition(".")[0] for i in model.reg_image_ids()]
-        sizes[folder] = (sum(stem in stems for stem in found), model.num_points3D())
+        found = [model.image(i).name for i in sorted(model.reg_image_ids())]
+        sizes[folder] = (len(match_names(found, known)), model.num_points3D())
     if not sizes:
         return folders[0]
     best = max(sizes, key=lambda folder: sizes[folder])
@@ -62,15 +67,23 @@ def largest_model(folders: list[Path], names: Iterable[str]) -> Path:
     return best
 
 
-def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampled: int = 1) -> Any:
+def load_validated(
+    folder: Path,
+    sizes: dict[str, tuple[int, int]],
+    originals: Mapping[str, str] | None = None,
+    *,
+    downsampled: int = 1,
+) -> Any:
     """Read a model and check that it fits the scene's images.
 
     Images of the model that the scene lacks are removed from it (with a warning); one that the
-    scene has with another suffix takes the scene's name.
+    scene has in another folder or with another suffix takes the scene's name. The model may be
+    without points; those of a `points3D.ply` beside it are taken then.
 
     Args:
         folder: Folder of `cameras`, `images` and `points3D`, all `.bin` or all `.txt`.
         sizes: Width and height (px) of the scene's images by name.
+        originals: The user's own names of images that have another name in the scene.
         downsampled: How many times smaller the scene's images are than the model's (up to
             rounding); cameras and observations are scaled to them.
 
@@ -79,8 +92,8 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
 
     Raises:
         InputError: If a file is missing or damaged, no name matches, an image's size differs from
-            its camera's, a pose or focal length is not finite, there are no points, or they are
-            far from where the images observe them.
+            its camera's, a pose or focal length is not finite, or points are far from where the
+            images observe them.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
@@ -94,7 +107,7 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
     except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
         raise _invalid(folder, f"it cannot be read ({str(error).strip()})") from error
 
-    _take_names(model, sizes)
+    _take_names(model, sizes, originals or {})
     if downsampled > 1:
         _scale_to(model, sizes, downsampled)
     poses = {i.name: i for i in model.images.values() if i.has_pose}
@@ -125,8 +138,11 @@ def load_validated(folder: Path, sizes: dict[str, tuple[int, int]], *, downsampl
         logger.warning("%s: %d images are not in the scene: %s", folder, len(extra), _some(extra))
         for name in extra:
             model.deregister_frame(poses[name].frame_id)
+    if model.num_points3D() == 0 and (folder / _POINTS).is_file():
+        model.import_PLY(folder / _POINTS)
+        logger.info("%d points from %s", model.num_points3D(), folder / _POINTS)
     if model.num_points3D() == 0:
-        raise _invalid(folder, "it has no points, which training starts from")
+        return model
     xyz = np.array([point.xyz for point in model.points3D.values()])
     if not np.isfinite(xyz).all():
         raise _invalid(folder, "it has points that are not finite")
@@ -144,18 +160,25 @@ def _say_what_is_read(folder: Path, suffix: str) -> None:
         logger.info("%s: poses are read from frames%s, not from images%s", folder, suffix, suffix)
 
 
-def _take_names(model: Any, sizes: dict[str, tuple[int, int]]) -> None:
-    """Rename images of the model that the scene has under another suffix (`.JPG`, `.png`)."""
-    by_stem: dict[str, list[str]] = {}
-    for name in sizes:
-        by_stem.setdefault(name.rpartition(".")[0], []).append(name)
-    taken = {image.name for image in model.images.values()}
+def _take_names(
+    model: Any, sizes: Mapping[str, tuple[int, int]], originals: Mapping[str, str]
+) -> None:
+    """Rename images of the model that the scene has in another folder or with another suffix."""
+    known = {name: originals.get(name, name) for name in sizes}
+    names = [model.images[image_id].name for image_id in sorted(model.images)]
+    taken = match_names(names, known)
+    renamed = {name: view for name, view in taken.items() if name != view}
     for image in model.images.values():
-        found = by_stem.get(image.name.rpartition(".")[0], [])
-        if image.name not in sizes and len(found) == 1 and found[0] not in taken:
-            logger.info("%s of the COLMAP model is %s of the scene", image.name, found[0])
-            taken.add(found[0])
-            image.name = found[0]
+        image.name = renamed.get(image.name, image.name)
+    if renamed:
+        first = next(iter(renamed))
+        logger.info(
+            "%d images of the COLMAP model have other names in the scene: %s is %s%s",
+            len(renamed),
+            first,
+            renamed[first],
+            ", ..." if len(renamed) > 1 else "",
+        )
 
 
 def _scale_to(model: Any, sizes: dict[str, tuple[int, int]], factor: int) -> None:

@@ -2,10 +2,117 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.manifest import in_order
+from gradiseg_core.stages.sfm.pairs import verified, verify_again
+
+logger = logging.getLogger(__name__)
+
+_FEWEST_POINTS = 50
+_NEAR = 20  # partners of each view where not all pairs are matched
+_FACING = 0.3  # cosine between the directions of two views that may see the same
+
+
+def add_points(
+    model: Any,
+    image_dir: Path,
+    work: Path,
+    build: Callable[[list[str], list[list[str]]], Path],
+    *,
+    all_pairs: bool,
+    seed: int,
+    threads: int,
+) -> Any:
+    """Return a model with the cameras of one that has no points, and with points.
+
+    Args:
+        model: `pycolmap.Reconstruction` with poses, in the frame of the photographs.
+        image_dir: Folder of the photographs.
+        work: Work folder.
+        build: `build(names, cameras)` extracts and matches features and returns the database.
+        all_pairs: Whether it matches all pairs; otherwise views that stand close are added.
+        seed: Seed of all random choices.
+        threads: CPU threads.
+
+    Raises:
+        InputError: If the matches of the photographs do not fit the poses.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    images = {model.image(i).name: model.image(i) for i in sorted(model.reg_image_ids())}
+    groups: dict[int, list[str]] = {}
+    for name in in_order(images):
+        groups.setdefault(images[name].camera_id, []).append(name)
+    logger.info("the model has no points: they are triangulated from its %d poses", len(images))
+    database = build(in_order(images), list(groups.values()))
+    cameras = {name: image.camera for name, image in images.items()}
+    poses = {name: image.cam_from_world() for name, image in images.items()}
+    db = pycolmap.Database.open(database)
+    for image in db.read_all_images():
+        camera = pycolmap.Camera(cameras[image.name].todict())
+        camera.camera_id, camera.has_prior_focal_length = image.camera_id, True
+        db.update_camera(camera)
+    db.close()
+    if not all_pairs:
+        near = _near(database, poses) - set(verified(database))
+        verify_again(
+            database, near, guided=False, without_still=False, fewest=None, seed=seed,
+            threads=threads,
+        )  # fmt: skip
+    before = sum(map(len, verified(database).values()))
+    options = pycolmap.TwoViewGeometryOptions()
+    options.ransac.random_seed = seed
+    pycolmap.guided_geometric_verification(
+        posed(database, cameras, poses),
+        database,
+        two_view_geometry_options=options,
+        num_threads=threads,
+    )
+    after = sum(map(len, verified(database).values()))
+    logger.info("%d matches fit the poses; %d fit some pose", after, before)
+    found = triangulate(
+        database, image_dir, work / "triangulated", cameras, poses, seed=seed, threads=threads
+    )
+    if found.num_points3D() < _FEWEST_POINTS:
+        raise InputError(
+            f"the given poses do not fit the photographs: of {before} matches between them {after} "
+            f"fit, which makes {found.num_points3D()} points. A COLMAP model maps the world to the "
+            "camera, with x to the right, y down and z forward; a transforms.json maps the camera "
+            "to the world, with OpenGL's axes (y up, z backward). Set `colmap.existing: ignore` to "
+            "find the cameras from the photographs"
+        )
+    return found
+
+
+def _near(database: Path, poses: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """Return the pairs of IDs of views that stand close and look in similar directions."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    ids = {image.name: image.image_id for image in db.read_all_images() if image.name in poses}
+    db.close()
+    names = in_order(ids)
+    matrices = [poses[name].matrix() for name in names]
+    centers = np.array([-pose[:, :3].T @ pose[:, 3] for pose in matrices])
+    ahead = np.array([pose[2, :3] for pose in matrices])
+    distance = np.linalg.norm(centers[:, None] - centers[None], axis=2)
+    distance[ahead @ ahead.T < _FACING] = np.inf
+    np.fill_diagonal(distance, np.inf)
+    pairs = set()
+    for row, name in enumerate(names):
+        for other in np.argsort(distance[row], kind="stable")[:_NEAR]:
+            if np.isfinite(distance[row, other]):
+                first, second = sorted((ids[name], ids[names[other]]))
+                pairs.add((first, second))
+    return pairs
 
 
 def triangulate(
@@ -38,6 +145,18 @@ def triangulate(
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    model = posed(database, cameras, poses)
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = options.mapper.num_threads = threads
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    pycolmap.set_random_seed(seed)
+    return pycolmap.triangulate_points(model, database, image_dir, folder, options=options)
+
+
+def posed(database: Path, cameras: Mapping[str, Any], poses: Mapping[str, Any]) -> Any:
+    """Return a model of the database's images with given cameras and poses, without points."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
     model = pycolmap.Reconstruction()
     db = pycolmap.Database.open(database)
     images = sorted(db.read_all_images(), key=lambda image: image.image_id)
@@ -51,8 +170,4 @@ def triangulate(
             model.add_camera_with_trivial_rig(camera)
         added = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
         model.add_image_with_trivial_frame(added, poses[image.name])
-    options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = options.mapper.num_threads = threads
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
-    pycolmap.set_random_seed(seed)
-    return pycolmap.triangulate_points(model, database, image_dir, folder, options=options)
+    return model

@@ -22,6 +22,7 @@ from gradiseg_core.stages.sfm.attempts import Found, Photographs, find_cameras
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
 from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.stages.sfm.known_poses import add_points
 from gradiseg_core.stages.sfm.left_out import find_reasons
 from gradiseg_core.stages.sfm.left_out_page import write_page
 from gradiseg_core.stages.sfm.lenses import camera_groups, check_pixels, model_of
@@ -77,13 +78,17 @@ def reconstruct(
     out_dir.mkdir(parents=True, exist_ok=True)
     if page is not None:
         page.unlink(missing_ok=True)
-    sparse = _existing_sparse(scene_dir, config, names)
+    originals = _originals(scene_dir)
+    sparse = _existing_sparse(scene_dir, config, names, originals)
     with _work_folder(work_dir) as work, glog_to_folder(work):
         if sparse is not None:
             logger.info("using the scene's COLMAP model in %s", sparse)
-            models = [load_validated(sparse, sizes, downsampled=_downsampled(scene_dir))]
+            models = [load_validated(sparse, sizes, originals, downsampled=_downsampled(scene_dir))]
             how: dict[str, Any] = {"source": "existing"}
-            if models[0].compute_num_observations() == 0:
+            if models[0].num_points3D() == 0:
+                models = [_with_points(models[0], work, image_dir, config, seed, threads)]
+                how["points_from"] = "triangulated"
+            elif models[0].compute_num_observations() == 0:
                 how["tracks"] = "projected" if add_tracks(models[0], image_dir) else "none"
             drop_ignored(models[0], scene_dir)
         else:
@@ -126,6 +131,25 @@ def reconstruct(
         report["mean_reprojection_error_px"],
     )
     return report
+
+
+def _with_points(
+    model: Any, work: Path, image_dir: Path, config: ColmapConfig, seed: int, threads: int
+) -> Any:
+    def build(names: list[str], cameras: list[list[str]]) -> Path:
+        return build_database(
+            work, image_dir, names, config, cameras=cameras, seed=seed, threads=threads
+        )
+
+    return add_points(
+        model,
+        image_dir,
+        work,
+        build,
+        all_pairs=chosen_matcher(config, model.num_reg_images()) == "exhaustive",
+        seed=seed,
+        threads=threads,
+    )
 
 
 def _from_photographs(
@@ -301,12 +325,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _existing_sparse(scene_dir: Path, config: ColmapConfig, names: list[str]) -> Path | None:
+def _existing_sparse(
+    scene_dir: Path, config: ColmapConfig, names: list[str], originals: dict[str, str]
+) -> Path | None:
     if config.existing == "ignore":
         return None
     folders = find_models(scene_dir)
     if folders:
-        return largest_model(folders, names)
+        return largest_model(folders, names, originals)
     if config.existing == "require":
         raise InputError(
             "no COLMAP model comes with the scene, and `colmap.existing: require` asks for one: "
@@ -331,6 +357,12 @@ def _splits(scene_dir: Path) -> dict[str, str]:
     """Return "train" or "test" by name of the scene's images."""
     manifest = json.loads((scene_dir / "scene.json").read_text())
     return {view["name"]: view["split"] for view in manifest["views"]}
+
+
+def _originals(scene_dir: Path) -> dict[str, str]:
+    """Return the user's own names of images that have another name in the scene."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return {v["name"]: v["original"] for v in manifest["views"] if v.get("original")}
 
 
 def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:

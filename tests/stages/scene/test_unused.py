@@ -28,7 +28,7 @@ def photographs(folder: Path) -> Path:
     [
         ("photos", "sparse/0/cameras.bin", "called photos; call it images"),
         ("images", "sparse/0/images.bin", "it has no cameras.bin"),
-        ("images", "transforms.json", "cameras are read only from a COLMAP model"),
+        ("photos", "transforms.json", "call the folder of the photographs images"),
     ],
 )
 def test_a_model_that_is_not_used(

@@ -136,17 +136,6 @@ def test_missing_damaged_or_infinite(scene):
         run(scene_dir)
 
 
-def test_no_points(scene):
-    scene_dir, views = scene
-    write_sparse(scene_dir / "sparse", lens(), views)
-    model = pycolmap.Reconstruction(scene_dir / "sparse")
-    for point_id in list(model.points3D):
-        model.delete_point3D(point_id)
-    model.write_binary(scene_dir / "sparse")
-    with pytest.raises(InputError, match="no points"):
-        run(scene_dir)
-
-
 def test_required_but_absent(scene):
     with pytest.raises(InputError, match="existing: require"):
         run(scene[0], ColmapConfig(existing="require"))
