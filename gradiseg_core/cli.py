@@ -1,4 +1,4 @@
-"""The command `gradiseg`: runs the workflow, and does what is no stage of it.
+"""The command `gradiseg`: runs the workflow, and does what none of its stages does.
 
     gradiseg run            everything from a folder of photographs or a video
     gradiseg doctor         whether training can run on a GPU here

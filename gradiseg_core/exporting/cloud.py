@@ -64,7 +64,7 @@ class Cloud:
         return self.shN[:, : _REST_OF_DEGREE[self.degree]]
 
     def unit_quats(self) -> Floats:
-        """Return rotations of length 1, [N, 4] wxyz; what has no length is the identity."""
+        """Return rotations of length 1, [N, 4] wxyz; those of length 0 become the identity."""
         length = np.linalg.norm(self.quats, axis=1, keepdims=True)
         unit = (self.quats / np.where(length > 0, length, 1.0)).astype(np.float32)
         unit[length[:, 0] == 0] = (1.0, 0.0, 0.0, 0.0)
@@ -77,7 +77,7 @@ class Cloud:
         return replace(self, **values)
 
     def y_up(self) -> Cloud:
-        """Return the Gaussians half a turn about x further: y up and z back, OpenGL's axes."""
+        """Return the Gaussians turned by half a turn about x: y up and z back, OpenGL's axes."""
         flip = np.array([1, -1, -1], np.float32)
         return replace(
             self,

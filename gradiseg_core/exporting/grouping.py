@@ -89,7 +89,7 @@ def read_grouping(folder: Path) -> TrainedScene:
     identities = splats.numbered("obj_dc_")
     if identities is None:
         raise InputError(
-            f"{inner / 'point_cloud.ply'} has no obj_dc_0, ...: it is no model of Gaussian "
+            f"{inner / 'point_cloud.ply'} has no obj_dc_0, ...: it is not a model of Gaussian "
             "Grouping. Train identities on it: train.init_from (docs/exporting.md)"
         )
     weight, bias = _classifier(inner / "classifier.pth")
@@ -129,7 +129,7 @@ def import_grouping(model: Path, out: Path) -> Path:
         ``out / "train"``.
 
     Raises:
-        InputError: If it is no model, or ``out`` holds a trained scene already.
+        InputError: If it is not a model, or ``out`` holds a trained scene already.
     """
     train_dir = out / "train"
     if train_dir.exists():
@@ -168,7 +168,7 @@ def _classifier(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     except MemoryError:
         raise  # of the machine, not of the file
     except Exception as error:  # a damaged file raises nearly anything: zip, pickle, PyTorch
-        raise InputError(f"{path} is no classifier of Gaussian Grouping: {error}") from error
+        raise InputError(f"{path} is not a classifier of Gaussian Grouping: {error}") from error
     return weight.reshape(classes, dim), bias
 
 

@@ -18,7 +18,7 @@ _BLOCK = 256 * _CHUNK  # that are compressed at once, so that little is in memor
 #: SPZ holds positions as 24 bits, sign included.
 _SPZ_MOST = float((1 << 23) - 1)
 _SPZ_BITS = (1, 20)  # of a fraction
-#: Opacities have 8 bits in both formats; what readers make of 0 and 255 are logits without end.
+#: Opacities have 8 bits in both formats; readers turn 0 and 255 into infinite logits.
 _MOST_LOGIT = 5.5  # 0.0041 to 0.9959: 1 to 254 of 255
 
 
@@ -61,8 +61,8 @@ def write_spz(path: Path, cloud: Cloud) -> None:
     """Write an SPZ file, version 3 (gzip), in the axes that its specification asks for.
 
     SPZ is stored with y up and z back; programs that follow the specification turn it when they
-    read, and so does this function when it writes. Of a position, as many bits are a fraction as
-    the size of the scene leaves.
+    read, and so does this function when it writes. Positions have as many fractional bits as the
+    size of the scene leaves.
 
     Args:
         path: File to write.
@@ -75,7 +75,7 @@ def write_spz(path: Path, cloud: Cloud) -> None:
     gsply = _gsply()
     _not_empty(cloud, "an SPZ file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.open("ab").close()  # what hinders is an OSError as of other formats, none of gsply's
+    path.open("ab").close()  # fails as other formats do, not with an error of gsply's
     bits = fractional_bits(cloud.means)
     before = gsply.active_backend()
     gsply.use_backend("auto")  # compiled where the wheel has it: half the time, less memory
@@ -86,10 +86,10 @@ def write_spz(path: Path, cloud: Cloud) -> None:
 
 
 def fractional_bits(means: NDArray[np.float32]) -> int:
-    """Return how many of SPZ's 24 bits a position's fraction can have.
+    """Return how many of a position's 24 bits SPZ can use for the fraction.
 
     Raises:
-        InputError: If a position does not fit with the least.
+        InputError: If a position does not fit even with the fewest.
     """
     least, most = _SPZ_BITS
     far = float(np.abs(means).max(initial=0.0))

@@ -2,8 +2,9 @@
 
 A small reader of COLMAP's binary model files (`cameras.bin`, `images.bin`, `points3D.bin`, whose
 layout is given in COLMAP's documentation, "Output Format"), so that the stages after `colmap` need
-NumPy only. Cameras and points come in the frame that training works in (see `sfm.frame`), which is
-the model's own but for models far from their origin or in unusual units. Points are numbered 0..P-1
+NumPy only. Cameras and points come in the frame that training works in
+(:class:`gradiseg_core.cameras.Frame`): the model's own, except for models far from their origin or
+in unusual units. Points are numbered 0..P-1
 in the order of their COLMAP IDs in all functions here.
 """
 

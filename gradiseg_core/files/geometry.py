@@ -181,7 +181,7 @@ def load_geometry(folder: Path) -> SavedGeometry:
     """Read the output folder of stage `geometry`.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is not one.
     """
     path = Path(folder) / FILE_NAME
     try:
@@ -245,7 +245,7 @@ def write_surface_ply(
         rows[name], rows[f"n{name}"] = points[:, axis], normals[:, axis]
     if len(rows):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # means of colours may be no colours
+            warnings.simplefilter("ignore", UserWarning)  # a mean may lie outside sRGB
             rgb = (lab2rgb(lab[None])[0] * 255.0).round().astype(np.uint8)
         for channel, name in enumerate(("red", "green", "blue")):
             rows[name] = rgb[:, channel]

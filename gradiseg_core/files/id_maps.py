@@ -3,7 +3,7 @@
 An ID map is [H, W] integers: the ID of the object that each pixel shows, 0 where it shows none. On
 disk it is a 16-bit grey PNG file.
 
-IDs cannot be averaged, so every way of resampling takes whole IDs. They differ in which:
+IDs cannot be averaged: every way of resampling takes whole IDs. They differ in which one:
 
 * :func:`resize_by_area`: the ID that covers most of the target pixel. For maps that are compared
   with photographs or trained on; outlines stay where an averaged photograph shows them.
@@ -51,7 +51,7 @@ def read_id_map(path: Path) -> NDArray[np.int32]:
 
     Raises:
         InputError: If the file is missing, unreadable or lossy, carries an orientation, or has
-            colours or values that are no IDs.
+            colours or values that are not IDs.
     """
     with opened(path, "an ID map") as file:
         if is_lossy(file):
@@ -73,7 +73,7 @@ def ids_of(image: Image.Image, bits: int = 8) -> NDArray[np.int32]:
         bits: Bits a channel of its file.
 
     Raises:
-        ValueError: If the image has several channels that differ, or values that are no IDs.
+        ValueError: If the image has several channels that differ, or values that are not IDs.
     """
     values = stored_values(image, bits)
     if values.ndim == 3:
@@ -89,14 +89,14 @@ def ids_of(image: Image.Image, bits: int = 8) -> NDArray[np.int32]:
         _refuse_other_greys(image, values)
     if values.dtype.kind == "f":
         if not np.array_equal(values, np.rint(values)):
-            raise ValueError("values that are not whole numbers, so no IDs")
+            raise ValueError("values that are not whole numbers")
         if values.max(initial=0) >= _INEXACT_FLOAT:
             raise ValueError(
                 f"values up to {values.max():g}, and floats are exact below {_INEXACT_FLOAT} "
-                "only, so they are no IDs"
+                "only, so they are not IDs"
             )
     if values.min(initial=0) < 0:
-        raise ValueError(f"negative values (down to {values.min():g}), which are no IDs")
+        raise ValueError(f"negative values (down to {values.min():g}), which are not IDs")
     return values.astype(np.int32)
 
 
@@ -132,16 +132,16 @@ def check_ids(ids: Any, shape: tuple[int, int], maker: str, *, most: int = MAX_I
         most: The largest ID that is allowed.
 
     Raises:
-        GradisegError: If it is no [H, W] array of integers in 0..most.
+        GradisegError: If it is not an [H, W] array of integers in 0..most.
     """
     if not isinstance(ids, np.ndarray):
         wrong = f"{type(ids).__name__}, no NumPy array"
     elif not np.issubdtype(ids.dtype, np.integer):
-        wrong = f"values of type {ids.dtype}, which are no whole numbers"
+        wrong = f"values of type {ids.dtype}, not whole numbers"
     elif ids.shape != tuple(shape):
         wrong = f"an array of shape {list(ids.shape)}"
     elif ids.min(initial=0) < 0:
-        wrong = f"the ID {int(ids.min())}; IDs count from 0, which is no segment"
+        wrong = f"the ID {int(ids.min())}; IDs count from 0, which stands for no segment"
     elif ids.max(initial=0) > most:
         wrong = f"IDs up to {int(ids.max())}; they go up to {most}, so it must find fewer segments"
     else:
@@ -159,7 +159,7 @@ def resize_by_area(ids: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[
     The nearest source pixel alone would move outlines against the photograph, whose pixels are
     averages: at half size by half a source pixel, right and down. Where two IDs cover equal parts,
     as along straight outlines at half size, the source pixels just before and just after the middle
-    decide in turn, like the fields of a chessboard, so that outlines stay where they are.
+    decide in turn, like the squares of a chessboard, so that outlines stay where they are.
 
     Args:
         ids: [h, w] IDs.
@@ -223,7 +223,7 @@ def resize_by_corners(ids: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray
 
 
 def sample_cells(values: NDArray, stride: int) -> NDArray:
-    """Return what a map [H, W] holds at the centres of cells of ``stride`` x ``stride`` px."""
+    """Return the values of a map [H, W] at the centres of cells of ``stride`` x ``stride`` px."""
     return values[stride // 2 :: stride, stride // 2 :: stride]
 
 

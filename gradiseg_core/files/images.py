@@ -61,8 +61,8 @@ def opened(
     """Open an image file and decode its first picture, its pixels as they are stored.
 
     Args:
-        path: The file; its content decides about the format.
-        what: What the caller wants of it, for the message.
+        path: The file; its content decides the format.
+        what: What the caller takes it for, for the message.
         smallest: A JPEG file may be decoded in 1/2, 1/4 or 1/8 of its size, no smaller than this
             on its shorter side, px; its own size is then in ``info["stored_size"]``.
 
@@ -132,7 +132,7 @@ def stored_bits(path: Path, image: Image.Image) -> int:
 
 
 def loses_depth(image: Image.Image, bits: int) -> bool:
-    """Tell whether Pillow keeps 8 bits only of a file with ``bits`` a channel."""
+    """Return whether Pillow keeps only 8 bits of a file with ``bits`` bits a channel."""
     return bits > 8 and not _is_deep(image)
 
 
@@ -245,7 +245,7 @@ def eight_bit_rgb(image: Image.Image, white: float | None = None) -> Image.Image
 
     Args:
         image: Of any mode that the image library has.
-        white: Brightest value of a deep image; None goes by its own values.
+        white: Brightest value of a deep image; None: its own values decide.
 
     Raises:
         ValueError: If the image's values fit no usual range.
@@ -295,9 +295,9 @@ def _why(path: Path, error: Exception) -> str:
     if not start:
         return "the file is empty"
     if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, not the file itself: run `git lfs pull`"
+        return "a Git LFS pointer, not the file itself: run `git lfs pull`"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return f"HEIC that is damaged, or for something other than a photograph: {error}"
+        return f"HEIC that is damaged, or holds something other than a photograph: {error}"
     if start[4:8] == b"ftyp":
         return "its content is a video or another format of that family"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):

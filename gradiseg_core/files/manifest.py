@@ -1,8 +1,8 @@
 """The scene's manifest, ``scene.json``: its views, their order and split, what is annotated.
 
-Views are sorted by name, numbers by value, so that `2.jpg` comes before `10.jpg`. Cameras count
-without leading zeros as often as with them, and the order of views decides which of them test,
-which are matched, and what a tracker sees as neighbours. For names whose numbers have equally many
+Views are sorted by name, numbers by value, so that `2.jpg` comes before `10.jpg`. Many cameras
+number without leading zeros, and the order of views decides which of them are test views, which
+are matched, and which are neighbours for a tracker. For names whose numbers have equally many
 digits this is the order of the characters. The package `natsort` would change that one as well (it
 puts `a1` before `a-1`), hence :func:`by_name`.
 """

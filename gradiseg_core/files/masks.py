@@ -42,8 +42,8 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.boo
         [H, W] bool.
 
     Raises:
-        InputError: If the file is missing, unreadable, carries an orientation, or is no binary
-            mask; the message lists its values.
+        InputError: If the file is missing, unreadable, carries an orientation, or is not a
+            binary mask; the message lists its values.
     """
     with opened(path, "a mask") as file:
         refuse_changed_values(path, file, "a mask")
@@ -51,7 +51,7 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.boo
             mask = mask_of(file, stored_bits(path, file))
         except ValueError as error:
             raise InputError(
-                f"{path} is no binary mask: {error}; save it as 0 and 255, the object white"
+                f"{path} is not a binary mask: {error}; save it as 0 and 255, the object white"
             ) from error
     if size is not None and mask.shape != (size[1], size[0]):
         resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)

@@ -75,7 +75,7 @@ class Names:
         """Read ``folder/names.json``.
 
         Raises:
-            InputError: If it is missing or of another form.
+            InputError: If it is missing or not in that form.
         """
         path = folder / FILE_NAME
         try:
@@ -86,16 +86,16 @@ class Names:
             raise InputError(f"{path} not found; run the grounding stage again") from error
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path} is of another form ({error!r}); run the grounding stage again"
+                f"{path} is not in the expected form ({error!r}); run the grounding stage again"
             ) from error
 
 
 def names_of_ids(prompts: Mapping[str, Sequence[int]]) -> dict[int, str]:
-    """Return one name for every ID that a prompt has: of several prompts, the most special one's.
+    """Return one name for every ID that a prompt has: of several prompts, the most specific one's.
 
     Args:
-        prompts: IDs by prompt. The prompt with the fewest IDs is the most special; of several such,
-            the first.
+        prompts: IDs by prompt. The prompt with the fewest IDs is the most specific; of several
+            such, the first.
     """
     names: dict[int, str] = {}
     for prompt, ids in sorted(prompts.items(), key=lambda item: len(item[1])):

@@ -64,15 +64,15 @@ def read_splats(path: Path) -> Splats:
     """Read a binary PLY of Gaussians.
 
     Raises:
-        InputError: If the file is missing, cut short, no PLY or none of Gaussians, or holds
-            harmonics that are no whole degree, values that are not finite, or no Gaussian.
+        InputError: If the file is missing, cut short, not a PLY of Gaussians, or holds an
+            incomplete degree of harmonics, values that are not finite, or no Gaussian.
     """
     rows, comments = _rows(path)
     names = rows.dtype.names or ()
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise InputError(
-            f"{path} is no PLY of Gaussians: it has no {', '.join(missing[:4])}"
+            f"{path} is not a PLY of Gaussians: it has no {', '.join(missing[:4])}"
             f"{', ...' if len(missing) > 4 else ''}{_what_it_is(names)}"
         )
     rotations, rest = _numbered(rows, "rot_"), _numbered(rows, "f_rest_")
@@ -101,7 +101,7 @@ def read_splats(path: Path) -> Splats:
     }
     for name, value in values.items():
         finite = np.isfinite(value).reshape(len(rows), -1).all(axis=1)
-        # A logit or a logarithm of exactly 0 or 1 is infinite, which is no damage, but no use.
+        # A logit or a logarithm of exactly 0 or 1 is infinite: no damage, but it cannot be used.
         if not finite.all():
             raise InputError(
                 f"{path}: {name} of {int((~finite).sum())} of {len(rows)} Gaussians are not "
@@ -142,7 +142,7 @@ def read_nerfstudio_transform(path: Path) -> NerfstudioTransform:
         if matrix.shape not in ((3, 4), (4, 4)) or not scale > 0:
             raise ValueError("`transform` is not 3 x 4, or `scale` is not positive")
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4):
-            raise ValueError("`transform` is no rotation")
+            raise ValueError("`transform` is not a rotation")
         if np.linalg.det(rotation) < 0:
             raise ValueError("`transform` mirrors the scene")
     except FileNotFoundError as error:
@@ -151,7 +151,7 @@ def read_nerfstudio_transform(path: Path) -> NerfstudioTransform:
             "config.yml"
         ) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no dataparser_transforms.json: {error}") from error
+        raise InputError(f"{path} is not a dataparser_transforms.json: {error}") from error
     return NerfstudioTransform(scale, rotation, matrix[:3, 3])
 
 
@@ -162,18 +162,18 @@ def _rows(path: Path) -> tuple[NDArray, tuple[str, ...]]:
             head = file.read(_MOST_HEADER)
         size = path.stat().st_size
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path} is no file; give a PLY of Gaussians") from error
+        raise InputError(f"{path} is not a file; give a PLY of Gaussians") from error
     found = re.match(rb"ply\r?\n(.*?)end_header\r?\n", head, flags=re.DOTALL)
     if found is None:
         raise InputError(
-            f"{path} is no PLY file (.spz, .splat and .sog are not read: convert them with "
+            f"{path} is not a PLY file (.spz, .splat and .sog are not read: convert them with "
             "splat-transform)"
         )
     lines = [line.split() for line in found.group(1).decode("ascii", "replace").splitlines()]
     order = next((line[1] for line in lines if line[:1] == ["format"] and len(line) > 1), "")
     if order not in _ORDERS:
         raise InputError(
-            f"{path} is a PLY of the format {order or 'of no name'}; binary ones are read: convert "
+            f"{path} is a PLY of format {order or 'unknown'}; binary ones are read: convert "
             "it with splat-transform"
         )
     elements = [line[1] for line in lines if line[:1] == ["element"] and len(line) == 3]
@@ -183,7 +183,7 @@ def _rows(path: Path) -> tuple[NDArray, tuple[str, ...]]:
             "from, or decompress it with splat-transform"
         )
     if elements[:1] != ["vertex"]:
-        raise InputError(f"{path}: its first element is not `vertex`; it is no PLY of Gaussians")
+        raise InputError(f"{path}: its first element is not `vertex`; it is not a PLY of Gaussians")
     row = _row_type(path, lines, _ORDERS[order])
     count = int(next(line[2] for line in lines if line[:2] == ["element", "vertex"]))
     needed = found.end() + count * row.itemsize
@@ -206,7 +206,7 @@ def _row_type(path: Path, lines: Sequence[Sequence[str]], order: str) -> np.dtyp
         elif line[:1] == ["property"] and inside:
             if len(line) != 3 or line[1] not in _TYPES:
                 raise InputError(
-                    f"{path} has a property that is not read: {' '.join(line)}; it is no PLY of "
+                    f"{path} has a property that is not read: {' '.join(line)}; it is not a PLY of "
                     "Gaussians"
                 )
             fields.append((line[2], order + _TYPES[line[1]]))

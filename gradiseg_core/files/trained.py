@@ -1,6 +1,6 @@
 """Files of a trained scene.
 
-``point_cloud.ply`` has exactly 3DGS's properties, so that every viewer reads it. What viewers do
+``point_cloud.ply`` has exactly 3DGS's properties, so that every viewer reads it. What they do
 not know lies beside it: ``identities.safetensors`` (``identities`` [N, D] in the PLY's order,
 ``classifier.weight`` [C, D], ``classifier.bias`` [C]) and ``identities.json`` (metadata).
 
@@ -46,7 +46,8 @@ class TrainedScene:
     """A scene read back from its files.
 
     Attributes:
-        means: [N, 3], in the training frame, as cameras that `sfm.model.load_cameras` returns.
+        means: [N, 3], in the training frame, as the cameras of
+            :func:`gradiseg_core.files.colmap.load_cameras`.
         quats: [N, 4] wxyz.
         scales: [N, 3], log.
         opacities: [N], logit.

@@ -54,7 +54,7 @@ def load_sam(architecture: str, checkpoint: Path, device: torch.device, *, key: 
 
     Raises:
         BackendUnavailableError: If a package is missing.
-        InputError: If the file is missing, no checkpoint, or one of another architecture.
+        InputError: If the file is missing, is not a checkpoint, or has another architecture.
     """
     require_segment_anything(key)
     from segment_anything import sam_model_registry
@@ -78,8 +78,8 @@ def _mismatch(architecture: str, path: Path, state: dict[str, Any], key: str, pr
         )
     if width is None:
         return (
-            f"{key}.checkpoint: {path} is no checkpoint of SAM's {architecture}: it has no tensor "
-            f"{_WIDTH_KEY} (SAM 2, MobileSAM and others have their own files)"
+            f"{key}.checkpoint: {path} is not a checkpoint of SAM's {architecture}: it has no "
+            f"tensor {_WIDTH_KEY} (SAM 2, MobileSAM and others have their own files)"
         )
     lines = [line.strip() for line in problem.splitlines()[1:3]]
     return f"{key}.checkpoint: {path} does not fit SAM's {architecture}: {' '.join(lines)}"

@@ -19,7 +19,7 @@ def load_checkpoint(path: Path, *, key: str) -> dict[str, Any]:
 
     Raises:
         InputError: If the file is missing, damaged, needs unrestricted unpickling, or holds
-            something else than tensors.
+            something other than tensors.
     """
     import torch
 
@@ -40,6 +40,7 @@ def load_checkpoint(path: Path, *, key: str) -> dict[str, Any]:
         isinstance(value, torch.Tensor) for value in state.values()
     ):
         raise InputError(
-            f"{key}: {path} holds no dictionary of tensors, so it is not a checkpoint of this model"
+            f"{key}: {path} does not hold a dictionary of tensors, so it is not a checkpoint of "
+            "this model"
         )
     return state

@@ -68,7 +68,7 @@ def test_what_is_no_model_is_named(tmp_path: Path, classifier: IdentityClassifie
     write_grouping(tmp_path, cloud, classifier, iterations=1, white_background=False)
     inner = tmp_path / "point_cloud" / "iteration_1"
     (inner / "classifier.pth").write_bytes(b"PK\3\4 not a zip")
-    with pytest.raises(InputError, match="is no classifier of Gaussian Grouping"):
+    with pytest.raises(InputError, match="is not a classifier of Gaussian Grouping"):
         read_grouping(tmp_path)
     torch.save(
         {"weight": torch.zeros(9, 8, 1, 1), "bias": torch.zeros(9)}, inner / "classifier.pth"

@@ -121,7 +121,7 @@ UNCLEAR = {
 def test_what_cannot_be_told_is_refused_with_its_values(tmp_path: Path, name: str) -> None:
     image, said = UNCLEAR[name]
     image.save(tmp_path / "mask.png")
-    with pytest.raises(InputError, match=rf"mask\.png is no binary mask: .*{said}"):
+    with pytest.raises(InputError, match=rf"mask\.png is not a binary mask: .*{said}"):
         read_mask(tmp_path / "mask.png")
 
 

@@ -37,5 +37,5 @@ def test_a_missing_or_foreign_file(tmp_path: Path) -> None:
         Names.load(tmp_path)
     for content in ("{", "[]", '{"objects": [], "names": {}}', '{"objects": [{"is": 1}]}'):
         (tmp_path / "names.json").write_text(content)
-        with pytest.raises(InputError, match=r"names\.json is of another form"):
+        with pytest.raises(InputError, match=r"names\.json is not in the expected form"):
             Names.load(tmp_path)

@@ -88,7 +88,7 @@ def test_what_is_no_ply_of_gaussians_is_named(
 
 def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.ply"
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_splats(path)
     write(path, properties(45))
     whole = path.read_bytes()
@@ -99,7 +99,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no Gaussian"):
         read_splats(path)
     path.write_bytes(b"\x1f\x8b spz")
-    with pytest.raises(InputError, match=r"no PLY file.*splat-transform"):
+    with pytest.raises(InputError, match=r"not a PLY file.*splat-transform"):
         read_splats(path)
     path.write_bytes(whole.replace(b"binary_little_endian", b"ascii"))
     with pytest.raises(InputError, match="format ascii"):
@@ -138,7 +138,7 @@ def test_where_nerfstudio_moved_a_scene(tmp_path: Path) -> None:
     for content, why in (
         ({"transform": turn}, "scale"),
         ({"transform": turn[:2], "scale": 1.0}, "not 3 x 4"),
-        ({"transform": (2 * np.array(turn)).tolist(), "scale": 1.0}, "no rotation"),
+        ({"transform": (2 * np.array(turn)).tolist(), "scale": 1.0}, "not a rotation"),
         ({"transform": [turn[1], turn[0], turn[2]], "scale": 1.0}, None),
         ({"transform": [[-v for v in turn[0]], turn[1], turn[2]], "scale": 1.0}, "mirrors"),
     ):

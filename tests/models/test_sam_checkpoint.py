@@ -74,9 +74,9 @@ def test_files_that_are_no_checkpoints(tiny, tmp_path):
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     refused("cut.pth", r"cannot be read")
     torch.save([torch.ones(2)], tmp_path / "list.pth")
-    refused("list.pth", r"no dictionary of tensors")
+    refused("list.pth", r"not hold a dictionary of tensors")
     torch.save({"model": {"a": torch.ones(2)}}, tmp_path / "nested.pth")
-    refused("nested.pth", r"no dictionary of tensors")
+    refused("nested.pth", r"not hold a dictionary of tensors")
 
 
 def test_checkpoints_of_other_networks(tiny, tmp_path):
@@ -92,7 +92,7 @@ def test_checkpoints_of_other_networks(tiny, tmp_path):
         r"masks\.sam\.model is vit_b, but .*other\.pth holds the weights of vit_h; set "
         r"`masks\.sam\.model: vit_h`",
     )
-    refused({"trunk.weight": torch.ones(2)}, r"other\.pth is no checkpoint of SAM's vit_b")
+    refused({"trunk.weight": torch.ones(2)}, r"other\.pth is not a checkpoint of SAM's vit_b")
     lacking = {name: value for name, value in good.items() if "iou_token" not in name}
     refused(lacking, r"other\.pth does not fit SAM's vit_b.*iou_token")
 

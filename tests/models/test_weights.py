@@ -63,5 +63,5 @@ def test_missing_or_something_else(tmp_path: Path) -> None:
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     torch.save({"epoch": 3}, tmp_path / "numbers.pth")
     for name in ("list.pth", "numbers.pth"):
-        with pytest.raises(InputError, match="no dictionary of tensors"):
+        with pytest.raises(InputError, match="not hold a dictionary of tensors"):
             load_checkpoint(tmp_path / name, key="k")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from gradiseg_core.errors import DownloadError
 from gradiseg_core.models.downloads.disk import full_disk_explained, require_space
 
-#: A scene of photographs has some hundred files; a bomb has millions, or a few without end.
+#: A scene of photographs has some hundred files; a bomb has millions, or a few that never end.
 MAX_FILES = 50_000
 MAX_BYTES = 60_000_000_000
 #: Photographs and PNG masks do not shrink, COLMAP's binary files by a factor of 2 or 3, and zeros a

@@ -42,7 +42,7 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 
 @contextmanager
 def full_disk_explained(folder: Path, what: str) -> Iterator[None]:
-    """Turn "no space left" of the body into an error that says which disk.
+    """Turn "no space left" within the block into an error that names the disk.
 
     Raises:
         DownloadError: If the disk is full, or its quota exceeded.

@@ -1,7 +1,7 @@
 """Fetches one file over HTTP: retries, resumes, and checks what arrives.
 
-pooch, which fetches by address and hash, starts again from the first byte after a cut connection;
-with files of 2.6 GB that is not good enough, so that the transfer itself is done here on requests.
+pooch, which fetches by address and hash, starts again from the first byte after a cut connection.
+Files of 2.6 GB must resume, so the transfer is done here, on top of requests.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def fetch_url(
 ) -> None:
     """Fetch ``url`` into ``target``; a part that an earlier call left is completed.
 
-    Beside ``target`` lies ``<target>.json`` with the server's mark of the content (ETag or date),
-    without which nothing is resumed: a half of one file and a half of another must not meet.
+    Beside ``target`` lies ``<target>.json`` with the server's mark of the content (ETag or date).
+    Without it nothing is resumed: halves of two different files must not be joined.
 
     Args:
         url: Address.
         target: File to write; it stays, cut short, after an error (the caller removes it).
-        retries: Further attempts in a row that bring no byte.
+        retries: Further attempts in a row without a new byte.
         timeout_s: Longest wait for the server's next bytes, s.
         expected_size: Size for the disk check where the server names none, bytes.
         sleep: Waits; replaced by tests.
@@ -145,14 +145,14 @@ def _attempt(url: str, target: Path, timeout_s: float, expected_size: int | None
         headers |= {"Range": f"bytes={have}-", "If-Range": mark}
     with requests.get(url, headers=headers, stream=True, timeout=timeout_s) as response:
         if response.status_code == 416:
-            # More is there than the server has, so that it is not the same file.
+            # There is more than the server has, so it is not the same file.
             _discard(target)
             raise TransientError("the server has a shorter file than before")
         check_answer(response, url)
         resumed = response.status_code == 206 and _range_start(response) == have
         if response.status_code == 206 and not resumed:
             _discard(target)
-            raise TransientError("the server sent another part than was asked for")
+            raise TransientError("the server sent a part that was not asked for")
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None

@@ -72,7 +72,7 @@ class DownloadLock:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise self._damaged(str(error)) from error
         if not isinstance(entries, dict):
-            raise self._damaged("it is no mapping")
+            raise self._damaged("it is not a mapping")
         return entries
 
     def _damaged(self, why: str) -> DownloadError:

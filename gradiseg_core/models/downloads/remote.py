@@ -60,8 +60,8 @@ def fetch_members(
 
     Raises:
         UnreachableError: If the connection fails again and again.
-        DownloadError: If the archive is missing, is no archive, is hostile or lacks the files, or
-            if the disk is or would be full (the caller removes ``folder``).
+        DownloadError: If the archive is missing, hostile, not an archive, or lacks the files, or if
+            the disk is or would be full (the caller removes ``folder``).
         BackendUnavailableError: If the package remotezip is missing.
     """
     try:

@@ -30,8 +30,8 @@ class Request:
         manifest: The scene; its ``prompts`` are grounded.
         scene_dir: Annotations.
         colmap_dir: Undistorted photographs.
-        tracking_dir: Consistent IDs of the training views; without renderings of the test views
-            too.
+        tracking_dir: Consistent IDs of the training views; without renderings also of the
+            test views.
         render_dir: Renderings of the test views; None where nothing is trained, so that test views
             have the photographs and the tracked IDs instead.
         views: Rendered (or tracked) test views, by name; the first is Gaussian Grouping's grounding

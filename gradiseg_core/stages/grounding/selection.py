@@ -45,7 +45,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Click:
-    """A place that a prompt was answered by, and what lies there.
+    """A place by which a prompt was answered, and what lies there.
 
     Attributes:
         view: The view.
@@ -85,7 +85,7 @@ class Choice:
 
 
 def protocol_of(choices: Iterable[Choice]) -> str:
-    """Return in one line how prompts were answered, for below the tables; "" where all is said."""
+    """Return in one line how prompts were answered, for a note below the tables; may be empty."""
     counts = Counter(part for choice in choices for part in dict.fromkeys(choice.protocol))
     parts = [f"{count} {part}" for part, count in counts.most_common(MOST_PARTS)]
     rest = len(counts) - MOST_PARTS

@@ -22,7 +22,7 @@ def absorb_enclosed(
     Two rules alternate:
 
     * a segment below `max_area` with at least `enclosure` of its border on one larger segment is
-      absorbed by that; the image's frame is no border;
+      absorbed by that; the frame of the image does not count;
     * all that fills a hole below `max_area` in one segment is absorbed, so that a letter of several
       segments goes too.
 

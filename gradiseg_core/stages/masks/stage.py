@@ -69,7 +69,7 @@ def generate(
         BackendUnavailableError: If the backend does not exist, or its packages, its device or the
             memory for it are missing.
         InputError: If an input is missing or of the wrong size.
-        GradisegError: If the backend returns for a view what is no ID map of it.
+        GradisegError: If what the backend returns for a view is not an ID map of it.
     """
     names = _names(Path(scene_dir), Path(colmap_dir), split)
     request = Request(Path(scene_dir), Path(colmap_dir), names, config.options, dict(weights or {}))
@@ -112,7 +112,7 @@ def write_view(
         backend: The segmenter's name, for messages.
 
     Raises:
-        GradisegError: If the segmenter returns no ID map of the photograph.
+        GradisegError: If the segmenter does not return an ID map of the photograph.
     """
     stem = Path(name).stem
     path = folder / f"{stem}.png"

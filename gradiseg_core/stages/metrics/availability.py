@@ -35,7 +35,7 @@ def mean_over(values: Mapping[str, float | str], what: str, nothing: str = "") -
     """Return the mean of the entries that have a number.
 
     Args:
-        values: By name, a number, or the reason why there is none. NaN and infinity are no numbers.
+        values: By name, a number, or the reason why there is none. NaN and infinity do not count.
         what: What the entries are, in the plural.
         nothing: The reason if there is no entry at all.
     """

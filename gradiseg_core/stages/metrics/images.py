@@ -176,7 +176,7 @@ def _of_rest(key: str, score: float | None, rest: float) -> float | None:
 def unfit(photo: NDArray[np.floating], not_finite_px: int = 0) -> str | None:
     """Return why a rendering cannot be scored against a photograph [H, W, 3] in 0..1, or None."""
     if not_finite_px:
-        return f"{not_finite_px} pixels of the rendering are no numbers"
+        return f"{not_finite_px} pixels of the rendering are not finite"
     if of_one_colour(photo):
         level = round(255.0 * float(photo.mean()))
         return f"the photograph is of one colour (grey value {level} of 255)"

@@ -240,7 +240,7 @@ def render_views(
             rendered = render_view(scene, camera, rasterizer, rule)
             if rendered.not_finite_px:
                 logger.warning(
-                    "%s: %d pixels are no numbers; the view is not scored",
+                    "%s: %d pixels are not finite; the view is not scored",
                     view.name, rendered.not_finite_px,
                 )  # fmt: skip
             moments.add(rendered.features)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-#: Tracks of an object that must agree with its ID; with fewer the object is called lost.
+#: An object is called lost if a smaller share of its tracks agrees with its ID.
 _LOST_BELOW = 0.5
 #: Names in one line.
 _NAMED = 6

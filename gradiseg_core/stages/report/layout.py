@@ -34,5 +34,5 @@ STAGES: dict[str, dict[str, str]] = {
     "tables": {"tables": "tables.csv", "quality": "quality.png"},
     "paper_tables": {"paper_tables": "figure_6.png"},
 }
-#: Stages of a run that there is one of for each name, by the start of their logs' names.
+#: Stages of a run that have one job for each name; keys are the starts of their logs' names.
 NAMED = {"export": "exports", "edit": "edits"}

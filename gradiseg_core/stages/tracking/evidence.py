@@ -144,7 +144,7 @@ def number_masks(views: list[SegmentedView]) -> Masks:
 def boundary_distance(ids: NDArray) -> NDArray[np.float32]:
     """Return [H, W] distance of each pixel to the nearest pixel of another ID, px.
 
-    The image border is no boundary: an object cut off by the frame goes on behind it.
+    The image border is not a boundary: an object that it cuts off continues beyond it.
     """
     edge = np.zeros(ids.shape, dtype=bool)
     across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]

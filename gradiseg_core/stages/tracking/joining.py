@@ -8,7 +8,7 @@ by side in all views that see both. The *adjacency* of clusters c, d is
     S(c, d) = sum_v s_v(c, d) / ( sum_v min(b_v(c), b_v(d)) + prior )
 
 over the views v that see both, with s_v(c, d) the length of their common border and b_v the length
-of all of a cluster's border in v (the frame is none). When c and d join, s_v(c + d, e) =
+of all of a cluster's border in v (the frame does not count). When c and d join, s_v(c + d, e) =
 s_v(c, e) + s_v(d, e) and b_v(c + d) = b_v(c) + b_v(d) - 2 s_v(c, d): no pass over pixels is needed.
 """
 

@@ -97,7 +97,7 @@ def vote(
         point_label: [P]; -1 for points that no mask holds.
         confidence: [P] in 0..1.
     """
-    real = (seen.mask >= 0) & (seen.weight > 0)  # a point of no weight anywhere has no label
+    real = (seen.mask >= 0) & (seen.weight > 0)  # a point without any weight has no label
     weight, point, mask = seen.weight[real], seen.point[real], seen.mask[real]
     voters = num_points
     if links is not None:

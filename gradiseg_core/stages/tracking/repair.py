@@ -50,8 +50,8 @@ def repair(
         options: Options of the repair.
 
     Returns:
-        maps: By stem, [H, W] int32. An object keeps the tracker's ID that covers most of it; two
-            objects of one ID share it no longer: the one that holds less of it gets a new ID.
+        maps: By stem, [H, W] int32. An object keeps the tracker's ID that covers most of it; of two
+            objects with one ID, the one that holds less of it gets a new ID.
         details: Counts for objects.json, with ``changed``: of every view, the share of pixels with
             another ID than before.
 

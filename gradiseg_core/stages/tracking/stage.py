@@ -173,7 +173,7 @@ def _check(maps: IdMaps, shapes: Mapping[str, tuple[int, int]], backend: str) ->
     """Make sure that a backend returned an ID map of every view, and of nothing else."""
     for stems, what in (
         (shapes.keys() - maps.keys(), "no ID map of"),
-        (maps.keys() - shapes.keys(), "ID maps of what is no view:"),
+        (maps.keys() - shapes.keys(), "ID maps that belong to no view:"),
     ):
         if stems:
             raise GradisegError(

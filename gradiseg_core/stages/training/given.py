@@ -33,7 +33,7 @@ def load_given(config: TrainConfig, frame: Frame) -> GivenGaussians:
         frame: From the user's world to that of training.
 
     Raises:
-        InputError: If the file is no PLY of Gaussians, or nerfstudio's and ``init_transform`` is
+        InputError: If the file is not a PLY of Gaussians, or nerfstudio's and ``init_transform`` is
             missing or damaged.
     """
     path = config.init_from

@@ -20,8 +20,8 @@ def kept(trained: TrainedScene, cameras: list[Camera], budget: int) -> NDArray[n
     """Return the Gaussians to show, by index, those that contribute most to the views.
 
     What a Gaussian contributes is the sum of its blending weights over all pixels of the views. It
-    is the gradient of a blended feature that is 1 everywhere. Those of no alpha of 1/255 anywhere
-    are never drawn, nor are those of values that are no numbers.
+    is the gradient of a blended feature that is 1 everywhere. Those whose alpha
+    reaches 1/255 nowhere are never drawn, nor are those with values that are not finite.
 
     Args:
         trained: The Gaussians.

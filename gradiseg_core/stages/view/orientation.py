@@ -1,4 +1,4 @@
-"""What is up where no ground is known, and what the page looks at first."""
+"""Which way is up where no ground is known, and what the page looks at first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradiseg_core.cameras import Camera
 
 
 def held_up(cameras: list[Camera]) -> NDArray[np.float64]:
-    """Return what the cameras hold upwards, [3]: photographs are rarely upside down.
+    """Return the direction that is up in the cameras, [3]: photographs are rarely upside down.
 
     Args:
         cameras: At least one.

@@ -1,8 +1,8 @@
 """One HTML file out of the modules, shaders and styles in ``web/``, with the data in it.
 
-Modules are put one after the other into one module, their `import` and `export` statements taken
-away; what they name at their top level must therefore differ, which :func:`bundle` checks. Hashes
-of what may run stand in the page's policy, so that nothing else does and nothing is fetched.
+Modules are joined into one, without their `import` and `export` statements. Names at their top
+levels must therefore differ, which :func:`bundle` checks. The page's policy holds the hashes of its
+scripts: nothing else runs, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _WEB = Path(__file__).resolve().parent / "web"
-#: Everything that the page is made of. The modules stand in no order: `import` gives it.
+#: Everything that the page is made of, in any order: imports give that of the modules.
 _FILES = (
     "page.html", "page.css",
     "main.js", "app.js", "background.js", "camera.js", "edits.js", "fallback.js", "format.js",
@@ -129,7 +129,7 @@ def read_page(path: Path) -> tuple[dict[str, Any], bytes]:
     """Return the scene and the compressed Gaussians of a page.
 
     Raises:
-        ValueError: If the file is no such page.
+        ValueError: If the file is not such a page.
     """
     text = path.read_text(encoding="utf-8")
     found = {
@@ -137,18 +137,18 @@ def read_page(path: Path) -> tuple[dict[str, Any], bytes]:
         for name, kind in (("scene", "application/json"), ("splats", "text/plain"))
     }
     if found["scene"] is None or found["splats"] is None:
-        raise ValueError(f"{path} is no page of a scene")
+        raise ValueError(f"{path} is not the page of a scene")
     return json.loads(found["scene"][1]), base64.b64decode(found["splats"][1])
 
 
 def _inert_json(value: Any) -> str:
-    """Return JSON that cannot end the block it stands in."""
+    """Return JSON that cannot end the block that holds it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
 def _checked(name: str, text: str) -> str:
-    """Return source that cannot end the block it stands in.
+    """Return source that cannot end the block that holds it.
 
     Raises:
         ValueError: If it holds what a browser would take for the end.

@@ -16,7 +16,7 @@ from gradiseg_core.files.images import read_image
 
 #: Longest side of an object's picture, px.
 _THUMBNAIL = 96
-#: Pixels of a photograph that take a byte as JPEG, about, of what photographs show.
+#: About how many pixels of a photograph one byte of a JPEG holds.
 _PIXELS_A_BYTE = 6.0
 
 
@@ -47,7 +47,7 @@ class Sightings:
     """Where the photographs show each object, by tracking's ID maps.
 
     Attributes:
-        views: By ID, the views that show it and how many of their pixels do, 0..1.
+        views: By ID, the views that show it and the share of their pixels that do, 0..1.
     """
 
     views: dict[int, dict[str, float]] = field(default_factory=dict)

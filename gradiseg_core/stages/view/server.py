@@ -1,6 +1,6 @@
 """The page served from this machine, with what needs the machine: questions, edits, exports.
 
-Nothing but 127.0.0.1 is listened to, and every address starts with a random token, so that no other
+It listens on 127.0.0.1 only, and every address starts with a random token, so that no other
 page and no other user of the machine gets an answer. An edit is applied by
 :meth:`gradiseg_core.editing.scene.Scene.edit`, exactly as the stage applies it. The server ends
 when the last page is closed, or with Ctrl+C.
@@ -128,7 +128,7 @@ class Session:
         ids = [int(entry["of"] if isinstance(entry, dict) else entry) for entry in what]
         ending = str(request.get("format", "ply"))
         if ending not in ("ply", "spz", "glb"):
-            raise InputError(f"{ending!r} is no format: ply, spz or glb")
+            raise InputError(f"{ending!r} is not a format: give ply, spz or glb")
         name = "_".join(map(str, ids))
         out = self.scene.run.run / "exports" / f"view_{name}.{ending}"
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class Session:
             (steps,) = yaml.safe_load(request["yaml"])["edits"].values()
             return list(steps)
         except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"this is no section `edits` of one edit: {error}") from error
+            raise InputError(f"this is not a section `edits` with one edit: {error}") from error
 
 
 class Server(ThreadingHTTPServer):
@@ -235,14 +235,14 @@ class _Handler(BaseHTTPRequestHandler):
         except GradisegError as error:
             status, answer = 400, {"error": str(error)}
         except (KeyError, TypeError, ValueError) as error:
-            status, answer = 400, {"error": f"this is no such request: {error!r}"}
+            status, answer = 400, {"error": f"this is not a valid request: {error!r}"}
         except Exception as error:
             logger.exception("unexpected %s", type(error).__name__)
             status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
         return self._answer(status, json.dumps(answer).encode(), "application/json")
 
     def _path(self) -> str | None:
-        """Return what is asked for below the token; None for who does not know it.
+        """Return what is asked for below the token; None without the right token.
 
         The host must be this machine's own name for itself: another site's name that was pointed at
         127.0.0.1 is refused.

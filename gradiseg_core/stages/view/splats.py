@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from gradiseg_core.exporting.morton import spread_bits
 
 CHUNK = 256
-#: Gaussians above which bytes are saved where the eye does not miss them.
+#: Number of Gaussians above which less is kept of what the eye hardly sees.
 LEAN_ABOVE = 150_000
 #: Highest degree of harmonics in a large scene.
 LEAN_DEGREE = 1
 _SQRT_HALF = float(np.sqrt(0.5))
-_QUANTILE = 2e-4  # of values that are clipped at each end, scales' upper end excepted
+_QUANTILE = 2e-4  # of values, clipped at each end except the upper one of scales
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ FORMAT = 1
 PHOTO_BYTES, LEAN_PHOTO_BYTES = 3_000_000, 700_000
 #: Most photographs in a page, evenly spread.
 MOST_PHOTOS = 200
-#: Pictures that a browser shows that cannot draw the scene.
+#: Pictures for a browser that cannot draw the scene.
 FALLBACKS = 4
 #: Opacity from which a Gaussian counts for where the scene is.
 _OPAQUE = 0.5

@@ -149,7 +149,7 @@ def test_union_and_vote_by_hand() -> None:
         ({"red bal": {TRAIN: [1, 1]}}, "no prompt 'red bal'; did you mean 'red ball'"),
         ({"red ball": {"view_01.png": [1, 1]}}, "no photograph 'view_01.png'; did you mean 'view"),
         ({"red ball": {TRAIN: [64, 1]}}, r"'red ball': view_001.png is 64 x 48 px, and \[64, 1\]"),
-        ({"red ball": {TRAIN: [1, 48]}}, r"is 64 x 48 px, and \[1, 48\] is no pixel of it"),
+        ({"red ball": {TRAIN: [1, 48]}}, r"is 64 x 48 px, and \[1, 48\] lies outside"),
     ],
 )
 def test_what_cannot_be_clicked(folders: Folders, prompts: dict, message: str) -> None:

@@ -232,7 +232,7 @@ def test_pixels_that_are_no_numbers(folders: Folders) -> None:
     (folders.render / "render.json").write_text(json.dumps(about))
     metrics = score(folders)
     assert metrics["summary"]["psnr"] is metrics["summary"]["ssim"] is None
-    assert "3 pixels of the rendering are no numbers" in metrics["not_available"]["ssim"]
+    assert "3 pixels of the rendering are not finite" in metrics["not_available"]["ssim"]
 
 
 def test_empty_annotations_are_no_success(folders: Folders) -> None:

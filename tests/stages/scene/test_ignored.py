@@ -106,7 +106,7 @@ def test_one_error_names_every_bad_mask(tmp_path: Path) -> None:
     message = str(error.value)
     assert message.startswith("3 of the masks in")
     assert "a.png is 12 x 8 px, its photograph 24 x 16 px" in message
-    assert "b.png is no binary mask" in message
+    assert "b.png is not a binary mask" in message
     assert "c.png and c.png.png: two masks of c.png" in message
 
 

@@ -269,8 +269,8 @@ def test_masks_that_mean_nothing_or_are_there_twice(
     with pytest.raises(InputError) as error:
         run(scene, tmp_path / "out")
     text = str(error.value)
-    assert "ones.png is no binary mask: its values are 1:" in text
-    assert "ids.png is no binary mask: its values are 0, 3, 7:" in text
+    assert "ones.png is not a binary mask: its values are 1:" in text
+    assert "ids.png is not a binary mask: its values are 0, 3, 7:" in text
     assert "1/no. 5 tin.png: a second mask of this prompt beside no. 5 tin.jpg" in text
     assert "1 files are no images and left out: 1/labels.json" in caplog.text
 

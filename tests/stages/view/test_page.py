@@ -81,7 +81,7 @@ def test_names_cannot_end_their_block(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_page_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<p>no scene</p>")
-    with pytest.raises(ValueError, match=r"a\.html is no page of a scene"):
+    with pytest.raises(ValueError, match=r"a\.html is not the page of a scene"):
         read_page(tmp_path / "a.html")
 
 

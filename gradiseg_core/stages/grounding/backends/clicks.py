@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 REQUIRES = Requires("evaluate", runtime_min=60)
 
 WELL_SEEN = 0.5
-"""A view shows an object well where it is at least this share as large as anywhere."""
+"""A view shows an object well where its area is at least this share of its largest area."""
 
 Pixel = tuple[int, int]
 
@@ -156,7 +156,7 @@ def _means(given: str, name: str) -> bool:
 
 
 def _absent(wanted: Iterable[str], known: Sequence[str], what: str) -> list[str]:
-    """Return a line for what is not known; nothing is known of a scene without any."""
+    """Return a line for each wanted name that is not known; none where no name is known."""
     return [_unknown(what, name, known) for name in wanted if known and name not in known]
 
 
@@ -262,7 +262,7 @@ class _Labels:
             return f"{view.name} has no camera: structure from motion left it out"
         pixel = f"[{column}, {row}]"
         if column >= view.width or row >= view.height:
-            return f"{view.name} is {view.width} x {view.height} px, and {pixel} is no pixel of it"
+            return f"{view.name} is {view.width} x {view.height} px, and {pixel} lies outside"
         place = self._place(view, (column + 0.5, row + 0.5))
         if place is None:
             return f"{pixel} of {view.name} is cut off where its lens distortion is removed"
@@ -352,7 +352,7 @@ def _annotated_clicks(request: Request, prompts: list[str]) -> dict[str, _Asked]
 def _in_training_views(request: Request, prompts: list[str]) -> dict[str, _Asked]:
     """Return a click at the middle of each prompt's exact object, in as few views as show it well.
 
-    As a person would, who looks for a photograph with everything in it.
+    A person would also look for one photograph that shows everything.
     """
     truth = read_ground_truth(request.scene_dir / "ground_truth.json") or {}
     exact = {

@@ -41,12 +41,12 @@ class Options(BackendOptions):
 
     @property
     def needs_masks(self) -> bool:
-        """Flat things come from the segments of stage `masks`."""
+        """Whether it reads the segments of stage `masks`: flat objects come from them."""
         return self.flat
 
     @property
     def needs_geometry(self) -> bool:
-        """It draws the surface of stage `geometry`."""
+        """It reads the surface of stage `geometry`."""
         return True
 
 

@@ -53,7 +53,7 @@ class Options(BackendOptions):
 
     @property
     def needs_masks(self) -> bool:
-        """It joins the segments of stage `masks`."""
+        """It reads the segments of stage `masks`."""
         return True
 
 
