@@ -83,6 +83,10 @@ def check_looks(trainer: Trainer, path: Path) -> None:
         photograph = view.image.to(torch.float32) / 255.0
         with torch.no_grad():
             rendering = trainer.render(view).color.clamp(0.0, 1.0)
+        if view.ignored is not None:
+            if bool(view.ignored.all()):
+                continue
+            photograph, rendering = photograph[~view.ignored][None], rendering[~view.ignored][None]
         ours = _psnr(rendering, photograph)
         gains.append(ours - _psnr(photograph.mean(dim=(0, 1)).expand_as(photograph), photograph))
         rendered_psnr.append(ours)
