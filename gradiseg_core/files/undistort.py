@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.errors import InputError
 
+_HARDLY_BENT = 1e-7
 JPEG_QUALITY = 98  # of undistorted photographs: below visible loss, a third of 100's size
 
 
@@ -37,6 +38,8 @@ def write_undistorted(model: Any, image_dir: Path, out_dir: Path, *, threads: in
     sparse = out_dir / "sparse" / "0"
     distorted = any(not _is_pinhole(camera) for camera in model.cameras.values())
     if distorted:
+        for camera in model.cameras.values():
+            _bend(camera)
         original, warped = out_dir / "distorted", out_dir / "undistorting"
         original.mkdir(parents=True)
         model.write_binary(original)
@@ -170,6 +173,26 @@ def _sample_linear(array: NDArray, xy: NDArray[np.float64]) -> NDArray:
 
 def _is_pinhole(camera: Any) -> bool:
     return camera.model_name in ("PINHOLE", "SIMPLE_PINHOLE")
+
+
+def _bend(camera: Any) -> None:
+    """Have COLMAP undistort a fisheye lens whose own coefficients are all zero.
+
+    COLMAP (4.2) takes every camera without such coefficients for a pinhole and copies its images,
+    but an ideal fisheye maps angles, not tangents. A coefficient just above COLMAP's threshold of
+    1e-8 moves no pixel by a thousandth.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    if "FISHEYE" not in camera.model_name or not camera.is_undistorted():
+        return
+    if camera.model_name in ("FISHEYE", "SIMPLE_FISHEYE"):
+        K = camera.calibration_matrix()
+        camera.model = pycolmap.CameraModelId.OPENCV_FISHEYE
+        camera.params = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], 0.0, 0.0, 0.0, 0.0]
+    params = camera.params.copy()
+    params[camera.extra_params_idxs()[0]] = _HARDLY_BENT
+    camera.params = params
 
 
 def _stamp(folder: Path) -> int:

@@ -120,6 +120,12 @@ def load_validated(
         )
     for name in known:
         camera, pose = poses[name].camera, poses[name].cam_from_world().matrix()
+        if camera.model_name == "EQUIRECTANGULAR":
+            raise _invalid(
+                folder,
+                f"{name} is a panorama (camera model EQUIRECTANGULAR), which no pinhole camera can "
+                "show; cut the panoramas into perspective views (COLMAP's panorama_sfm.py does)",
+            )
         if (camera.width, camera.height) != sizes[name]:
             width, height = sizes[name]
             raise _invalid(

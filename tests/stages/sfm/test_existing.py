@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pycolmap
 import pytest
+from PIL import Image
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_cameras, load_observations, load_points
 from gradiseg_core.files.images import read_image
 from gradiseg_core.stages.sfm.stage import reconstruct
-from tests.stages.sfm.scenes import lens, make_scene, write_manifest, write_sparse
+from tests.stages.sfm.scenes import lens, make_scene, render, write_manifest, write_sparse
 
 CONFIG = ColmapConfig()
 
@@ -72,6 +73,65 @@ def test_distorted_model_is_undistorted(scene):
         camera.height,
         camera.width,
     )
+
+
+LENSES = {
+    "RADIAL": [230, 120, 90, -0.1, 0.01],
+    "OPENCV": [230, 231, 120, 90, -0.1, 0.01, 0.001, 0.0],
+    "FULL_OPENCV": [230, 231, 120, 90, -0.1, 0.01, 0.0, 0.0, 0.01, 0.0, 0.0, 0.0],
+    "FOV": [200, 200, 120, 90, 0.8],
+    "SIMPLE_RADIAL_FISHEYE": [180, 120, 90, 0.02],
+    "RADIAL_FISHEYE": [180, 120, 90, 0.02, -0.01],
+    "OPENCV_FISHEYE": [150, 150, 120, 90, 0.02, -0.01, 0.0, 0.0],
+    "THIN_PRISM_FISHEYE": [180, 180, 120, 90, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.001, 0.0],
+    "SIMPLE_DIVISION": [230, 120, 90, -0.1],
+    "FISHEYE": [180, 180, 120, 90],
+    "SIMPLE_FISHEYE": [180, 120, 90],
+    "OPENCV_FISHEYE without coefficients": [150, 150, 120, 90, 0, 0, 0, 0],
+    "RADIAL_FISHEYE without coefficients": [180, 120, 90, 0, 0],
+}
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("name", LENSES)
+def test_any_lens_is_undistorted(scene, name, text):
+    scene_dir, views = scene
+    params, name = LENSES[name], name.split()[0]
+    camera = pycolmap.Camera(model=name, width=240, height=180, params=params, camera_id=1)
+    for view, pose in views.items():
+        Image.fromarray(render(camera, pose)[0]).save(scene_dir / "images" / view)
+    write_sparse(scene_dir / "sparse", camera, views)
+    if text:
+        model = pycolmap.Reconstruction(scene_dir / "sparse")
+        for file in (scene_dir / "sparse").iterdir():
+            file.unlink()
+        model.write_text(scene_dir / "sparse")
+    assert run(scene_dir)["camera_models"] == [name]
+    cameras, observed = load_cameras(scene_dir / "out"), load_observations(scene_dir / "out")
+    xyz, _ = load_points(scene_dir / "out")
+    for view, (xy, index) in observed.views.items():
+        pose = cameras[view].cam_from_world
+        np.testing.assert_allclose(pose, views[view], atol=1e-9)
+        projected = (xyz[index] @ pose[:3, :3].T + pose[:3, 3]) @ cameras[view].K.T
+        np.testing.assert_allclose(projected[:, :2] / projected[:, 2:], xy, atol=1e-3)
+        assert len(index) > 30
+        K, size = cameras[view].K, (cameras[view].width, cameras[view].height)
+        pinhole = pycolmap.Camera(
+            model="PINHOLE", width=size[0], height=size[1],
+            params=[K[0, 0], K[1, 1], K[0, 2], K[1, 2]],
+        )  # fmt: skip
+        image = read_image(scene_dir / "out" / "images" / view).astype(float)
+        assert np.median(np.abs(image - render(pinhole, pose)[0])) < 6
+
+
+def test_panoramas_are_refused(scene):
+    scene_dir, views = scene
+    camera = pycolmap.Camera(
+        model="EQUIRECTANGULAR", width=240, height=180, params=[240, 180], camera_id=1
+    )
+    write_sparse(scene_dir / "sparse", camera, views)
+    with pytest.raises(InputError, match="is a panorama"):
+        run(scene_dir)
 
 
 def test_simple_pinhole_becomes_pinhole(scene):
