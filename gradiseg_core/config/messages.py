@@ -28,6 +28,19 @@ _PLAIN = {
 }
 
 
+class BelowError(ValueError):
+    """What a validator found wrong with keys below its own.
+
+    Attributes:
+        lines: As :func:`explain` returns them; each begins with the key.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        """Set up."""
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
 def nearest(name: object, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest valid name, or the list of all."""
     options = list(valid)
@@ -55,6 +68,12 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
             continue  # a consequence of the wrong items that the other errors name
         keys, holder = _walk(model, item["loc"])
         path = _dotted([prefix, *keys] if prefix else keys)
+        raised = item.get("ctx", {}).get("error")
+        if isinstance(raised, BelowError):
+            for line in raised.lines:
+                key, _, what = line.partition(": ")
+                lines.setdefault(f"{path}.{key}", []).append(what)
+            continue
         lines.setdefault(path, []).append(_what(item, keys, holder))
     return [f"{path or 'config'}: {_merge(whats)}" for path, whats in lines.items()]
 

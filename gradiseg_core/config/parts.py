@@ -293,9 +293,9 @@ def further(kind: str, given: Mapping[str, Any], context: Any) -> dict[str, Part
         try:
             found[name] = model.model_validate(values, context=context)
         except ValidationError as error:
-            from gradiseg_core.config.messages import explain
+            from gradiseg_core.config.messages import BelowError, explain
 
-            raise ValueError("; ".join(explain(error, model, name))) from error
+            raise BelowError(explain(error, model, name)) from error
         file = found[name].file(name)
         if file is not None and file not in names(kind):
             raise ValueError(

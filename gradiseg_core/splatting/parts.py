@@ -8,8 +8,8 @@ The training loss is the weighted sum of its terms (GradiSeg, Eq. 5). Either is 
   needs; a term has a ``value``;
 - ``make(options, run)``, which returns one for a training (:class:`Run`);
 - ``Options``, derived from :class:`gradiseg_core.config.parts.PartOptions`: its part of the
-  configuration, with the weight of a term. The paper's own parts have theirs in
-  ``config/train.py`` instead.
+  configuration, with the weight of a term. The paper's own strategies have theirs in
+  ``config/parts.py`` instead, its terms in ``config/train.py``.
 
 Nothing lists the file. ``train: {strategies: {<file name>: {<options>}}}``, or ``terms``, runs it
 after the paper's own; further ones run in the order in which they are written. Values and number of

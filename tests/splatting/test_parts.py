@@ -143,7 +143,10 @@ def test_one_file_is_a_strategy_or_a_term(scene: tuple[Path, Path, Path]) -> Non
     ("part", "message"),
     [
         ({"thining": {}}, r"train\.strategies: there is no 'thining'; did you mean 'thinning'"),
-        ({"thinning": {"evry": 5}}, r"thinning\.evry: unknown key; did you mean 'every'"),
+        (
+            {"thinning": {"evry": 5}},
+            r"train\.strategies\.thinning\.evry: unknown key; did you mean 'every'",
+        ),
         ({"thinning": {"every": 0}}, r"thinning\.every: .*greater than or equal to 1"),
         ({"igd": {}}, r"'igd' is configured by the keys of section `train`"),
         ({"thinning": {"odd": True, "every": 4}}, r"thinning\.odd and .*\.every: an even interval"),
