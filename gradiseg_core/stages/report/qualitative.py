@@ -53,14 +53,18 @@ def plot_qualitative(
     manifest = SceneManifest.load(scene_dir)
     views, held_out = chosen_views(manifest, pairs[0].about, max_views)
 
-    first = read_image(pairs[0].folder / "color" / f"{views[0].stem}.png")
-    aspect = first.shape[0] / first.shape[1]
+    shapes = [read_image(pairs[0].folder / "color" / f"{view.stem}.png").shape for view in views]
+    # An upright view is as high as it is wide in its cell, which would else dwarf the others.
+    aspects = [shape[0] / shape[1] for shape in shapes]
+    if len(set(aspects)) > 1:
+        aspects = [min(aspect, 1.0) for aspect in aspects]
     columns = 1 + len(pairs)
     with style.figure(
         out,
         nrows=2 * len(views),
         ncols=columns,
-        figsize=(2.7 * columns, 2 * len(views) * 2.7 * aspect + 0.4),
+        figsize=(2.7 * columns, 2 * 2.7 * sum(aspects) + 0.4),
+        height_ratios=np.repeat(aspects, 2),
     ) as (figure, axes):
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
         for row, view in enumerate(views):
