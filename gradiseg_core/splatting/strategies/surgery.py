@@ -168,10 +168,8 @@ def split_by_sampling(
     rotation, scales = rotation_matrices(parents["quats"]), parents["scales"].exp()
     noise = torch.randn(2, count, 3, generator=generator, device="cpu").to(scales.device)
     offsets = torch.einsum("nij,cnj->cni", rotation, noise * scales)
-    children = {name: torch.cat([value, value]) for name, value in parents.items()}
-    children["means"] = (parents["means"] + offsets).reshape(-1, 3)
-    children["scales"] = children["scales"] - math.log(scale_factor)
-    gaussians.rebuild(~mask, children)
+    means = (parents["means"] + offsets).reshape(-1, 3)
+    _replace_by_two(gaussians, mask, parents, means, parents["scales"] - math.log(scale_factor))
     return count
 
 
@@ -200,10 +198,25 @@ def split_along_axis(
     rows = torch.arange(count, device=axis.device)
     direction = rotation_matrices(parents["quats"])[rows, :, axis]
     offset = direction * (_HALF_OFFSET * parents["scales"][rows, axis].exp())[:, None]
-    children = {name: torch.cat([value, value]) for name, value in parents.items()}
-    children["means"] = torch.cat([parents["means"] + offset, parents["means"] - offset])
+    means = torch.cat([parents["means"] + offset, parents["means"] - offset])
     scales = parents["scales"].clone()
     scales[rows, axis] += math.log(_HALF_SCALE)
-    children["scales"] = torch.cat([scales, scales])
-    gaussians.rebuild(~mask, children)
+    _replace_by_two(gaussians, mask, parents, means, scales)
     return count
+
+
+def _replace_by_two(
+    gaussians: Gaussians, mask: Tensor, parents: dict[str, Tensor], means: Tensor, scales: Tensor
+) -> None:
+    """Replace Gaussians by two children each.
+
+    Args:
+        gaussians: Changed in place.
+        mask: [N] bool, n of them set.
+        parents: Values of these, each [n, ...], which the children take.
+        means: [2 n, 3], of the first children, then of the second ones.
+        scales: [n, 3], logarithms, of both children.
+    """
+    children = {name: torch.cat([value, value]) for name, value in parents.items()}
+    children |= {"means": means, "scales": torch.cat([scales, scales])}
+    gaussians.rebuild(~mask, children)
