@@ -59,8 +59,9 @@ class ColmapConfig(Section):
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Match all pairs (`exhaustive`), or each image with the next ten by name and ten at "
-        "doubling distances (`sequential`). `auto`: all for up to 200 images.",
+        "Match all pairs (`exhaustive`), or each image with the next ten by name, ten at doubling "
+        "distances, and thirty images with one another (`sequential`). `auto`: all for up to 200 "
+        "images, or 60 frames of a video.",
     )
     guided_matching: bool = option(
         False,

@@ -22,6 +22,7 @@ from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
 from gradiseg_core.stages.sfm.colmap_log import progress_of_table
 from gradiseg_core.stages.sfm.masking import FeatureMasks, feature_masks
+from gradiseg_core.stages.sfm.pairs import image_ids, match_pairs, numbered, own_name
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,11 @@ EXHAUSTIVE_LIMIT = 200
 #: The sequential matcher pairs each image with this many following images, and with as many more at
 #: doubling distances (COLMAP's default).
 SEQUENTIAL_OVERLAP = 10
-
-_MARK = "\x1f"  # between a number and an image's own name; no file name has it
+#: And about so many images, evenly along the path, are matched with one another: the camera may
+#: come back to where it was.
+LOOP_IMAGES = 30
+#: Most frames of a video of which `matcher: auto` matches all pairs: their order says which matter.
+EXHAUSTIVE_FRAMES = 60
 
 
 def build_database(
@@ -132,6 +136,26 @@ def _set_aside_if_damaged(database: Path) -> None:
                 set_aside(path, error, "features and matches are made anew")
 
 
+def for_order(config: ColmapConfig, num_images: int, *, ordered: bool) -> ColmapConfig:
+    """Return the configuration with the matcher of a video's frames, where it is `auto`.
+
+    Args:
+        config: Configuration of the stage.
+        num_images: Number of the images.
+        ordered: Whether neighbours by name are neighbours in time.
+    """
+    if config.matcher != "auto" or not ordered or num_images <= EXHAUSTIVE_FRAMES:
+        return config
+    return config.model_copy(update={"matcher": "sequential"})
+
+
+def loop_pairs(num_images: int) -> list[tuple[int, int]]:
+    """Return pairs of places in the order that the sequential matcher leaves out, for loops."""
+    step = -(-num_images // LOOP_IMAGES)
+    places = range(0, num_images, step)
+    return [(a, b) for a in places for b in places if b - a > SEQUENTIAL_OVERLAP]
+
+
 def chosen_matcher(config: ColmapConfig, num_images: int) -> str:
     """Return "exhaustive" or "sequential", resolving "auto" by the number of images."""
     if config.matcher != "auto":
@@ -224,7 +248,7 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
     if matcher == "exhaustive":
         pairs = num_images * (num_images - 1) // 2
     else:
-        pairs = num_images * 2 * SEQUENTIAL_OVERLAP  # an upper bound
+        pairs = num_images * 2 * SEQUENTIAL_OVERLAP + LOOP_IMAGES**2 // 2  # an upper bound
     logger.info("matching: %s, up to %d pairs", matcher, pairs)
     done = "SELECT COUNT(*) FROM two_view_geometries"
     with progress_of_table(database, done, "matched pairs", pairs):
@@ -235,6 +259,12 @@ def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, th
             pairing.overlap = SEQUENTIAL_OVERLAP
             with _numbered(database, names):
                 pycolmap.match_sequential(database, pairing_options=pairing, **common)
+            ids = image_ids(database)
+            match_pairs(
+                database,
+                [(ids[names[a]], ids[names[b]]) for a, b in loop_pairs(num_images)],
+                common,
+            )
 
 
 @contextmanager
@@ -246,7 +276,7 @@ def _numbered(database: Path, names: list[str]) -> Iterator[None]:
     if names == sorted(names):
         yield
         return
-    _rename(database, {name: f"{index:08d}{_MARK}{name}" for index, name in enumerate(names)})
+    _rename(database, {name: numbered(index, name) for index, name in enumerate(names)})
     try:
         yield
     finally:
@@ -260,7 +290,7 @@ def _unnumber(database: Path) -> None:
     db = pycolmap.Database.open(database)
     names = [image.name for image in db.read_all_images()]
     db.close()
-    _rename(database, {name: name.partition(_MARK)[2] for name in names if _MARK in name})
+    _rename(database, {name: own_name(name) for name in names if own_name(name) != name})
 
 
 def _rename(database: Path, new_names: dict[str, str]) -> None:
@@ -314,7 +344,7 @@ def _keys(
     key = digest.hexdigest()
     matches = [
         chosen_matcher(config, len(names)),
-        SEQUENTIAL_OVERLAP,
+        [SEQUENTIAL_OVERLAP, LOOP_IMAGES],
         config.guided_matching,
         seed,
     ]

@@ -17,6 +17,7 @@ from gradiseg_core.files.manifest import in_order
 
 #: Fewest verified matches of a pair, where thresholds are lowered; COLMAP's own is 15.
 FEWEST_MATCHES = 10
+_MARK, _SPACE = "\x1f", "\x1e"  # no file name has them
 _STILL_PX = 2.0  # between the same feature of a thing that stands still
 
 
@@ -123,26 +124,46 @@ def verify_again(
         verification.min_num_inliers = fewest
     pairs = sorted(set(pairs))
     db = pycolmap.Database.open(database)
-    names = {image.image_id: image.name for image in db.read_all_images()}
     for first, second in pairs:
         if db.exists_two_view_geometry(first, second):
             db.delete_two_view_geometry(first, second)
     db.close()
+    options = {"matching_options": matching, "verification_options": verification}
+    extra = {} if cancel is None else {"cancellation_token": cancel}
+    match_pairs(database, pairs, options | extra | {"device": pycolmap.Device.cpu})
+
+
+def numbered(number: int, name: str) -> str:
+    """Return an image's name for a while: sorted by a number, and without spaces."""
+    return f"{number:08d}{_MARK}{name.replace(' ', _SPACE)}"
+
+
+def own_name(name: str) -> str:
+    """Return an image's own name, also where it is :func:`numbered`."""
+    return name.partition(_MARK)[2].replace(_SPACE, " ") if _MARK in name else name
+
+
+def match_pairs(database: Path, pairs: Iterable[tuple[int, int]], options: dict[str, Any]) -> None:
+    """Match and verify pairs that have not been.
+
+    Args:
+        database: COLMAP's database.
+        pairs: IDs of the images.
+        options: Of `pycolmap.match_image_pairs`.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    names = {image_id: name for name, image_id in image_ids(database).items()}
     pairing = pycolmap.ImportedPairingOptions()
     listed = database.with_name("pairs.txt")
-    # The list separates names by spaces, which names may have: for this call they are numbers.
-    _rename(database, {image_id: f"{image_id:08d}" for image_id in names})
-    listed.write_text("".join(f"{first:08d} {second:08d}\n" for first, second in pairs))
+    # The list separates names by spaces, which names may have.
+    spaceless = {image_id: numbered(image_id, name) for image_id, name in names.items()}
+    _rename(database, spaceless)
+    lines = (f"{spaceless[first]} {spaceless[second]}\n" for first, second in pairs)
+    listed.write_text("".join(lines), encoding="utf-8")
     pairing.match_list_path = listed
-    extra = {} if cancel is None else {"cancellation_token": cancel}
-    pycolmap.match_image_pairs(
-        database,
-        matching_options=matching,
-        pairing_options=pairing,
-        verification_options=verification,
-        device=pycolmap.Device.cpu,
-        **extra,
-    )
+    pycolmap.match_image_pairs(database, pairing_options=pairing, **options)
+    listed.unlink()
     _rename(database, names)
 
 

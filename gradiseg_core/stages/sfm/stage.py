@@ -21,7 +21,12 @@ from gradiseg_core.files.undistort import write_undistorted
 from gradiseg_core.stages.sfm.attempts import Found, Photographs, find_cameras
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
 from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
-from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
+from gradiseg_core.stages.sfm.features import (
+    build_database,
+    chosen_matcher,
+    for_order,
+    matched_pairs,
+)
 from gradiseg_core.stages.sfm.known_poses import add_points
 from gradiseg_core.stages.sfm.left_out import find_reasons
 from gradiseg_core.stages.sfm.left_out_page import write_page
@@ -79,6 +84,7 @@ def reconstruct(
     if page is not None:
         page.unlink(missing_ok=True)
     originals = _originals(scene_dir)
+    config = for_order(config, len(names), ordered=_ordered(scene_dir))
     sparse = _existing_sparse(scene_dir, config, names, originals)
     with _work_folder(work_dir) as work, glog_to_folder(work):
         if sparse is not None:
@@ -351,6 +357,11 @@ def _downsampled(scene_dir: Path) -> int:
 
 def _scene_name(scene_dir: Path) -> str:
     return str(json.loads((scene_dir / "scene.json").read_text())["name"])
+
+
+def _ordered(scene_dir: Path) -> bool:
+    """Return whether the images are frames of videos, in order of time."""
+    return bool(json.loads((scene_dir / "scene.json").read_text()).get("ordered", False))
 
 
 def _splits(scene_dir: Path) -> dict[str, str]:

@@ -20,8 +20,15 @@ from gradiseg_core.files.colmap import load_cameras, load_observations, load_poi
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.stages.sfm import features
-from gradiseg_core.stages.sfm.features import build_database, chosen_matcher, matched_pairs
-from gradiseg_core.stages.sfm.stage import reconstruct
+from gradiseg_core.stages.sfm.features import (
+    build_database,
+    chosen_matcher,
+    for_order,
+    loop_pairs,
+    matched_pairs,
+)
+from gradiseg_core.stages.sfm.pairs import numbered
+from gradiseg_core.stages.sfm.stage import _ordered, reconstruct
 from tests.stages.sfm.conftest import CONFIG, SEED
 from tests.stages.sfm.scenes import make_scene, write_manifest
 
@@ -222,13 +229,17 @@ def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path, monkeypa
     for name in names:
         Image.fromarray(texture).save(tmp_path / "images" / name)  # every pair matches
     monkeypatch.setattr(features, "SEQUENTIAL_OVERLAP", 1)
+    monkeypatch.setattr(features, "LOOP_IMAGES", 3)
     config = ColmapConfig(matcher="sequential", max_features=200)
+    # Every fourth with every other: the camera may come back.
+    loops = {(names[0], names[4]), (names[0], names[8]), (names[4], names[8])}
     for _ in range(2):  # the second call finds the names as it needs them
         database = build_database(
             tmp_path, tmp_path / "images", names, config, cameras=[names], seed=0, threads=1
         )
         assert matched_pairs(database) == {
-            name: 1 if name in (names[0], names[-1]) else 2 for name in names
+            name: (1 if name in (names[0], names[-1]) else 2) + sum(name in pair for pair in loops)
+            for name in names
         }
         db = pycolmap.Database.open(database)
         by_id = {image.image_id: image.name for image in db.read_all_images()}
@@ -238,7 +249,52 @@ def test_sequential_neighbours_of_names_without_leading_zeros(tmp_path, monkeypa
             tuple(in_order(by_id[i] for i in pycolmap.pair_id_to_image_pair(pair)))
             for pair in pairs
         }
-        assert found == set(itertools.pairwise(names))
+        assert found == set(itertools.pairwise(names)) | loops
+
+
+def test_names_of_a_job_that_was_killed_while_it_matched_come_back(tmp_path):
+    make_scene(tmp_path / "scene", count=3)
+    names = sorted(path.name for path in (tmp_path / "scene" / "images").iterdir())
+    for place, name in enumerate(names):
+        (tmp_path / "scene" / "images" / name).rename(
+            tmp_path / "scene" / "images" / f"a {place}.png"
+        )
+    names = [f"a {place}.png" for place in range(3)]
+
+    def build():
+        return build_database(
+            tmp_path, tmp_path / "scene" / "images", names, ColmapConfig(max_features=256),
+            cameras=[names], seed=0, threads=1,
+        )  # fmt: skip
+
+    expected = matched_pairs(build())
+    db = pycolmap.Database.open(tmp_path / "database.db")
+    for image in db.read_all_images():
+        image.name = numbered(image.image_id, image.name)
+        assert " " not in image.name
+        db.update_image(image)
+    db.close()
+    assert matched_pairs(build()) == expected
+    assert set(expected) == set(names)
+
+
+def test_frames_of_a_video_are_matched_by_their_order(tmp_path):
+    """All pairs of few; of many their neighbours, and some far apart for loops."""
+    few = for_order(ColmapConfig(), 60, ordered=True)
+    assert chosen_matcher(few, 60) == "exhaustive"
+    many = for_order(ColmapConfig(), 120, ordered=True)
+    assert chosen_matcher(many, 120) == "sequential"
+    assert for_order(ColmapConfig(), 120, ordered=False) == ColmapConfig()
+    chosen = ColmapConfig(matcher="exhaustive")
+    assert for_order(chosen, 120, ordered=True) == chosen
+    pairs = loop_pairs(120)
+    assert (0, 116) in pairs
+    assert len(pairs) < 435
+    assert all(b - a > 10 and a % 4 == b % 4 == 0 for a, b in pairs)
+    assert len(loop_pairs(1000)) < 500
+    for ordered in (False, True):
+        (tmp_path / "scene.json").write_text(json.dumps({"views": [], "ordered": ordered}))
+        assert _ordered(tmp_path) == ordered
 
 
 @pytest.mark.parametrize("damaged", ["inputs.json", "database.db", "both"])
