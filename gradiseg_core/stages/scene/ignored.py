@@ -1,8 +1,8 @@
 """The user's masks of what does not belong to the scene: ``ignore/`` beside the photographs.
 
 A mask is called as its photograph, with any ending of a picture, with or without the photograph's
-own (``a.png`` or ``a.jpg.png`` for ``a.jpg``), in the same sub-folder. White is ignored. It is as
-large as the photograph, upright or as stored.
+own (``a.png`` or ``a.jpg.png`` for ``a.jpg``), in the same sub-folder; or as the photograph is
+called in the scene. White is ignored. It is as large as the photograph, upright or as stored.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def _matched(
 ) -> tuple[dict[Path, list[Path]], list[str]]:
     """Return the masks of each photograph, and the names of those that are of none."""
     by_name: dict[str, Path] = {}
+    for photo in photographs:  # what it is called in the scene, and in the user's folder
+        by_name[_stem(photo)] = by_name[photo.name] = photo.path
     for photo in photographs:
         inside = photo.path.is_relative_to(images)
         name = PurePosixPath(photo.path.relative_to(images) if inside else photo.path.name)

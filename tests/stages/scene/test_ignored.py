@@ -129,3 +129,14 @@ def test_masks_of_what_to_keep_are_suspected(
     run(tmp_path / "in", tmp_path / "out")
     assert "the other way round" in caplog.text
     assert "nearly nothing is left of 1 photographs: a.jpg" in caplog.text
+
+
+def test_masks_of_photographs_in_sub_folders(tmp_path: Path) -> None:
+    names = ("left/a.jpg", "left/b.jpg", "right/a.jpg", "right/b.jpg")
+    for index, name in enumerate(names):  # equal ones would be used once
+        save_photo(tmp_path / "in" / name, (24 + 2 * index, 16))
+    mask(tmp_path / "in" / "ignore" / "left" / "a.png")
+    mask(tmp_path / "in" / "ignore" / "right_b.png", (30, 16))
+    run(tmp_path / "in", tmp_path / "out")
+    views = {path.stem for path in (tmp_path / "out" / "ignore").iterdir()}
+    assert views == {"left_a", "right_b"}
