@@ -5,8 +5,8 @@ and written down beside its results (:data:`FILE_NAME`), so that a scene is not 
 because it is looked at from another machine. `paper` has no budget: the keys' own defaults hold.
 
 Sizes of the CPU's budgets are for two cores. An iteration takes about 10 ms + 0.5 s a megapixel
-+ 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), and two thirds of that
-on average over a run, of which one of `standard` may take 20 minutes and one of `draft` 3.
++ 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), and on average over a
+run two thirds of that. A training of `standard` may take 20 minutes, one of `draft` 3.
 """
 
 from __future__ import annotations
