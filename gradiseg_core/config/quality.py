@@ -38,7 +38,7 @@ class Facts:
     """What a budget depends on.
 
     Attributes:
-        views: Number of photographs; None where that is not known yet, as of a video.
+        views: Number of photographs; None where that is not known yet.
         width: Of the largest photograph, px.
         height: Likewise.
         cores: That the workflow may use.

@@ -15,6 +15,7 @@ from gradiseg_core.config.root import Settings
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 
 _SAMPLE = 40  # photographs whose size is looked at
+_FRAME_BYTES = 100_000_000  # of a video's frames as photographs, roughly
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Photographs:
     """What is known of a scene's photographs from their names and headers.
 
     Attributes:
-        count: Their number; None of a video, or where they are not there yet.
+        count: Their number, of a video at most; None where they are not there yet.
         size: Width and height of the largest of a sample, upright, px; None where not known.
         bytes: Of all files.
     """
@@ -75,13 +76,13 @@ def photographs_of(scene: SceneConfig) -> Photographs:
     path = DEMO_FOLDER if scene.source == "demo" else scene.path
     if path is None or not path.exists():
         return Photographs()
-    videos = videos_of(path) if scene.source == "folder" else []
-    if videos or path.is_file():
-        return Photographs(bytes=sum(file.stat().st_size for file in videos))
     nested, folder = False, path / "images"
     if scene.source == "folder":
         given = find_given(path)
-        nested, folder = given.sparse is None, given.images
+        nested, folder = given.sparse is None and not given.transforms, given.images
+        videos = videos_of(given.images)
+        if videos or path.is_file():
+            return Photographs(scene.frames, *_of_videos(videos))
     elif scene.source == "mipnerf360":
         folder = path / images_folder(scene.factor)
     return _measured(folder, nested)
@@ -91,6 +92,19 @@ def photographs_of(scene: SceneConfig) -> Photographs:
 def _measured(folder: Path, nested: bool) -> Photographs:
     files = sorted(file for file in files_below(folder, nested=nested) if is_photo(file))
     return Photographs(len(files), _largest(files), sum(file.stat().st_size for file in files))
+
+
+def _of_videos(files: list[Path]) -> tuple[tuple[int, int] | None, int]:
+    """Return the size of frames as the first video stores them, and about what the frames take."""
+    try:
+        import av
+
+        with av.open(str(files[0])) as container:
+            stream = container.streams.video[0]
+            size = (stream.width, stream.height)
+    except (ImportError, IndexError, OSError, ValueError):  # stage `scene` says what is wrong
+        return None, 0
+    return size, _FRAME_BYTES
 
 
 def _largest(files: list[Path]) -> tuple[int, int] | None:

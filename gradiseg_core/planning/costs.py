@@ -19,7 +19,7 @@ from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.planning.budgets import photographs_of
 
-#: Photographs of a scene of which nothing is known, as of a video or a download.
+#: Photographs of a scene of which nothing is known, as of a download.
 _USUAL_VIEWS = 60
 _USUAL_SIZE = (1920, 1080)
 
@@ -63,7 +63,7 @@ class Scene:
         views: Photographs.
         size: Width and height of the largest, px.
         bytes: Of their files.
-        cameras: Whether a COLMAP model comes with them.
+        cameras: Whether cameras come with them.
     """
 
     views: int
@@ -96,7 +96,8 @@ def scene_of(settings: Settings, name: str) -> Scene:
     origin = settings.origin(name)
     found = photographs_of(origin)
     views = _USUAL_VIEWS if found.count is None else found.count
-    cameras = origin.path is not None and find_given(origin.path).sparse is not None
+    given = None if origin.path is None else find_given(origin.path)
+    cameras = given is not None and bool(given.sparse or given.transforms)
     return Scene(views, found.size or _USUAL_SIZE, found.bytes, cameras)
 
 

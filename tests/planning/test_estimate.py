@@ -240,6 +240,31 @@ def test_what_is_left_while_it_runs(tmp_path: Path) -> None:
     assert left(train=("done", 1.0)) == 0
 
 
+def test_what_is_left_is_printed_when_a_job_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = settings(tmp_path)
+    states = iter(["missing"] * 3 + ["done"] * 1000)
+
+    def known(*_: Any, **__: Any) -> list[Known]:
+        scene = Known("a", None, None, "scene", next(states), Path("scene"))
+        return [scene, Known("a", None, None, "colmap", "missing", Path("colmap"))]
+
+    monkeypatch.setattr(reporting, "known_jobs", known)
+    monkeypatch.setattr(reporting, "_LOOK_S", 0.01)
+    monkeypatch.setattr(reporting, "_APART_S", 0.0)
+    with reporting.reporting(made, 2):
+        end = time.monotonic() + 20
+        said = ""
+        while "left" not in said and time.monotonic() < end:
+            time.sleep(0.02)
+            said += capsys.readouterr().out
+        time.sleep(0.1)
+        said += capsys.readouterr().out
+    (line,) = said.splitlines()
+    assert line.startswith("[plan] 1 of 2 jobs done, about ")
+
+
 def test_status_says_how_long_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

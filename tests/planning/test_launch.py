@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gradiseg_core import cli
-from gradiseg_core.planning import launch
+from gradiseg_core.planning import launch, workflow
 from gradiseg_core.planning.workflow import Command
 from tests.workflow.conftest import REPOSITORY
 
@@ -37,6 +37,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(launch, "watched", record)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed of time has tests of its own."""
+    monkeypatch.setattr(launch, "time_training", lambda *_: None)
 
 
 def test_a_folder_is_run_by_the_snakemake_that_is_printed(
@@ -141,6 +147,14 @@ def test_in_the_repository_the_command_is_short(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(REPOSITORY)
     command = Command(Path("kitchen.yaml"))
     assert str(command) == "snakemake --cores all all views --configfile kitchen.yaml"
+
+
+def test_without_the_repository_there_is_no_workflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workflow, "FOLDER", tmp_path)
+    assert cli.main(["run", "anything"]) == 1
+    assert "clone GradiSeg's repository and install it from there" in capsys.readouterr().err
 
 
 LAUNCHER = """\

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -182,3 +184,16 @@ def test_cores_and_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.cores() == 16
     assert machine.memory_bytes() > 123456789
+
+
+def test_a_video_is_as_many_photographs_as_frames_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "clip.MP4"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 96, 64
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    found = photographs_of(SceneConfig(source="folder", path=path, frames=50))
+    assert (found.count, found.size) == (50, (96, 64))
+    path.write_bytes(b"no video")
+    assert photographs_of(SceneConfig(source="folder", path=path)).size is None
