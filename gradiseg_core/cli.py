@@ -6,6 +6,7 @@
     gradiseg status         what is done, running, failed and missing
     gradiseg paper-tables   the paper's tables of what has run so far
     gradiseg view           a trained scene in the browser
+    gradiseg select         which Gaussians are meant, shown and kept in a file
     gradiseg edit           an edited copy of a trained scene
     gradiseg export         a trained scene, or objects of it, as a file of another program
     gradiseg import-grouping  a scene that Gaussian Grouping trained
@@ -217,6 +218,39 @@ def export(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
+def select(parser: argparse.ArgumentParser) -> Run:
+    """Show which Gaussians of a trained scene are meant, and keep them in a file.
+
+    What is meant is written as in edits (docs/editing.md), which can name the selection:
+    gradiseg select results/demo/gradiseg/seed0 '{of: white teapot, grow: 0.01}' --out demo.npz
+    --name handle
+    """
+    parser.add_argument(
+        "folder", type=Path, help="results/<scene>/<variant>/seed<n>, or an edited scene"
+    )
+    parser.add_argument("what", help="what is meant, in YAML; or a file (.npz) to show")
+    parser.add_argument(
+        "--out", type=_npz, metavar="FILE", help="file (.npz) to write it to, or to add it to"
+    )
+    parser.add_argument("--name", default="selection", help="its name there; default: selection")
+
+    def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.editing.scene import load
+        from gradiseg_core.editing.selecting import described
+        from gradiseg_core.editing.written import read_selections
+
+        scene = load(options.folder, device="cpu")
+        for name, selection in read_selections(scene, options.what, options.name).items():
+            print(described(scene, name, selection))
+            if options.out is not None:
+                held = scene.load_selections(options.out) if options.out.exists() else {}
+                scene.save_selections(options.out, {**held, name: selection})
+                print(f"in edits: {{selection: {{file: {options.out}, name: {name}}}}}")
+        return 0
+
+    return run
+
+
 def edit(parser: argparse.ArgumentParser) -> Run:
     """Edit a trained scene: remove, recolour, move, swap, insert objects.
 
@@ -314,7 +348,7 @@ def import_grouping(parser: argparse.ArgumentParser) -> Run:
 
 #: Every command, in the order of `gradiseg --help`.
 COMMANDS: tuple[Command, ...] = (
-    run, doctor, show, status, paper_tables, view, edit, export, import_grouping,
+    run, doctor, show, status, paper_tables, view, select, edit, export, import_grouping,
 )  # fmt: skip
 
 
@@ -330,6 +364,13 @@ def _capabilities(text: str) -> str:
     if not re.fullmatch(r"\d+\.\d+([;,\s]+\d+\.\d+)*", text):
         raise argparse.ArgumentTypeError(f"{text}: compute capabilities such as 9.0 or 8.0,9.0")
     return text
+
+
+def _npz(text: str) -> Path:
+    """Check the file of `--out`, which is told from other things by its end."""
+    if not text.endswith(".npz"):
+        raise argparse.ArgumentTypeError(f"{text}: files of selections end in .npz")
+    return Path(text)
 
 
 def _parser() -> argparse.ArgumentParser:

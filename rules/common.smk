@@ -364,6 +364,13 @@ def export_of(w):
     return exports[w.export].model_dump(mode="json")
 
 
+def selections_of_export(w):
+    """Input function: the files of selections that an export names."""
+    config = SETTINGS.exports_of(w.scene).get(w.export)
+    files = [] if config is None else [entry.file for entry in config.stored]
+    return [os.path.relpath(path) for path in dict.fromkeys(files)]
+
+
 def edited_for_export(w):
     """Input function: the edited scene that an export is of, if it is of one."""
     config = SETTINGS.exports_of(w.scene).get(w.export)

@@ -11,6 +11,7 @@ rule export:
         tracking=rules.tracking.output.tracking,
         train=rules.train.output.train,
         edited=edited_for_export,
+        selections=selections_of_export,
         grounding=rules.grounding.output.grounding,
         core=core("export.py"),
     output:

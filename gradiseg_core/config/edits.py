@@ -19,7 +19,7 @@ from pydantic import (
 from gradiseg_core.config.base import Conflict, Section, option
 from gradiseg_core.config.filling import Fill, Filled, fill_option
 from gradiseg_core.config.paths import InputPath
-from gradiseg_core.config.picks import Vector, What
+from gradiseg_core.config.picks import StoredSelection, Vector, What, stored
 
 _UNITS = "units of the model"
 
@@ -29,6 +29,16 @@ class Operation(Section):
 
     #: Its name in the configuration.
     name: ClassVar[str]
+
+    @property
+    def whats(self) -> tuple[Any, ...]:
+        """What it names: one part of a scene, or several."""
+        return (getattr(self, self.name),)
+
+    @property
+    def stored(self) -> list[StoredSelection]:
+        """The selections of files that it names."""
+        return [entry for what in self.whats for entry in stored(what)]
 
     def weights(self) -> dict[str, Path | None]:
         """Return the checkpoints that it needs, as :meth:`Section.weights`."""
@@ -133,6 +143,11 @@ class Swap(Operation):
     swap: tuple[What, What] = option(..., "The two.")
     fill: Filled = fill_option()
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
+
+    @property
+    def whats(self) -> tuple[Any, ...]:
+        """The two."""
+        return self.swap
 
 
 class Insert(Operation):
@@ -290,6 +305,8 @@ def own_files(edit: Sequence[Operation]) -> Iterator[tuple[str, Path]]:
     for index, step in enumerate(edit):
         if isinstance(step, Style):
             yield f"[{index}].like", step.like
+        for selection in step.stored:
+            yield f"[{index}].{step.name}", selection.file
         for path in filter(None, step.weights().values()):
             yield f"[{index}].fill.checkpoint", path
 

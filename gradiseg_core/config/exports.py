@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gradiseg_core.config.base import Conflict, Section, option
-from gradiseg_core.config.picks import What
+from gradiseg_core.config.picks import StoredSelection, What, stored
 
 Format = Literal[
     "ply",
@@ -55,6 +55,11 @@ class ExportConfig(Section):
         "colmap",
         "Those of the COLMAP model, or `y_up`: half a turn about x further, OpenGL's.",
     )
+
+    @property
+    def stored(self) -> list[StoredSelection]:
+        """The selections of files that it names."""
+        return [entry for what in self.objects for entry in stored(what)]
 
     def conflicts(self) -> Iterator[Conflict]:
         """Keys that a format has no use for."""

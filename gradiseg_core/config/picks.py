@@ -8,12 +8,13 @@ says more::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
 from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.paths import InputPath
 from gradiseg_core.errors import InputError
 
 Vector = tuple[float, float, float]
@@ -37,6 +38,13 @@ class ViewBox(Section):
     box: tuple[float, float, float, float] = option(
         ..., "Left, top, right, bottom in the photograph as `colmap/images` has it.", unit="px"
     )
+
+
+class StoredSelection(Section):
+    """A selection in a file of `gradiseg select`."""
+
+    file: InputPath = option(..., "The file.")
+    name: str = option(..., "What the selection is called in it.")
 
 
 class SpaceBox(Section):
@@ -102,7 +110,7 @@ OptionalWhat = Annotated[
     WithJsonSchema({"type": ["integer", "string", "array", "object", "null"]}),
 ]
 
-_SOURCES = ("of", "any", "all", "click", "in_view", "in_box")
+_SOURCES = ("of", "any", "all", "click", "in_view", "in_box", "selection")
 
 
 class Pick(Section):
@@ -121,6 +129,10 @@ class Pick(Section):
     )
     in_box: SpaceBox | None = option(
         None, "Gaussians with their centre in the box: `{centre: ..., size: ..., rotate_deg: ...}`."
+    )
+    selection: StoredSelection | None = option(
+        None,
+        "One that `gradiseg select` or Python made of this training: `{file: ..., name: ...}`.",
     )
     probability: float | None = option(
         None,
@@ -150,6 +162,26 @@ class Pick(Section):
         if not given and self.without is None:
             return [Conflict((), f"nothing is chosen: give one of {', '.join(_SOURCES)}")]
         return []
+
+
+def entries(what: Any) -> Iterator[Any]:
+    """Yield the IDs, names and picks of a :data:`What`, those inside of others too."""
+    if isinstance(what, tuple):
+        for entry in what:
+            yield from entries(entry)
+        return
+    yield what
+    if isinstance(what, Pick):
+        for inside in (what.of, what.any, what.all, what.without):
+            if inside is not None:
+                yield from entries(inside)
+
+
+def stored(what: Any) -> Iterator[StoredSelection]:
+    """Yield the selections of files in a :data:`What`."""
+    for entry in entries(what):
+        if isinstance(entry, Pick) and entry.selection is not None:
+            yield entry.selection
 
 
 def parsed(what: Any) -> Any:

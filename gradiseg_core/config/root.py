@@ -249,10 +249,10 @@ def _of_names(root: RootConfig, known: Mapping[str, Any], folder: Path) -> list[
 
 def _of_edits_and_exports(raw: Mapping[str, Any], root: RootConfig, folder: Path) -> list[str]:
     """Return problems with the edits and exports of the file and of its scenes."""
-    problems = [*_exports("", raw, root), *_edits("", root, folder)]
+    problems = [*_exports("", raw, root, folder), *_edits("", root, folder)]
     for name, scene in root.scenes.items():
         problems += _edits(f"scenes.{name}.", scene, folder)
-        problems += _exports(f"scenes.{name}.", raw["scenes"][name], scene)
+        problems += _exports(f"scenes.{name}.", raw["scenes"][name], scene, folder)
         problems += _missing_edits(root, name)
     return problems
 
@@ -339,10 +339,15 @@ def _missing_edits(root: RootConfig, name: str) -> Iterator[str]:
                 )
 
 
-def _exports(prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntry) -> Iterator[str]:
-    """Yield what does not go together in a file's or a scene's exports."""
+def _exports(
+    prefix: str, raw: Mapping[str, Any], holder: RootConfig | SceneEntry, folder: Path
+) -> Iterator[str]:
+    """Yield what is wrong with a file's or a scene's exports: keys that conflict, no such file."""
     for name, config in (holder.exports or {}).items():
         yield from conflicts(config, [Layer(f"{prefix}exports.{name}", raw["exports"][name])])
+        for file in (selection.file for selection in config.stored):
+            if not (folder / file).is_file():
+                yield f"{prefix}exports.{name}.objects: no such file: {file}"
 
 
 def _edits(prefix: str, holder: RootConfig | SceneEntry, folder: Path) -> Iterator[str]:

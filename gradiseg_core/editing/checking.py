@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradiseg_core.config import edits as config
-from gradiseg_core.config.picks import EVERYTHING, Pick
+from gradiseg_core.config.picks import EVERYTHING, Pick, entries
 from gradiseg_core.editing.objects import free_name, ids_of
 from gradiseg_core.editing.painting import painter
 from gradiseg_core.errors import InputError
@@ -83,13 +83,14 @@ class _Known:
 
 
 def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
-    whats = step.swap if isinstance(step, config.Swap) else (getattr(step, step.name),)
     if isinstance(step, config.Insert):
         scene, known = (other := scene.another(step.scene)), _Known(other)
     painter(getattr(step, "fill", True))
     if isinstance(step, config.Style) and not step.like.is_file():
         raise InputError(f"{step.like}: there is no such picture")
-    for what in whats:
+    for selection in step.stored:
+        scene.stored(selection)
+    for what in step.whats:
         for name in _names(what):
             if name != EVERYTHING:
                 known.ids_of(name)
@@ -99,30 +100,17 @@ def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
 
 def _names(what: Any) -> Iterator[int | str]:
     """Yield every ID and name in what is meant."""
-    for entry in _entries(what):
+    for entry in entries(what):
         if not isinstance(entry, Pick):
             yield entry
 
 
 def _views(what: Any) -> Iterator[str]:
     """Yield every view in what is meant."""
-    for entry in _entries(what):
+    for entry in entries(what):
         if isinstance(entry, Pick):
             yield from (place.view for place in (entry.click, entry.in_view) if place is not None)
 
 
-def _entries(what: Any) -> Iterator[Any]:
-    """Yield IDs, names and picks, those inside of others too."""
-    if isinstance(what, tuple):
-        for entry in what:
-            yield from _entries(entry)
-        return
-    yield what
-    if isinstance(what, Pick):
-        for inside in (what.of, what.any, what.all, what.without):
-            if inside is not None:
-                yield from _entries(inside)
-
-
 def _is_plain(what: Any) -> bool:
-    return not any(isinstance(entry, Pick) for entry in _entries(what))
+    return not any(isinstance(entry, Pick) for entry in entries(what))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.gaussians import PARAMETERS
 
 if TYPE_CHECKING:
+    from gradiseg_core.config.picks import StoredSelection
     from gradiseg_core.editing.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def apply(scene: Scene, edit: Sequence[config.Operation]) -> tuple[Scene, list[R
             Names are looked up before the first operation runs.
     """
     check_names(scene, edit)
+    scene = scene.remembering(_stored(edit))
     records = []
     for number, step in enumerate(edit, 1):
         start, before = time.perf_counter(), len(scene)
@@ -101,7 +103,15 @@ def apply(scene: Scene, edit: Sequence[config.Operation]) -> tuple[Scene, list[R
         logger.info("%s: %d Gaussians of %d, %.1f s", step.name, record["selected"], before,
                     record["seconds"])  # fmt: skip
         records.append(record)
+    scene.remembered = {}
     return scene, records
+
+
+def _stored(edit: Sequence[config.Operation]) -> Iterator[StoredSelection]:
+    """Yield the selections of files that are of the edited scene: not of what is inserted."""
+    for step in edit:
+        if not isinstance(step, config.Insert):
+            yield from step.stored
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,7 @@ class _Taken:
         values: Its parameters.
         ids: Its most probable IDs, [n].
         points: Its centres, user's world, [n, 3].
+        remembered: Which of its Gaussians belong to remembered selections.
         record: What was done.
     """
 
@@ -120,6 +131,7 @@ class _Taken:
     values: dict[str, Tensor]
     ids: NDArray[np.int64]
     points: NDArray[np.float64]
+    remembered: dict[StoredSelection, NDArray[np.bool_]]
     record: Record
 
 
@@ -173,7 +185,7 @@ def _take_out(
     scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
     views = sights(scene, mask, training_cameras(scene)) if halo or filled else []
-    gone = mask
+    remembered, gone = scene.remembered_of(mask), mask
     if halo:
         around, inside = halo_and_inside(scene, mask, views)
         record |= {"halo": int(around.sum()), "inside": int(inside.sum())}
@@ -192,7 +204,7 @@ def _take_out(
         else:
             new, stale, record["filled"] = fill(rest, hole, views)
             rest = rest.kept(~stale).joined(new)
-    return _Taken(rest, values, ids, points, record)
+    return _Taken(rest, values, ids, points, remembered, record)
 
 
 def _of(scene: Scene, mask: NDArray[np.bool_]) -> dict[str, Tensor]:
@@ -287,14 +299,16 @@ def _placed(
 def _move(scene: Scene, step: config.Move) -> tuple[Scene, Record]:
     taken = _take_out(scene, step.move, cut=step.cut, halo=True, filled=step.fill, whole=False)
     placed = _placed(scene, taken.values, taken.points, step)
-    return taken.rest.joined(placed), taken.record | {"moved": len(taken.points)}
+    rest = taken.rest.joined(placed, remembered=taken.remembered)
+    return rest, taken.record | {"moved": len(taken.points)}
 
 
 def _in_place(scene: Scene, what: Any, step: Any) -> tuple[Scene, Record]:
     """Turn or scale something where it stands."""
     scene, mask, record = _selected(scene, what, step.cut, whole=False)
     placed = _placed(scene, _of(scene, mask), scene.points[mask], step)
-    return scene.kept(~mask).joined(placed), record | {"moved": int(mask.sum())}
+    rest = scene.kept(~mask).joined(placed, remembered=scene.remembered_of(mask))
+    return rest, record | {"moved": int(mask.sum())}
 
 
 def _rotate(scene: Scene, step: config.Rotate) -> tuple[Scene, Record]:
@@ -319,9 +333,9 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     # The second is taken out of what the first left, so that its hole is filled there.
     two = _take_out(one.rest, second, **how)
     way = _foot(two.points, two.values, ground) - _foot(one.points, one.values, ground)
-    shift = scene.frame.scale * way
-    rest = two.rest.joined(transformed(one.values, shift=shift))
-    rest = rest.joined(transformed(two.values, shift=-shift))
+    rest, shift = two.rest, scene.frame.scale * way
+    for taken, by in ((one, shift), (two, -shift)):
+        rest = rest.joined(transformed(taken.values, shift=by), remembered=taken.remembered)
     record = {"selected": one.record["selected"] + two.record["selected"]}
     record |= {"moved": len(one.points) + len(two.points), "way": way.tolist()}
     return rest, record | {"first": one.record, "second": two.record}

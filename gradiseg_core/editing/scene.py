@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,12 @@ from gradiseg_core.editing.objects import BACKGROUND, SceneObject, ids_of, objec
 from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
 from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for
 from gradiseg_core.editing.run import EDIT_FILE, Run, check_output, find_run, made_from
-from gradiseg_core.editing.selection import Selection, fingerprint
+from gradiseg_core.editing.selection import (
+    Selection,
+    fingerprint,
+    load_selections,
+    save_selections,
+)
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.manifest import SceneManifest
@@ -40,6 +46,7 @@ from gradiseg_core.version import __version__
 
 if TYPE_CHECKING:
     from gradiseg_core.config.edits import Operation
+    from gradiseg_core.config.picks import StoredSelection
 
 
 def load(folder: Path | str, device: Device = "auto") -> Scene:
@@ -70,6 +77,8 @@ class Scene:
     """
 
     history: tuple[dict[str, Any], ...] = ()
+    #: Of selections of files, while an edit runs: masks [N] that follow the Gaussians.
+    remembered: Mapping[StoredSelection, NDArray[np.bool_]] = MappingProxyType({})
 
     def __init__(self, trained: TrainedScene, run: Run, frame: Frame) -> None:
         """Wrap Gaussians; :func:`load` reads them."""
@@ -239,6 +248,51 @@ class Scene:
         found: Selection = _module("selecting").selected(self, pick if pick else what)
         return found
 
+    def save_selections(self, path: Path | str, selections: Mapping[str, Any]) -> None:
+        """Write selections to a file, for edits in a configuration or of another day.
+
+        Args:
+            path: File to write.
+            selections: By name, each as :meth:`select` takes it.
+
+        Raises:
+            InputError: If there is no such object, or a selection is of another scene.
+        """
+        save_selections(Path(path), {name: self.select(what) for name, what in selections.items()})
+
+    def load_selections(self, path: Path | str) -> dict[str, Selection]:
+        """Read the selections of a file by name.
+
+        Raises:
+            InputError: If the file is missing, damaged, or of another scene.
+        """
+        return load_selections(Path(path), self.fingerprint)
+
+    def stored(self, selection: StoredSelection) -> NDArray[np.bool_]:
+        """Return the Gaussians of a selection of a file, [N]; an edit remembers which they were.
+
+        Raises:
+            InputError: If the file is missing, damaged, of another scene, or has no such name.
+        """
+        if selection in self.remembered:
+            return self.remembered[selection]
+        found = self.load_selections(selection.file)
+        if selection.name not in found:
+            raise InputError(
+                f"{selection.file} has no selection {selection.name!r}; it has {', '.join(found)}"
+            )
+        return found[selection.name].mask
+
+    def remembering(self, selections: Iterable[StoredSelection]) -> Scene:
+        """Return the same scene, which knows these selections after operations as well."""
+        scene = copy(self)
+        scene.remembered = {selection: self.stored(selection) for selection in selections}
+        return scene
+
+    def remembered_of(self, mask: NDArray[np.bool_]) -> dict[StoredSelection, NDArray[np.bool_]]:
+        """Return which of some Gaussians, [N], belong to the selections that are remembered."""
+        return {selection: own[mask] for selection, own in self.remembered.items()}
+
     def edit(self, operations: Sequence[Mapping[str, Any] | Operation]) -> Scene:
         """Return an edited copy.
 
@@ -316,6 +370,9 @@ class Scene:
         )
         scene = Scene(trained, self.run, self.frame)
         scene.history = self.history
+        scene.remembered = {
+            selection: own[origin] & (origin >= 0) for selection, own in self.remembered.items()
+        }
         # The surroundings are those of the photographs, whatever is left of them.
         for name in ("cameras", "splits", "ground", "_photographs"):
             scene.__dict__[name] = getattr(self, name)
@@ -335,6 +392,7 @@ class Scene:
         *,
         classifier: IdentityClassifier | None = None,
         names: Mapping[str, list[int]] | None = None,
+        remembered: Mapping[StoredSelection, NDArray[np.bool_]] = MappingProxyType({}),
     ) -> Scene:
         """Return the scene with more Gaussians at the end.
 
@@ -342,13 +400,17 @@ class Scene:
             new: Their parameters.
             classifier: None: the same.
             names: What edits have added, by name; None: as before.
+            remembered: Which of them belong to the selections that are remembered: none by default.
         """
         values = {name: torch.cat([value, new[name]]) for name, value in self.values.items()}
         origin = np.concatenate([np.arange(len(self)), np.full(len(new["means"]), -1)])
         metadata: dict[str, Any] = {} if names is None else {"names": dict(names)}
         if classifier is not None:
             metadata["num_classes"] = classifier.num_classes
-        return self.changed(values, origin, classifier=classifier, metadata=metadata)
+        scene = self.changed(values, origin, classifier=classifier, metadata=metadata)
+        for selection, own in remembered.items():
+            scene.remembered[selection][len(self) :] = own
+        return scene
 
     def noted(self, **metadata: Any) -> Scene:
         """Return the scene with other metadata."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.picks import EVERYTHING, Click, Pick, SpaceBox, ViewBox, parsed, plain
-from gradiseg_core.editing.boxes import Box
+from gradiseg_core.editing.boxes import Box, box_around
 from gradiseg_core.editing.labels import probability_of
 from gradiseg_core.editing.placing import rotation
 from gradiseg_core.editing.rays import weights_by_id
@@ -55,6 +55,23 @@ def shown(what: Any) -> str:
     return repr(what) if isinstance(what, str) else str(plain(what))
 
 
+def described(scene: Scene, name: str, selection: Selection) -> str:
+    """Return some lines about a selection: how many Gaussians, their box, and of which objects."""
+    box = box_around(scene.points[selection.mask], scene.up)
+    size = " x ".join(f"{edge:.4g}" for edge in box.size)
+    centre = ", ".join(f"{value:.4g}" for value in box.centre)
+    lines = [
+        f"{name}: {len(selection):,d} of {len(scene):,d} Gaussians, {shown(selection.made)}",
+        f"  box of {size} around ({centre}), units of the model",
+    ]
+    ids, counts = np.unique(scene.ids[selection.mask], return_counts=True)
+    for row in np.argsort(-counts):
+        called = scene.names_of_ids.get(int(ids[row]))
+        suffix = "" if called is None else f", {called}"
+        lines.append(f"  {counts[row]:9,d} of ID {ids[row]}{suffix}")
+    return "\n".join(lines)
+
+
 def _mask(scene: Scene, what: Any, probability: float | None = None) -> NDArray[np.bool_]:
     if isinstance(what, Pick):
         return _refined(scene, what, _picked(scene, what))
@@ -78,6 +95,8 @@ def _picked(scene: Scene, pick: Pick) -> NDArray[np.bool_]:
         return _mask(scene, pick.any, pick.probability)
     if pick.all is not None:
         return np.logical_and.reduce([_mask(scene, entry, pick.probability) for entry in pick.all])
+    if pick.selection is not None:
+        return scene.stored(pick.selection)
     if pick.click is not None:
         return _of_ids(scene, [_clicked(scene, pick.click)], pick.probability)
     if pick.in_view is not None:

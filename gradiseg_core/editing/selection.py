@@ -1,8 +1,8 @@
 """Selections: which Gaussians, how they were chosen, and of which scene.
 
-A file of selections is a NumPy archive: `made` (JSON: of every name how it was chosen, the scene's
-fingerprint and its number of Gaussians) and the rows of each, `rows_<k>` uint32 in the order of
-`made`. It serves as a cache: it is read for the scene of the same fingerprint only.
+A file of selections (`gradiseg select`) is a NumPy archive: `made` (JSON: of every name how it was
+chosen, the scene's fingerprint and its number of Gaussians) and the rows of each, `rows_<k>` uint32
+in the order of `made`. It is read for the scene of the same fingerprint only.
 """
 
 from __future__ import annotations
@@ -119,12 +119,14 @@ def load_selections(path: Path, scene: str) -> dict[str, Selection]:
                 mask[file[f"rows_{index}"]] = True
                 found[name] = Selection(mask, how, made["scene"])
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file of selections") from error
+        raise InputError(
+            f"{path}: there is no such file of selections; `gradiseg select` makes one"
+        ) from error
     except (*_DAMAGED, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no file of selections ({error}); select again") from error
     if made["scene"] != scene:
         raise InputError(
             f"{path} holds selections of another scene: its Gaussians were trained or edited since;"
-            " select again"
+            " select again, as with `gradiseg select`"
         )
     return found

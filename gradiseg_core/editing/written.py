@@ -1,13 +1,18 @@
-"""Edits as users write them on the command line."""
+"""Edits and selections as users write them on the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from gradiseg_core.config.edits import Operation, operations
 from gradiseg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gradiseg_core.editing.scene import Scene
+    from gradiseg_core.editing.selection import Selection
 
 
 def read_edit(text: str) -> tuple[Operation, ...]:
@@ -31,6 +36,22 @@ def read_edit(text: str) -> tuple[Operation, ...]:
         if text.endswith((".yaml", ".yml")):
             raise ConfigError(f"there is no file {text}") from error
         raise ConfigError(f"{where} is not valid: {error}") from error
+
+
+def read_selections(scene: Scene, text: str, name: str) -> dict[str, Selection]:
+    """Return the selection that a text in YAML means, by its name; or those of a file, by theirs.
+
+    Raises:
+        ConfigError: If it is no YAML.
+        InputError: If it is not clear, or means something that there is not.
+    """
+    if text.endswith(".npz"):
+        return scene.load_selections(text)
+    try:
+        what = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"what is meant is no valid YAML: {error}") from error
+    return {name: scene.select(what)}
 
 
 def _is_file(text: str) -> bool:

@@ -133,6 +133,18 @@ def test_a_path_may_start_at_home() -> None:
     assert step.like == Path("~/waves.jpg").expanduser()  # type: ignore[attr-defined]
 
 
+def test_files_of_selections_are_read_wherever_they_are_named() -> None:
+    part = {"selection": {"file": "~/a.npz", "name": "x"}}
+    (edit,) = operations([{"swap": [{"any": ["mug", part]}, {"of": 3, "without": part}]}])
+    assert [entry.file for entry in edit.stored] == [Path("~/a.npz").expanduser()] * 2
+    steps = [{"keep": ["mug", part]}, {"recolour": {"all": [part, 3]}, "colour": "gold"}]
+    assert read_by(operations(steps)) == [Path("~/a.npz").expanduser()]
+    with pytest.raises(ValueError, match=r"remove: give one of of, selection"):
+        operations([{"remove": {"of": 3, **part}}])
+    with pytest.raises(ValueError, match=r"remove: selection\.name: is required"):
+        operations([{"remove": {"selection": {"file": "a.npz"}}}])
+
+
 def test_lama_is_fetched_where_an_edit_names_no_file(tmp_path: Path) -> None:
     (tmp_path / "mine.pt").touch()
     scene: dict[str, Any] = {"source": "demo"}

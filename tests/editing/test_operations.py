@@ -35,6 +35,44 @@ def between(points: np.ndarray) -> np.ndarray:
     return 0.5 * (points.min(axis=0) + points.max(axis=0))
 
 
+def test_a_selection_of_a_file_follows_its_gaussians(
+    scene: gradiseg_core.Scene, tmp_path: Path
+) -> None:
+    """Through removal, moves and copies; the copy is no part of it."""
+    scene.save_selections(tmp_path / "a.npz", {"red": RED, "green": GREEN})
+    red, green = (
+        {"selection": {"file": str(tmp_path / "a.npz"), "name": name}} for name in ("red", "green")
+    )
+    edited = scene.edit(
+        [
+            {"remove": BLUE, "fill": False},
+            {"move": red, "by_m": [0.0, 0.0, 0.5], "fill": False, "cut": False},
+            {"rotate": red, "rotate_deg": [0, 0, 30], "cut": False},
+            {"duplicate": red, "by_m": [0.0, 0.0, 0.9], "cut": False},
+            {"swap": [red, green], "fill": False, "cut": False},
+            {"recolour": red, "colour": "#0000ff"},
+        ]
+    )
+    counts = [record["selected"] for record in edited.history]
+    assert counts[1] == counts[2] == counts[3] > 0.9 * (OWNER == RED).sum()
+    assert counts[5] == counts[1]
+    before, after = (base_colours(s.values["sh0"]) for s in (scene, edited))
+    assert after[edited.ids == RED][:, 2].mean() > before[scene.ids == RED][:, 2].mean() + 0.2
+    assert not edited.remembered
+    # Its last part is gone, and so says the message; of an edited scene it is another one's.
+    gone = [{"remove": red, "fill": False}, {"recolour": red, "colour": "gold"}]
+    with pytest.raises(InputError, match=r"operation 2 \(recolour\): .*no Gaussian is selected"):
+        scene.edit(gone)
+    with pytest.raises(InputError, match=r"operation 1 \(keep\): .*selections of another scene"):
+        edited.edit([{"keep": red}])
+    late = [
+        {"recolour": RED, "colour": "gold"},
+        {"keep": {"selection": {**red["selection"], "name": "no"}}},
+    ]
+    with pytest.raises(InputError, match=r"operation 2 \(keep\): .*has no selection 'no'"):
+        scene.edit(late)
+
+
 def test_the_ground_is_the_plane(scene: gradiseg_core.Scene) -> None:
     assert scene.ground is not None
     assert scene.ground.source == "estimated"
@@ -82,7 +120,9 @@ def test_a_removed_ball_is_gone_and_the_scene_as_it_was(scene: gradiseg_core.Sce
         edited.edit([{"keep": "red"}])
     with pytest.raises(InputError, match=r"operation 2 \(remove\): .*nothing would be left"):
         scene.edit([{"keep": "red ball"}, {"remove": "red ball"}])
-    with pytest.raises(InputError, match=r"the edit is not valid: operation 1: 'remov' is no operation"):
+    with pytest.raises(
+        InputError, match=r"the edit is not valid: operation 1: 'remov' is no operation"
+    ):
         scene.edit([{"remov": "red ball"}])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradiseg_core
+from gradiseg_core import cli
 from gradiseg_core.editing.regions import grown, in_hull, largest_part, shrunk, without_floaters
 from gradiseg_core.editing.selection import Selection, load_selections, save_selections
 from gradiseg_core.errors import InputError
@@ -112,6 +114,74 @@ def test_what_is_written_wrong(what: Any, message: str, scene: gradiseg_core.Sce
 def test_an_empty_selection_is_an_error(scene: gradiseg_core.Scene) -> None:
     with pytest.raises(InputError, match="no Gaussian is selected"):
         scene.select({"all": ["red ball", "green ball"]})
+
+
+def test_a_selection_of_a_file_is_meant(
+    scene: gradiseg_core.Scene, folders: trained_scene.Folders, tmp_path: Path
+) -> None:
+    path = tmp_path / "balls.npz"
+    scene.save_selections(path, {"red": "red ball", "rest": {"without": "balls"}})
+    found = scene.load_selections(str(path))
+    assert {name: entry.made for name, entry in found.items()} == {
+        "red": "red ball",
+        "rest": {"without": "balls"},
+    }
+    red = {"selection": {"file": str(path), "name": "red"}}
+    assert picked(scene, red) == {RED}
+    assert scene.select(red).made == red
+    assert picked(scene, any=[red, BLUE]) == {RED, BLUE}
+    grown_red = scene.select({**red, "grow": 0.1})
+    np.testing.assert_array_equal(grown_red.mask, scene.select(of=RED, grow=0.1).mask)
+    with pytest.raises(InputError, match=r"balls\.npz has no selection 'blue'; it has red, rest"):
+        scene.select(selection={"file": path, "name": "blue"})
+    with pytest.raises(InputError, match=r"another scene.*select again, as with `gradiseg select`"):
+        scene.kept(OWNER != GREEN).select(red)
+    with pytest.raises(InputError, match=r"none\.npz: there is no such file"):
+        scene.select(selection={"file": tmp_path / "none.npz", "name": "red"})
+    with pytest.raises(InputError, match="no object is called 'cat'"):
+        scene.save_selections(path, {"a": "cat"})
+    # Exports take it as well.
+    (written,) = scene.export(tmp_path / "red.ply", objects=[red])
+    assert f"element vertex {(OWNER == RED).sum()}\n".encode() in written.read_bytes()[:200]
+
+
+def test_the_command_shows_selections_and_keeps_them(
+    folders: trained_scene.Folders,
+    scene: gradiseg_core.Scene,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, path = str(folders.train.parent), tmp_path / "balls.npz"
+    out = ["--out", str(path)]
+    assert cli.main(["select", run, "{any: [red ball, background]}", *out, "--name", "x"]) == 0
+    shown = capsys.readouterr().out
+    count = int(np.isin(OWNER, [0, RED]).sum())
+    assert shown.startswith(f"x: {count:,d} of {len(scene):,d} Gaussians, {{'any': ['red ball', ")
+    assert re.search(
+        r"  box of [\d.]+ x [\d.]+ x [\d.]+ around \(.*\), units of the model\n", shown
+    )
+    assert f"{(OWNER == RED).sum():9,d} of ID {RED}, red ball\n" in shown
+    assert f"in edits: {{selection: {{file: {path}, name: x}}}}" in shown
+    assert cli.main(["select", run, str(BLUE), *out, "--name", "blue"]) == 0
+    capsys.readouterr()
+    assert cli.main(["select", run, str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split(":")[0] for line in shown.splitlines() if line[0] != " "] == ["x", "blue"]
+    mask = scene.select(selection={"file": path, "name": "blue"}).mask
+    np.testing.assert_array_equal(mask, OWNER == BLUE)
+    before = path.read_bytes()
+    for what, message in (
+        ("cat", "no object is called 'cat'"),
+        ("{of: 1", "what is meant is no valid YAML"),
+        ("[]", "the list is empty"),
+        ("none.npz", "there is no such file of selections"),
+    ):
+        assert cli.main(["select", run, what, *out]) == 1
+        assert message in capsys.readouterr().err
+    assert path.read_bytes() == before
+    with pytest.raises(SystemExit):
+        cli.main(["select", run, "1", "--out", "balls.txt"])
+    assert "balls.txt: files of selections end in .npz" in capsys.readouterr().err
 
 
 def blobs() -> tuple[np.ndarray, np.ndarray]:

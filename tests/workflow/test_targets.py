@@ -98,6 +98,25 @@ def test_lamas_weights_are_fetched_for_edits_that_use_them(workflow: Workflow) -
     assert "edits.own[0].fill.checkpoint: no such file: big-lama.pt" in done.stdout + done.stderr
 
 
+def test_files_of_selections_are_inputs(workflow: Workflow) -> None:
+    part = "{selection: {file: kitchen.npz, name: handle}}"
+    workflow.append("config.yaml", f"edits: {{gold: [{{recolour: {part}, colour: gold}}]}}\n")
+    workflow.append("config.yaml", f"exports: {{part: {{format: ply, objects: [{part}]}}}}\n")
+    done = workflow.snakemake("--dry-run", "edits")
+    shown = done.stdout + done.stderr
+    assert "edits.gold[0].recolour: no such file: kitchen.npz" in shown
+    assert "exports.part.objects: no such file: kitchen.npz" in shown
+    (workflow.folder / "kitchen.npz").write_bytes(b"1")
+    targets = [f"results/alpha/gradiseg/seed0/{path}" for path in ("edits/gold", "exports/part")]
+    for target in targets:
+        (workflow.folder / target).mkdir(parents=True)
+    done = workflow.snakemake("--touch", "--cores", "1", *targets)
+    assert done.returncode == 0, done.stderr
+    assert workflow.planned(*targets) == {}
+    (workflow.folder / "kitchen.npz").write_bytes(b"2")
+    assert workflow.planned(*targets) == {"edit": 1, "export": 1}
+
+
 def test_a_wrong_edit_stops_before_any_job(workflow: Workflow) -> None:
     workflow.append("config.yaml", "edits: {a: [{remov: cup}], b: [{style: cup, like: no.png}]}\n")
     done = workflow.snakemake("--dry-run")
