@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gradiseg_core.files.images import depth_of, eight_bit_rgb
+from gradiseg_core.stages.scene.hdr import HLG, PQ, hdr_to_srgb
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ def in_srgb(file: Image.Image, white: float | None = None) -> Image.Image:
     Raises:
         ValueError: If its values fit no usual range.
     """
+    transfer = hdr_transfer(file)
+    if transfer is not None:
+        return Image.fromarray(hdr_to_srgb(257 * np.asarray(file, dtype=np.uint16), transfer))
     profile = foreign_profile(file)
     if profile is None:
         return eight_bit_rgb(file, white)
@@ -61,6 +65,12 @@ def in_srgb(file: Image.Image, white: float | None = None) -> Image.Image:
     if alpha is not None:
         converted.paste("white", mask=alpha.point(lambda value: 255 - value))
     return converted
+
+
+def hdr_transfer(file: Image.Image) -> int | None:
+    """Return the transfer function of an HDR photograph (HEIF, as cameras write it); else None."""
+    tagged = (file.info.get("nclx_profile") or {}).get("transfer_characteristics")
+    return int(tagged) if tagged in (PQ, HLG) and file.mode == "RGB" else None
 
 
 def foreign_profile(file: Image.Image) -> bytes | None:

@@ -19,6 +19,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.ignore import read_ignored
 from gradiseg_core.files.images import read_image
 from gradiseg_core.files.manifest import SceneManifest
+from gradiseg_core.stages.scene.hdr import hdr_to_srgb
 from gradiseg_core.stages.scene.stage import prepare
 
 from .conftest import save_photo
@@ -193,6 +194,23 @@ def test_wide_profiles_become_srgb(tmp_path: Path, name: str) -> None:
     assert np.abs(found - expected).max() <= 4
     with Image.open(path) as file:
         assert not file.info.get("icc_profile")
+
+
+@pytest.mark.parametrize(("transfer", "white"), [(18, 0.75), (16, 0.5806)])
+def test_hdr_photographs_become_srgb(tmp_path: Path, transfer: int, white: float) -> None:
+    """Cameras' .HIF files: PQ or HLG in BT.2020."""
+    fill(tmp_path / "in")
+    signal = np.clip(picture() / 255 * white * 65535, 0, 65535).astype(np.uint16)
+    image = pillow_heif.from_bytes("RGB;16", (96, 64), signal.tobytes())
+    image.save(
+        tmp_path / "in" / "a.HIF", quality=98, chroma=444, color_primaries=9,
+        transfer_characteristics=transfer, matrix_coefficients=9,
+    )  # fmt: skip
+    run(tmp_path / "in", tmp_path / "out")
+    found = read_image(tmp_path / "out" / "images" / "a.jpg").astype(int)
+    expected = hdr_to_srgb(signal, transfer).astype(int)
+    assert np.abs(found - expected).mean() < 5
+    assert np.abs(expected - picture()).mean() > 10  # it matters
 
 
 def test_srgb_by_any_program_is_used_unchanged(tmp_path: Path) -> None:
