@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import ExifTags
+from PIL import ExifTags, Image
 
 from gradiseg_core.config.colmap import CameraModel
 from gradiseg_core.errors import ReconstructionError
-from gradiseg_core.files.images import opened
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ def check_pixels(model: Any) -> None:
 def lens_of(path: Path) -> Lens | None:
     """Return the lens that a photograph's EXIF data name; None without a focal length."""
     try:
-        with opened(path) as file:
+        with Image.open(path) as file:  # its head only
             tags = file.getexif()
             inner = tags.get_ifd(ExifTags.IFD.Exif)
             body = " ".join(

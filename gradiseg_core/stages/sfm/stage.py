@@ -388,8 +388,9 @@ def _image_sizes(scene_dir: Path) -> dict[str, tuple[int, int]]:
         path = scene_dir / "images" / view["name"]
         if not path.is_file():
             raise InputError(f"{path} not found, but {manifest} lists it")
-        with opened(path) as file:  # read it whole: COLMAP silently accepts a truncated file
-            sizes[view["name"]] = file.size
+        # Read to its end, if in small: COLMAP silently accepts a truncated file.
+        with opened(path, smallest=64) as file:
+            sizes[view["name"]] = file.info.get("stored_size", file.size)
     return sizes
 
 
