@@ -41,6 +41,9 @@ NEARLY_ALL = 0.9
 _MORE_FEATURES = 3
 _COLMAP_PEAK = 0.02 / 3
 _STANDING = 0.1  # share of all matches that do not move, from which leaving them out is tried
+#: Verified matches of a pair from which on it gains little from a guided search, which takes as
+#: long for it as for any other; and of those that hardly place an image.
+_ENOUGH, _WEAK = 100, 30
 _PARTNERS = 20  # of each image, by appearance
 _INITIAL_PAIRS = 3
 _WORST_ERROR_PX = 2.0  # mean reprojection error that a result may have, or twice the best so far
@@ -193,7 +196,7 @@ def _guided(
     if photos.config.guided_matching:
         return None
     few = _few_left_out(photos, best)
-    pairs = set(verified(best.database))  # the search needs a geometry to start from
+    pairs = _weak(best.database)  # verified: the search needs a geometry to start from
     if few is not None:
         pairs = {pair for pair in pairs if few & set(pair)}
     if not pairs:
@@ -210,10 +213,9 @@ def _relaxed(
     few = _few_left_out(photos, best)
     database = copy_of(best.database, folder)
     some = few if few is not None else set(image_ids(database).values())
-    good = {pair for pair, matches in verified(database).items() if len(matches) >= 30}
+    good = {pair for pair, matches in verified(database).items() if len(matches) >= _WEAK}
     weak = set(pairs_with(database, some)) - good
-    guided = True
-    _verify(photos, best, database, weak, cancel, guided=guided, fewest=FEWEST_MATCHES)
+    _verify(photos, best, database, weak, cancel, guided=True, fewest=FEWEST_MATCHES)
     lower = replace(how, mapper="incremental", relaxed=True)
     models = _continued(photos, best, database, folder, lower, cancel, few is not None)
     return replace(best, database=database, models=_without_doubtful(models, best))
@@ -230,12 +232,12 @@ def _more_features(
     config = photos.config.model_copy(
         update={
             "max_features": _MORE_FEATURES * photos.config.max_features,
-            "guided_matching": True,
             "matcher": "exhaustive",
         }
     )
     database = photos.build(folder, config, peak_threshold=_COLMAP_PEAK / _MORE_FEATURES)
     _check(cancel)
+    _verify(photos, best, database, _weak(database), cancel, guided=True)
     lower = replace(how, mapper="incremental", relaxed=True)
     models = _mapped(photos, database, folder / "models", lower, cancel)
     return replace(best, database=database, models=_without_doubtful(models, best))
@@ -294,6 +296,11 @@ def _few_left_out(photos: Photographs, best: Found) -> set[int] | None:
     return set(image_ids(best.database).values()) - set(best.models[0].reg_image_ids())
 
 
+def _weak(database: Path) -> set[tuple[int, int]]:
+    """Return the pairs that are verified by few matches."""
+    return {pair for pair, matches in verified(database).items() if len(matches) < _ENOUGH}
+
+
 def _verify(
     photos: Photographs,
     best: Found,
@@ -305,6 +312,10 @@ def _verify(
     without_still: bool = False,
     fewest: int | None = None,
 ) -> None:
+    pairs = list(pairs)
+    logger.info(
+        "%d pairs are verified anew%s", len(pairs), ", by a guided search" if guided else ""
+    )
     verify_again(
         database,
         pairs,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradiseg_core.alignment import align_cameras
+from gradiseg_core.alignment import align_cameras, umeyama
 from gradiseg_core.cameras import Camera
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.files._pycolmap import pycolmap
@@ -18,10 +18,27 @@ from gradiseg_core.stages.sfm.appearance import neighbours
 from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.joining import join
 from gradiseg_core.stages.sfm.mapping import Mapping, map_images
-from gradiseg_core.stages.sfm.pairs import share_that_stands, verified
+from gradiseg_core.stages.sfm.pairs import (
+    image_ids,
+    keypoints,
+    pairs_with,
+    share_that_stands,
+    verified,
+    verify_again,
+)
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.alignment_errors import errors_of
-from tests.stages.sfm.scenes import HEIGHT, WIDTH, lens, make_scene, poses, render, write_manifest
+from tests.stages.sfm.scenes import (
+    HEIGHT,
+    WIDTH,
+    lens,
+    look_at,
+    make_scene,
+    poses,
+    render,
+    write_manifest,
+)
+from tests.stages.sfm.test_standing import put_gripper
 
 CONFIG = ColmapConfig(max_features=500)
 
@@ -142,6 +159,93 @@ def test_models_of_two_places_stay_apart(matched, tmp_path):
         seed=0, threads=1,
     )  # fmt: skip
     assert [model.num_reg_images() for model in models] == [5, 3]
+
+
+def test_lower_thresholds_place_what_others_do_not(tmp_path):
+    """Grainy photographs far apart: COLMAP's thresholds find no model at all."""
+    rng = np.random.default_rng(0)
+    folder, cameras = tmp_path / "scene", {}
+    (folder / "images").mkdir(parents=True)
+    for index, turn in enumerate(np.linspace(-1.0, 1.0, 8)[1:-1]):
+        at = [2.6 * np.cos(0.8 + turn), 2.6 * np.sin(0.8 + turn), 1.2 + 0.3 * turn]
+        pose, name = look_at(np.array(at), [0.3, 0.3, 0.5]), f"view_{index}.png"
+        grainy = render(lens(), pose)[0] + rng.normal(0, 24, (HEIGHT, WIDTH, 3))
+        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
+        cameras[name] = Camera(name, WIDTH, HEIGHT, lens().calibration_matrix(), pose)
+    write_manifest(folder, list(cameras))
+    config = CONFIG.model_copy(update={"min_registered_share": 0.3})
+    report = reconstruct(folder, tmp_path / "out", config, seed=0, threads=2)
+    tried = {one["what"]: one["registered"] for one in report["attempts"]}
+    assert tried["lower thresholds"] > max(tried["as configured"], tried["guided matching"])
+    assert report["registered"] >= 4
+    found = errors_of(align_cameras(load_cameras(tmp_path / "out"), cameras))
+    assert found["rotation_error_deg"]["max"] < 8.0
+
+
+def test_left_out_photographs_are_added_to_a_model(matched, tmp_path):
+    """The other cameras stay where they were to each other."""
+    folder, database, cameras = matched
+    part = part_of(matched, tmp_path, {1, 2, 3, 4, 5, 6, 7})
+    before = np.array([part.image(k).projection_center() for k in range(1, 8)])
+    (tmp_path / "given").mkdir()
+    part.write_binary(tmp_path / "given")
+    model = map_images(
+        database, folder / "scene" / "images", tmp_path / "new",
+        Mapping(relaxed=True, continued=tmp_path / "given"), num_images=8, seed=0, threads=1,
+    )[0]  # fmt: skip
+    assert model.num_reg_images() == len(cameras)
+    after = np.array([model.image(k).projection_center() for k in range(1, 8)])
+    moved = umeyama(after, before).apply(after) - before  # COLMAP gives the world another scale
+    assert np.abs(moved).max() < 0.02 * np.linalg.norm(before[0] - before[-1])
+
+
+def test_another_initial_pair_is_one_that_no_model_has(matched, tmp_path):
+    folder, database, _ = matched
+    part = part_of(matched, tmp_path, {1, 2, 3})
+    pairs = attempts._initial_pairs(attempts.Found(database, [part], "a part"))
+    assert pairs
+    assert not any({1, 2, 3} >= set(pair) for pair in pairs)
+    images = [image_id for pair in pairs for image_id in pair]
+    assert len(images) == len(set(images))
+    counts = {pair: len(found) for pair, found in verified(database).items()}
+    assert counts[pairs[0]] == max(n for pair, n in counts.items() if not {1, 2, 3} >= set(pair))
+    model = map_images(
+        database, folder / "scene" / "images", tmp_path / "new",
+        Mapping(relaxed=True, initial=(2, 5)), num_images=8, seed=0, threads=1,
+    )[0]  # fmt: skip
+    assert model.num_reg_images() == 8
+
+
+def test_matches_that_do_not_move_are_left_out(tmp_path):
+    cameras, _ = make_scene(tmp_path / "scene", count=6)
+    images = tmp_path / "scene" / "images"
+    put_gripper(images)
+    config = CONFIG.model_copy(update={"leave_out_standing": False})
+    names = sorted(cameras)
+    database = build_database(tmp_path, images, names, config, cameras=[names], seed=0, threads=2)
+    assert share_that_stands(database) > attempts._STANDING
+    every = pairs_with(database, set(image_ids(database).values()))
+    assert len(every) == 15
+    verify_again(database, every, guided=False, without_still=True, fewest=None, seed=0, threads=2)
+    assert share_that_stands(database) < 0.02
+    assert len(verified(database)) > 5
+    assert list(image_ids(database)) == names  # the names are what they were
+
+
+def test_features_of_less_contrast_are_more(matched, tmp_path):
+    folder, _, cameras = matched
+    config = CONFIG.model_copy(update={"max_features": 5000})
+
+    def features(name, **extra):
+        made = tmp_path / name
+        made.mkdir()
+        new = build_database(
+            made, folder / "scene" / "images", sorted(cameras)[:2], config,
+            cameras=[sorted(cameras)[:2]], seed=0, threads=2, **extra,
+        )  # fmt: skip
+        return sum(map(len, keypoints(new).values()))
+
+    assert features("more", peak_threshold=0.002) > 1.1 * features("as they are")
 
 
 def test_what_stands_still_is_measured(matched, tmp_path):

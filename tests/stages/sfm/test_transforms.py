@@ -11,11 +11,13 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from gradiseg_core.cameras import Camera
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.inputs import given_files
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
+from gradiseg_core.exporting.cameras import write_nerfstudio
 from gradiseg_core.files.colmap import load_cameras, load_points, load_user_cameras
 from gradiseg_core.files.view_names import match_names
 from gradiseg_core.stages.scene.stage import prepare
@@ -170,6 +172,24 @@ def test_scenes_of_blender_have_a_file_for_each_split(tmp_path):
     report = run(folder, tmp_path / "out")
     assert report["registered"] == 6
     assert "train_r_1.png" in load_cameras(tmp_path / "out" / "colmap")
+
+
+def test_what_the_product_exports_for_nerfstudio_is_read_back(corner, tmp_path):
+    folder, views = corner
+    K = lens().calibration_matrix()
+    cameras = {name: Camera(name, WIDTH, HEIGHT, K, pose) for name, pose in views.items()}
+    rng = np.random.default_rng(1)
+    xyz = rng.uniform(0.02, 1.2, (700, 3))
+    xyz[np.arange(700), np.arange(700) % 3] = 0.0
+    colours = rng.integers(0, 256, (700, 3), np.uint8)
+    write_nerfstudio(folder, cameras, folder / "images", {}, xyz, colours)
+    report = run(folder, tmp_path / "out")
+    assert (report["registered"], report["points"]) == (6, 700)
+    for name, camera in load_cameras(tmp_path / "out" / "colmap").items():
+        np.testing.assert_allclose(camera.cam_from_world, views[name], atol=1e-9)
+    found, rgb = load_points(tmp_path / "out" / "colmap")
+    np.testing.assert_allclose(found, xyz, atol=1e-6)
+    np.testing.assert_array_equal(rgb, colours)
 
 
 @pytest.mark.parametrize("offset", [[500_000.0, 4_000_000.0, 100.0], [0.0, 0.0, 0.0]])
