@@ -16,7 +16,13 @@ from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.geometry import SavedSurface, Surface
 from gradiseg_core.geometry import labels, parts
 from gradiseg_core.geometry.fusion import Field, fuse, unproject, volume_of
-from gradiseg_core.geometry.labelling import FoundObject, describe, label_view, reduced
+from gradiseg_core.geometry.labelling import (
+    FoundObject,
+    describe,
+    label_view,
+    reduced,
+    thin_parts,
+)
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.segmentation import (
     Hierarchy,
@@ -129,8 +135,13 @@ def find_objects(
     cut = segment_scene(depths, alphas, colours, cameras, options)
     clock.last = time.perf_counter()
     object_of = cut.cuts[options.segmentation.granularity]
+    up = None
+    if np.any(cut.support.normal):
+        up = cut.support.normal, float(cut.support.normal @ cut.support.point)
+    thin = thin_parts(cut.surface, object_of, up, cameras, photographs, options)
+    clock.lap("thin")
     ids = [
-        label_view(cut.surface, object_of, depth, camera, photograph, options)
+        label_view(cut.surface, object_of, thin, depth, camera, photograph, options)
         for depth, camera, photograph in zip(depths, cameras, photographs, strict=True)
     ]
     clock.lap("labels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.files.geometry import Surface
 from gradiseg_core.files.id_maps import resize_by_area
-from gradiseg_core.geometry import backdrop, labels
+from gradiseg_core.geometry import labels
+from gradiseg_core.geometry.colours import WEIGHTS, halved_lab
 from gradiseg_core.geometry.options import GeometryOptions
+from gradiseg_core.geometry.outlines import decide
+from gradiseg_core.geometry.thin import Thin, draw_thin, find_thin
+
+#: Radius of the discs that colours are drawn with, voxels.
+_WITHOUT_GAPS = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class FoundObject:
 def label_view(
     surface: Surface,
     object_of: NDArray[np.int32],
+    thin: Thin,
     depth: NDArray[np.float32],
     camera: Camera,
     photograph: NDArray[np.uint8],
@@ -47,21 +54,77 @@ def label_view(
     Args:
         surface: N nodes.
         object_of: [N].
+        thin: What the surface lacks.
         depth: [h, w] the view's own.
         camera: Of the view, at any size.
         photograph: [H, W, 3].
         options: All parameters.
     """
     height, width = photograph.shape[:2]
-    size = training_size(width, height, options.labels.longest_side, None)
-    node, _ = labels.draw(surface, camera.resized(*size), options.labels.disc)
-    drawn = labels.surface_labels(
-        node, object_of, surface, depth, camera.resized(*size), options.labels
+    size = label_size(width, height, options)
+    at_size = camera.resized(*size)
+    node, near = labels.draw(surface, at_size, options.labels.disc)
+    drawn = labels.surface_labels(node, object_of, surface, depth, at_size, options.labels)
+    point, point_depth = draw_thin(thin, surface, at_size)
+    in_front = (point >= 0) & (point_depth < near)
+    shown = expected_colours(surface, np.arange(len(surface)), at_size)
+    behind = expected_colours(surface, np.flatnonzero(object_of == 0), at_size)
+    if len(thin):
+        drawn = np.where(in_front, thin.object_of[point], drawn)
+        shown = np.where(in_front[..., None], thin.lab[point], shown)
+    lab = halved_lab(reduced(photograph, size))
+    found = decide(drawn, labels.cores(drawn, options.labels), lab, shown, behind)
+    return resize_by_area(found, (height, width))
+
+
+def thin_parts(
+    surface: Surface,
+    object_of: NDArray[np.int32],
+    up: tuple[NDArray[np.float64], float] | None,
+    cameras: Sequence[Camera],
+    photographs: Sequence[NDArray[np.uint8]],
+    options: GeometryOptions,
+) -> Thin:
+    """Return what the surface lacks of the objects (:func:`.thin.find_thin`).
+
+    Args:
+        surface: N nodes.
+        object_of: [N], 0: background.
+        up: Normal and offset of the support plane; None: there is none.
+        cameras: Per view, at any size.
+        photographs: Per view [H, W, 3].
+        options: Size at which labels are drawn.
+    """
+    sizes = [label_size(image.shape[1], image.shape[0], options) for image in photographs]
+    return find_thin(
+        surface,
+        object_of,
+        up,
+        [camera.resized(*size) for camera, size in zip(cameras, sizes, strict=True)],
+        [reduced(image, size) for image, size in zip(photographs, sizes, strict=True)],
     )
-    small = reduced(photograph, size)
-    snapped = labels.snap(drawn, small, options.labels)
-    away = backdrop.difference(surface, object_of, camera.resized(*size), small)
-    return resize_by_area(backdrop.join_thin(snapped, away), (height, width))
+
+
+def label_size(width: int, height: int, options: GeometryOptions) -> tuple[int, int]:
+    """Return the size, (width, height), at which a photograph is labelled."""
+    return training_size(width, height, options.labels.longest_side, None)
+
+
+def expected_colours(
+    surface: Surface, nodes: NDArray[np.int64], camera: Camera
+) -> NDArray[np.float32]:
+    """Return the colours that some nodes of the surface show, [H, W, 3]; NaN where they are not.
+
+    Args:
+        surface: N nodes.
+        nodes: [n], those that are drawn.
+        camera: At the size to draw.
+    """
+    if len(nodes) == 0:
+        return np.full((camera.height, camera.width, 3), np.nan, np.float32)
+    node, _ = labels.draw(replace(surface, points=surface.points[nodes]), camera, _WITHOUT_GAPS)
+    colours = surface.lab[nodes[node]] * WEIGHTS
+    return np.where(node[..., None] >= 0, colours, np.float32(np.nan))
 
 
 def reduced(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""ID maps of views: the segmented surface drawn, its outlines moved to edges of the photograph.
+"""ID maps of views: the segmented surface drawn.
 
 A label here is -1 (unknown), 0 (background) or an object's ID.
 """
@@ -17,8 +17,6 @@ from gradiseg_core.geometry.fusion import REFERENCE_PX, unproject
 from gradiseg_core.geometry.options import LabelOptions
 
 _UNKNOWN = -1
-#: Differences of lightness count this much: shading changes it.
-LIGHTNESS = 0.5
 
 
 def draw(
@@ -81,31 +79,18 @@ def surface_labels(
     return labels
 
 
-def snap(
-    labels: NDArray[np.int32], photograph: NDArray[np.uint8], options: LabelOptions
-) -> NDArray[np.int32]:
-    """Return the labels with outlines at the photograph's edges and without unknown pixels.
-
-    What is left of every label after an erosion are the seeds of a watershed on the gradient of
-    colour (Beucher and Lantuejoul 1979; scikit-image's). Thin labels are eroded less.
+def cores(labels: NDArray[np.int32], options: LabelOptions) -> NDArray[np.bool_]:
+    """Return the pixels that are well inside of their label, [H, W]: thin labels are eroded less.
 
     Args:
-        labels: [H, W]; where none is known, all becomes background.
-        photograph: [H, W, 3].
+        labels: [H, W]; -1: unknown.
         options: How far outlines may move.
     """
-    from scipy.ndimage import distance_transform_edt, gaussian_filter, sobel
-    from skimage.color import rgb2lab
-    from skimage.segmentation import watershed
+    from scipy.ndimage import distance_transform_edt
 
     reach = options.erosion * max(labels.shape) / REFERENCE_PX
-    lab = gaussian_filter(rgb2lab(photograph) * (LIGHTNESS, 1.0, 1.0), (1.0, 1.0, 0.0))
-    gradient = np.sqrt(sum((sobel(lab, axis) ** 2).sum(axis=-1) for axis in (0, 1)))
-    seeds = np.zeros(labels.shape, np.int32)
-    known = np.unique(labels[labels != _UNKNOWN])
-    if len(known) < 2:
-        return np.full(labels.shape, known[0] if len(known) else 0, np.int32)
-    for label in known:
+    found = np.zeros(labels.shape, bool)
+    for label in np.unique(labels[labels != _UNKNOWN]):
         # Of the label's bounding box and a pixel around it, which hold the nearest other pixel; the
         # frame is no outline.
         rows = np.flatnonzero((labels == label).any(axis=1))
@@ -114,8 +99,8 @@ def snap(
         own = labels[box] == label
         inside = distance_transform_edt(own)
         limit = min(reach, np.quantile(inside[own], 1.0 - options.min_core) - 0.5)
-        seeds[box][inside > limit] = label + 1
-    return (watershed(gradient, seeds) - 1).astype(np.int32)
+        found[box] |= own & (inside > limit)
+    return found
 
 
 def take_over(

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.files.geometry import Surface
+from gradiseg_core.geometry.colours import LIGHTNESS
 from gradiseg_core.geometry.options import SegmentationOptions
-from gradiseg_core.geometry.segmentation import LIGHTNESS, RegionGraph
+from gradiseg_core.geometry.segmentation import RegionGraph
 from gradiseg_core.geometry.support import Support
 from gradiseg_core.geometry.surface import neighbour_mean
 

@@ -25,12 +25,11 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.geometry import Surface
+from gradiseg_core.geometry.colours import LIGHTNESS
 from gradiseg_core.geometry.fusion import Volume
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.support import Support
 
-#: Differences of lightness count this much when regions are compared.
-LIGHTNESS = 0.5
 #: Lab units of a step of colour that cost supervoxels as much as one voxel of length.
 _GROWTH_LAB = 10.0
 #: An object counts as cut off where more than this share of it lies outside the frame.

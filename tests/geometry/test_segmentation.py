@@ -7,8 +7,8 @@ import pytest
 
 from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import Volume
-from gradiseg_core.geometry.labels import snap, take_over
-from gradiseg_core.geometry.options import LabelOptions, SegmentationOptions
+from gradiseg_core.geometry.labels import take_over
+from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.segmentation import (
     absorb_small,
     build_hierarchy,
@@ -152,36 +152,6 @@ def test_background_is_what_rises_without_a_crease_or_is_cut_off() -> None:
     assert not background()
     surface.points[:, :2] *= 5  # 3 m wide: every frame cuts it off
     assert background()
-
-
-def test_outlines_move_to_edges_of_the_photograph() -> None:
-    """Labels are 5 px off the edge of the photograph; the watershed brings them there."""
-    photograph = np.full((240, 320, 3), 40, np.uint8)
-    photograph[:, 160:] = (200, 60, 60)
-    labels = np.zeros((240, 320), np.int32)
-    labels[:, 155:] = 3
-    labels[100:110, 150:170] = -1
-    snapped = snap(labels, photograph, LabelOptions())
-    assert np.array_equal(np.unique(snapped), [0, 3])
-    truth = np.arange(320)[None, :] >= 160
-    assert ((snapped == 3) == truth).mean() > 0.99
-
-
-def test_thin_labels_keep_a_core() -> None:
-    photograph = np.full((240, 320, 3), 90, np.uint8)
-    photograph[100:103] = 220
-    labels = np.zeros((240, 320), np.int32)
-    labels[100:103] = 1
-    snapped = snap(labels, photograph, LabelOptions())
-    assert (snapped[101] == 1).all()
-    assert (snapped == 1).sum() < 5 * 320
-
-
-def test_views_without_a_known_label_are_background() -> None:
-    photograph = np.zeros((24, 32, 3), np.uint8)
-    unknown = np.full((24, 32), -1, np.int32)
-    assert (snap(unknown, photograph, LabelOptions()) == 0).all()
-    assert (snap(np.full((24, 32), 2, np.int32), photograph, LabelOptions()) == 2).all()
 
 
 def test_other_ids_are_taken_over_in_background_only() -> None:

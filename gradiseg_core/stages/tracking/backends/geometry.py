@@ -60,7 +60,7 @@ def run(request: Request) -> Tracked:
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.geometry import load_geometry
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.geometry.labelling import describe, label_view
+    from gradiseg_core.geometry.labelling import describe, label_view, thin_parts
     from gradiseg_core.geometry.options import GeometryOptions
 
     if request.geometry_dir is None:
@@ -76,12 +76,17 @@ def run(request: Request) -> Tracked:
     set_threads(request.threads)
     options = GeometryOptions()
     cameras = load_cameras(request.colmap_dir)
-    maps = {}
-    for view in request.views:
-        photograph = read_image(request.colmap_dir / "images" / view.name)
-        maps[view.stem] = label_view(
-            surface, object_of, saved.depth(view.stem), cameras[view.name], photograph, options
-        )
+    photographs = {
+        view.stem: read_image(request.colmap_dir / "images" / view.name) for view in request.views
+    }
+    views = [cameras[view.name] for view in request.views]
+    plane = saved.support
+    up = None if plane is None else (plane.normal, plane.offset)
+    thin = thin_parts(surface, object_of, up, views, list(photographs.values()), options)
+    maps = {
+        stem: label_view(surface, object_of, thin, saved.depth(stem), view, photograph, options)
+        for view, (stem, photograph) in zip(views, photographs.items(), strict=True)
+    }
     if given.flat:
         maps = _with_flat(maps, request, options.labels.other_share)
     found = describe(list(maps.values()), surface.points, object_of, surface.height, surface.voxel)

@@ -1,0 +1,114 @@
+"""A wire that the surface lacks is found from the photographs of all views."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradiseg_core.cameras import Camera
+from gradiseg_core.files.geometry import Surface
+from gradiseg_core.geometry.fusion import fuse
+from gradiseg_core.geometry.labelling import label_view, thin_parts
+from gradiseg_core.geometry.options import FusionOptions, GeometryOptions, SurfaceOptions
+from gradiseg_core.geometry.surface import extract
+from tests.geometry.ray_casting import Cast, cast
+
+UP = (np.array([0.0, 0.0, 1.0]), 0.0)
+OPTIONS = GeometryOptions()
+#: An arch over the table, from the side of the ball.
+_TURN = np.linspace(0.0, 0.8 * np.pi, 200)
+ARCH = np.stack([0.25 - 0.2 * (1 - np.cos(_TURN)), 0.85 + 0 * _TURN, 0.3 + 0.2 * np.sin(_TURN)], 1)
+_BALL = np.random.default_rng(0).normal(size=(100, 3))
+_BALL *= 0.02 / np.linalg.norm(_BALL, axis=1, keepdims=True)
+WIRE = (ARCH[:, None] + _BALL).reshape(-1, 3)  # two voxels thick
+INK = (250, 230, 20)
+
+
+@pytest.fixture(scope="module")
+def views() -> Cast:
+    return cast(24)
+
+
+@pytest.fixture(scope="module")
+def scene(views: Cast) -> tuple[Surface, np.ndarray]:
+    """The surface, and the exact object of every node."""
+    fused = fuse(
+        views.depths, views.alphas, views.colours, views.cameras, FusionOptions(voxel_px=3.0)
+    )
+    surface = extract(fused, SurfaceOptions())
+    x, y, z = surface.points.T
+    ball = np.hypot(x - 0.55, y - 0.85) < 0.32
+    object_of = np.select([z < 0.03, ball, x < -0.1], [0, 3, 1], 2).astype(np.int32)
+    return surface, object_of
+
+
+def _pixels(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, columns and depths of points in a view."""
+    seen = points @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3]
+    pixel = seen @ camera.K.T
+    rows, columns = (pixel[:, i] / pixel[:, 2] for i in (1, 0))
+    inside = (rows >= 0) & (columns >= 0) & (rows < camera.height) & (columns < camera.width)
+    return rows[inside].astype(int), columns[inside].astype(int), seen[inside, 2]
+
+
+def _with_wire(views: Cast, chosen: range) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the photographs with the arch in some views, and where it is."""
+    photographs, places = [], []
+    for number, (camera, photograph, depth) in enumerate(
+        zip(views.cameras, views.photographs, views.depths, strict=True)
+    ):
+        drawn, where = photograph.copy(), np.zeros(depth.shape, bool)
+        if number in chosen:
+            rows, columns, z = _pixels(WIRE, camera)
+            visible = z < depth[rows, columns]
+            where[rows[visible], columns[visible]] = True
+            drawn[where] = INK
+        photographs.append(drawn)
+        places.append(where)
+    return photographs, places
+
+
+def test_a_wire_is_found_and_belongs_to_what_it_touches(views: Cast, scene: tuple) -> None:
+    surface, object_of = scene
+    photographs, places = _with_wire(views, range(len(views.cameras)))
+    thin = thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS)
+    assert len(thin) > 100
+    assert (thin.object_of == 3).all()
+    away = np.linalg.norm(thin.points[:, None] - ARCH, axis=-1).min(axis=1)
+    assert np.quantile(away, 0.9) < 1.5 * surface.voxel
+    for number in (0, 5):
+        found = label_view(
+            surface, object_of, thin, views.depths[number], views.cameras[number],
+            photographs[number], OPTIONS,
+        )  # fmt: skip
+        table = places[number] & (views.ids[number] == 0)
+        assert table.sum() > 10
+        assert (found[table] == 3).mean() > 0.8
+        wrong = (found == 3) & (views.ids[number] != 3) & ~places[number]
+        assert wrong.sum() < 0.5 * places[number].sum()
+
+
+def test_what_one_photograph_shows_alone_is_nothing(views: Cast, scene: tuple) -> None:
+    surface, object_of = scene
+    photographs, _ = _with_wire(views, range(2))
+    thin = thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS)
+    assert len(thin) == 0
+
+
+def test_what_touches_no_object_is_no_part(views: Cast, scene: tuple) -> None:
+    surface, object_of = scene
+    photographs, _ = _with_wire(views, range(len(views.cameras)))
+    none = thin_parts(surface, object_of * 0, UP, views.cameras, photographs, OPTIONS)
+    assert len(none) == 0
+    far = np.where(object_of == 1, 1, 0).astype(np.int32)  # the box on the other side
+    assert len(thin_parts(surface, far, UP, views.cameras, photographs, OPTIONS)) == 0
+
+
+def test_things_of_changing_colour_are_empty_space(views: Cast, scene: tuple) -> None:
+    """A voxel that is unlike the table in all views, but in another colour each time."""
+    surface, object_of = scene
+    photographs, places = _with_wire(views, range(len(views.cameras)))
+    generator = np.random.default_rng(0)
+    for photograph, where in zip(photographs, places, strict=True):
+        photograph[where] = generator.integers(0, 256, 3)
+    assert len(thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS)) < 10
