@@ -6,7 +6,7 @@ because it is looked at from another machine. `paper` has no budget: the keys' o
 
 Sizes of the CPU's budgets are for two cores. An iteration takes about 10 ms + 0.5 s a megapixel
 + 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), and on average over a
-run two thirds of that. A training of `standard` may take 20 minutes, one of `draft` 3.
+run three fifths of that. A training of `standard` may take 20 minutes, one of `draft` 3.
 """
 
 from __future__ import annotations
