@@ -23,6 +23,8 @@ from gradiseg_core.stages.scene.listing import too_few
 
 #: Fewer photographs are refused: most of them are seen by too few others.
 LEAST = 8
+#: Names of folders that say nothing of what is photographed.
+_OF_ANY = {"images", "image", "imgs", "photos", "photographs", "pictures", "frames", "rgb", "input"}
 _CONFIGURATIONS = (".yaml", ".yml")
 
 _TEXT = """\
@@ -82,7 +84,7 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
     if path.suffix.lower() in _CONFIGURATIONS and path.is_file():
         return OwnScene(path)
     _check(path)
-    wanted = path.resolve().stem if path.is_file() else path.resolve().name
+    wanted = _called(path.resolve())
     name = scene_name(wanted, reserved)
     for candidate in _candidates(name, reserved):
         configfile = Path(f"{candidate}.yaml")
@@ -106,6 +108,13 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
         )  # fmt: skip
         return OwnScene(configfile, text, note)
     raise AssertionError("there is always another number")
+
+
+def _called(path: Path) -> str:
+    """Return what a user calls a folder or a video: a folder `images` is that of the one above."""
+    if path.is_file():
+        return path.stem
+    return path.parent.name if path.name.lower() in _OF_ANY and path.parent.name else path.name
 
 
 def scene_name(text: str, reserved: Collection[str]) -> str:

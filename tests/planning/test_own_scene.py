@@ -80,6 +80,13 @@ def test_a_folder_elsewhere_is_written_by_its_whole_path(tmp_path: Path) -> None
     assert "quality: standard\n" in (scene.text or "")
 
 
+def test_a_folder_of_images_is_called_like_the_one_above() -> None:
+    assert scene_of(photographs("banana/images"), "draft", RESERVED).configfile == Path(
+        "banana.yaml"
+    )
+    assert scene_of(photographs("shelf/Photos"), "draft", RESERVED).configfile == Path("shelf.yaml")
+
+
 def test_two_folders_of_one_name_are_two_scenes() -> None:
     first, second = photographs("a/kitchen"), photographs("b/kitchen")
     scene_of(first, "draft", RESERVED).write()
