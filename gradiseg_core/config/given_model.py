@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradiseg_core.config.photo_files import is_photo
+
 IGNORE = "ignore"
 """Folder of masks of what does not belong to the scene, in or beside that of the photographs."""
 
@@ -40,9 +42,14 @@ class GivenScene:
 
 
 def find_given(path: Path) -> GivenScene:
-    """Return photographs and cameras of a path; neither is checked here."""
+    """Return photographs and cameras of a path; neither is checked here.
+
+    Photographs are in `images/` where that is there, and cameras or no photographs beside it.
+    """
     images, beside = path, path.parent
-    if (path / "images").is_dir() and (_model_in(path) is not None or _transforms_in(path)):
+    if (path / "images").is_dir() and (
+        _model_in(path) is not None or _transforms_in(path) or not _has_photos(path)
+    ):
         images, beside = path / "images", path
     near = images.name.startswith("images")
     sparse = _model_in(path) or (_model_in(beside) if near else None)
@@ -63,6 +70,10 @@ def find_ignore(path: Path, images: Path) -> Path | None:
     """
     places = [path, images] + ([images.parent] if images.name.startswith("images") else [])
     return next((place / IGNORE for place in places if (place / IGNORE).is_dir()), None)
+
+
+def _has_photos(folder: Path) -> bool:
+    return any(is_photo(path) and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _transforms_in(folder: Path) -> tuple[Path, ...]:

@@ -21,6 +21,9 @@ from gradiseg_core.errors import GradisegError, InputError
 
 logger = logging.getLogger(__name__)
 
+# Pillow refuses twice as many as if they were an attack; phones take 200 megapixels.
+Image.MAX_IMAGE_PIXELS = 300_000_000
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
 #: EXIF orientation -> what turns the stored pixels upright (EXIF 2.3, tag 0x0112).

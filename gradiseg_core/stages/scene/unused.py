@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from gradiseg_core.config.photo_files import is_photo, skipped
+
 logger = logging.getLogger(__name__)
 
 _LERF_MASK = ("images_train", "test_mask", "object_mask")
@@ -35,6 +37,15 @@ def _unused(folder: Path, images: Path, sparse: Path | None, source: str) -> lis
             if source != "folder":
                 why = f"source `{source}` does not read it; `source: folder` does"
             found.append((place / "transforms.json", why))
+    if source == "folder" and images != folder:
+        found += [
+            (place, f"photographs are read from {images} alone; move them there, or rename images/")
+            for place in sorted(folder.iterdir())
+            if place.is_dir()
+            and place != images
+            and not skipped(place, siblings=["images"])
+            and any(map(is_photo, place.iterdir()))
+        ]
     if source == "folder":
         for part in _LERF_MASK:
             holder = next((at for at in (folder, images.parent) if (at / part).is_dir()), None)

@@ -110,7 +110,7 @@ def test_duplicate_stems_too_few_and_missing(tmp_path: Path) -> None:
         prepare(
             SceneConfig(source="lerf_mask", path=tmp_path / "twins"), tmp_path / "out", name="mine"
         )
-    save_photo(tmp_path / "few" / "images" / "a.jpg")
+    save_photo(tmp_path / "few" / "one" / "a.jpg")
     (tmp_path / "few" / "IMG.DNG").write_bytes(b"x")
     with pytest.raises(InputError, match=r"holds 1 images.*at least 3.*IMG\.DNG.*develop"):
         run(tmp_path / "few", tmp_path / "out")

@@ -64,6 +64,18 @@ def test_the_lerf_mask_layout_read_as_a_folder(
     assert f"set `source: lerf_mask` and `path: {tmp_path / 'in'}`" in text
 
 
+def test_other_folders_beside_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photographs(tmp_path / "in" / "images" / "left")
+    photographs(tmp_path / "in" / "rendered")
+    photographs(tmp_path / "in" / "masks")
+    text = warnings(tmp_path / "in", tmp_path / "out", caplog, "folder")
+    assert text.count("not used because") == 1
+    assert f"found {tmp_path / 'in' / 'rendered'}, not used because photographs are read" in text
+    assert {path.name for path in (tmp_path / "out" / "images").iterdir()} == {
+        "a.png", "b.png", "c.png", "d.png"
+    }  # fmt: skip
+
+
 def test_nothing_is_said_of_plain_photographs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
