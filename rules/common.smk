@@ -8,10 +8,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from gradiseg_core.config import base as config_base
 from gradiseg_core.config import edits as config_edits
 from gradiseg_core.config import inputs as config_inputs
 from gradiseg_core.config import paper as config_paper
-from gradiseg_core.config import paths as config_paths
 from gradiseg_core.config import root as config_root
 from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.compute.devices import uses_gpu
@@ -132,14 +132,14 @@ def own_files(w, stage):
 def given(stage):
     """Input function: the user's own files that a section names, if Snakemake can name them."""
     return lambda w: [
-        str(path) for path in own_files(w, stage) if config_paths.can_be_named(path)
+        str(path) for path in own_files(w, stage) if config_base.can_be_named(path)
     ]
 
 
 def given_otherwise(stage):
     """Parameter function: the contents of the other files, so that a change reruns the job."""
     return lambda w: config_inputs.contents(
-        path for path in own_files(w, stage) if not config_paths.can_be_named(path)
+        path for path in own_files(w, stage) if not config_base.can_be_named(path)
     )
 
 

@@ -1,22 +1,36 @@
-"""The base of all configuration models: frozen, typed, and documented field by field.
+"""The base of all configuration models: frozen, typed, and documented field by field; path fields.
 
 Each stage has one module beside this one with one model. A field's default, description, unit and
 source live in its declaration, so that the JSON schema and ``docs/configuration.md`` are generated
 and cannot disagree with the code. Backends, strategies and loss terms declare theirs in files of
 their own, which are found by name (:func:`imported`).
+
+In paths ``~`` is a home directory, as in a shell; ``./x``, ``x//y`` and a slash at the end are
+normalised. Environment variables are not replaced. A path that starts with one is refused, because
+otherwise a folder of that name would be made or looked for.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from gradiseg_core.errors import ConfigError
 
@@ -38,6 +52,10 @@ THREE_DGS = "3DGS"
 #: Validation context of a part of a section that is merged later: only keys and types are checked.
 AS_LAYER = {"layer": True}
 
+
+#: Characters in a path that Snakemake reads as a wildcard (``{name}``) or a path variable
+#: (``<name>``), warns about (line breaks), or cannot write (bytes that are not UTF-8).
+_MARKS = re.compile("[{}<>\x00-\x1f\x7f\ud800-\udfff]")
 
 #: What a file must hold, by name: a description, and a test.
 Contents = Mapping[str, tuple[str, Callable[[Any], bool]]]
@@ -207,3 +225,66 @@ def _place(module: str, error: Exception) -> str:
         return f"{error.filename}:{error.lineno}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f"{file}:{lines[-1]}" if lines else str(file)
+
+
+def expanded(path: Path) -> Path:
+    """Return a path with its ``~`` replaced.
+
+    Raises:
+        ValueError: If it starts with a variable, or with the ``~`` of an unknown user.
+    """
+    text = str(path)
+    if text.startswith("$") and os.path.expandvars(text) != text:
+        raise ValueError(
+            f"variables such as {text.split('/')[0]} are not replaced here; write the path itself, "
+            "or ~ for your home directory"
+        )
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text.split('/')[0]}: {error}") from error
+
+
+def named_by_rules(path: Path) -> Path:
+    """Return a path that rules can name, such as those of outputs and checkpoints.
+
+    Raises:
+        ValueError: If Snakemake would interpret a part of it.
+    """
+    if not can_be_named(path):
+        raise ValueError(
+            f"Snakemake cannot use the path {str(path)!r}: braces, < and >, line breaks and spaces "
+            "at an end mean something else there; use another name, or a link of another name"
+        )
+    # "." would be written into every path, as "./tables"; Snakemake warns of each.
+    return path.absolute() if path == Path() else path
+
+
+def can_be_named(path: Path) -> bool:
+    """Whether Snakemake takes a path as it is, as the input or output of a rule."""
+    text = str(path)
+    return not _MARKS.search(text) and text == text.strip()
+
+
+def _not_empty(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("the path is empty")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"the path {value!r} holds a null character")
+    return value
+
+
+def _folder_text(text: str) -> str:
+    return str(named_by_rules(expanded(Path(text))))
+
+
+#: The user's own file or folder.
+UserPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)]
+
+#: The user's own file or folder that a rule has as a named input, such as a checkpoint.
+InputPath = Annotated[
+    Path, BeforeValidator(_not_empty), AfterValidator(expanded), AfterValidator(named_by_rules)
+]
+
+#: A folder or file that the workflow writes, as text.
+OutputPath = Annotated[str, BeforeValidator(_not_empty), AfterValidator(_folder_text)]

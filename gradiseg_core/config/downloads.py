@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gradiseg_core.config.base import Section, option
-from gradiseg_core.config.paths import OutputPath
+from gradiseg_core.config.base import OutputPath, Section, option
 
 
 class DownloadsConfig(Section):

@@ -16,9 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.base import Conflict, InputPath, Section, option
 from gradiseg_core.config.filling import Fill, Filled, fill_option
-from gradiseg_core.config.paths import InputPath
 from gradiseg_core.config.picks import StoredSelection, Vector, What, stored
 
 _UNITS = "units of the model"

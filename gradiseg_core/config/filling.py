@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
-from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.base import Conflict, InputPath, Section, option
 from gradiseg_core.config.checkpoints import Checkpoint
-from gradiseg_core.config.paths import InputPath
 
 #: Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (WACV 2022),
 #: as a program of TorchScript: IOPaint's export of the authors' `big-lama`. The hash is that of

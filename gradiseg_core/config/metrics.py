@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from gradiseg_core.config.base import Section, constant, option
-from gradiseg_core.config.paths import InputPath
+from gradiseg_core.config.base import InputPath, Section, constant, option
 
 
 class MetricsConfig(Section):

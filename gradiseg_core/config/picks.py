@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
-from gradiseg_core.config.base import Conflict, Section, option
-from gradiseg_core.config.paths import InputPath
+from gradiseg_core.config.base import Conflict, InputPath, Section, option
 from gradiseg_core.errors import InputError
 
 Vector = tuple[float, float, float]

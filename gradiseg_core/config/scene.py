@@ -7,9 +7,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import Section, UserPath, option
 from gradiseg_core.config.datasets import Factor, scenes_of
-from gradiseg_core.config.paths import UserPath
 
 #: The embedded scene, in LERF-Mask's layout. It is part of the repository, not of the package.
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "resources" / "demo"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import NonNegativeInt
 
 from gradiseg_core.config.backends import BackendConfig, section_of
-from gradiseg_core.config.base import Section, option
+from gradiseg_core.config.base import InputPath, OutputPath, Section, option
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.downloads import DownloadsConfig
 from gradiseg_core.config.edits import Edits
@@ -20,7 +20,6 @@ from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.metrics import MetricsConfig
-from gradiseg_core.config.paths import InputPath, OutputPath
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.config.scene import SceneConfig, Source

@@ -22,6 +22,7 @@ from gradiseg_core.config.base import (
     Conflict,
     Device,
     Section,
+    UserPath,
     constant,
     option,
 )
@@ -34,7 +35,6 @@ from gradiseg_core.config.parts import (
     further,
     path_of,
 )
-from gradiseg_core.config.paths import UserPath
 
 #: Limit of `num_classes: auto`. More objects than this come from segments that were not associated,
 #: or from given IDs that are not numbered from 1.

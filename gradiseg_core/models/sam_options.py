@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gradiseg_core.config.backends import BackendOptions
-from gradiseg_core.config.base import Section, constant, option
+from gradiseg_core.config.base import InputPath, Section, constant, option
 from gradiseg_core.config.checkpoints import Checkpoint
-from gradiseg_core.config.paths import InputPath
 
 _GG = "GG's DEVA"
 _SAM = "SAM's default, as in GG's DEVA"

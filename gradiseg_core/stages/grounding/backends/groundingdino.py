@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import Conflict, Device, constant, device_option, option
+from gradiseg_core.config.base import Conflict, Device, InputPath, constant, device_option, option
 from gradiseg_core.config.checkpoints import Checkpoint
-from gradiseg_core.config.paths import InputPath
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import SceneView
 from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS

@@ -24,8 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gradiseg_core.config.backends import BackendOptions, Requires
-from gradiseg_core.config.base import option
-from gradiseg_core.config.paths import UserPath
+from gradiseg_core.config.base import UserPath, option
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.annotations import annotation_files, true_mask
 from gradiseg_core.files.id_maps import resize_by_centres

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.config.backends import NO_ID_IMAGES, BackendOptions, Requires, Split
-from gradiseg_core.config.base import option
-from gradiseg_core.config.paths import UserPath
+from gradiseg_core.config.base import UserPath, option
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import id_map_file, read_id_map
 from gradiseg_core.stages.masks.interface import Request

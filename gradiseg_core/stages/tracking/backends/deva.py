@@ -14,13 +14,13 @@ from gradiseg_core.config.backends import BackendOptions, Requires
 from gradiseg_core.config.base import (
     Conflict,
     Device,
+    InputPath,
     autocast_option,
     constant,
     device_option,
     option,
 )
 from gradiseg_core.config.checkpoints import Checkpoint
-from gradiseg_core.config.paths import InputPath
 from gradiseg_core.models.sam_options import CHECKPOINTS as SAM_CHECKPOINTS
 from gradiseg_core.models.sam_options import SamMasks
 from gradiseg_core.stages.tracking.interface import Request, Tracked
