@@ -70,16 +70,6 @@ class Budget:
     sections: Mapping[str, Mapping[str, Any]]
     variants: tuple[str, ...] = VARIANTS
 
-    @property
-    def words(self) -> str:
-        """The training in a few words."""
-        train = self.sections["train"]
-        most = train["densification"]["max_gaussians"]
-        return (
-            f"{', '.join(self.variants)}, {train['iterations']:,} iterations at "
-            f"{train['longest_side']} px, at most {most:,} Gaussians"
-        )
-
 
 #: Returns the budget of a scene: its source, the quality, the folder of its results.
 BudgetOf = Callable[[SceneConfig, Quality, Path], Budget]

@@ -25,6 +25,7 @@ from gradiseg_core.planning.own_scene import OwnScene, scene_of
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
 from gradiseg_core.planning.workflow import Command, conflicting, rule_names, snakefile
+from gradiseg_core.stages.report.status import is_left_locked
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LAST_WAIT_S = 30.0
@@ -67,6 +68,11 @@ def run(
     settings = settings_of(scene, given, cores, reserved)
     command = Command(scene.configfile, cores, given, tuple(extra))
     _introduce(scene, settings, plan_only)
+    if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:
+        print(
+            f"this run takes quality {given}, which {scene.configfile} does not say: write it "
+            "there, or the next run without --quality trains again"
+        )
     usable = cores or machine.cores()
     _plan(settings, usable)
     if plan_only:
@@ -77,7 +83,7 @@ def run(
     print(f"\nrunning\n  {command}\n", flush=True)
     with reporting(settings, usable):
         status = watched(command.program)
-    _conclude(scene, settings, status)
+    _conclude(command, settings, status)
     return status
 
 
@@ -113,11 +119,22 @@ def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
         print(f"{scene.configfile}: {'would be' if plan_only else 'is'} written, yours to change")
     for name in settings.scenes:
         made = settings.budgets.get(name)
-        if made is not None:
-            views = "" if made.facts.views is None else f"{made.facts.views} photographs, "
-            print(f"{name}: {views}quality {made.quality}: {made.words}")
-        else:
-            print(f"{name}: quality paper: the keys of {scene.configfile} and their defaults")
+        views = "" if made is None or made.facts.views is None else f"{made.facts.views} "
+        quality = "paper" if made is None else made.quality
+        print(f"{name}: {views}photographs, quality {quality}: {_training(settings, name)}")
+
+
+def _training(settings: Settings, name: str) -> str:
+    """Return what is trained on a scene in a few words, with what the user wrote."""
+    variants = settings.variants_of(name)
+    config = settings.trainings[name][variants[-1]]
+    most = config.densification.max_gaussians
+    side = "full size" if config.longest_side is None else f"{config.longest_side} px"
+    if config.downsample is not None:
+        side = f"1/{config.downsample:g} of the size"
+    return f"{', '.join(variants)}, {config.iterations:,} iterations at {side}" + (
+        f", at most {most:,} Gaussians" if most else ""
+    )
 
 
 def _plan(settings: Settings, cores: int) -> None:
@@ -145,9 +162,11 @@ def _once_written(scene: OwnScene) -> str:
     return "" if scene.text is None else f", once {scene.configfile} is there"
 
 
-def _conclude(scene: OwnScene, settings: Settings, status: int) -> None:
+def _conclude(command: Command, settings: Settings, status: int) -> None:
     """Say where to look, or how to go on."""
-    again = shlex.join(["gradiseg", "run", str(scene.configfile)])
+    configfile = str(command.configfile)
+    own = [] if command.quality is None else ["--quality", command.quality]
+    again = shlex.join(["gradiseg", "run", configfile, *own])
     if status == 0:
         print("\nWhere to look")
         for name in settings.scenes:
@@ -157,7 +176,14 @@ def _conclude(scene: OwnScene, settings: Settings, status: int) -> None:
     if status == 130:
         print(f"\nstopped; what is finished is kept. To go on:\n  {again}")
         return
-    seen = shlex.join(["gradiseg", "status", "--configfile", str(scene.configfile)])
+    if is_left_locked(Path()):
+        print(
+            "\nthis folder is locked by a Snakemake that was killed. If none works on it from "
+            f"another machine, unlock it, then go on:\n  {again} -- --unlock\n  {again}",
+            file=sys.stderr,
+        )
+        return
+    seen = shlex.join(["gradiseg", "status", "--configfile", configfile])
     print(f"\nnot finished. What failed, and its log:\n  {seen}", file=sys.stderr)
     print(f"To go on where it stopped:\n  {again}", file=sys.stderr)
 

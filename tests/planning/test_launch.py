@@ -143,6 +143,42 @@ def test_how_to_go_on_is_said(
     assert capsys.readouterr().out.endswith("Where to look\n  results/kitchen/report.html\n")
 
 
+def test_what_the_user_wrote_is_what_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    (tmp_path / "mine.yaml").write_text(
+        "quality: draft\nscenes: {a: {path: kitchen}}\nvariants: [igd]\n"
+        "train: {iterations: 50, downsample: 2}\n"
+    )
+    assert cli.main(["run", "mine.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "a: 9 photographs, quality draft: igd, 50 iterations at 1/2 of the size, at most" in said
+    assert "this run takes" not in said
+    assert cli.main(["run", "mine.yaml", "--quality", "standard"]) == 0
+    assert "this run takes quality standard, which mine.yaml does not" in capsys.readouterr().out
+    assert started[1][-2:] == ["--config", "quality=standard"]
+
+
+def test_a_lock_that_was_left_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    monkeypatch.setattr(launch, "watched", lambda program: 1)
+    locks = tmp_path / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("results")
+    assert cli.main(["run", "kitchen", "--quality", "draft"]) == 1
+    told = capsys.readouterr().err
+    assert "locked by a Snakemake that was killed" in told
+    assert "  gradiseg run kitchen.yaml -- --unlock\n  gradiseg run kitchen.yaml\n" in told
+
+
 def test_in_the_repository_the_command_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     command = Command(Path("kitchen.yaml"))

@@ -213,6 +213,11 @@ def _decoded(marked: Path, folder: Path) -> Iterator[tuple[Path, float]]:
             yield (folder / output).resolve(), begun
 
 
+def is_left_locked(folder: Path) -> bool:
+    """Tell whether a folder is locked by a Snakemake that does not run on this machine."""
+    return any((folder / ".snakemake" / "locks").glob("*")) and not _is_active(folder.resolve())
+
+
 def _is_active(folder: Path) -> bool:
     """Tell whether a Snakemake of this machine works in a folder (Linux; elsewhere: no)."""
     for process in Path("/proc").glob("[0-9]*"):
