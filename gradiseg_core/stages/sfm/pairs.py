@@ -18,7 +18,7 @@ from gradiseg_core.files.manifest import in_order
 #: Fewest verified matches of a pair, where thresholds are lowered; COLMAP's own is 15.
 FEWEST_MATCHES = 10
 _MARK, _SPACE = "\x1f", "\x1e"  # no file name has them
-_STILL_PX = 2.0  # between the same feature of a thing that stands still
+_STILL_PX, _STILL = 2.0, 0.002  # px, and share of the longer side, that a standing thing may move
 
 
 def copy_of(database: Path, folder: Path) -> Path:
@@ -78,11 +78,11 @@ def share_that_stands(database: Path) -> float:
 
     Moving cameras leave few of them; a gripper or a date stamp makes many.
     """
-    at = keypoints(database)
+    at, most = keypoints(database), _still_px(database)
     still = total = 0
     for (first, second), matches in verified(database).items():
         moved = at[first][matches[:, 0]] - at[second][matches[:, 1]]
-        still += int((np.linalg.norm(moved, axis=1) <= _STILL_PX).sum())
+        still += int((np.linalg.norm(moved, axis=1) <= most).sum())
         total += len(matches)
     return still / total if total else 0.0
 
@@ -119,7 +119,7 @@ def verify_again(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     verification.filter_stationary_matches = without_still
-    verification.stationary_matches_max_error = _STILL_PX
+    verification.stationary_matches_max_error = _still_px(database)
     if fewest is not None:
         verification.min_num_inliers = fewest
     pairs = sorted(set(pairs))
@@ -182,6 +182,17 @@ def pairs_with(database: Path, some: Collection[int]) -> list[tuple[int, int]]:
         if len(found)
     )
     return sorted((a, b) for a, b in pairs if a in some or b in some)
+
+
+def _still_px(database: Path) -> float:
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        longest = max(max(camera.width, camera.height) for camera in db.read_all_cameras())
+    finally:
+        db.close()
+    return max(_STILL_PX, _STILL * longest)
 
 
 def _rename(database: Path, names: dict[int, str]) -> None:

@@ -199,6 +199,20 @@ def test_left_out_photographs_are_added_to_a_model(matched, tmp_path):
     assert np.abs(moved).max() < 0.02 * np.linalg.norm(before[0] - before[-1])
 
 
+@pytest.mark.slow
+def test_no_attempt_places_photographs_of_another_place(tmp_path):
+    cameras, _ = make_scene(tmp_path / "scene", count=8)
+    for index, pose in enumerate(poses(8)[2:4]):
+        photograph, _ = render(lens(), pose, seed=5)
+        Image.fromarray(photograph).save(tmp_path / "scene" / "images" / f"z_{index}.png")
+    write_manifest(tmp_path / "scene", [*cameras, "z_0.png", "z_1.png"])
+    report = reconstruct(tmp_path / "scene", tmp_path / "out", CONFIG, seed=0, threads=2)
+    assert report["left_out"] == ["z_0.png", "z_1.png"]
+    tried = [one["what"] for one in report["attempts"]]
+    assert {"guided matching", "lower thresholds", "more features"} <= set(tried)
+    assert report["found_by"] == "as configured"
+
+
 def test_another_initial_pair_is_one_that_no_model_has(matched, tmp_path):
     folder, database, _ = matched
     part = part_of(matched, tmp_path, {1, 2, 3})
