@@ -268,18 +268,20 @@ class _Ground:
     Attributes:
         support: The support.
         steps: [N], see :func:`.parts.colour_steps`.
+        shades: [N], see :func:`.parts.shadow_steps`.
         bits: [N] bool, see :func:`.parts.bits_of_support`.
     """
 
     support: Support
     steps: NDArray[np.float64]
+    shades: NDArray[np.float64]
     bits: NDArray[np.bool_]
 
 
 def _ground(hierarchy: Hierarchy, surface: Surface, support: Support) -> _Ground:
     steps = parts.colour_steps(surface, support)
     bits = parts.bits_of_support(hierarchy.supervoxels, surface, support, steps)
-    return _Ground(support, steps, bits)
+    return _Ground(support, steps, parts.shadow_steps(surface, support), bits)
 
 
 def objects_at(
@@ -305,10 +307,10 @@ def objects_at(
     if whole:
         regions = parts.join_hanging(regions, surface, support, chosen)
     background = is_background(regions, surface, support, fused.volume, cameras, chosen)
-    background |= parts.slabs(regions, support, ground.steps, len(background))
+    background |= parts.slabs(regions, surface, support, ground.steps, ground.shades, background)
     if whole:
         regions = parts.join_convex(regions, surface, ~background, chosen)
-    regions = np.where(parts.feet(surface, support, ground.steps), -1, regions)
+    regions = np.where(parts.feet(surface, support, ground.steps, ground.shades), -1, regions)
     sizes = np.bincount(regions[regions >= 0], minlength=len(background))
     kept = np.flatnonzero(~background & (sizes >= chosen.min_size))
     order = kept[np.lexsort((kept, -sizes[kept]))]

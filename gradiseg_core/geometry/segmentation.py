@@ -32,6 +32,9 @@ from gradiseg_core.geometry.support import Support
 
 #: Lab units of a step of colour that cost supervoxels as much as one voxel of length.
 _GROWTH_LAB = 10.0
+#: Pairs of nodes that something shares with the support which it rises from, over the root of its
+#: size; bumps and things that stand have more than 1, a whisk that lies on its tip 0.1.
+_STANDING = 0.5
 #: An object counts as cut off where more than this share of it lies outside the frame.
 _OUTSIDE = 0.02
 
@@ -250,14 +253,19 @@ def is_background(
 def _foot_concavity(
     regions: NDArray[np.int64], surface: Surface, support: Support, count: int
 ) -> NDArray[np.float64]:
-    """Return the mean concavity of each region's border with the support, [R]; inf without any."""
+    """Return the mean concavity of each region's border with the support, [R].
+
+    Infinite where it touches the support at hardly any place: a bump rises from it all around.
+    """
     inside = support.inside[surface.edges]
     edges = surface.edges[inside[:, 0] != inside[:, 1]]
     region = regions[edges].max(axis=1)  # the support's is -1
     concavity = surface.concavity[edges].mean(axis=1)[region >= 0]
     number = np.bincount(region[region >= 0], minlength=count)
     total = np.bincount(region[region >= 0], concavity, count)
-    return np.where(number > 0, total / np.maximum(number, 1), np.inf)
+    size = np.bincount(regions[regions >= 0], minlength=count)
+    stands = number > _STANDING * np.sqrt(size)
+    return np.where(stands, total / np.maximum(number, 1), np.inf)
 
 
 def _outside_frame(

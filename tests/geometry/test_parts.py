@@ -103,13 +103,49 @@ def test_what_hangs_by_a_narrow_joint_is_a_part(
     assert (found[regions == 1] == (0 if joined else 1)).all()
 
 
+def _slabs(surface: Surface, height: float, background: tuple = (False, False)) -> list[bool]:
+    support = _support(surface, height)
+    steps, shades = (f(surface, support) for f in (parts.colour_steps, parts.shadow_steps))
+    regions = _two(surface)
+    return parts.slabs(regions, surface, support, steps, shades, np.array(background)).tolist()
+
+
 def test_a_slab_of_the_supports_colour_is_no_object(surface: Surface) -> None:
     surface.lab[surface.index[:, 0] >= 40] = TABLE
-    regions = _two(surface)
-    for height, expected in ((6.0, [False, True]), (9.0, [False, False])):
-        support = _support(surface, height)
-        steps = parts.colour_steps(surface, support)
-        assert parts.slabs(regions, support, steps, 2).tolist() == expected
+    assert _slabs(surface, 6.0) == [False, True]
+    assert _slabs(surface, 9.0) == [False, False]
+
+
+def test_a_shadow_beside_an_object_is_no_object(surface: Surface) -> None:
+    inside = surface.index[:, 0] < 20
+    surface.lab[inside] = (60.0, 10.0, 20.0)
+    dark = np.array([76.0, 10.0, 20.0]) * 0.5 - (16.0, 0.0, 0.0)  # an eighth of the light
+    surface.lab[surface.index[:, 0] >= 40] = dark
+    assert np.linalg.norm((dark - (60.0, 10.0, 20.0)) * (0.5, 1.0, 1.0)) > 15
+    assert _slabs(surface, 6.0) == [False, True]
+    assert _slabs(surface, 9.0) == [False, False]
+    # A dark sheet that lies apart, here beside no object, is one.
+    assert _slabs(surface, 6.0, background=(True, False)) == [False, False]
+    # As dark, of another colour.
+    surface.lab[surface.index[:, 0] >= 40] = (dark[0], -5.0, -15.0)
+    assert _slabs(surface, 6.0) == [False, False]
+
+
+def test_shadows_are_known_by_the_ray_from_black(surface: Surface) -> None:
+    from skimage.color import lab2rgb, rgb2lab, rgb2xyz, xyz2rgb
+
+    x = surface.index[:, 0]
+    table = np.array([0.8, 0.6, 0.4])
+    surface.lab[x < 20] = rgb2lab(table)
+    surface.lab[(x >= 20) & (x < 40)] = rgb2lab(xyz2rgb(0.3 * rgb2xyz(table)))
+    surface.lab[x >= 40] = rgb2lab(xyz2rgb(0.3 * rgb2xyz(table[::-1])))
+    assert lab2rgb(surface.lab[x < 20][0]) == pytest.approx(table, abs=1e-3)
+    steps = parts.shadow_steps(surface, _support(surface, 5.0))
+    assert steps[x < 20].max() < 1e-3
+    assert steps[(x >= 20) & (x < 40)].max() < 0.1
+    assert steps[x >= 40].min() > 20
+    nowhere = replace(_support(surface, 5.0), inside=np.zeros(len(surface), bool))
+    assert np.isinf(parts.shadow_steps(surface, nowhere)).all()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +190,7 @@ def _boxes(*boxes: tuple[tuple, tuple]) -> tuple[Surface, np.ndarray]:
     edges = np.stack([np.full(count, first), np.arange(count)], axis=1)[first + 1 :]
     surface = Surface(
         points=table[:, :3] * 0.01, normals=table[:, 3:6].astype(np.float32),
-        lab=np.zeros((count, 3), np.float32), concavity=np.ones(count, np.float32),
+        lab=np.zeros((count, 3), np.float32), concavity=np.full(count, 0.5, np.float32),
         index=table[:, :3].astype(np.int64), edges=edges, voxel=0.01,
     )  # fmt: skip
     return surface, table[:, 6].astype(np.int64)
@@ -177,13 +213,24 @@ def test_what_is_convex_together_is_one(second: tuple, objects: tuple, joined: b
     assert np.array_equal(found, np.zeros_like(regions) if joined else regions)
 
 
+@pytest.mark.parametrize(("colour", "joined"), [(0.0, True), (40.0, False)])
+def test_what_even_groups_keep_apart_is_not_joined(colour: float, joined: bool) -> None:
+    """A book on a book of its size: convex together, but a deep crease between two colours."""
+    surface, regions = _boxes(((0, 0, 0), (20, 20, 10)), ((0, 0, 10), (20, 20, 20)))
+    surface.concavity[:] = 0.8
+    surface.lab[regions == 1, 1] = colour
+    found = parts.join_convex(regions, surface, np.array([True, True]), SegmentationOptions())
+    assert np.array_equal(found, np.zeros_like(regions) if joined else regions)
+
+
 def test_feet_are_low_and_coloured_as_the_table(surface: Surface) -> None:
     x, y = surface.index[:, 0], surface.index[:, 1]
     surface.lab[(x >= 20) & (y < 5)] = TABLE
     support = _support(surface, 2.0)
     support.height[x >= 30] = 6.0
     surface.normals[(x >= 20) & (x < 25)] = (0.6, 0.0, -0.8)  # hangs over
-    found = parts.feet(surface, support, parts.colour_steps(surface, support))
+    steps, shades = (f(surface, support) for f in (parts.colour_steps, parts.shadow_steps))
+    found = parts.feet(surface, support, steps, shades)
     assert found[(x >= 25) & (x < 30) & (y < 4)].all()
     assert not found[(x >= 25) & (y > 5)].any()
     assert not found[x >= 30].any()

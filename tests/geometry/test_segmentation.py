@@ -154,6 +154,24 @@ def test_background_is_what_rises_without_a_crease_or_is_cut_off() -> None:
     assert background()
 
 
+def test_what_touches_the_support_at_a_tip_is_no_bump() -> None:
+    """As a whisk that leans: it has no crease there, and hardly a border."""
+    from dataclasses import replace
+
+    surface = strip()
+    x, y = surface.index[:, 0], surface.index[:, 1]
+    support = replace(_support(surface), inside=x < 20)
+    regions = np.where(x < 20, -1, 0)
+    pair = surface.edges
+    across = (x[pair] < 20).sum(axis=1) == 1
+    tip = replace(surface, edges=pair[~across | (y[pair] == 0).all(axis=1)])
+    volume = Volume(np.zeros(3), 2.6, 1.0, 0.01)
+    cameras = ring_of_cameras(6, 320, 240)
+    for given, expected in ((surface, True), (tip, False)):
+        found = is_background(regions, given, support, volume, cameras, SegmentationOptions())
+        assert found.tolist() == [expected]
+
+
 def test_other_ids_are_taken_over_in_background_only() -> None:
     maps = [np.array([[1, 1, 0, 0, 0]], np.int32)] * 2
     others = [np.array([[5, 5, 7, 7, 5]], np.int32), np.array([[5, 7, 7, 7, 2]], np.int32)]
