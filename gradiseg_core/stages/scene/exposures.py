@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 #: A point of the scene has one colour in training. Where brightness differs by less than this,
 #: spherical harmonics make up for it; beyond, floaters and haze do.
-_STOPS = 0.7
+EXPOSURE_STOPS = 0.7
 
 
 def say_exposures(photographs: Sequence[Photograph]) -> float:
@@ -30,9 +30,9 @@ def say_exposures(photographs: Sequence[Photograph]) -> float:
         return 0.0
     middle = sorted(known.values())[len(known) // 2]
     stops = max(known.values()) - min(known.values())
-    if stops > _STOPS:
+    if stops > EXPOSURE_STOPS:
         odd = sorted(known, key=lambda name: -abs(known[name] - middle))
-        far = [name for name in odd if abs(known[name] - middle) > _STOPS / 2]
+        far = [name for name in odd if abs(known[name] - middle) > EXPOSURE_STOPS / 2]
         logger.warning(
             "the camera changed its exposure between photographs: by their EXIF data some are up "
             "to %.1f times as bright as others (farthest from most: %s). A point of the scene is "

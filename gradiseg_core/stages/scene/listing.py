@@ -12,6 +12,7 @@ from gradiseg_core.config.photo_files import (
     VIDEO_SUFFIXES,
     files_below,
     is_photo,
+    is_video,
     skipped,
 )
 from gradiseg_core.files.manifest import by_name, in_order
@@ -80,6 +81,15 @@ def _left_out(folder: Path, others: Sequence[Path], nested: bool) -> list[str]:
             plural = "" if len(names) == 1 else "s"
             kinds = kind.replace("picture", f"picture{plural}") if " of " in kind else kind + plural
             reasons.append(f"{len(names)} {kinds} ({some(names)}): {advice}")
+    lost = [path.name for path in folder.iterdir() if path.is_symlink() and not path.exists()]
+    lost = [name for name in lost if is_photo(Path(name)) or is_video(Path(name))]
+    if lost:
+        reasons.append(f"{len(lost)} links to nothing ({some(lost)}): fetch what they point to")
+    clouds = [path.name for path in folder.glob(".*.icloud")]
+    if clouds:
+        reasons.append(
+            f"{len(clouds)} files that are still in iCloud ({some(clouds)}): download them first"
+        )
     folders = {}
     beside = [path for path in folder.iterdir() if path.is_dir() and path.name != IGNORE]
     names = [path.name for path in beside]

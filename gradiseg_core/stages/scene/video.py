@@ -21,6 +21,7 @@ from PIL import Image
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import Available, SceneManifest, every_nth, split_views
+from gradiseg_core.stages.scene.exposures import EXPOSURE_STOPS
 from gradiseg_core.stages.scene.inspecting import Photograph
 from gradiseg_core.stages.scene.naming import scene_names
 from gradiseg_core.stages.scene.photographs import JPEG_OPTIONS, MIN_IMAGES
@@ -48,6 +49,7 @@ class Looked:
         seconds: [n] their times.
         moved: [n] the path of the picture until there, widths.
         sharp: [n] their sharpness.
+        bright: [n] by how many stops the same content is brighter than in the first frame.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Looked:
     seconds: NDArray[np.float64]
     moved: NDArray[np.float64]
     sharp: NDArray[np.float64]
+    bright: NDArray[np.float64]
 
 
 def prepare_videos(
@@ -174,7 +177,7 @@ def _look(path: Path, threads: int) -> Looked:
         if not numbers:
             raise UnreadableVideoError(path, "no frame of it can be decoded: damaged or incomplete")
         _say_damage(video, count, last - times[0])
-    return Looked(path, *map(np.asarray, (numbers, times, motion.path, sharp)))
+    return Looked(path, *map(np.asarray, (numbers, times, motion.path, sharp, motion.brightness)))
 
 
 def _reduced(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,6 +222,15 @@ def _say_choice(video: Looked, taken: list[int], most: int) -> None:
         "the sharpest of its neighbours",
         video.path, video.seconds[-1] - video.seconds[0], video.moved[-1], len(taken),
     )  # fmt: skip
+    stops = float(np.ptp(video.bright[taken]))
+    if stops > EXPOSURE_STOPS:
+        logger.warning(
+            "%s: the camera changed its exposure: the same content is up to %.1f times as bright "
+            "in some frames as in others. A point of the scene is trained as one colour, so this "
+            "costs sharpness. Lock the exposure when you record (on a phone: hold the finger on "
+            "the scene)",
+            video.path, 2.0**stops,
+        )  # fmt: skip
     if apart > _FAR:
         logger.warning(
             "%s: the picture moves by %.0f %% of its width from one taken frame to the next; more "

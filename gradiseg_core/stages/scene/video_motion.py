@@ -27,8 +27,10 @@ class Travel:
     def __init__(self) -> None:
         """Begin with no frame."""
         self._reference: Grey | None = None
-        self._so_far = 0.0
+        self._so_far = self._bright_so_far = 0.0
         self.path: list[float] = []
+        self.brightness: list[float] = []
+        """By how many stops, factors of two, the same content is brighter than at the start."""
 
     def add(self, grey: Grey) -> None:
         """Measure the next frame.
@@ -39,10 +41,13 @@ class Travel:
         if self._reference is None:
             self._reference = grey
         width = grey.shape[1]
-        moved_px = motion_px(self._reference, grey)
+        flow = _flow(self._reference, grey)
+        moved_px = _mean_px(flow, grey.shape)
         moved = self._so_far + moved_px / width
+        brighter = self._bright_so_far + _stops(self._reference, grey, flow)
         if moved_px > _KEPT_PX:
-            self._reference, self._so_far = grey, moved
+            self._reference, self._so_far, self._bright_so_far = grey, moved, brighter
+        self.brightness.append(brighter)
         self.path.append(max(moved, self.path[-1] if self.path else 0.0))
 
 
@@ -68,16 +73,40 @@ def motion_px(first: Grey, second: Grey) -> float:
         first: [h, w], 0..255.
         second: The same.
     """
-    height, width = first.shape
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
-    flow = np.zeros((2, 3))  # (drow, dcolumn) = flow @ (row, column, 1), px of the full size
+    return _mean_px(_flow(first, second), first.shape)
+
+
+def _flow(first: Grey, second: Grey) -> NDArray:
+    """Return the affine motion, [2, 3]: (drow, dcolumn) = flow @ (row, column, 1), px.
+
+    Rows and columns count from the middle.
+    """
+    flow = np.zeros((2, 3))
     for level in _LEVELS:
-        if min(height, width) // level < 16:
+        if min(first.shape) // level < 16:
             continue
         small, other = _reduced(first, level), _reduced(second, level)
         for _ in range(_ITERATIONS):
             flow += _update(small, other, flow, level)
+    return flow
+
+
+def _stops(first: Grey, second: Grey, flow: NDArray) -> float:
+    """Return by how many stops the second frame is brighter where both show the same.
+
+    Values are about the 2.2th root of light, as in all videos but HDR, where it is less exact.
+    """
+    moved = _warped(second, flow, fill=np.nan)
+    shared = np.isfinite(moved)
+    if shared.mean() < 0.5:
+        return 0.0  # a cut: nothing is shared
+    return 2.2 * float(np.log2((moved[shared].mean() + 1.0) / (first[shared].mean() + 1.0)))
+
+
+def _mean_px(flow: NDArray, shape: tuple[int, ...]) -> float:
+    height, width = shape
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
     drow = flow[0, 0] * rows + flow[0, 1] * columns + flow[0, 2]
     dcolumn = flow[1, 0] * rows + flow[1, 1] * columns + flow[1, 2]
     moved = float(np.hypot(drow, dcolumn).mean())
@@ -91,17 +120,22 @@ def _reduced(grey: Grey, level: int) -> Grey:
     return ndimage.gaussian_filter(blocks.mean(axis=(1, 3)), 1.0)
 
 
+def _warped(second: Grey, flow: NDArray, fill: float | None = None) -> Grey:
+    """Return the second frame as the first saw it; outside it, its edge or ``fill``."""
+    matrix = np.eye(2) + flow[:, :2]
+    centre = (np.array(second.shape) - 1) / 2
+    offset = centre + flow[:, 2] - matrix @ centre
+    if fill is None:
+        return ndimage.affine_transform(second, matrix, offset, order=1, mode="nearest")
+    return ndimage.affine_transform(second, matrix, offset, order=1, mode="constant", cval=fill)
+
+
 def _update(first: Grey, second: Grey, flow: NDArray, level: int) -> NDArray:
     """Return what is to be added to the flow, [2, 3], from one step at one level."""
     height, width = first.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
-    shift = flow[:, 2] / level
-    matrix = np.eye(2) + flow[:, :2]
-    centre = np.array([(height - 1) / 2, (width - 1) / 2])
-    moved = ndimage.affine_transform(
-        second, matrix, centre + shift - matrix @ centre, order=1, mode="nearest"
-    )
+    moved = _warped(second, flow / [1.0, 1.0, level])
     row_step, column_step = np.gradient(0.5 * (first + moved))
     ones = np.ones_like(rows)
     basis = np.stack(

@@ -105,6 +105,20 @@ def test_what_systems_and_other_programs_leave_is_not_read(
     assert "eaDir" not in caplog.text
 
 
+def test_photographs_that_are_elsewhere_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        save_photo(tmp_path / "in" / f"{name}.jpg")
+    (tmp_path / "in" / "annexed.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "in" / "link to a.JPG").symlink_to(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / ".IMG_1.HEIC.icloud").write_bytes(b"x")
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    assert len(manifest.views) == 3  # the link is a copy
+    assert "1 links to nothing (annexed.jpg): fetch" in caplog.text
+    assert "1 files that are still in iCloud (.IMG_1.HEIC.icloud): download" in caplog.text
+
+
 def test_any_letters(tmp_path: Path) -> None:
     apart = unicodedata.normalize("NFD", "Küche è.jpg")
     for name in ("台所 1.jpg", apart, "🍎.jpg", "a\nb.jpg", "{x} <y>.jpg", " -v.jpg"):

@@ -261,6 +261,23 @@ def test_few_frames_of_much_motion_are_said(
     assert "more of them (`frames`, now 6)" in caplog.text
 
 
+@pytest.mark.parametrize("stops", [0.0, 1.5])
+def test_changed_exposure_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stops: float
+) -> None:
+    """From the middle on half as bright and darker; what the camera sees changes all the while."""
+    frames = pan(walk(60, 12))
+    for index in range(30, 60):
+        light = 2.0 ** -min(stops, 0.25 * (index - 29))
+        frames[index] = (frames[index] * light ** (1 / 2.2)).astype(np.uint8)
+    run(write_video(tmp_path / "a.mp4", frames, rate=15), tmp_path / "out")
+    said = [r.getMessage() for r in caplog.records if "exposure" in r.getMessage()]
+    assert bool(said) == (stops > 0)
+    if said:
+        times = float(said[0].partition("up to ")[2].partition(" times")[0])
+        assert times == pytest.approx(2**stops, rel=0.15)
+
+
 def test_the_configuration_takes_a_video(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", pan(walk(4)))
     section = SceneConfig(source="folder", path=video)
