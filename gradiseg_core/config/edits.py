@@ -45,12 +45,21 @@ class Operation(Section):
         return fill.weights() if isinstance(fill, Fill) else {}
 
 
+def shadow_option() -> Any:
+    """Return the field of an operation that may take a shadow along."""
+    return option(
+        True,
+        "With `fill`: also take its shadow from what it stood on, as far as it fades around it.",
+    )
+
+
 class Remove(Operation):
     """Take something out of the scene, with what it left on its neighbours."""
 
     name = "remove"
     remove: What = option(..., "What goes.")
     fill: Filled = fill_option()
+    shadow: bool = shadow_option()
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
     halo: bool = option(
         True, "Also take its inside, and neighbours that training views show as a part of it."
@@ -109,6 +118,7 @@ class Move(_Placed):
     name = "move"
     move: What = option(..., "What moves.")
     fill: Filled = fill_option()
+    shadow: bool = shadow_option()
 
 
 class Rotate(_Placed):
@@ -141,6 +151,7 @@ class Swap(Operation):
     name = "swap"
     swap: tuple[What, What] = option(..., "The two.")
     fill: Filled = fill_option()
+    shadow: bool = shadow_option()
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
 
     @property

@@ -2,8 +2,9 @@
 
 1. The plane around the object's foot is what it stood on; its nearest surroundings are a patch of
    cells (:mod:`.patches`).
-2. A cell that some training view saw is real, and stays as it was trained. A cell that no view saw
-   and that the removal exposes is the hole. What lies there was never trained, and goes.
+2. A cell that some training view saw is real, and stays as it was trained, but for the light that
+   the object's shadow took (:mod:`.shading`). A cell that no view saw and that the removal exposes
+   is the hole, and so is what lies in deep shadow. What lies there was never trained, and goes.
 3. Colours of the hole are inpainted on the patch from the seen cells around it, once for all views.
 4. New Gaussians, flat in the plane, one a cell of a coarser grid, take these colours and the
    encodings of their nearest neighbours in the surroundings.
@@ -26,7 +27,9 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.painting import Painter
 from gradiseg_core.editing.patches import (
     Patch,
+    footprint,
     local_ground,
+    on_plane,
     patch_around,
     seen_cells,
     under,
@@ -40,6 +43,7 @@ from gradiseg_core.editing.rendering import (
     rasterizer_for,
     with_values,
 )
+from gradiseg_core.editing.shading import DARK, light_left, lightened
 from gradiseg_core.editing.transforms import quaternion
 from gradiseg_core.splatting.gaussians import PARAMETERS
 from gradiseg_core.splatting.rasterization.reference import SH_C0
@@ -58,8 +62,8 @@ _ITERATIONS = 100
 _STEP, _SIGMA = 2, 0.6
 _OPACITY = 0.95
 _RATES = {"sh0": 0.01, "opacities": 0.02, "scales": 0.005}
-#: Surroundings of an object: this share of its diagonal around it.
-_AROUND = 0.4
+#: Surroundings of an object, in diagonals around it: of its foot, and as far as its shadow fades.
+_AROUND, _FADES = 0.4, 0.6
 
 
 @dataclass(frozen=True)
@@ -68,26 +72,36 @@ class Hole:
 
     Attributes:
         patch: Where.
-        cells: [rows, columns], those that no view saw and that are exposed.
-        colours: [rows, columns, 3] of all cells, those of the hole inpainted.
+        cells: [rows, columns], those that no view saw and that are exposed, and the dark ones.
+        dark: [rows, columns], those of them that were seen, in deep shadow.
+        colours: [rows, columns, 3] of all cells, without shadow; those of the hole inpainted.
+        left: [rows, columns] light that the object's shadow left; 1 where it is to stay.
     """
 
     patch: Patch
     cells: NDArray[np.bool_]
+    dark: NDArray[np.bool_]
     colours: NDArray[np.float64]
+    left: NDArray[np.float64]
 
 
 @torch.no_grad()
 def find_hole(
-    scene: Scene, removed: NDArray[np.float64], views: list[Sight], paint: Painter
+    scene: Scene,
+    removed: NDArray[np.float64],
+    views: list[Sight],
+    paint: Painter,
+    *,
+    shadow: bool = True,
 ) -> tuple[Hole | None, str]:
-    """Return what a removal exposed that no training view saw.
+    """Return what a removal exposed that no training view saw, and what lies in its shadow.
 
     Args:
         scene: Without the object.
         removed: [n, 3] centres of what was removed, training frame.
         views: What training views showed of the object, before it was removed.
         paint: What makes the hole's colours of those around it.
+        shadow: Whether its shadow goes.
 
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
@@ -105,7 +119,7 @@ def find_hole(
     if ground is None:
         return None, "no plane was found that it stood on"
     cell = float(np.median([_pixel(view, 0.5 * (low + high)) for view in views]))
-    patch = patch_around(removed, ground, cell, _AROUND * diagonal)
+    patch = patch_around(removed, ground, cell, _FADES * diagonal)
     seen = np.zeros(patch.shape, bool)
     exposed = np.zeros(patch.shape, bool)
     total = np.zeros((*patch.shape, 3))
@@ -127,13 +141,20 @@ def find_hole(
         open_, _ = seen_cells(patch, view.camera, np.where(alpha > 0.5, depth, np.inf),
                               np.ones_like(alpha))  # fmt: skip
         exposed |= open_
-    cells = under(patch, removed, exposed & ~seen)
-    if not cells.any():
-        return None, "training views saw all that it hid"
     if not seen.any():
         return None, "no training view saw anything of what it stood on"
     colours = total / np.maximum(count, 1.0)[..., None]
-    return Hole(patch, cells, paint(colours, seen, cells)), ""
+    left = np.ones(patch.shape)
+    if shadow:
+        left = light_left(patch, colours, seen, footprint(patch, removed), diagonal)
+    dark = left < DARK
+    colours /= np.maximum(left, DARK)[..., None]
+    cells = under(patch, removed, (exposed & ~seen) | dark)
+    if not cells.any() and left.min() > 0.99:
+        return None, "training views saw all that it hid"
+    if cells.any():
+        colours = paint(colours, seen & ~dark, cells)
+    return Hole(patch, cells, dark & cells, colours, left), ""
 
 
 def _ground_of(
@@ -199,30 +220,46 @@ def new_gaussians(scene: Scene, hole: Hole) -> dict[str, Tensor]:
     }
 
 
-def fill(
-    scene: Scene, hole: Hole, views: list[Sight]
-) -> tuple[dict[str, Tensor], NDArray[np.bool_], dict[str, Any]]:
-    """Return the parameters of new Gaussians, which old ones must go, and what was done.
+def fill(scene: Scene, hole: Hole, views: list[Sight]) -> tuple[Scene, dict[str, Any]]:
+    """Return the scene with its hole closed and the shadow gone, and what was done.
 
     Args:
         scene: Without the object.
         hole: What to fill.
         views: Views of the object, before it was removed.
     """
-    points = scene.trained.means.cpu().numpy().astype(np.float64)
-    height = hole.patch.ground.height(points)
-    stale = (np.abs(height) < 6.0 * hole.patch.cell) & hole.patch.inside(points, hole.cells)
-    kept = torch.from_numpy(np.flatnonzero(~stale)).to(scene.trained.means.device)
-    rest = {name: getattr(scene.trained, name)[kept] for name in PARAMETERS}
+    chosen = _spread(views, MOST_VIEWS)
+    done: dict[str, Any] = {"cells": int(hole.cells.sum()), "shadow": int((hole.left < 0.99).sum())}
+    if hole.left.min() < 0.99:
+        cameras = [view.camera for view in chosen]
+        sh0, shN, done["lightened"] = lightened(scene.trained, hole.patch, hole.left, cameras)
+        values = {**scene.values, "sh0": sh0, "shN": shN}
+        scene = scene.changed(values, np.arange(len(scene)))
+    if not hole.cells.any():
+        return scene, done | {"new": 0}
+    stale = _stale(scene, hole)
+    scene = scene.kept(~stale)
+    rest = {name: getattr(scene.trained, name) for name in PARAMETERS}
     new = new_gaussians(scene, hole)
-    losses = _optimise(scene, rest, new, hole, _spread(views, MOST_VIEWS))
-    done = {
-        "cells": int(hole.cells.sum()),
+    losses = _optimise(scene, rest, new, hole, chosen)
+    done |= {
         "new": len(new["means"]),
         "never_seen_removed": int(stale.sum()),
         "loss": [round(value, 5) for value in losses],
     }
-    return new, stale, done
+    return scene.joined(new), done
+
+
+def _stale(scene: Scene, hole: Hole) -> NDArray[np.bool_]:
+    """Return which Gaussians lie in the hole, [N]: untrained ones, and the support in the dark."""
+    points = scene.trained.means.cpu().numpy().astype(np.float64)
+    flat = np.abs(hole.patch.ground.height(points)) < 6.0 * hole.patch.cell
+    support = scene.ids[flat & hole.patch.inside(points, hole.left >= DARK)]
+    result = flat & hole.patch.inside(points, hole.cells & ~hole.dark)
+    if len(support):
+        same = scene.ids == np.bincount(support).argmax()
+        result |= flat & hole.patch.inside(points, hole.dark) & same
+    return result
 
 
 def _spread(views: list[Sight], most: int) -> list[Sight]:
@@ -293,26 +330,15 @@ def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _
     assert result.depth is not None
     colour, depth = result.color.cpu().numpy().copy(), result.depth.cpu().numpy()
     alpha = result.alpha.cpu().numpy()
-    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(camera.K).T
-    directions = rays @ camera.cam_from_world[:3, :3]  # world; of camera-space depth 1
-    eye = camera.center_in_world
-    slope = directions @ patch.ground.normal
-    distance = -patch.ground.height(eye) / np.where(np.abs(slope) < 1e-9, 1e-9, slope)
-    place = patch.cells((eye + distance[..., None] * directions).reshape(-1, 3)).T
-    inside = map_coordinates(hole.cells.astype(float), place, order=1).reshape(slope.shape) > 0.5
+    place, distance, tolerance = on_plane(patch, camera)
+    inside = map_coordinates(hole.cells.astype(float), place, order=1) > 0.5
     # The junk that lay in the hole is gone from `rest`: what is left before the plane hides it.
-    hidden = (alpha > 0.5) & (depth < distance - 4.0 * patch.cell)
+    hidden = (alpha > 0.5) & (depth < distance - tolerance)
     drawn = inside & (distance > 0) & ~hidden
     if drawn.sum() < 4:
         return None
     texture = np.stack(
-        [
-            map_coordinates(hole.colours[..., c], place, order=1, mode="nearest").reshape(
-                slope.shape
-            )
-            for c in range(3)
-        ],
+        [map_coordinates(hole.colours[..., c], place, order=1, mode="nearest") for c in range(3)],
         axis=-1,
     )
     colour[drawn] = texture[drawn]

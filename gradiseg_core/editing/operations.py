@@ -24,7 +24,13 @@ from gradiseg_core.editing.objects import free_name
 from gradiseg_core.editing.painting import painter
 from gradiseg_core.editing.placing import Ground, foot, free_place, rotation
 from gradiseg_core.editing.regions import body
-from gradiseg_core.editing.removal import halo_and_inside, sights, training_cameras
+from gradiseg_core.editing.removal import (
+    ALONE,
+    WITH_SHADOW,
+    halo_and_inside,
+    sights,
+    training_cameras,
+)
 from gradiseg_core.editing.selecting import select, shown
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
@@ -180,11 +186,15 @@ def _take_out(
     cut: bool,
     halo: bool,
     filled: bool | Fill,
+    shadow: bool,
     whole: bool = True,
 ) -> _Taken:
     scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
-    views = sights(scene, mask, training_cameras(scene)) if halo or filled else []
+    views = []
+    if halo or filled:
+        crop = WITH_SHADOW if filled and shadow else ALONE
+        views = sights(scene, mask, training_cameras(scene), crop)
     remembered, gone = scene.remembered_of(mask), mask
     if halo:
         around, inside = halo_and_inside(scene, mask, views)
@@ -197,13 +207,12 @@ def _take_out(
     rest = scene.kept(~gone)
     record["removed"] = int(gone.sum())
     if filled:
-        hole, why = find_hole(rest, removed, views, painter(filled))
+        hole, why = find_hole(rest, removed, views, painter(filled), shadow=shadow)
         if hole is None:
             record["filled"] = {"new": 0, "why": why}
             logger.info("%s: nothing is filled: %s", shown(what), why)
         else:
-            new, stale, record["filled"] = fill(rest, hole, views)
-            rest = rest.kept(~stale).joined(new)
+            rest, record["filled"] = fill(rest, hole, views)
     return _Taken(rest, values, ids, points, remembered, record)
 
 
@@ -213,7 +222,9 @@ def _of(scene: Scene, mask: NDArray[np.bool_]) -> dict[str, Tensor]:
 
 
 def _remove(scene: Scene, step: config.Remove) -> tuple[Scene, Record]:
-    taken = _take_out(scene, step.remove, cut=step.cut, halo=step.halo, filled=step.fill)
+    taken = _take_out(
+        scene, step.remove, cut=step.cut, halo=step.halo, filled=step.fill, shadow=step.shadow
+    )
     return taken.rest, taken.record
 
 
@@ -297,7 +308,8 @@ def _placed(
 
 
 def _move(scene: Scene, step: config.Move) -> tuple[Scene, Record]:
-    taken = _take_out(scene, step.move, cut=step.cut, halo=True, filled=step.fill, whole=False)
+    how: dict[str, Any] = {"cut": step.cut, "halo": True, "filled": step.fill}
+    taken = _take_out(scene, step.move, **how, shadow=step.shadow, whole=False)
     placed = _placed(scene, taken.values, taken.points, step)
     rest = taken.rest.joined(placed, remembered=taken.remembered)
     return rest, taken.record | {"moved": len(taken.points)}
@@ -329,6 +341,7 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
         )
     ground = _ground(scene, scene.points)
     how: dict[str, Any] = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
+    how["shadow"] = step.shadow
     one = _take_out(scene, first, **how)
     # The second is taken out of what the first left, so that its hole is filled there.
     two = _take_out(one.rest, second, **how)

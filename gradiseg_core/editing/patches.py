@@ -25,7 +25,7 @@ _UPRIGHT = 0.85
 #: Depth up to which something counts as the plane itself, in cells.
 _TOLERANCE = 4.0
 #: Cells around what is unknown whose colours are mixtures.
-_CLEAR = 3
+CLEAR = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,35 @@ class Patch:
         result = np.zeros(len(points), bool)
         result[fits] = chosen[tuple(place[fits].T)]
         return result
+
+    def thickness(self, cosine: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far before the plane something counts as the plane itself, along rays.
+
+        Args:
+            cosine: Of rays with the normal: along one that grazes, a height is a longer way.
+        """
+        return _TOLERANCE * self.cell / np.maximum(cosine, 0.1)
+
+
+def on_plane(
+    patch: Patch, camera: Camera
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the ray of every pixel meets a patch's plane.
+
+    Returns:
+        The cell (row, column), [2, h, w], which may lie outside; the depth in the camera, [h, w],
+        not positive where the plane is behind it; and up to which smaller depth, [h, w], something
+        still counts as the plane.
+    """
+    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(camera.K).T
+    directions = rays @ camera.cam_from_world[:3, :3]  # world; of camera-space depth 1
+    eye = camera.center_in_world
+    slope = directions @ patch.ground.normal
+    depth = -patch.ground.height(eye) / np.where(np.abs(slope) < 1e-9, 1e-9, slope)
+    place = patch.cells((eye + depth[..., None] * directions).reshape(-1, 3)).T
+    cosine = np.abs(slope) / np.linalg.norm(directions, axis=-1)
+    return place.reshape(2, *depth.shape), depth, patch.thickness(cosine)
 
 
 def local_ground(
@@ -151,12 +180,22 @@ def seen_cells(
     row = np.floor(camera.K[1, 1] * in_camera[..., 1] / safe + camera.K[1, 2])
     fits = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     pixel = np.stack([np.where(fits, row, 0), np.where(fits, column, 0)], axis=-1).astype(np.int64)
-    # Along a ray that grazes the plane, a cell's height is a longer way.
     direction = patch.points - camera.center_in_world
     cosine = np.abs(direction @ patch.ground.normal) / np.linalg.norm(direction, axis=-1)
-    tolerance = _TOLERANCE * patch.cell / np.maximum(cosine, 0.1)
     at = pixel[..., 0], pixel[..., 1]
-    return fits & (depth[at] >= z - tolerance) & (alpha[at] > 0.5), pixel
+    return fits & (depth[at] >= z - patch.thickness(cosine)) & (alpha[at] > 0.5), pixel
+
+
+def footprint(patch: Patch, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the cells below points [n, 3], [rows, columns], and two around each."""
+    from scipy.ndimage import binary_dilation
+
+    place = np.round(patch.cells(points)).astype(np.int64)
+    fits = ((place >= 0) & (place < patch.shape)).all(axis=1)
+    result = np.zeros(patch.shape, bool)
+    result[tuple(place[fits].T)] = True
+    grown: NDArray[np.bool_] = binary_dilation(result, iterations=2)
+    return grown
 
 
 def under(patch: Patch, points: NDArray[np.float64], cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -169,14 +208,9 @@ def under(patch: Patch, points: NDArray[np.float64], cells: NDArray[np.bool_]) -
     """
     from scipy.ndimage import binary_dilation, binary_opening, label
 
-    place = np.round(patch.cells(points)).astype(np.int64)
-    fits = ((place >= 0) & (place < patch.shape)).all(axis=1)
-    footprint = np.zeros(patch.shape, bool)
-    footprint[tuple(place[fits].T)] = True
-    footprint = binary_dilation(footprint, iterations=2)
     core = binary_opening(cells)
     part, count = label(core)
-    chosen = np.unique(part[footprint & core])
+    chosen = np.unique(part[footprint(patch, points) & core])
     kept = np.isin(part, chosen[chosen > 0]) if count else np.zeros(patch.shape, bool)
     return binary_dilation(kept) & cells
 
@@ -203,7 +237,7 @@ def inpainted(
 
     source = sources(colours, known, wanted)
     rows, columns = np.nonzero(wanted)
-    ring = 2 * _CLEAR + 4
+    ring = 2 * CLEAR + 4
     box = np.s_[
         max(rows.min() - ring, 0) : rows.max() + ring + 1,
         max(columns.min() - ring, 0) : columns.max() + ring + 1,
@@ -234,8 +268,8 @@ def sources(
 
     if not known.any():
         raise ValueError("nothing is known around what is to be filled")
-    clear = binary_erosion(known, iterations=_CLEAR, border_value=1)
-    near = clear & binary_dilation(wanted, iterations=4 * _CLEAR)
+    clear = binary_erosion(known, iterations=CLEAR, border_value=1)
+    near = clear & binary_dilation(wanted, iterations=4 * CLEAR)
     if near.sum() < 20:
         return clear if clear.any() else known
     middle = np.median(colours[near], axis=0)

@@ -116,22 +116,26 @@ def in_hull(
 
     Source: Gaussian Grouping, ``edit_object_removal.py``, ``points_inside_convex_hull``.
     """
-    from scipy.spatial import ConvexHull, QhullError
-
     own = points[mask]
     if len(own) < 4:
         return mask.copy()
     low, high = np.quantile(own, [0.25, 0.75], axis=0)
     reach = outlier_factor * (high - low)
     core = own[((own >= low - reach) & (own <= high + reach)).all(axis=1)]
+    return mask | within_hull(points, core)
+
+
+def within_hull(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points lie in the convex hull of others; none where that is flat."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    result = np.zeros(len(points), bool)
     try:
-        planes = ConvexHull(core).equations  # [F, 4], inside where <= 0
+        planes = ConvexHull(corners).equations  # [F, 4], inside where <= 0
     except (QhullError, ValueError):  # flat or too few: nothing lies inside
-        return mask.copy()
-    result = mask.copy()
-    rest = np.flatnonzero(
-        ~mask & ((points >= core.min(axis=0)) & (points <= core.max(axis=0))).all(axis=1)
-    )
-    for chunk in np.array_split(rest, max(1, len(rest) // 50_000)):
+        return result
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
+    for chunk in np.array_split(near, max(1, len(near) // 50_000)):
         result[chunk] = (points[chunk] @ planes[:, :3].T + planes[:, 3] <= 1e-12).all(axis=1)
     return result

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.rays import weights_by_gaussian
-from gradiseg_core.editing.regions import body, in_hull
+from gradiseg_core.editing.regions import body, within_hull
 from gradiseg_core.editing.rendering import in_sight, part_of, rasterized, rasterizer_for
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.labels import CHANNELS
+from gradiseg_core.splatting.strategies.surgery import rotation_matrices
 
 if TYPE_CHECKING:
     from gradiseg_core.editing.scene import Scene
@@ -34,8 +35,8 @@ _HALO = 0.5
 _UNSEEN = 0.1
 #: How far beyond the object's bounding box its halo may lie, in diagonals of the box.
 _REACH = 0.15
-#: Half the size of an object's crop in a view, in projected diagonals.
-_CROP = 1.5
+#: Half the size of an object's crop in a view, in projected radii: for its halo, and for a shadow.
+ALONE, WITH_SHADOW = 1.5, 2.2
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,17 @@ def cropped(camera: Camera, centre: NDArray[np.float64], radius: float) -> Camer
 
 
 @torch.no_grad()
-def sights(scene: Scene, mask: NDArray[np.bool_], cameras: list[Camera]) -> list[Sight]:
-    """Return what views show of an object, in the cut-outs around it."""
+def sights(
+    scene: Scene, mask: NDArray[np.bool_], cameras: list[Camera], crop: float = ALONE
+) -> list[Sight]:
+    """Return what views show of an object, in the cut-outs around it of ``crop`` radii."""
     trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
     centre, radius = _sphere(trained, mask)
     features = trained.means.new_zeros(len(mask), CHANNELS)
     features[:, 0] = torch.from_numpy(mask).to(features)
     found = []
     for whole in cameras:
-        camera = cropped(whole, centre, _CROP * radius)
+        camera = cropped(whole, centre, crop * radius)
         if camera is None:
             continue
         rows = in_sight(trained, camera)
@@ -147,9 +150,21 @@ def halo_and_inside(
     reach = _REACH * np.linalg.norm(high - low)
     near = ((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask
     seen = own + rest >= _UNSEEN * _alone(trained, views)
-    halo = near & seen & (own > _HALO * (own + rest))
-    inside = near & ~seen & in_hull(points, core) & ~mask
+    inside = near & ~seen & within_hull(points, covered(trained, core))
+    halo = near & ~inside & (own > _HALO * (own + rest))
     return halo, inside
+
+
+def covered(trained: TrainedScene, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return points that Gaussians cover, [6 n, 3]: one standard deviation along their axes.
+
+    A thing of few large Gaussians is larger than the hull of their centres.
+    """
+    rows = torch.from_numpy(np.flatnonzero(mask)).to(trained.means.device)
+    axes = rotation_matrices(trained.quats[rows]) * trained.scales[rows].exp()[:, None, :]
+    ends = torch.cat([axes, -axes], dim=2).transpose(1, 2)  # [n, 6, 3]
+    points = trained.means[rows][:, None] + ends
+    return points.reshape(-1, 3).cpu().numpy().astype(np.float64)
 
 
 def _alone(trained: TrainedScene, views: list[Sight]) -> NDArray[np.float64]:
