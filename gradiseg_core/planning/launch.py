@@ -29,6 +29,8 @@ from gradiseg_core.stages.report.status import is_left_locked
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LAST_WAIT_S = 30.0
+#: Arguments of Snakemake with which no job runs.
+_RUN_NOTHING = {"--unlock", "--dry-run", "--dryrun", "-n", "--summary", "--rulegraph", "--dag"}
 
 
 def run(
@@ -74,7 +76,8 @@ def run(
             "there, or the next run without --quality trains again"
         )
     usable = cores or machine.cores()
-    _plan(settings, usable)
+    if not {*extra} & _RUN_NOTHING:
+        _plan(settings, usable)
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
         return 0
@@ -168,10 +171,9 @@ def _conclude(command: Command, settings: Settings, status: int) -> None:
     own = [] if command.quality is None else ["--quality", command.quality]
     again = shlex.join(["gradiseg", "run", configfile, *own])
     if status == 0:
-        print("\nWhere to look")
-        for name in settings.scenes:
-            for page in pages(settings, name):
-                print(f"  {page}")
+        made = [page for name in settings.scenes for page in pages(settings, name)]
+        if made:
+            print("\nWhere to look", *made, sep="\n  ")
         return
     if status == 130:
         print(f"\nstopped; what is finished is kept. To go on:\n  {again}")

@@ -143,6 +143,20 @@ def test_how_to_go_on_is_said(
     assert capsys.readouterr().out.endswith("Where to look\n  results/kitchen/report.html\n")
 
 
+def test_where_no_job_runs_nothing_is_timed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    monkeypatch.setattr(launch, "time_training", lambda *_: pytest.fail("timed"))
+    assert cli.main(["run", "kitchen", "--", "--unlock"]) == 0
+    assert started[0][-3:] == ["--unlock", "--configfile", "kitchen.yaml"]
+    assert "Where to look" not in capsys.readouterr().out
+
+
 def test_what_the_user_wrote_is_what_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
