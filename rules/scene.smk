@@ -20,7 +20,7 @@ rule scene:
     threads: 8
     resources:
         mem_mb=2000,
-        runtime=30,
+        runtime=60,
     params:
         given_otherwise=given_otherwise("scene"),
         config=settings_of("scene"),
