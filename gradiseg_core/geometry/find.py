@@ -308,6 +308,7 @@ def objects_at(
         regions = parts.join_hanging(regions, surface, support, chosen)
     background = is_background(regions, surface, support, fused.volume, cameras, chosen)
     background |= parts.slabs(regions, surface, support, ground.steps, ground.shades, background)
+    background |= parts.rims(regions, surface, cameras, ground.steps, len(background))
     if whole:
         regions = parts.join_convex(regions, surface, ~background, chosen)
     regions = np.where(parts.feet(surface, support, ground.steps, ground.shades), -1, regions)

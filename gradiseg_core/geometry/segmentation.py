@@ -36,7 +36,7 @@ _GROWTH_LAB = 10.0
 #: size; bumps and things that stand have more than 1, a whisk that lies on its tip 0.1.
 _STANDING = 0.5
 #: An object counts as cut off where more than this share of it lies outside the frame.
-_OUTSIDE = 0.02
+OUTSIDE = 0.02
 
 
 @dataclass(frozen=True)
@@ -235,10 +235,10 @@ def is_background(
     background = np.ones(count, bool)
     lowest = options.lowest(support.sd)
     away = np.linalg.norm(surface.points - volume.focus, axis=1) / volume.radius
-    outside = _outside_frame(regions, surface, cameras, count)
+    outside = outside_frame(regions, surface, cameras, count)
     seen = np.isfinite(outside).sum(axis=0)
     foot = _foot_concavity(regions, surface, support, count)
-    cut_off = (np.nan_to_num(outside) > _OUTSIDE).sum(axis=0)
+    cut_off = (np.nan_to_num(outside) > OUTSIDE).sum(axis=0)
     for region in np.unique(regions[regions >= 0]):
         nodes = regions == region
         background[region] = (
@@ -268,7 +268,7 @@ def _foot_concavity(
     return np.where(stands, total / np.maximum(number, 1), np.inf)
 
 
-def _outside_frame(
+def outside_frame(
     regions: NDArray[np.int64], surface: Surface, cameras: Sequence[Camera], count: int
 ) -> NDArray[np.float64]:
     """Return the share of each region outside each view's frame, [V, R]; NaN where all of it is."""

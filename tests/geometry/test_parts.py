@@ -12,6 +12,7 @@ from gradiseg_core.geometry import parts
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.support import Support
 from tests.geometry.test_segmentation import strip
+from tests.synthetic import ring_of_cameras
 
 TABLE, THING = (60.0, 0.0, 0.0), (60.0, 40.0, 0.0)
 
@@ -114,6 +115,17 @@ def test_a_slab_of_the_supports_colour_is_no_object(surface: Surface) -> None:
     surface.lab[surface.index[:, 0] >= 40] = TABLE
     assert _slabs(surface, 6.0) == [False, True]
     assert _slabs(surface, 9.0) == [False, False]
+
+
+def test_bits_of_support_that_few_views_see_are_no_objects(surface: Surface) -> None:
+    """Lumps of a carpet at the rim: of its colour, and whole in a third of the views."""
+    near = ring_of_cameras(2, 320, 240)
+    away = [replace(camera, cam_from_world=np.diag([1.0, -1.0, -1.0, 1.0])) for camera in near * 2]
+    surface.lab[surface.index[:, 0] >= 40] = TABLE
+    steps = parts.colour_steps(surface, _support(surface, 20.0))
+    regions = _two(surface)
+    assert parts.rims(regions, surface, near, steps, 2).tolist() == [False, False]
+    assert parts.rims(regions, surface, near + away, steps, 2).tolist() == [False, True]
 
 
 def test_a_shadow_beside_an_object_is_no_object(surface: Surface) -> None:
