@@ -93,6 +93,7 @@ def find_hole(
     paint: Painter,
     *,
     shadow: bool = True,
+    ground: Ground | None = None,
 ) -> tuple[Hole | None, str]:
     """Return what a removal exposed that no training view saw, and what lies in its shadow.
 
@@ -102,6 +103,7 @@ def find_hole(
         views: What training views showed of the object, before it was removed.
         paint: What makes the hole's colours of those around it.
         shadow: Whether its shadow goes.
+        ground: The plane, training frame; None: the one around its foot.
 
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
@@ -115,7 +117,8 @@ def find_hole(
     opacities = trained.opacities.sigmoid().cpu().numpy()
     low, high = np.quantile(removed, [0.01, 0.99], axis=0)
     diagonal = float(np.linalg.norm(high - low))
-    ground = _ground_of(scene, removed, points, opacities, diagonal)
+    if ground is None:
+        ground = _ground_of(scene, removed, points, opacities, diagonal)
     if ground is None:
         return None, "no plane was found that it stood on"
     cell = float(np.median([_pixel(view, 0.5 * (low + high)) for view in views]))
@@ -157,6 +160,15 @@ def find_hole(
     return Hole(patch, cells, dark & cells, colours, left), ""
 
 
+def known_ground(scene: Scene) -> Ground | None:
+    """Return what most things stand on, training frame; None where it is unknown."""
+    known = scene.ground
+    if known is None:
+        return None
+    point = scene.to_training(known.offset * known.normal)
+    return Ground(known.normal, float(known.normal @ point), known.source)
+
+
 def _ground_of(
     scene: Scene,
     removed: NDArray[np.float64],
@@ -165,10 +177,7 @@ def _ground_of(
     diagonal: float,
 ) -> Ground | None:
     """Return the plane around the foot of what was removed."""
-    known = scene.ground
-    if known is not None:  # to the training frame
-        point = scene.to_training(known.offset * known.normal)
-        known = Ground(known.normal, float(known.normal @ point), known.source)
+    known = known_ground(scene)
     low, high = removed.min(axis=0), removed.max(axis=0)
     reach = _AROUND * diagonal
     near = ((points > low - reach) & (points < high + reach)).all(axis=1) & (opacities > 0.3)

@@ -34,6 +34,7 @@ from gradiseg_core.editing.removal import (
 from gradiseg_core.editing.selecting import select, shown
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
+from gradiseg_core.editing.walls import hole_behind
 from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.gaussians import PARAMETERS
 
@@ -213,6 +214,10 @@ def _take_out(
             logger.info("%s: nothing is filled: %s", shown(what), why)
         else:
             rest, record["filled"] = fill(rest, hole, views)
+        support = None if hole is None else hole.patch.ground
+        wall = hole_behind(rest, removed, views, painter(filled), support)
+        if wall is not None:
+            rest, record["filled_behind"] = fill(rest, wall, views)
     return _Taken(rest, values, ids, points, remembered, record)
 
 
