@@ -64,10 +64,10 @@ def test_formulas_are_near_what_the_demo_took(tmp_path: Path) -> None:
 
 
 def test_a_shelf_of_larger_photographs(tmp_path: Path) -> None:
-    """Likewise, of SfM on 16 photographs of 1008 x 670: 43 s."""
+    """Likewise, of SfM on 16 photographs of 1008 x 670, of which one gets no camera: 63 s."""
     made = settings(tmp_path, quality="standard")
     shelf = Scene(views=16, size=(1008, 670))
-    assert costs.core_seconds(made, Job("colmap", "a"), shelf) == pytest.approx(43, rel=0.3)
+    assert costs.core_seconds(made, Job("colmap", "a"), shelf) == pytest.approx(63, rel=0.3)
     given = Scene(views=16, size=(1008, 670), cameras=True)
     assert costs.core_seconds(made, Job("colmap", "a"), given) < 5
     ignored = settings(tmp_path, colmap={"existing": "ignore"})
