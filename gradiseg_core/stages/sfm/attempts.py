@@ -32,6 +32,7 @@ from gradiseg_core.stages.sfm.pairs import (
     verified,
     verify_again,
 )
+from gradiseg_core.stages.sfm.standing_matches import find_standing_matches, take_out
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Found:
 
 def find_cameras(photos: Photographs) -> Found:
     """Return the best result that can be found; its models are empty where there is none."""
-    database = photos.build(photos.work, photos.config)
+    database = _built(photos, photos.work, photos.config)
     how = Mapping(mapper=photos.config.mapper, one_thread=photos.config.deterministic)
     first = _mapped(photos, database, photos.work / "models", how, None)
     best = Found(database, first, "as configured")
@@ -136,13 +137,38 @@ def find_cameras(photos: Photographs) -> Found:
         best.tried.append({"what": name, "registered": found.registered})
         if _is_better(found, best):
             best = replace(found, how=name, tried=best.tried)
-        elif found.database.parent == folder:
+        elif folder in found.database.parents:
             shutil.rmtree(folder, ignore_errors=True)  # a database may have a gigabyte
         if best.registered >= total:
             break
     if len(best.tried) > 1:
         logger.info("best: %s, with %d of %d photographs", best.how, best.registered, total)
     return best
+
+
+def _built(photos: Photographs, folder: Path, config: ColmapConfig, **extra: Any) -> Path:
+    """Return a database of matches, without features of what stands still in all photographs."""
+    database = photos.build(folder, config, **extra)
+    masks = find_standing_matches(database) if config.leave_out_standing else {}
+    if not masks:
+        return database
+    share = max(float(mask.mean()) for mask in masks.values())
+    logger.warning(
+        "about %.0f%% of the picture hardly moves in nearly all pairs of photographs (a gripper, a "
+        "stamp): features there are left out. `colmap.leave_out_standing: false` uses them",
+        100 * share,
+    )
+    copied = copy_of(database, folder / "moving")
+    verify_again(
+        copied,
+        take_out(copied, masks),
+        guided=config.guided_matching,
+        without_still=False,
+        fewest=None,
+        seed=photos.seed,
+        threads=photos.threads,
+    )
+    return copied
 
 
 def _is_better(found: Found, best: Found) -> bool:
@@ -235,7 +261,7 @@ def _more_features(
             "matcher": "exhaustive",
         }
     )
-    database = photos.build(folder, config, peak_threshold=_COLMAP_PEAK / _MORE_FEATURES)
+    database = _built(photos, folder, config, peak_threshold=_COLMAP_PEAK / _MORE_FEATURES)
     _check(cancel)
     _verify(photos, best, database, _weak(database), cancel, guided=True)
     lower = replace(how, mapper="incremental", relaxed=True)

@@ -14,8 +14,14 @@ from gradiseg_core.files._pycolmap import pycolmap
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.stages.sfm.features import build_database
+from gradiseg_core.stages.sfm.pairs import keypoints
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.sfm.standing import find_standing
+from gradiseg_core.stages.sfm.standing_matches import (
+    find_standing_matches,
+    standing_cells,
+    take_out,
+)
 from tests.stages.sfm.alignment_errors import errors_of
 from tests.stages.sfm.scenes import HEIGHT, WIDTH, lens, make_scene, poses, render
 
@@ -122,3 +128,92 @@ def test_what_is_ignored_does_not_count(photographs):
     standing = find_standing(photographs, names, photographs.parent)
     assert standing is not None
     assert standing[TOP:, LEFT:RIGHT].mean() > 0.9
+
+
+def put_shaking_gripper(folder) -> None:
+    """A gripper that moves by up to three pixels, of which no edge stands still."""
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 255, (30, 30, 3)).repeat(4, axis=0).repeat(4, axis=1)
+    for name in names_in(folder):
+        image = np.asarray(Image.open(folder / name)).astype(float)
+        x, y = rng.integers(0, 3, 2)
+        part = tiles[y : y + HEIGHT - TOP, x : x + RIGHT - LEFT]
+        image[TOP:, LEFT:RIGHT] = (part * rng.uniform(0.9, 1.0)).clip(0, 255)
+        Image.fromarray(image.astype(np.uint8)).save(folder / name)
+
+
+def test_what_shakes_is_found_by_its_matches(tmp_path, caplog):
+    """Its edges are at no fixed place, so that only its matches tell."""
+    cameras, _ = make_scene(tmp_path / "scene", count=8)
+    put_shaking_gripper(tmp_path / "scene" / "images")
+    images = tmp_path / "scene" / "images"
+    assert find_standing(images, names_in(images)) is None
+    report = reconstruct(
+        tmp_path / "scene", tmp_path / "out", ColmapConfig(max_features=600), seed=0, threads=2
+    )
+    assert report["registered"] == 8
+    assert "hardly moves in nearly all pairs" in caplog.text
+    found = errors_of(align_cameras(load_cameras(tmp_path / "out"), cameras))
+    assert found["rotation_error_deg"]["max"] < 1.0
+
+
+def test_features_that_stand_still_go_with_their_matches(photographs, tmp_path):
+    put_shaking_gripper(photographs)
+    names = names_in(photographs)
+    database = build_database(
+        tmp_path, photographs, names, ColmapConfig(max_features=600), cameras=[names], seed=0,
+        threads=2,
+    )  # fmt: skip
+    before = keypoints(database)
+    db = pycolmap.Database.open(database)
+    ids, raw = db.read_all_matches()
+    db.close()
+    positions = {
+        pycolmap.pair_id_to_image_pair(pair): np.hstack([before[a][m[:, 0]], before[b][m[:, 1]]])
+        for pair, m in zip(ids, raw, strict=True)
+        for a, b in [pycolmap.pair_id_to_image_pair(pair)]
+    }
+    masks = find_standing_matches(database)
+    pairs = take_out(database, masks)
+    after = keypoints(database)
+    db = pycolmap.Database.open(database)
+    for image_id, xy in after.items():
+        assert db.read_descriptors(image_id).data.shape == (len(xy), 128)
+        inside = (xy[:, 1] > TOP + 8) & (xy[:, 0] > LEFT + 8) & (xy[:, 0] < RIGHT - 8)
+        assert not inside.any()
+        assert 100 < len(xy) < len(before[image_id])
+    for first, second in pairs:  # what is left are matches of before, of the same features
+        m = db.read_matches(first, second)
+        left = np.hstack([after[first][m[:, 0]], after[second][m[:, 1]]])
+        known = {tuple(row) for row in positions[first, second]}
+        assert all(tuple(row) in known for row in left)
+    db.close()
+    assert len(pairs) > 10
+
+
+@pytest.mark.parametrize("still", ["orbit", "nothing", "thing", "all"])
+def test_cells_that_stand_still(still):
+    """Of eight photographs; positions drawn, the thing in the lower left."""
+    rng = np.random.default_rng(0)
+    matched = []
+    for first in range(8):
+        for second in range(first + 1, 8):
+            at = rng.uniform([0, 0], [640, 480], (300, 2))
+            to = at + rng.normal(0, 60, at.shape)
+            if still == "all":
+                to = at + rng.normal(0, 0.5, at.shape)
+            inside = (at[:, 0] < 160) & (at[:, 1] > 320)
+            if still == "thing":
+                to[inside] = at[inside] + rng.normal(0, 1.0, (inside.sum(), 2))
+            if still == "orbit" and second == first + 1:  # the point that all cameras look at
+                middle = np.linalg.norm(at - [320, 240], axis=1) < 80
+                to[middle] = at[middle] + rng.normal(0, 1.0, (middle.sum(), 2))
+            matched.append((at, to))
+    mask = standing_cells(matched, (640, 480))
+    if still != "thing":
+        assert mask is None
+        return
+    truth = np.zeros((24, 32), bool)
+    truth[16:, :8] = True
+    assert mask[truth].mean() > 0.95
+    assert mask[~truth].mean() < 0.05
