@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,17 @@ def test_without_the_repository_there_is_no_workflow(
     monkeypatch.setattr(workflow, "FOLDER", tmp_path)
     assert cli.main(["run", "anything"]) == 1
     assert "clone GradiSeg's repository and install it from there" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_run_is_gradiseg_run_after_an_installation() -> None:
+    def said(*variables: str) -> str:
+        make = ["make", "-n", "-C", str(REPOSITORY), "run", *variables]
+        return subprocess.run(make, capture_output=True, text=True, check=True).stdout
+
+    told = said("PHOTOS=photos/my kitchen", "CORES=3", "OPTIONS=--quality draft")
+    assert '/gradiseg run "photos/my kitchen" --cores 3 --quality draft' in told
+    assert "make run PHOTOS=photos/kitchen" in said()  # what to write
 
 
 LAUNCHER = """\
