@@ -212,8 +212,10 @@ def watched(program: Sequence[str]) -> int:
         child = subprocess.Popen(program, env=environment, preexec_fn=_end_with_parent)
         try:
             return _status(child.wait())
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             with contextlib.suppress(KeyboardInterrupt):  # a second one must not leave it behind
+                if stop.args:  # this process alone was told
+                    child.send_signal(signal.SIGINT)
                 _end(child)
             if child.poll() is None:
                 child.kill()
@@ -254,7 +256,7 @@ def _signals_raised() -> Iterator[None]:
     """Make a request to end (SIGTERM, a closed terminal) what Ctrl+C is."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
     chosen = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in chosen}
