@@ -44,6 +44,9 @@ SCORES = {
     "render_fine_mbiou": ("fine mBIoU", 1, 100.0),
     "gaussian_purity": ("purity", 1, 100.0),
     "psnr": ("PSNR", 2, 1.0),
+    "region_psnr": ("PSNR there, dB", 1, 1.0),
+    "region_ssim": ("SSIM there", 2, 1.0),
+    "residue": ("residue, %", 1, 100.0),
     "ssim": ("SSIM", 3, 1.0),
     "num_gaussians": ("Gaussians", 0, 1.0),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -90,6 +90,18 @@ class DegradedConfig(Section):
     )
 
 
+class RemovalConfig(Section):
+    """What is removed from every trained tabletop, and scored against the table without it."""
+
+    things: tuple[str, ...] = option((), "Prompts of the things, one removed at a time.")
+    ways: tuple[
+        Literal["threshold_hull", "class", "clean", "clean_fill", "clean_fill_shadow"], ...
+    ] = option(
+        ("threshold_hull", "clean_fill", "clean_fill_shadow"),
+        "Ways of removing; `studies/removal.py` says what each does.",
+    )
+
+
 class StudiesConfig(Section):
     """The scenes and ID maps that are made for studies."""
 
@@ -102,6 +114,7 @@ class StudiesConfig(Section):
     degraded: dict[str, DegradedConfig] = option(
         {}, "ID maps to spoil, by name: `<folder>/degraded/<name>`."
     )
+    removal: RemovalConfig = RemovalConfig()
 
     def made(self) -> list[str]:
         """Return every folder that the studies' rules can make."""

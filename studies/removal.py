@@ -11,6 +11,7 @@ removing are compared:
 `class`           most probable ID, nothing else
 `clean`           with cut, halo and inside
 `clean_fill`      the same, and the hole closed
+`clean_fill_shadow`  the same, and the shadow gone: what `remove` does if nothing else is asked for
 
 Scores are taken in the object's pixels of the test views, known exactly, and `MARGIN_PX` around
 them: PSNR and SSIM there, and the residue: of the pixels in which the object differs visibly from
@@ -62,7 +63,8 @@ WAYS: dict[str, Any] = {
     ],
     "class": lambda what: [{"remove": what, "fill": False, "cut": False, "halo": False}],
     "clean": lambda what: [{"remove": what, "fill": False}],
-    "clean_fill": lambda what: [{"remove": what}],
+    "clean_fill": lambda what: [{"remove": what, "shadow": False}],
+    "clean_fill_shadow": lambda what: [{"remove": what}],
 }
 
 
@@ -207,7 +209,7 @@ def compare(
     outside = score(ceiling, before, before, {view: ~masks[view] for view in views})
     scores["untouched"] = {"psnr_outside": round(outside.psnr, 2)}
     for name, edit in edits.items():
-        edited = scene.edit(edit)
+        edited = scene.edit(edit) if edit else scene
         shown = _shown(edited, views)
         scores[name] = asdict(score(shown, true, before, masks))
         scores[name]["seconds"] = sum(record["seconds"] for record in edited.history)
@@ -218,6 +220,47 @@ def compare(
         write_image(out_dir / f"{scene.cameras[view].stem}.png", panel_row(panels))
     (out_dir / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     return scores
+
+
+def score_run(
+    run: Path,
+    config: TabletopConfig,
+    prompts: Sequence[str],
+    ways: Sequence[str],
+    truth_dir: Path,
+    out: Path,
+    *,
+    threads: int = 2,
+) -> list[dict[str, Any]]:
+    """Score the removal of several things, one at a time, from a scene trained on exact IDs' names.
+
+    Args:
+        run: `<results>/<scene>/<variant>/seed<n>`, whose IDs are those of the table.
+        config: The table.
+        prompts: What is removed; a thing that the scene does not have stays, and is scored so.
+        ways: Names of :data:`WAYS`.
+        truth_dir: Truth that lies here is taken, other is rendered (:func:`render_truth`).
+        out: File to write; pictures lie beside it, in a folder for each thing.
+        threads: Of the renderer.
+
+    Returns:
+        A row for each thing and way, as written.
+    """
+    things, scene, rows = arrange(config), load(run, device="cpu"), []
+    for prompt in prompts:
+        name, number = folder_of(prompt), _index(things, prompt) + 1
+        truth = render_truth(config, without(things, prompt), truth_dir / name, threads=threads)
+        has = bool((scene.ids == number).any())
+        edits = {way: WAYS[way](number) if has else [] for way in ways}
+        scores = compare(scene, truth, [number], edits, out.parent / name)
+        rows += [{"thing": prompt, "way": way, "found": has, **scores[way]} for way in ways]
+    out.write_text("[\n" + ",\n".join(f" {json.dumps(row)}" for row in rows) + "\n]\n")
+    return rows
+
+
+def folder_of(prompt: str) -> str:
+    """Return the name of the folder of the table without a thing."""
+    return prompt.replace(" ", "_")
 
 
 def _shown(scene: Scene, views: Sequence[str]) -> dict[str, NDArray[np.uint8]]:

@@ -37,6 +37,45 @@ def collect_branches(
     return runs
 
 
+def collect_removals(scores: list[Path], out: Path) -> list[dict[str, Any]]:
+    """Write the mean scores of removals, a line for each training and way, and those of the things.
+
+    Args:
+        scores: ``<scene>/<variant>/seed<n>/removal/scores.json``.
+        out: JSON file to write, in the form of :func:`write_runs`; ``variant`` names the way too.
+
+    Returns:
+        The lines.
+    """
+    runs = []
+    for path in scores:
+        scene, variant, seed = path.parts[-5:-2]
+        rows = json.loads(path.read_text())
+        for way in dict.fromkeys(row["way"] for row in rows):
+            own = [row for row in rows if row["way"] == way]
+            visible = [row["residue"] for row in own if row["residue"] is not None]
+            runs.append(
+                {
+                    "scene": scene,
+                    "variant": f"{variant}, {way}",
+                    "seed": int(seed.removeprefix("seed")),
+                    "region_psnr": round(sum(row["psnr"] for row in own) / len(own), 3),
+                    "region_ssim": round(sum(row["ssim"] for row in own) / len(own), 4),
+                    "residue": round(sum(visible) / len(visible), 4) if visible else None,
+                    "things": {
+                        row["thing"]: [round(row["psnr"], 2), _rounded(row["residue"])]
+                        for row in own
+                    },
+                }
+            )
+    write_runs(runs, out, {})
+    return runs
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def write_runs(runs: list[dict[str, Any]], out: Path, variants: Mapping[str, Any]) -> None:
     """Write ``variants`` and runs, a line each, in the order of scenes, variants and seeds."""
     runs = sorted(runs, key=lambda run: (run["scene"], run["variant"], run["seed"]))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gradiseg_core.editing.scene import Scene
 from gradiseg_core.errors import InputError
 from studies.options import TabletopConfig
-from studies.removal import Score, render_truth, score, swapped, without
+from studies.removal import (
+    Score,
+    folder_of,
+    render_truth,
+    score,
+    score_run,
+    swapped,
+    without,
+)
+from studies.runs import collect_removals
 from studies.tabletop.layout import arrange
+from tests.editing.test_removal import make
 
 CONFIG = TabletopConfig(width=64, height=48, views=3, test_views=2, objects=4, samples_per_pixel=1)
 
@@ -81,3 +93,39 @@ def test_the_truth_is_the_table_without_the_object(tmp_path: Path) -> None:
     change = np.abs(truth.astype(int) - whole.astype(int)).mean(axis=-1)
     assert own.any()
     assert change[own].mean() > 5 * change[~own].mean()
+
+
+def test_runs_are_scored_and_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, _ = make()
+    seen: list[tuple[str, bool]] = []
+
+    def compare(
+        scene: Scene, truth: object, ids: list[int], edits: dict[str, list[object]], out_dir: Path
+    ) -> dict[str, dict[str, object]]:
+        seen.extend((out_dir.name, bool(edit)) for edit in edits.values())
+        return {
+            way: {"psnr": 20.0 + ids[0], "ssim": 0.5, "residue": 0.1 if edit else None, "pixels": 9}
+            for way, edit in edits.items()
+        }
+
+    monkeypatch.setattr("studies.removal.compare", compare)
+    monkeypatch.setattr("studies.removal.load", lambda run, device: scene)
+    monkeypatch.setattr("studies.removal.render_truth", lambda *_, **__: {})
+    names = [thing.prompt for thing in arrange(CONFIG)]
+    out = tmp_path / "table" / "gradiseg_plus" / "seed3" / "removal" / "scores.json"
+    out.parent.mkdir(parents=True)
+    rows = score_run(out.parents[1], CONFIG, names[:2], ["class", "clean"], tmp_path / "truth", out)
+    # The scene has a box of ID 1 alone: the second thing stays, and is scored as it is.
+    assert seen == [(folder_of(names[0]), True)] * 2 + [(folder_of(names[1]), False)] * 2
+    assert [(row["thing"], row["way"], row["found"]) for row in rows] == [
+        (names[0], "class", True), (names[0], "clean", True),
+        (names[1], "class", False), (names[1], "clean", False),
+    ]  # fmt: skip
+    assert json.loads(out.read_text()) == rows
+    runs = collect_removals([out], tmp_path / "all.json")
+    assert json.loads((tmp_path / "all.json").read_text())["runs"] == runs
+    assert [run["variant"] for run in runs] == ["gradiseg_plus, class", "gradiseg_plus, clean"]
+    assert {(run["scene"], run["seed"], run["region_psnr"], run["residue"]) for run in runs} == {
+        ("table", 3, 21.5, 0.1)
+    }
+    assert runs[0]["things"] == {names[0]: [21.0, 0.1], names[1]: [22.0, None]}

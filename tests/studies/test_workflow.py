@@ -56,6 +56,13 @@ def test_the_method_makes_its_tables_once(tmp_path: Path) -> None:
     assert "masks" not in jobs
 
 
+def test_removal_renders_what_it_compares_with_once(tmp_path: Path) -> None:
+    jobs = planned(tmp_path, "removal", "removal")
+    assert jobs["make_tabletop"] == jobs["removal_truth"] == jobs["degrade_ids"] == 2
+    assert jobs["train"] == jobs["removal_scores"] == 12
+    assert "metrics" not in jobs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "configs", "tables", "masks", "branches"),
