@@ -5,7 +5,7 @@ Notation: w_i(p) is the weight with which Gaussian i is blended into pixel p (Eq
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.rendering import in_sight, part_of, rasterized
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.labels import CHANNELS
-from gradiseg_core.splatting.rasterization.interface import Rasterizer
+from gradiseg_core.splatting.rasterization.interface import Rasterizer, Rendering
 
 
 @torch.no_grad()
@@ -56,22 +56,49 @@ def weights_by_gaussian(
 ) -> Tensor:
     """Return the weight of every Gaussian summed over the pixels of regions, [N, R].
 
-    The gradient of a blended feature with respect to a Gaussian's own is its weight, so one pass
-    backwards sums up all of them.
-
     Args:
         trained: The Gaussians.
         regions: [H, W, R] weight of every pixel in every region, R at most 16.
         camera: View in the training frame, of size (W, H).
         rasterizer: Any implementation of the interface.
     """
+    _, rows, weights = seen_and_weighed(trained, lambda _: regions, camera, rasterizer)
+    total = trained.means.new_zeros(len(trained.means), regions.shape[-1])
+    return total.index_copy(0, rows, weights)
+
+
+def seen_and_weighed(
+    trained: TrainedScene,
+    regions: Callable[[Rendering], Tensor],
+    camera: Camera,
+    rasterizer: Rasterizer,
+    mask: Tensor | None = None,
+) -> tuple[Rendering, Tensor, Tensor]:
+    """Render a view, and sum up what each Gaussian makes of regions that the rendering tells.
+
+    The gradient of a blended feature with respect to a Gaussian's own is its weight, so one pass
+    backwards sums up all of them, whatever the features are.
+
+    Args:
+        trained: The Gaussians.
+        regions: Gives [H, W, R] weights of pixels, R at most 16.
+        camera: View in the training frame.
+        rasterizer: Any implementation of the interface.
+        mask: [N] bool; the rendering's first channel is what these make of each pixel.
+
+    Returns:
+        The rendering with depth, the rows [n] of Gaussians that the view may show, and the sums
+        [n, R] of their weights.
+    """
     rows = in_sight(trained, camera)
     part = part_of(trained, rows)
-    features = trained.means.new_zeros(len(rows), CHANNELS).requires_grad_()
-    count = regions.shape[-1]
-    padded = torch.nn.functional.pad(regions.to(trained.means), (0, CHANNELS - count))
+    features = trained.means.new_zeros(len(rows), CHANNELS)
+    if mask is not None:
+        features[:, 0] = mask[rows].to(features)
+    features.requires_grad_()
     with torch.enable_grad():
-        result = rasterized(part, camera, rasterizer, features)
+        result = rasterized(part, camera, rasterizer, features, with_depth=True)
+        wanted = regions(result).to(trained.means)
+        padded = torch.nn.functional.pad(wanted, (0, CHANNELS - wanted.shape[-1]))
         (weights,) = torch.autograd.grad(result.identity, features, padded)
-    total = trained.means.new_zeros(len(trained.means), count)
-    return total.index_copy(0, rows, weights[:, :count].detach())
+    return result, rows, weights[:, : wanted.shape[-1]].detach()

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.editing.rays import weights_by_gaussian
+from gradiseg_core.editing.rays import seen_and_weighed
 from gradiseg_core.editing.regions import body, within_hull
-from gradiseg_core.editing.rendering import in_sight, part_of, rasterized, rasterizer_for
+from gradiseg_core.editing.rendering import rasterizer_for
 from gradiseg_core.files.trained import TrainedScene
-from gradiseg_core.splatting.labels import CHANNELS
+from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.strategies.surgery import rotation_matrices
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ class Sight:
         shows: [h, w] float32, share of each pixel that the object's Gaussians make.
         depth: [h, w] float32, of the whole scene, training frame.
         alpha: [h, w] float32.
+        rows: [n] Gaussians that the cut-out may show.
+        weights: [n, 2] what each of them makes of pixels that show the object, and of others.
     """
 
     camera: Camera
     shows: NDArray[np.float32]
     depth: NDArray[np.float32]
     alpha: NDArray[np.float32]
+    rows: Tensor
+    weights: Tensor
 
 
 def training_cameras(scene: Scene, most: int = MOST_VIEWS) -> list[Camera]:
@@ -101,22 +106,24 @@ def sights(
     """Return what views show of an object, in the cut-outs around it of ``crop`` radii."""
     trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
     centre, radius = _sphere(trained, mask)
-    features = trained.means.new_zeros(len(mask), CHANNELS)
-    features[:, 0] = torch.from_numpy(mask).to(features)
+    own = torch.from_numpy(mask).to(trained.means.device)
+
+    def regions(result: Rendering) -> Tensor:
+        shows = result.identity[..., 0] > SHOWN
+        return torch.stack([shows, ~shows], dim=-1)
+
     found = []
     for whole in cameras:
         camera = cropped(whole, centre, crop * radius)
         if camera is None:
             continue
-        rows = in_sight(trained, camera)
-        part = part_of(trained, rows)
-        result = rasterized(part, camera, rasterizer, features[rows], with_depth=True)
+        result, rows, weights = seen_and_weighed(trained, regions, camera, rasterizer, own)
         assert result.depth is not None
         shows, depth, alpha = (
-            value.float().cpu().numpy() for value in (result.identity[..., 0], result.depth,
-                                                      result.alpha)
-        )  # fmt: skip
-        found.append(Sight(camera, shows, depth, alpha))
+            value.detach().float().cpu().numpy()
+            for value in (result.identity[..., 0], result.depth, result.alpha)
+        )
+        found.append(Sight(camera, shows, depth, alpha, rows, weights))
     return found
 
 
@@ -130,28 +137,23 @@ def halo_and_inside(
         mask: [N], the object.
         views: What training views show of it.
     """
-    trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
+    trained = scene.trained
     points = trained.means.cpu().numpy().astype(np.float64)
-    nothing = np.zeros(len(mask), bool)
+    halo, inside = np.zeros(len(mask), bool), np.zeros(len(mask), bool)
     if not views:
-        return nothing, nothing
-    within = torch.zeros(len(mask), device=trained.means.device)
-    outside = torch.zeros_like(within)
-    for view in views:
-        shows = torch.from_numpy(view.shows > SHOWN)
-        regions = torch.stack([shows, ~shows], dim=-1).float()
-        weights = weights_by_gaussian(trained, regions, view.camera, rasterizer)
-        within += weights[:, 0]
-        outside += weights[:, 1]
-    own = within.cpu().numpy().astype(np.float64)
-    rest = outside.cpu().numpy().astype(np.float64)
+        return halo, inside
     core = _body(trained, mask)
     low, high = points[core].min(axis=0), points[core].max(axis=0)
     reach = _REACH * np.linalg.norm(high - low)
-    near = ((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask
-    seen = own + rest >= _UNSEEN * _alone(trained, views)
-    inside = near & ~seen & within_hull(points, covered(trained, core))
-    halo = near & ~inside & (own > _HALO * (own + rest))
+    near = np.flatnonzero(((points > low - reach) & (points < high + reach)).all(axis=1) & ~mask)
+    weights = trained.means.new_zeros(len(mask), 2)
+    for view in views:
+        weights.index_add_(0, view.rows, view.weights)
+    own, rest = weights.cpu().numpy().astype(np.float64)[near].T
+    unseen = own + rest < _UNSEEN * _alone(trained, near, views)
+    within = unseen & within_hull(points[near], covered(trained, core))
+    inside[near] = within
+    halo[near] = ~within & (own > _HALO * (own + rest))
     return halo, inside
 
 
@@ -167,11 +169,15 @@ def covered(trained: TrainedScene, mask: NDArray[np.bool_]) -> NDArray[np.float6
     return points.reshape(-1, 3).cpu().numpy().astype(np.float64)
 
 
-def _alone(trained: TrainedScene, views: list[Sight]) -> NDArray[np.float64]:
-    """Return about how much every Gaussian would make of all views, were it alone, px."""
-    sizes = trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1)
-    area = 2.0 * np.pi * (trained.opacities.sigmoid() * sizes).cpu().numpy().astype(np.float64)
-    points = trained.means.cpu().numpy().astype(np.float64)
+def _alone(
+    trained: TrainedScene, chosen: NDArray[np.int64], views: list[Sight]
+) -> NDArray[np.float64]:
+    """Return about how much chosen Gaussians [n] would make of all views, each alone, px."""
+    rows = torch.from_numpy(chosen).to(trained.means.device)
+    sizes = trained.scales[rows].exp().sort(dim=1).values[:, 1:].prod(dim=1)
+    opacities = trained.opacities[rows].sigmoid()
+    area = 2.0 * np.pi * (opacities * sizes).cpu().numpy().astype(np.float64)
+    points = trained.means[rows].cpu().numpy().astype(np.float64)
     total = np.zeros(len(points))
     for view in views:
         K, pose = view.camera.K, view.camera.cam_from_world

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.patches import CLEAR, Patch, on_plane
-from gradiseg_core.editing.rays import weights_by_gaussian
-from gradiseg_core.editing.rendering import rasterized, rasterizer_for
+from gradiseg_core.editing.rays import seen_and_weighed
+from gradiseg_core.editing.rendering import rasterizer_for
 from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.rasterization.reference import SH_C0
 
 #: Below this share of light no texture is left that could be made lighter: it is inpainted.
@@ -156,16 +157,24 @@ def lightened(
     lost = trained.means.new_zeros(len(trained.means))
     total = torch.zeros_like(lost)
     for camera in cameras:
-        result = rasterized(trained, camera, rasterizer, with_depth=True)
-        assert result.depth is not None
         place, distance, tolerance = on_plane(patch, camera)
         light = map_coordinates(left, place, order=1, mode="constant", cval=1.0)
-        shows = (distance > 0) & (result.depth.cpu().numpy() > distance - tolerance)
-        gain = np.where(shows, 1.0 / np.maximum(light, DARK), 1.0)
-        regions = torch.from_numpy(np.stack([gain, np.ones_like(gain)], axis=-1)).to(lost)
-        weights = weights_by_gaussian(trained, regions, camera, rasterizer)
-        lost += weights[:, 0]
-        total += weights[:, 1]
+        gain = 1.0 / np.maximum(light, DARK)
+
+        def regions(
+            result: Rendering,
+            gain: NDArray[np.float64] = gain,
+            plane: NDArray[np.float64] = distance,
+            tolerance: NDArray[np.float64] = tolerance,
+        ) -> Tensor:
+            assert result.depth is not None
+            shows = (plane > 0) & (result.depth.detach().cpu().numpy() > plane - tolerance)
+            own = np.where(shows, gain, 1.0)
+            return torch.from_numpy(np.stack([own, np.ones_like(own)], axis=-1))
+
+        _, rows, weights = seen_and_weighed(trained, regions, camera, rasterizer)
+        lost.index_add_(0, rows, weights[:, 0])
+        total.index_add_(0, rows, weights[:, 1])
     gain_of = torch.where(total > 0, lost / total.clamp(min=1e-9), 1.0).clamp(min=1.0)
     colour = (0.5 + SH_C0 * trained.sh0) * gain_of[:, None, None]
     changed = gain_of > 1.01
