@@ -35,7 +35,7 @@ from gradiseg_core.editing.patches import (
     under,
 )
 from gradiseg_core.editing.placing import Ground
-from gradiseg_core.editing.removal import Sight
+from gradiseg_core.editing.removal import Sight, window
 from gradiseg_core.editing.rendering import (
     in_sight,
     part_of,
@@ -352,8 +352,12 @@ def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _
     )
     colour[drawn] = texture[drawn]
     counts = binary_dilation(drawn, iterations=3) & ~hidden
-    like = trained.means
-    visible = result.radii > 0
+    # What is optimised shows in a small part of the view alone.
+    rows, columns = ((int(used.min()), int(used.max()) + 1) for used in np.nonzero(counts))
+    part = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+    camera = window(camera, rows, columns)
+    visible = in_sight(trained, camera)
     around = {name: getattr(trained, name)[visible] for name in PARAMETERS}
-    weight = torch.from_numpy(counts).to(like)
-    return _Target(camera, around, torch.from_numpy(colour).to(like), weight)
+    like = trained.means
+    weight = torch.from_numpy(counts[part]).to(like)
+    return _Target(camera, around, torch.from_numpy(colour[part].copy()).to(like), weight)

@@ -93,10 +93,15 @@ def cropped(camera: Camera, centre: NDArray[np.float64], radius: float) -> Camer
     bottom = min(camera.height, int(np.ceil(v + reach[1])))
     if right - left < 2 or bottom - top < 2:
         return None
-    moved = K.copy()
-    moved[0, 2] -= left
-    moved[1, 2] -= top
-    return replace(camera, width=right - left, height=bottom - top, K=moved)
+    return window(camera, (top, bottom), (left, right))
+
+
+def window(camera: Camera, rows: tuple[int, int], columns: tuple[int, int]) -> Camera:
+    """Return a camera of a part of a view, from a first row and column up to others."""
+    moved = camera.K.copy()
+    moved[0, 2] -= columns[0]
+    moved[1, 2] -= rows[0]
+    return replace(camera, width=columns[1] - columns[0], height=rows[1] - rows[0], K=moved)
 
 
 @torch.no_grad()
