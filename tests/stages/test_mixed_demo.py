@@ -79,8 +79,8 @@ def object_scores(source: Path, out: Path) -> dict[str, float]:
 
 
 def test_three_cameras_find_the_objects_as_well_as_one(tmp_path: Path) -> None:
-    kinds = write_mixed(DEMO_FOLDER, tmp_path / "mixed")
+    write_mixed(DEMO_FOLDER, tmp_path / "mixed")
     mixed = object_scores(tmp_path / "mixed", tmp_path / "of_three")
     one = object_scores(DEMO_FOLDER, tmp_path / "of_one")
-    print(one, mixed, kinds)
-    assert mixed["all"] > one["all"] - 0.03
+    assert one["all"] > 0.75
+    assert mixed["all"] > one["all"] - 0.02  # measured: 0.786 and 0.795
