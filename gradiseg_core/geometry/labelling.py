@@ -12,7 +12,7 @@ from gradiseg_core.cameras import Camera, training_size
 from gradiseg_core.files.geometry import Surface
 from gradiseg_core.files.id_maps import resize_by_area
 from gradiseg_core.geometry import labels
-from gradiseg_core.geometry.colours import WEIGHTS, halved_lab
+from gradiseg_core.geometry.labels import WEIGHTS, halved_lab
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.outlines import decide
 from gradiseg_core.geometry.thin import Thin, draw_thin, find_thin

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.geometry import Surface
-from gradiseg_core.geometry.colours import LIGHTNESS
+from gradiseg_core.geometry.labels import LIGHTNESS
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.segmentation import (
     OUTSIDE,

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
 from gradiseg_core.files.geometry import Surface
-from gradiseg_core.geometry.colours import WEIGHTS, halved_lab
 from gradiseg_core.geometry.fusion import REFERENCE_PX
-from gradiseg_core.geometry.labels import draw
+from gradiseg_core.geometry.labels import WEIGHTS, draw, halved_lab
 
 #: Colours farther than this from the surface's are unlike it.
 _UNLIKE = 8.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradiseg_core.geometry.colours import halved_lab
-from gradiseg_core.geometry.labels import cores
+from gradiseg_core.geometry.labels import cores, halved_lab
 from gradiseg_core.geometry.options import LabelOptions
 from gradiseg_core.geometry.outlines import decide
 
