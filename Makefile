@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo run install install-dev test test-all lint lock clean doctor docs docs-demo
+.PHONY: demo run photos install install-dev test test-all lint lock clean doctor docs docs-demo
 
 VENV ?= .venv
 CORES ?= all
@@ -24,11 +24,17 @@ demo: install
 	@$(BIN)/gradiseg show results
 
 # Your own photographs, as `gradiseg run` does; OPTIONS='--quality draft' are its options.
-run: install
+run: photos
+	@$(MAKE) --no-print-directory install
+	$(BIN)/gradiseg run "$(PHOTOS)" $(if $(filter-out all,$(CORES)),--cores $(CORES)) $(OPTIONS)
+
+# Before an installation, which takes long.
+photos:
 	@if [ -z "$(PHOTOS)" ]; then \
 		echo "Name the folder of your photographs, or a video: make run PHOTOS=photos/kitchen" >&2; exit 1; \
+	elif [ ! -e "$(PHOTOS)" ]; then \
+		echo "PHOTOS=$(PHOTOS): no such folder of photographs, video or configuration" >&2; exit 1; \
 	fi
-	$(BIN)/gradiseg run "$(PHOTOS)" $(if $(filter-out all,$(CORES)),--cores $(CORES)) $(OPTIONS)
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -216,7 +216,26 @@ def test_make_run_is_gradiseg_run_after_an_installation() -> None:
 
     told = said("PHOTOS=photos/my kitchen", "CORES=3", "OPTIONS=--quality draft")
     assert '/gradiseg run "photos/my kitchen" --cores 3 --quality draft' in told
-    assert "make run PHOTOS=photos/kitchen" in said()  # what to write
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        ("", "Name the folder of your photographs, or a video: make run PHOTOS=photos/kitchen"),
+        ("my ktchen", "PHOTOS=my ktchen: no such folder"),
+    ],
+)
+def test_make_run_looks_for_photographs_before_it_installs(
+    photos: str, message: str, tmp_path: Path
+) -> None:
+    no_python = [f"VENV={tmp_path / 'venv'}", "PYTHON=false"]  # which an installation would want
+    make = ["make", "-C", str(REPOSITORY), "run", f"PHOTOS={photos}", *no_python]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "GradiSeg needs Python" not in done.stderr
+    assert not (tmp_path / "venv").exists()
 
 
 LAUNCHER = """\
