@@ -247,6 +247,8 @@ def _path_of_package() -> str:
 
 
 def _end_with_parent() -> None:
+    # What a shell starts in the background ignores Ctrl+C; the program must end when it is told to.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 

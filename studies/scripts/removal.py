@@ -6,7 +6,7 @@ from _study import stage
 
 with stage(snakemake):
     from studies.options import RemovalConfig, TabletopConfig
-    from studies.removal import score_run
+    from studies.removal_scores import score_run
 
     removal = RemovalConfig(**snakemake.params.removal)
     score_run(
@@ -16,5 +16,4 @@ with stage(snakemake):
         ways=removal.ways,
         truth_dir=Path(snakemake.input.truth),
         out=Path(snakemake.output.scores),
-        threads=snakemake.threads,
     )

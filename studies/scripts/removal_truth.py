@@ -6,7 +6,8 @@ from _study import stage
 
 with stage(snakemake):
     from studies.options import TabletopConfig
-    from studies.removal import folder_of, render_truth, without
+    from studies.removal_tables import folder_of, without
+    from studies.removal_truth import render_truth
     from studies.tabletop.layout import arrange
 
     config = TabletopConfig(**snakemake.params.config)

@@ -273,12 +273,15 @@ def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", ["terminal", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_nothing_is_left_running(how: str) -> None:
+    # A shell makes what it starts in the background ignore Ctrl+C; a terminal does not.
+    ctrl_c = signal.SIG_DFL if how == "terminal" else signal.SIG_IGN
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, CHILD],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
     )
     assert process.stdout is not None
     child, job = map(int, process.stdout.readline().split())

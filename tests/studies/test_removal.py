@@ -11,15 +11,9 @@ import pytest
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.errors import InputError
 from studies.options import TabletopConfig
-from studies.removal import (
-    Score,
-    folder_of,
-    render_truth,
-    score,
-    score_run,
-    swapped,
-    without,
-)
+from studies.removal_scores import Score, score, score_run
+from studies.removal_tables import folder_of, swapped, without
+from studies.removal_truth import render_truth
 from studies.runs import collect_removals
 from studies.tabletop.layout import arrange
 from tests.editing.test_removal import make
@@ -108,9 +102,8 @@ def test_runs_are_scored_and_collected(tmp_path: Path, monkeypatch: pytest.Monke
             for way, edit in edits.items()
         }
 
-    monkeypatch.setattr("studies.removal.compare", compare)
-    monkeypatch.setattr("studies.removal.load", lambda run, device: scene)
-    monkeypatch.setattr("studies.removal.render_truth", lambda *_, **__: {})
+    monkeypatch.setattr("studies.removal_scores.compare", compare)
+    monkeypatch.setattr("studies.removal_scores.load", lambda run, device: scene)
     names = [thing.prompt for thing in arrange(CONFIG)]
     out = tmp_path / "table" / "gradiseg_plus" / "seed3" / "removal" / "scores.json"
     out.parent.mkdir(parents=True)

@@ -96,7 +96,7 @@ def test_unseen_tables_are_made_and_scored(tmp_path: Path) -> None:
 
 
 def test_every_configuration_is_tested() -> None:
-    tested = set(re.findall(r'"((?:bench|gpu|objects)\w*)"', Path(__file__).read_text()))
+    tested = set(re.findall(r'"((?:bench|gpu|objects|removal)\w*)"', Path(__file__).read_text()))
     own = {"made", "tabletop", "gpu_run_tabletop"}  # shared; scenes that are not made
     assert {path.stem for path in CONFIGS.glob("*.yaml")} - own <= tested
 

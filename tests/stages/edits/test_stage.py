@@ -120,7 +120,7 @@ def test_the_command(
     assert not (out / "turntable.mp4").exists()
     (tmp_path / "edit.yaml").write_text("- keep: red ball\n- remove: cup\n")
     assert cli.main(["edit", run, str(tmp_path / "edit.yaml"), "--out", str(out)]) == 1
-    assert "operation 1 (remove): no object is called 'cup'; there are" in capsys.readouterr().err
+    assert "operation 2 (remove): no object is called 'cup'; there are" in capsys.readouterr().err
 
 
 def test_the_trained_scene_is_never_written_over(
@@ -155,7 +155,7 @@ def test_many_operations_are_longer_than_a_file_name() -> None:
     [
         ("missing.yaml", "there is no file missing.yaml"),
         ("[{remove: a", "the edit is no valid YAML"),
-        ("[{remov: a}]", r"the edit is not valid: \[0\] 'remov' is no operation"),
+        ("[{remov: a}]", r"the edit is not valid: operation 1: 'remov' is no operation"),
         ("just text", "the edit is not valid: expected a list of operations"),
     ],
 )

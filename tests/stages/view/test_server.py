@@ -101,7 +101,7 @@ def test_questions_are_answered(served: Served) -> None:
     assert served.post("ask", {"text": "boom"}) == (400, {"error": "no such word"})
     status, answer = served.post("ask", {"words": 1})
     assert status == 400
-    assert "no such request" in answer["error"]
+    assert "not a valid request" in answer["error"]
     assert served.post("ask", "{")[0] == 400
     assert served.post("ask", "[]")[0] == 400
     assert served.post("nothing", {})[0] == 404
