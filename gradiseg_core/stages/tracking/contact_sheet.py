@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.palette import id_colors
-from gradiseg_core.files.pictures import shown_photograph
+from gradiseg_core.files.pictures import font, shown_photograph
 
 THUMB_WIDTH = 240  # px
 GAP = 6  # px
 CAPTION = 16  # px, height of the line under a thumbnail
+TEXT = 11  # px
 SWATCH = 14  # px, side of a legend square
 ENTRY_WIDTH = 120  # px, of a legend entry
 PICTURE_WIDTH, PICTURE_HEIGHT = ENTRY_WIDTH - 8, 84  # px at most, of an object's picture in it
@@ -60,13 +62,13 @@ def contact_sheet(
     canvas = Image.new(
         "RGB", (width, rows * cell_h + GAP + legend_rows * entry_h + GAP), (255, 255, 255)
     )
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=12)
+    draw, letters = ImageDraw.Draw(canvas), font(TEXT)
     for index, (stem, thumb) in enumerate(zip(stems, thumbs, strict=True)):
         x = GAP + (index % columns) * cell_w
         y = GAP + (index // columns) * cell_h
         middle = (THUMB_WIDTH - thumb.shape[1]) // 2, (height - thumb.shape[0]) // 2
         canvas.paste(Image.fromarray(thumb), (x + middle[0], y + middle[1]))
-        draw.text((x, y + height + 1), _shorten(stem), fill=(40, 40, 40), font=font)
+        draw.text((x, y + height + 1), _shorten(stem), fill=(40, 40, 40), font=letters)
     total = max(1, sum(ids.size for ids in maps.values()))
     top = rows * cell_h + GAP
     for index, label in enumerate(shown):
@@ -80,12 +82,12 @@ def contact_sheet(
         color = tuple(int(c) for c in palette[label])
         draw.rectangle((x, y, x + SWATCH - 1, y + SWATCH - 1), fill=color, outline=(0, 0, 0))
         text = f"{label}  {100 * areas[label] / total:.2g} %"
-        draw.text((x + SWATCH + 4, y - 1), text, fill=(0, 0, 0), font=font)
+        draw.text((x + SWATCH + 4, y - 1), text, fill=(0, 0, 0), font=letters)
     rest = len(areas) - len(shown)
     if rest:
         x = GAP + (len(shown) % per_row) * ENTRY_WIDTH
         y = top + (len(shown) // per_row) * entry_h + PICTURE_HEIGHT + GAP // 2
-        draw.text((x, y - 1), f"and {rest} smaller", fill=(0, 0, 0), font=font)
+        draw.text((x, y - 1), f"and {rest} smaller", fill=(0, 0, 0), font=letters)
     return np.asarray(canvas)
 
 
@@ -129,5 +131,11 @@ def evenly(stems: Sequence[str], count: int) -> list[str]:
     return [stems[i] for i in picked]
 
 
-def _shorten(stem: str, limit: int = 34) -> str:
-    return stem if len(stem) <= limit else "…" + stem[-(limit - 1) :]
+def _shorten(stem: str) -> str:
+    """Return as much of the end of a name as fits under a thumbnail."""
+    text = unicodedata.normalize("NFC", stem)  # names from macOS have accents apart
+    if font(TEXT).getlength(text) <= THUMB_WIDTH:
+        return text
+    while text and font(TEXT).getlength(f"…{text}") > THUMB_WIDTH:
+        text = text[1:]
+    return f"…{text}"

@@ -19,12 +19,14 @@ from gradiseg_core.files.palette import id_colors
 from gradiseg_core.stages.tracking import stage, thumbnails
 from gradiseg_core.stages.tracking.consistency import track_consistency
 from gradiseg_core.stages.tracking.contact_sheet import (
+    CAPTION,
     GAP,
     OPACITY,
     PICTURE_HEIGHT,
     PICTURE_WIDTH,
     SWATCH,
     THUMB_WIDTH,
+    contact_sheet,
     evenly,
 )
 from gradiseg_core.stages.tracking.overflow import areas, limit_ids, renumber
@@ -114,6 +116,25 @@ def test_every_object_has_a_picture(folders, tmp_path, monkeypatch):
         row = np.asarray(picture)[-1]
         windows = np.lib.stride_tricks.sliding_window_view(sheet, row.shape[0], axis=1)
         assert (windows == row.T[None, None]).all(axis=(2, 3)).any()
+
+
+def test_the_sheet_has_letters_of_names(tmp_path):
+    """None is drawn as the box of what a font lacks; long names end within their thumbnail."""
+    (tmp_path / "images").mkdir()
+
+    def caption(stem):
+        photograph = tmp_path / "images" / f"{stem}.png"
+        Image.new("RGB", (24, 16), "grey").save(photograph)
+        ids = {stem: np.zeros((16, 24), np.int32)}
+        sheet = contact_sheet(ids, {stem: photograph}, {}, {}, max_views=1)
+        top = GAP + round(THUMB_WIDTH * 16 / 24)
+        return sheet[top : top + CAPTION]
+
+    lacking = caption("\ue000")
+    for letter in "üÄ№\u2013…é":
+        assert not np.array_equal(caption(letter), lacking), letter
+    assert np.array_equal(caption("u\u0308"), caption("ü"))
+    assert (caption("W" * 80)[:, GAP + THUMB_WIDTH :] == 255).all()
 
 
 def test_views_of_the_sheet_are_even():
