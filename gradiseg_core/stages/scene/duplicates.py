@@ -22,14 +22,27 @@ _FLAT = 2.0  # pictures with no more contrast look alike, whatever they show: co
 
 
 def find_duplicates(photographs: Sequence[Photograph]) -> dict[int, int]:
-    """Return the photographs that repeat an earlier one: their index -> the one that stays.
+    """Return the photographs that are there twice: their index -> the one that stays.
 
     Equal are files of the same bytes, and pictures of one shape that look the same when they are
-    reduced to 64 x 64 pixels.
+    reduced to 64 x 64 pixels. The shortest name stays, without its ending: copies have longer ones
+    (`IMG 0000 - Kopie.JPG` sorts before `IMG 0000.JPG`). Of equally long names the first stays.
 
     Args:
         photographs: In their order.
     """
+
+    def name(index: int) -> tuple[int, str]:
+        stem = photographs[index].path.stem
+        return len(stem), stem
+
+    order = sorted(range(len(photographs)), key=name)
+    found = _repeated([photographs[index] for index in order])
+    return dict(sorted((order[index], order[first]) for index, first in found.items()))
+
+
+def _repeated(photographs: Sequence[Photograph]) -> dict[int, int]:
+    """Return the photographs that repeat an earlier one: their index -> the earlier one's."""
     found = _same_bytes([photo.path for photo in photographs])
     groups: dict[float, list[int]] = {}
     for index, photo in enumerate(photographs):
@@ -37,7 +50,7 @@ def find_duplicates(photographs: Sequence[Photograph]) -> dict[int, int]:
             groups.setdefault(round(photo.size[0] / photo.size[1], 2), []).append(index)
     for members in groups.values():
         found |= _same_pictures(members, photographs)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _same_bytes(paths: Sequence[Path]) -> dict[int, int]:

@@ -64,7 +64,7 @@ def inspect_folder(
         factor: How many times smaller the images are than those of the model.
         own: The folder is as its owner has it: sub-folders are read, their names become part of
             the photographs', names may differ in the ending only, and of photographs that are
-            there twice the first is taken, where no model names both.
+            there twice the one of the shortest name is taken, where no model names both.
         skip_unreadable: Go on without files that cannot be read.
         threads: CPU threads.
 

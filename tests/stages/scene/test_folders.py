@@ -141,14 +141,27 @@ def test_copies_are_noticed_and_used_once(tmp_path: Path, caplog: pytest.LogCapt
     moved = np.roll(np.asarray(texture(4, (640, 426))), 12, axis=1)  # the camera moved a little
     Image.fromarray(moved).save(folder / "5.png")
     manifest = run(folder, tmp_path / "out")
-    # "1 (copy).png" comes before "1.png", and the first stays.
+    # "1 (copy).png" comes before "1.png", but is the copy.
     assert list(names(manifest)) == [
-        "0.png", "1 (copy).png", "2.png", "3.png", "4.png", "5.png", "export_small.jpg"
+        "0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "export_small.jpg"
     ]  # fmt: skip
     [said] = [r.getMessage() for r in caplog.records if "there twice" in r.getMessage()]
     assert "2 of 9 images" in said
-    assert "1.png (as 1 (copy).png)" in said
+    assert "1 (copy).png (as 1.png)" in said
     assert "export/IMG_2.jpg (as 2.png)" in said
+
+
+def test_of_equal_photographs_the_shortest_name_stays(tmp_path: Path) -> None:
+    """Whatever sorts first: copies have longer names, in bytes and as pictures."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(4):
+        texture(index, (640, 426)).save(folder / f"IMG 000{index}.JPG", "JPEG", quality=95)
+    shutil.copy(folder / "IMG 0000.JPG", folder / "IMG 0000 - Kopie.JPG")
+    texture(1, (640, 426)).save(folder / "IMG 0001 (edited).png")
+    shutil.copy(folder / "IMG 0002.JPG", folder / "A.JPG")
+    manifest = run(folder, tmp_path / "out")
+    assert list(names(manifest)) == ["A.JPG", "IMG 0000.JPG", "IMG 0001.JPG", "IMG 0003.JPG"]
 
 
 def test_too_few_different_photographs(tmp_path: Path) -> None:
