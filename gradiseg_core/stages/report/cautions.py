@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ def _cameras(facts: Mapping[str, Any]) -> Iterator[str]:
     left_out = facts.get("left_out") or []
     if left_out:
         yield (
-            f"{len(left_out)} of {facts['total']} photographs have no camera and take no part: "
-            f"{some(left_out)}"
+            f"{len(left_out)} of {facts['total']} photographs "
+            f"{_one_or_more(left_out, 'has no camera and takes', 'have no camera and take')} no "
+            f"part: {some(left_out)}"
         )
     if len(facts.get("models") or []) > 1:
         yield f"structure from motion found {len(facts['models'])} separate models; one is used"
@@ -71,11 +72,18 @@ def _tracks(facts: Mapping[str, Any]) -> Iterator[str]:
     if lost:
         names = some([f"ID {entry['id']}" for entry in lost])
         yield (
-            f"lost tracks: {len(lost)} of {len(facts['objects'])} objects keep their ID in less "
-            f"than half of their views: {names}"
+            f"lost tracks: {len(lost)} of {len(facts['objects'])} objects "
+            f"{_one_or_more(lost, 'keeps its', 'keep their')} ID in less than half of "
+            f"{_one_or_more(lost, 'its', 'their')} views: {names}"
         )
-    if facts.get("left_out"):
-        yield f"{len(facts['left_out'])} objects are beyond the number of classes and have no ID"
+    merged = facts.get("merged") or []
+    for beyond, what in (
+        ([entry for entry in merged if entry["into"]], "taken as part of others"),
+        ([entry for entry in merged if not entry["into"]], "without an ID"),
+    ):
+        if beyond:
+            objects = _one_or_more(beyond, "object is", "objects are")
+            yield f"{len(beyond)} {objects} beyond the number of classes and {what}"
 
 
 def _without_id(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -100,12 +108,16 @@ def _annotations(run: Mapping[str, Any]) -> Iterator[str]:
     missing = coverage.get("masks_missing") or []
     if missing:
         yield (
-            f"{name}: {len(missing)} of {coverage['masks_annotated']} annotated masks have no "
-            f"prediction: {some(missing)}"
+            f"{name}: {len(missing)} of {coverage['masks_annotated']} annotated masks "
+            f"{_one_or_more(missing, 'has', 'have')} no prediction: {some(missing)}"
         )
     rendered, held_out = coverage.get("test_views_rendered"), coverage.get("test_views")
     if rendered is not None and held_out and rendered < held_out:
         yield f"{name}: {rendered} of {held_out} held-out views are rendered"
+
+
+def _one_or_more(listed: Sequence[object], one: str, more: str) -> str:
+    return one if len(listed) == 1 else more
 
 
 def some(names: Iterable[object]) -> str:

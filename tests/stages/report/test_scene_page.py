@@ -57,7 +57,12 @@ def test_cautions(tmp_path: Path) -> None:
     write(tmp_path / "colmap" / "sfm.json", {"left_out": ["3.jpg"], "total": 9, "models": [8]})
     objects = [{"id": 4, "persistence": 0.4}, {"id": 5, "persistence": 1.0}]
     objects.append({"id": 6, "persistence": None})
-    write(tmp_path / "tracking" / "objects.json", {"objects": objects, "left_out": [7]})
+    merged = [{"area_px": 5, "views": ["1"], "into": label} for label in (4, 5, 0)]
+    # A photograph without a camera, which tracking leaves out too, is no object without a class.
+    write(
+        tmp_path / "tracking" / "objects.json",
+        {"objects": objects, "merged": merged, "left_out": ["3.jpg"]},
+    )
     found = {"cup": {"ids": []}, "pot": {"ids": [4]}}
     write(tmp_path / "grounding" / "selection.json", {"prompts": found})
     true = [{"gt_id": 1, "id": 5}, {"gt_id": 2, "id": 0}, {"gt_id": 3, "id": None}]
@@ -70,12 +75,13 @@ def test_cautions(tmp_path: Path) -> None:
     groundings = {"igd, seed 1": tmp_path / "grounding"}
     lines = cautions(tmp_path / "colmap", tmp_path / "tracking", groundings, [run], quality)
     assert lines == [
-        "1 of 9 photographs have no camera and take no part: 3.jpg",
-        "lost tracks: 1 of 3 objects keep their ID in less than half of their views: ID 4",
-        "1 objects are beyond the number of classes and have no ID",
+        "1 of 9 photographs has no camera and takes no part: 3.jpg",
+        "lost tracks: 1 of 3 objects keeps its ID in less than half of its views: ID 4",
+        "2 objects are beyond the number of classes and taken as part of others",
+        "1 object is beyond the number of classes and without an ID",
         "2 of 3 true objects never got an ID of their own: object 2, object 3",
         "igd, seed 1: no ID was found for cup",
-        "igd, seed 1: 1 of 6 annotated masks have no prediction: 2, cup",
+        "igd, seed 1: 1 of 6 annotated masks has no prediction: 2, cup",
         "igd, seed 1: 3 of 4 held-out views are rendered",
     ]
     assert some(range(9)) == "0, 1, 2, 3, 4, 5 and 3 more"
