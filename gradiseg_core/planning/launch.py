@@ -21,7 +21,7 @@ from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets
 from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
-from gradiseg_core.planning.own_scene import OwnScene, scene_of
+from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
 from gradiseg_core.planning.workflow import Command, conflicting, rule_names, snakefile
@@ -112,7 +112,8 @@ def settings_of(
         raw = yaml.safe_load(scene.text)
     if quality is not None:
         raw = {**raw, "quality": quality}
-    return load(raw, reserved=reserved, budget_of=budget_maker(cores or machine.cores()))
+    with naming(scene.configfile):
+        return load(raw, reserved=reserved, budget_of=budget_maker(cores or machine.cores()))
 
 
 def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:

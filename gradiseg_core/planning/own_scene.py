@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, is_video
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import load
 from gradiseg_core.config.scene import SceneConfig
-from gradiseg_core.errors import InputError
+from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import photographs_of
 from gradiseg_core.stages.scene.listing import too_few
 
@@ -79,7 +81,7 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
 
     Raises:
         InputError: If there is no such folder, or it holds too few photographs.
-        ConfigError: If a configuration that may be the folder's cannot be read.
+        ConfigError: If a configuration that may be the folder's is not valid.
     """
     if path.suffix.lower() in _CONFIGURATIONS and path.is_file():
         return OwnScene(path)
@@ -108,6 +110,23 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
         )  # fmt: skip
         return OwnScene(configfile, text, note)
     raise AssertionError("there is always another number")
+
+
+@contextmanager
+def naming(configfile: Path) -> Iterator[None]:
+    """Name a configuration file in the errors of what it says.
+
+    Args:
+        configfile: The file that the body validates.
+
+    Raises:
+        ConfigError: That of the body.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error).replace("the configuration is", f"{configfile} is", 1)
+        raise ConfigError(text) from error
 
 
 def _called(path: Path) -> str:
@@ -140,13 +159,20 @@ def _candidates(name: str, reserved: Collection[str]) -> Iterator[str]:
 
 
 def _is_of(configfile: Path, path: Path) -> bool:
-    """Tell whether a configuration has a scene of these photographs."""
-    scenes = read_files([configfile]).get("scenes")
-    entries = scenes.values() if isinstance(scenes, dict) else ()
+    """Tell whether a configuration has a scene of these photographs.
+
+    Raises:
+        ConfigError: If it does not say of what its scenes are, so that it may be of these.
+    """
+    raw = read_files([configfile])
+    scenes = raw.get("scenes")
+    entries = list(scenes.values()) if isinstance(scenes, dict) else []
     given = [entry.get("path") for entry in entries if isinstance(entry, dict)]
-    return any(
-        isinstance(own, str) and Path(own).expanduser().resolve() == path.resolve() for own in given
-    )
+    paths = [Path(own).expanduser().resolve() for own in given if isinstance(own, str)]
+    if not paths:
+        with naming(configfile):
+            load(raw)
+    return path.resolve() in paths
 
 
 def _check(path: Path) -> None:

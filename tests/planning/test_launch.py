@@ -86,6 +86,16 @@ def test_it_goes_on_with_its_configuration_and_hands_arguments_on(
     assert (started[1].count("--quality"), started[0].count("--config")) == (0, 0)
 
 
+def test_a_wrong_key_is_told_with_the_file_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    (tmp_path / "kitchen.yaml").write_text("scenes: {kitchen: {path: kitchen}}\ntrian: {}\n")
+    assert cli.main(["run", "kitchen"]) == 1
+    assert "gradiseg: kitchen.yaml is not valid:\n  trian: unknown" in capsys.readouterr().err
+
+
 def test_a_plan_writes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -155,5 +154,27 @@ def test_a_file_in_the_way_that_is_no_configuration_is_named() -> None:
     with pytest.raises(ConfigError, match=r"kitchen\.yaml: no valid YAML"):
         scene_of(path, "draft", RESERVED)
     Path("kitchen.yaml").write_text("services: {web: {image: x}}\n")  # of another program
+    with pytest.raises(ConfigError, match=r"kitchen\.yaml is not valid:(?s:.*)services: unknown"):
+        scene_of(path, "draft", RESERVED)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "kitchen.yaml is not valid:\n  scenes: is required"),
+        ("scnes: {kitchen: {path: kitchen}}", "kitchen.yaml is not valid:.*did you mean 'scenes'"),
+        ("scenes: {kitchen: {pth: kitchen}}", "kitchen.yaml is not valid:.*did you mean 'path'"),
+        ("scenes: [", "kitchen.yaml: no valid YAML"),
+    ],
+)
+def test_a_configuration_that_is_not_valid_is_not_another_folders(text: str, message: str) -> None:
+    path = photographs("kitchen")
+    Path("kitchen.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        scene_of(path, "draft", RESERVED)
+
+
+def test_one_of_an_embedded_scene_is_another_folders() -> None:
+    path = photographs("kitchen")
+    Path("kitchen.yaml").write_text("scenes: {kitchen: {source: demo}}")
     assert scene_of(path, "draft", RESERVED).configfile == Path("kitchen_2.yaml")
-    shutil.rmtree(path)
