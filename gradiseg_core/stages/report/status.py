@@ -11,10 +11,12 @@ import binascii
 import os
 import re
 import sys
+import textwrap
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ State = Literal["done", "running", "failed", "missing"]
 
 _FRESH_S = 900.0
 _START_S = 5.0
+_REASON_LINES = 8  # of why a job failed
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) [\w.]+: (?P<text>.*)")
 
 
@@ -244,14 +247,14 @@ def _tail(log: Path, size: int = 65536) -> list[str]:
 
 
 def _last_error(lines: list[str]) -> str | None:
-    """Return the text of the last error in a log; of a traceback its last line."""
+    """Return the text of the last error in a log, all its lines; of a traceback its last line."""
     found = None
     for number, line in enumerate(lines):
         record = _RECORD.match(line)
         if record and record["level"] in ("ERROR", "CRITICAL"):
-            below = lines[number + 1 :]
+            below = list(takewhile(lambda other: not _RECORD.match(other), lines[number + 1 :]))
             is_traceback = bool(below) and below[0].startswith("Traceback")
-            found = below[-1].strip() if is_traceback else record["text"]
+            found = below[-1].strip() if is_traceback else "\n".join([record["text"], *below])
     return found
 
 
@@ -283,7 +286,7 @@ def table(jobs: list[Job], width: int = 110) -> str:
 
     Args:
         jobs: From :func:`examine`.
-        width: Of the terminal; longer messages are cut.
+        width: Of the terminal. What a running job says is cut there, why a job failed is wrapped.
     """
     counts = {state: sum(job.state == state for job in jobs) for state in _ORDER}
     total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -297,10 +300,33 @@ def table(jobs: list[Job], width: int = 110) -> str:
         for job in chosen:
             took = "" if job.seconds is None else f" for {duration(job.seconds)}"
             text = f"  {job.place}: {job.stage}{took}: {job.message or 'nothing logged yet'}"
-            lines.append(text if len(text) <= width else text[: width - 3] + "...")
+            if state == "failed":
+                lines += _wrapped(text, width)
+            else:
+                lines.append(text if len(text) <= width else text[: width - 3] + "...")
             if job.log:
                 lines.append(f"    {job.log}")
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a message in lines of a terminal; of a long one the start and the last line.
+
+    The last line says what to do, after a list of what is wrong.
+    """
+    shown = text.splitlines()
+    if len(shown) > _REASON_LINES:
+        left_out = len(shown) - _REASON_LINES + 1
+        shown = [*shown[: _REASON_LINES - 2], f"  ... {left_out} more lines in the log", shown[-1]]
+    lines = []
+    for number, line in enumerate(shown):
+        indent = "    " if number else ""  # below the job's name
+        indent += " " * (len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(
+            line.strip(), max(width, 40), initial_indent=indent, subsequent_indent=f"{indent}    ",
+            break_on_hyphens=False,
+        )  # fmt: skip
+    return lines
 
 
 _ORDER: tuple[State, ...] = ("done", "running", "failed", "missing")

@@ -71,7 +71,7 @@ def test_every_state(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "_is_active", lambda folder: folder == results.parent)
     assert states(results, "train", "render") == {
         "cup: scene": ("done", None),
-        "cup, gradiseg, seed 0: train": ("failed", "no space left"),
+        "cup, gradiseg, seed 0: train": ("failed", "no space left\n  what follows"),
         "cup, gradiseg, seed 0: render": ("missing", None),
         "cup, baseline, seed 0: train": ("running", "demo: 40 %, 1 min left"),
     }
@@ -137,9 +137,27 @@ def test_the_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ["cup,", "gradiseg,", "seed", "0", "failed", "missing"],
         ["cup,", "baseline,", "seed", "0", "running", "-"],
     ]
-    assert "  cup, gradiseg, seed 0: train: no space left" in lines
+    place = lines.index("  cup, gradiseg, seed 0: train: no space left")
+    assert lines[place + 1] == "      what follows"
     assert lines[-1].endswith("results/cup/gradiseg/seed0/logs/train.log")
     assert all(len(line) <= 60 for line in lines if str(results) not in line)
+
+
+def test_why_a_job_failed_is_said_with_what_to_do(results: Path) -> None:
+    """The start of a long list, and the end of the message; not what was logged after it."""
+    broken = [f"  IMG_{number}.jpg: unreadable" for number in range(40)]
+    message = [f"{STAMP} ERROR scene: 40 of 60 images cannot be used:", *broken]
+    log(results / "cup", "colmap", *message, "Remove these.", f"{STAMP} INFO a.b: goes on")
+    jobs = examine(results)
+    (job,) = (job for job in jobs if job.stage == "colmap")
+    assert job.message is not None
+    assert job.message.splitlines()[1:] == [*broken, "Remove these."]
+    lines = table(jobs).splitlines()
+    place = lines.index("  cup: colmap: 40 of 60 images cannot be used:")
+    assert lines[place + 1 : place + 9] == [
+        *(f"    {line}" for line in broken[:5]),
+        "      ... 35 more lines in the log", "    Remove these.", f"    {job.log}",
+    ]  # fmt: skip
 
 
 def test_the_command(
