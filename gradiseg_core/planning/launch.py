@@ -18,7 +18,7 @@ from gradiseg_core.compute import machine
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
-from gradiseg_core.errors import ConfigError
+from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets
 from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
@@ -54,7 +54,7 @@ def run(
         Snakemake's exit status; 130 where a user stopped it.
 
     Raises:
-        InputError: If the photographs or the workflow are not there.
+        InputError: If the photographs or the workflow are not there, or the folder is read-only.
         ConfigError: If the configuration is not valid, or an argument is given twice.
     """
     twice = conflicting(extra)
@@ -64,6 +64,11 @@ def run(
             "command of Snakemake that it prints"
         )
     snakefile()
+    if not plan_only and not os.access(Path(), os.W_OK):
+        raise InputError(
+            f"{Path.cwd()} cannot be written to, and the results and their configuration go into "
+            "the folder you work in: go to another (cd) and give the path from there"
+        )
     reserved = {*RootConfig.model_fields, "scene", *rule_names()}
     scene = scene_of(path, quality or "standard", reserved)
     given = quality if scene.text is None else None
@@ -82,6 +87,8 @@ def run(
         print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
         return 0
     scene.write()
+    if scene.text is not None:
+        print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
     with reporting(settings, usable):
@@ -119,8 +126,8 @@ def settings_of(
 def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
     if scene.note is not None:
         print(scene.note)
-    if scene.text is not None:
-        print(f"{scene.configfile}: {'would be' if plan_only else 'is'} written, yours to change")
+    if scene.text is not None and plan_only:
+        print(f"{scene.configfile}: would be written, yours to change")
     for name in settings.scenes:
         made = settings.budgets.get(name)
         views = "" if made is None or made.facts.views is None else f"{made.facts.views} "

@@ -134,6 +134,32 @@ def test_what_is_wrong_is_one_message(
     assert not (tmp_path / "kitchen.yaml").exists()
 
 
+def test_nothing_is_said_to_be_written_before_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    (tmp_path / "kitchen.yaml").symlink_to("nowhere/kitchen.yaml")  # cannot be written
+    assert cli.main(["run", "kitchen"]) == 1
+    said = capsys.readouterr()
+    assert "gradiseg: kitchen.yaml: File exists" in said.err
+    assert "written" not in said.out
+    (tmp_path / "kitchen.yaml").unlink()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
+    assert cli.main(["run", "kitchen"]) == 1
+    said = capsys.readouterr()
+    assert f"gradiseg: {tmp_path} cannot be written to" in said.err
+    assert said.out == ""
+    assert not started
+    monkeypatch.setattr(os, "access", allowed)
+    assert cli.main(["run", "kitchen"]) == 0
+    assert "kitchen.yaml: is written, yours to change" in capsys.readouterr().out
+
+
 def test_how_to_go_on_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
