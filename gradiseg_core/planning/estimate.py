@@ -64,14 +64,10 @@ class Estimate:
 
     @property
     def line(self) -> str:
-        """It in one line; minutes where no unit is written."""
+        """It in one line."""
         if not self.seconds:
             return "nothing is left to do"
-        in_hours = self.total >= 3 * 3600
-        parts = [
-            f"{name} {_number(seconds / (3600 if in_hours else 60))}"
-            for name, seconds in self.seconds.items()
-        ]
+        parts = [f"{name} {duration(seconds)}" for name, seconds in self.seconds.items()]
         where = f"{self.cores} core{'' if self.cores == 1 else 's'}"
         source = "" if self.measured else " (by another machine's times)"
         return (
@@ -87,10 +83,6 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.{1 if seconds < 36_000 else 0}f} h"
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 0.95 else "<1"
 
 
 def _size(size: float) -> str:
@@ -256,11 +248,13 @@ def check(made: Estimate, results: Path) -> list[str]:
         results: Folder of the results.
 
     Returns:
-        Warnings, a line each.
+        Warnings, a line each; none where nothing is to be done.
 
     Raises:
         InputError: If the disk has not enough room.
     """
+    if not made.seconds:
+        return []
     place = next(
         path for path in (results.absolute(), *results.absolute().parents) if path.exists()
     )

@@ -19,7 +19,7 @@ from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.planning.budgets import budget_maker, keep_budgets
+from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
 from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
@@ -130,7 +130,8 @@ def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
         print(f"{scene.configfile}: would be written, yours to change")
     for name in settings.scenes:
         made = settings.budgets.get(name)
-        views = "" if made is None or made.facts.views is None else f"{made.facts.views} "
+        count = photographs_of(settings.origin(name)).count  # a budget keeps that of the first run
+        views = "" if count is None else f"{count} "
         quality = "paper" if made is None else made.quality
         print(f"{name}: {views}photographs, quality {quality}: {_training(settings, name)}")
 

@@ -87,7 +87,7 @@ def test_the_plan_is_one_line_of_all_stages(tmp_path: Path) -> None:
     ]
     assert 3 * 60 < whole.total < 9 * 60  # `draft` of a small scene, for about 8 minutes
     assert whole.line.startswith(f"about {whole.total / 60:.0f} min on 2 cores (by another")
-    assert ": photographs <1, cameras <1, objects 1, training" in whole.line
+    assert ": photographs 10 s, cameras 10 s, objects 60 s, training" in whole.line
     assert "; memory 1." in whole.line
     assert whole.total == pytest.approx(sum(whole.seconds.values()))
 
@@ -210,6 +210,12 @@ def test_disk_and_memory_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "this machine has 1.5: lower" in estimate.check(made, results)[0]
     monkeypatch.setattr(estimate.os, "getloadavg", lambda: (40.0, 0.5, 0.5))
     assert "other programs are at work here (40 want" in estimate.check(made, results)[1]
+    assert estimate.check(Estimate(), results) == []
+
+
+def test_every_time_has_its_unit() -> None:
+    made = Estimate({"cameras": 130.0, "training": 11 * 3600.0}, 1e9, 1e9, 2, measured=True)
+    assert made.line.startswith("about 11 h on 2 cores: cameras 2 min, training 11 h; memory")
 
 
 def test_what_is_left_while_it_runs(tmp_path: Path) -> None:

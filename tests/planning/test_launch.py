@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from gradiseg_core import cli
-from gradiseg_core.planning import launch, workflow
+from gradiseg_core.planning import budgets, launch, workflow
 from gradiseg_core.planning.workflow import Command
 from tests.workflow.conftest import REPOSITORY
 
@@ -42,7 +42,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 @pytest.fixture(autouse=True)
 def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is printed of time has tests of its own."""
+    """What is printed of time has tests of its own. Each run is a process of its own."""
+    budgets._measured.cache_clear()
     monkeypatch.setattr(launch, "time_training", lambda *_: None)
 
 
@@ -132,6 +133,22 @@ def test_what_is_wrong_is_one_message(
     assert message in capsys.readouterr().err
     assert not started
     assert not (tmp_path / "kitchen.yaml").exists()
+
+
+def test_photographs_are_counted_anew(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen"]) == 0
+    assert "kitchen: 9 photographs, quality" in capsys.readouterr().out
+    shutil.copy(folder / "0.jpg", folder / "one more.jpg")
+    budgets._measured.cache_clear()
+    assert cli.main(["run", "kitchen"]) == 0
+    assert "kitchen: 10 photographs, quality" in capsys.readouterr().out
 
 
 def test_nothing_is_said_to_be_written_before_it_is(

@@ -48,7 +48,7 @@ def test_before_and_after_a_run(tmp_path: Path) -> None:
     assert "on 1 core" not in dry
     said = snakemake(tmp_path, "results/kitchen/scene")
     (line,) = [line for line in said.splitlines() if line.startswith("about ")]
-    assert "on 1 core (by another machine's times): photographs <1; memory 0.3 GB" in line
+    assert "on 1 core (by another machine's times): photographs 10 s; memory 0.3 GB" in line
     assert json.loads(budget.read_text())["draft"]["facts"]["views"] == 9
     assert json.loads((tmp_path / "cache" / "rates.json").read_text())["version"] == 1
     forced = snakemake(tmp_path, "results/kitchen/scene", "--forcerun", "scene", **{PLANNED: "1"})
