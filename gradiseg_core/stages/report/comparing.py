@@ -36,13 +36,15 @@ def compare(
 
     Returns:
         sliders: Of at most :data:`MOST` views.
-        zooms: The window of each view in which all variants together are most wrong.
+        zooms: The window of each view in which all variants together are most wrong, and a note on
+            what that means here.
         pictures: For each view its data URLs, `truth` and variants, each `colour` and `labels`.
     """
     pairs = by_variant(render_dirs)
     manifest = SceneManifest.load(scene_dir)
     views, held_out = chosen_views(manifest, pairs[0].about, MOST)
     sliders, zooms, pictures = [], [], []
+    with_truth = False
     for number, view in enumerate(views):
         panels, box = panels_of(manifest, view, scene_dir, colmap_dir, pairs, _CROP_SHARE)
         height, width = panels[0][1].shape[:2]
@@ -57,6 +59,8 @@ def compare(
         crops.insert(0, ("photograph", _crop(photo, None, box)))
         if panels[0][0] == "photograph":
             crops.pop(1)
+        else:
+            with_truth = True
         figures = [
             element("figure", image(png(crop), title), element("figcaption", title))
             for title, crop in crops
@@ -79,7 +83,30 @@ def compare(
         ),
         klass="choice",
     )  # fmt: skip
-    return Html(bar + element("div", *sliders, klass="views")), Html("".join(zooms)), pictures
+    note = element("p", _note(with_truth, len(pairs)), klass="note")
+    return (
+        Html(bar + element("div", *sliders, klass="views")),
+        Html(note + "".join(zooms)),
+        pictures,
+    )
+
+
+def _note(with_truth: bool, variants: int) -> str:
+    """Return which windows are shown."""
+    if not with_truth and variants == 1:
+        return (
+            "The middle of each view: without true labels and with one variant there is nothing to "
+            "find the worst place by."
+        )
+    differing = (
+        "of all variants together differ most from the truth"
+        if with_truth
+        else "of the variants differ most from each other"
+    )
+    return (
+        f"For each view the window in which the labels {differing}: the worst place, not a chosen "
+        f"one.{' White: the true outlines.' if with_truth else ''}"
+    )
 
 
 def _slider(number: int, title: str, truth: str, ours: dict[str, str]) -> Html:

@@ -92,7 +92,7 @@ def write_scene_report(sources: Sources, out: Path) -> None:
     sections = [
         ("Warnings", items(warned) if warned else element("p", "None.")),
         ("Truth and ours", sliders),
-        ("Worst boundaries", _with_note(_ZOOMS, zooms)),
+        ("Boundaries", zooms),
         ("Scores", _scores(runs)),
         ("Objects in the training views", timeline(sources.tracking, stems, names)),
         ("Training", image(file_url(sources.curves), "training curves", klass="plot")),
@@ -104,17 +104,12 @@ def write_scene_report(sources: Sources, out: Path) -> None:
     logger.info("%s: %.1f MB, %d warnings", out, out.stat().st_size / 1e6, len(warned))
 
 
-_ZOOMS = (
-    "For each view the window in which the labels of all variants together differ most from the "
-    "truth (without a truth: from each other): the worst place, not a chosen one. White: the true "
-    "outlines."
-)
-
-
 def _page(manifest: SceneManifest, body: str, pictures: list[dict[str, Any]]) -> str:
+    prompts = len(manifest.prompts)
+    asked = f", {prompts} prompt{'' if prompts == 1 else 's'}" if prompts else ""
     about = (
         f"{len(manifest.train_views)} training and {len(manifest.test_views)} held-out photographs "
-        f"of {said_sizes(manifest)} px, {len(manifest.prompts)} prompts. Source: {manifest.source}."
+        f"of {said_sizes(manifest)} px{asked}. Source: {manifest.source}."
     )
     data = json.dumps(pictures).replace("</", "<\\/")
     return "\n".join(
@@ -132,10 +127,6 @@ def _page(manifest: SceneManifest, body: str, pictures: list[dict[str, Any]]) ->
             "",
         ]
     )
-
-
-def _with_note(note: str, content: Html) -> Html:
-    return Html(element("p", note, klass="note") + content)
 
 
 def _name(run: Path) -> str:
@@ -167,11 +158,10 @@ def _scores(runs: Sequence[Mapping[str, Any]]) -> Html:
         for run in runs
         if run["summary"][key] is None and key in run["not_available"]
     }
-    note = (
-        f"Aggregation {runs[0]['aggregation']}; prompts grounded by {runs[0]['grounding']}."
-        if runs
-        else ""
-    )
+    note = f"Aggregation {runs[0]['aggregation']}" if runs else ""
+    if any(run["summary"]["miou"] is not None for run in runs):
+        note += f"; prompts grounded by {runs[0]['grounding']}"
+    note += "." if runs else ""
     seeds = len({run["seed"] for run in runs})
     if seeds > 1:
         note += f" Mean and standard deviation of {seeds} seeds."

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,30 @@ def test_the_page_has_it_all_and_fetches_nothing(page: Path) -> None:
     assert "trained on: cpu_count 4, torch 2.9" in text
     assert "3 red ball" in text
     assert "<h2>Warnings</h2><p>None.</p>" in text
+
+
+def test_truth_and_prompts_are_named_only_where_there_are_any(
+    sources: Sources, page: Path, tmp_path: Path
+) -> None:
+    said = ("White: the true outlines", "3 prompts", "prompts grounded by manual", "from the truth")
+    assert all(text in page.read_text() for text in said)
+    scene = tmp_path / "scene"
+    shutil.copytree(sources.scene, scene, ignore=shutil.ignore_patterns("gt_ids", "test_mask"))
+    manifest = json.loads((scene / "scene.json").read_text())
+    manifest["has"] |= {"gt_ids": False, "test_mask": False}
+    write(scene / "scene.json", manifest | {"prompts": []})
+    run = metrics("baseline", 0, 0.5)
+    run["summary"]["miou"] = None
+    own = replace(sources, scene=scene, metrics=[write(tmp_path / "run.json", run)])
+    for renders, note in (
+        (sources.renders, "of the variants differ most from each other: the worst place"),
+        (sources.renders[1:], "The middle of each view"),
+    ):
+        write_scene_report(replace(own, renders=renders), tmp_path / "report.html")
+        text = re.sub(r'"data:[^"]*"', "", (tmp_path / "report.html").read_text())
+        assert note in text
+        assert "prompt" not in text
+        assert not any(other in text for other in said)
 
 
 def test_the_page_of_photographs_without_a_camera_is_linked(sources: Sources) -> None:
