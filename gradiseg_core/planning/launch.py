@@ -21,6 +21,7 @@ from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
 from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
+from gradiseg_core.planning.locks import is_at_work, make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
@@ -54,7 +55,8 @@ def run(
         Snakemake's exit status; 130 where a user stopped it.
 
     Raises:
-        InputError: If the photographs or the workflow are not there, or the folder is read-only.
+        InputError: If the photographs or the workflow are not there, the folder is read-only, or
+            another run is at work in it.
         ConfigError: If the configuration is not valid, or an argument is given twice.
     """
     twice = conflicting(extra)
@@ -80,6 +82,10 @@ def run(
             f"this run takes quality {given}, which {scene.configfile} does not say: write it "
             "there, or the next run without --quality trains again"
         )
+    if not plan_only and not {*extra} & {*_RUN_NOTHING, "--nolock"}:
+        done = make_way(Path(settings.root.results), scene.configfile)
+        if done is not None:
+            print(done)
     usable = cores or machine.cores()
     if not {*extra} & _RUN_NOTHING:
         _plan(settings, usable)
@@ -91,7 +97,7 @@ def run(
         print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
-    with reporting(settings, usable):
+    with noted(), reporting(settings, usable):
         status = watched(command.program)
     _conclude(command, settings, status)
     return status
@@ -187,6 +193,10 @@ def _conclude(command: Command, settings: Settings, status: int) -> None:
     if status == 130:
         print(f"\nstopped; what is finished is kept. To go on:\n  {again}")
         return
+    seen = shlex.join(["gradiseg", "status", "--configfile", configfile])
+    if is_at_work(Path(settings.root.results)):
+        print(f"\nanother run is at work here; it is shown by\n  {seen}", file=sys.stderr)
+        return
     if is_left_locked(Path()):
         print(
             "\nthis folder is locked by a Snakemake that was killed. If none works on it from "
@@ -194,7 +204,6 @@ def _conclude(command: Command, settings: Settings, status: int) -> None:
             file=sys.stderr,
         )
         return
-    seen = shlex.join(["gradiseg", "status", "--configfile", configfile])
     print(f"\nnot finished. What failed, and its log:\n  {seen}", file=sys.stderr)
     print(f"To go on where it stopped:\n  {again}", file=sys.stderr)
 

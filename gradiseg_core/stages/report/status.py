@@ -167,7 +167,7 @@ class _Marks:
                 locked = any((own / "locks").glob("*"))
                 marked = own / "incomplete"
                 running = dict(_decoded(marked, folder))
-                return cls(running, marked.is_dir(), _is_active(folder), locked)
+                return cls(running, marked.is_dir(), is_active(folder), locked)
         return cls({}, True, False, False)
 
     def age(self, output: Path) -> float | None:
@@ -218,10 +218,10 @@ def _decoded(marked: Path, folder: Path) -> Iterator[tuple[Path, float]]:
 
 def is_left_locked(folder: Path) -> bool:
     """Tell whether a folder is locked by a Snakemake that does not run on this machine."""
-    return any((folder / ".snakemake" / "locks").glob("*")) and not _is_active(folder.resolve())
+    return any((folder / ".snakemake" / "locks").glob("*")) and not is_active(folder.resolve())
 
 
-def _is_active(folder: Path) -> bool:
+def is_active(folder: Path) -> bool:
     """Tell whether a Snakemake of this machine works in a folder (Linux; elsewhere: no)."""
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -68,7 +68,7 @@ def states(results: Path, *plan: str) -> dict[str, tuple[str, str | None]]:
 
 
 def test_every_state(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "_is_active", lambda folder: folder == results.parent)
+    monkeypatch.setattr(status, "is_active", lambda folder: folder == results.parent)
     assert states(results, "train", "render") == {
         "cup: scene": ("done", None),
         "cup, gradiseg, seed 0: train": ("failed", "no space left\n  what follows"),
@@ -100,7 +100,7 @@ def test_a_killed_snakemake(results: Path) -> None:
 def test_a_log_of_an_earlier_call_says_nothing_of_this_one(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "_is_active", lambda _: True)
+    monkeypatch.setattr(status, "is_active", lambda _: True)
     mark(results, "results/cup/gradiseg/seed0/train")
     os.utime(results / "cup" / "gradiseg" / "seed0" / "logs" / "train.log", (1.0, 1.0))
     assert states(results)["cup, gradiseg, seed 0: train"] == ("running", None)
@@ -119,7 +119,7 @@ def test_a_traceback_and_no_error_at_all(results: Path) -> None:
 
 
 def test_long_paths_and_named_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "_is_active", lambda _: True)
+    monkeypatch.setattr(status, "is_active", lambda _: True)
     results = tmp_path / "results"
     run = results / ("scene" * 40) / "baseline" / "seed3"
     log(run, "export_splats", f"{STAMP} INFO a.b: begun")
@@ -129,7 +129,7 @@ def test_long_paths_and_named_outputs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "_is_active", lambda _: True)
+    monkeypatch.setattr(status, "is_active", lambda _: True)
     plan = {results / "cup" / "gradiseg" / "seed0": ["train", "render"]}
     lines = table(examine(results, plan), width=60).splitlines()
     assert lines[0] == "4 jobs: 1 done, 1 running, 1 failed, 1 missing"
