@@ -84,6 +84,9 @@ def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) 
         instead = getattr(holder, "removed", {}).get(keys[-1])
         if instead:
             return instead
+        below = _key_of_entries(str(keys[-1]), holder)
+        if below:
+            return f"is no key here; it belongs below: `{below}`"
         return f"unknown key{nearest(keys[-1], holder.model_fields if holder else ())}"
     if kind == "missing":
         return _PLAIN[kind]
@@ -99,6 +102,18 @@ def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) 
         return f"expected one of {', '.join(valid)}, got {given!r}{_did_you_mean(given, valid)}"
     text = _PLAIN.get(kind) or item["msg"].replace("Input should be", "must be")
     return f"{text}, got {given!r}"
+
+
+def _key_of_entries(key: str, holder: type[BaseModel] | None) -> str | None:
+    """Return where a key belongs that entries by name have, such as ``scenes.<name>.path``."""
+    for field, info in (holder.model_fields if holder else {}).items():
+        annotation = _unwrap(info.annotation)
+        if get_origin(annotation) is not dict:
+            continue
+        entry = _unwrap(get_args(annotation)[1])
+        if isinstance(entry, type) and issubclass(entry, BaseModel) and key in entry.model_fields:
+            return f"{field}.<name>.{key}"
+    return None
 
 
 def _did_you_mean(given: object, valid: Sequence[str]) -> str:

@@ -26,6 +26,11 @@ def problems(raw: Any, folder: Path | None = None) -> list[str]:
     [
         ({"trian": {}}, "trian: unknown key; did you mean 'train'?"),
         (
+            {"skip_unreadable": True},
+            "skip_unreadable: is no key here; it belongs below: `scenes.<name>.skip_unreadable`",
+        ),
+        ({"label": "a"}, "label: is no key here; it belongs below: `own_variants.<name>.label`"),
+        (
             {"train": {"losses": {"lambda_ssim": 0.1}}},
             "train.losses.lambda_ssim: unknown key; did you mean 'lambda_dssim'?",
         ),

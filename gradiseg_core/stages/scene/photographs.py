@@ -41,6 +41,7 @@ MIN_IMAGES = 3
 JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
 _THUMBNAIL = 0.25  # of the longest side of the largest photograph
+_GO_ON = ", or set `scenes.<name>.skip_unreadable: true` to go on without those that cannot be read"
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
 
@@ -110,8 +111,9 @@ def inspect_folder(
         raise InputError(
             f"{len(problems)} of {len(files)} images in {folder} cannot be used:\n"
             + "\n".join(problems)
-            + "\nRe-export or remove these files, or set `skip_unreadable: true` in the scene, to "
-            "go on without those that cannot be read."
+            + "\nRe-export or remove these files"
+            + (_GO_ON if own and len(photographs) >= MIN_IMAGES and unusable else "")
+            + "."
         )
     if own:
         photographs = _named(photographs, folder, once=sparse is None)

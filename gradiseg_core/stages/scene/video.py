@@ -91,6 +91,12 @@ def prepare_videos(
         raise InputError(
             f"{len(problems)} of {len(videos)} videos in {root} cannot be used:\n"
             + "\n".join(problems)
+            + (
+                "\nCopy or record them again, remove them, or set "
+                f"`scenes.{name}.skip_unreadable: true` to go on without them."
+                if looked
+                else ""
+            )
         )
     stems = {p: Path(n).stem for p, n in scene_names([v.path for v in looked], root).items()}
     whole = sum(float(video.moved[-1]) for video in looked)

@@ -237,6 +237,7 @@ def test_videos_that_cannot_be_used_are_named_at_once(
     assert "no video" in said["text.webm"]
     assert "it has 2 frames" in said["short.mp4"]
     assert "hardly moves" in said["still.mp4"]
+    assert "`scenes.mine.skip_unreadable: true`" in str(error.value)
     manifest = run(folder, tmp_path / "out", skip_unreadable=True)
     assert {view.stem.partition("_")[0] for view in manifest.views} == {"good"}
     assert "5 of 6 videos cannot be used and are left out" in caplog.text
