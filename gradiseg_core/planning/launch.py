@@ -21,7 +21,7 @@ from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
 from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
-from gradiseg_core.planning.locks import is_at_work, make_way, noted
+from gradiseg_core.planning.locks import is_at_work, is_left_by_us, make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
@@ -197,7 +197,7 @@ def _conclude(command: Command, settings: Settings, status: int) -> None:
     if is_at_work(Path(settings.root.results)):
         print(f"\nanother run is at work here; it is shown by\n  {seen}", file=sys.stderr)
         return
-    if is_left_locked(Path()):
+    if is_left_locked(Path()) and not is_left_by_us():
         print(
             "\nthis folder is locked by a Snakemake that was killed. If none works on it from "
             f"another machine, unlock it, then go on:\n  {again} -- --unlock\n  {again}",

@@ -39,7 +39,7 @@ def make_way(results: Path, configfile: Path) -> str | None:
             f"another run is at work here ({Path.cwd()}): `gradiseg status{shown}` shows it. Let "
             "it end, or stop it (Ctrl+C in its terminal), and give this command again"
         )
-    if not (is_left_locked(Path()) and _was_ours()):
+    if not is_left_by_us():
         return None
     for lock in _LOCKS.glob("*.lock"):  # what `snakemake --unlock` does
         lock.unlink(missing_ok=True)
@@ -62,8 +62,12 @@ def is_at_work(results: Path) -> bool:
 def noted() -> Iterator[None]:
     """Note, while the body runs Snakemake, that it does on this machine.
 
-    The note stays where the process is killed, or where Snakemake left its lock.
+    The note stays where the process is killed, or where Snakemake left its lock. A lock that was
+    there before is another's.
     """
+    if any(_LOCKS.glob("*.lock")):
+        yield
+        return
     _RECORD.parent.mkdir(exist_ok=True)
     _RECORD.write_text(platform.node(), encoding="utf-8")
     try:
@@ -73,9 +77,9 @@ def noted() -> Iterator[None]:
             _RECORD.unlink(missing_ok=True)
 
 
-def _was_ours() -> bool:
-    """Tell whether this user's `gradiseg run` was killed on this machine, which shows processes."""
-    if not Path("/proc/self/cwd").exists() or not _RECORD.is_file():
+def is_left_by_us() -> bool:
+    """Tell whether the lock is of this user's `gradiseg run` that was killed on this machine."""
+    if not is_left_locked(Path()) or not Path("/proc/self/cwd").exists() or not _RECORD.is_file():
         return False
     own = _RECORD.stat().st_uid == os.getuid()
     return own and _RECORD.read_text(encoding="utf-8") == platform.node()
