@@ -103,7 +103,7 @@ def estimate(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) 
     stages: dict[str, list[Job]] = {}
     for job in jobs:
         stages.setdefault(job.stage, []).append(job)
-    order = [*_NAMES, *(stage for stage in stages if stage not in _NAMES)]
+    order = _ordered(stages)
     seconds: dict[str, float] = {}
     memory, disk = 0.0, 0.0
     scenes = {name: costs.scene_of(settings, name) for name in settings.scenes}
@@ -124,6 +124,16 @@ def estimate(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) 
         seconds[name] = seconds.get(name, 0.0) + max(max(times), sum(times) / at_once)
         memory = max(memory, sum(sorted(room, reverse=True)[:at_once]))
     return Estimate(seconds, memory, disk, cores, gpu, measured)
+
+
+def _ordered(stages: Iterable[str]) -> list[str]:
+    return [*_NAMES, *(stage for stage in stages if stage not in _NAMES)]
+
+
+def named(stages: Iterable[str]) -> list[str]:
+    """Return what a user calls stages, in their order, each name once."""
+    stages = list(stages)
+    return list(dict.fromkeys(_NAMES.get(s, _REST) for s in _ordered(stages) if s in stages))
 
 
 def jobs_to_do(settings: Settings, *, views: bool) -> list[Job]:

@@ -19,13 +19,15 @@ from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.planning.again import jobs_of, made_again, pending
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
-from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, time_training
+from gradiseg_core.planning.costs import Job
+from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, named, time_training
 from gradiseg_core.planning.locks import is_at_work, is_left_by_us, make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
-from gradiseg_core.planning.workflow import Command, conflicting, rule_names, snakefile
+from gradiseg_core.planning.workflow import Command, conflicting, environment, rule_names, snakefile
 from gradiseg_core.stages.report.status import is_left_locked
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -88,7 +90,7 @@ def run(
             print(done)
     usable = cores or machine.cores()
     if not {*extra} & _RUN_NOTHING:
-        _plan(settings, usable)
+        _plan(settings, usable, _to_do(scene, settings, command))
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
         return 0
@@ -155,13 +157,27 @@ def _training(settings: Settings, name: str) -> str:
     )
 
 
-def _plan(settings: Settings, cores: int) -> None:
+def _to_do(scene: OwnScene, settings: Settings, command: Command) -> list[Job]:
+    """Return the jobs that are to be done, and say which results are made again."""
+    if scene.text is not None or not Path(".snakemake").is_dir():  # nothing was ever run
+        return jobs_to_do(settings, views=True)
+    outputs = pending(command)
+    if outputs is None:
+        print("what is made again because something changed is not known; by what is there:")
+        return jobs_to_do(settings, views=True)
+    causes, rules = made_again(outputs)
+    if rules:
+        print(f"made again, because {' and '.join(causes)} changed: {', '.join(named(rules))}")
+    return jobs_of(settings, outputs)
+
+
+def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:
     """Say what the run will take.
 
     Raises:
         InputError: If the disk has not enough room for it.
     """
-    rates, jobs = load_rates(), jobs_to_do(settings, views=True)
+    rates = load_rates()
     begun = time.monotonic()
     if any(job.stage == "train" for job in jobs) and not rates.is_new("cpu"):
         print("timing a few iterations of the training ...", flush=True)
@@ -225,9 +241,10 @@ def watched(program: Sequence[str]) -> int:
     Ctrl+C reaches both through the terminal. A signal to this process alone is handed on, and Linux
     tells the program if this process is killed.
     """
-    environment = os.environ | {"PYTHONPATH": _path_of_package(), PLANNED: "yes"}
     with _signals_raised():
-        child = subprocess.Popen(program, env=environment, preexec_fn=_end_with_parent)
+        child = subprocess.Popen(
+            program, env=environment() | {PLANNED: "yes"}, preexec_fn=_end_with_parent
+        )
         try:
             return _status(child.wait())
         except KeyboardInterrupt as stop:
@@ -255,13 +272,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.send_signal(signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(_LAST_WAIT_S)
-
-
-def _path_of_package() -> str:
-    """Return the path by which jobs find this package, whichever copy of it runs."""
-    own = str(Path(__file__).resolve().parents[2])
-    before = os.environ.get("PYTHONPATH")
-    return own if not before else f"{own}{os.pathsep}{before}"
 
 
 def _end_with_parent() -> None:

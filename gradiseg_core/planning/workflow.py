@@ -87,6 +87,13 @@ class Command:
         return shlex.join(["snakemake", *self.arguments])
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a Snakemake, by which jobs find whichever copy of this package."""
+    before = os.environ.get("PYTHONPATH")
+    path = str(FOLDER) if not before else f"{FOLDER}{os.pathsep}{before}"
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def conflicting(extra: Sequence[str]) -> str | None:
     """Return the argument of Snakemake that `gradiseg run` sets itself, if it is there."""
     own = (

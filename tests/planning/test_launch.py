@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from gradiseg_core import cli
-from gradiseg_core.planning import budgets, launch, workflow
+from gradiseg_core.planning import again, budgets, launch, workflow
 from gradiseg_core.planning.workflow import Command
 from tests.workflow.conftest import REPOSITORY
 
@@ -45,6 +45,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is printed of time has tests of its own. Each run is a process of its own."""
     budgets._measured.cache_clear()
+    monkeypatch.setattr(launch, "pending", lambda _: [])
     monkeypatch.setattr(launch, "time_training", lambda *_: None)
 
 
@@ -150,6 +151,51 @@ def test_photographs_are_counted_anew(
     budgets._measured.cache_clear()
     assert cli.main(["run", "kitchen"]) == 0
     assert "kitchen: 10 photographs, quality" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"), [("params changed", "the configuration"), ("code changed", "GradiSeg")]
+)
+def test_results_that_are_made_again_are_named(
+    state: str,
+    cause: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen"]) == 0
+    monkeypatch.setattr(launch, "pending", lambda _: [])
+    capsys.readouterr()
+    assert cli.main(["run", "kitchen"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is left to do\n" in said
+    assert "made again" not in said
+    run = Path("results/kitchen/gradiseg_plus/seed0")
+    (run / "train").mkdir(parents=True)
+    Path("results/kitchen/colmap").mkdir()
+    header = "output_file\tdate\trule\tlog-file(s)\tstatus\tplan\n"
+    table = header + "".join(
+        f"{output}\t-\t{rule}\t-\t{status}\t{planned}\n"
+        for output, rule, status, planned in [
+            ("results/kitchen/scene", "scene", "ok", "no update"),
+            (run / "train", "train", "ok", "update pending"),
+            (run / "view.html", "view", "missing", "update pending"),
+            ("results/kitchen/colmap", "colmap", state, "update pending"),
+        ]
+    )
+    monkeypatch.setattr(launch, "pending", lambda _: again.read_summary("a line\n" + table))
+    assert cli.main(["run", "kitchen"]) == 0
+    said = capsys.readouterr().out
+    assert f"made again, because {cause}" in said
+    assert " changed: cameras, training\n" in said
+    assert ": cameras " in said
+    assert "objects" not in said  # their results stay
+    monkeypatch.setattr(launch, "pending", lambda _: again.read_summary("Error in line 3\n"))
+    assert cli.main(["run", "kitchen"]) == 0
+    assert "is not known; by what is there:\nabout " in capsys.readouterr().out
 
 
 def test_nothing_is_said_to_be_written_before_it_is(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from gradiseg_core.planning import again
 from gradiseg_core.planning.rates import FOLDER_VARIABLE
 from gradiseg_core.planning.reporting import PLANNED
+from gradiseg_core.planning.workflow import Command
 from tests.workflow.conftest import REPOSITORY
 
 
@@ -34,7 +38,7 @@ def snakemake(folder: Path, *arguments: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_before_and_after_a_run(tmp_path: Path) -> None:
+def test_before_and_after_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "Küche 1"
     folder.mkdir()
     for number in range(9):
@@ -54,3 +58,13 @@ def test_before_and_after_a_run(tmp_path: Path) -> None:
     forced = snakemake(tmp_path, "results/kitchen/scene", "--forcerun", "scene", **{PLANNED: "1"})
     assert "on 1 core" not in forced
     assert "Finished" in forced
+    shutil.copy(folder / "a 0.jpg", folder / "one more.jpg")
+    monkeypatch.chdir(tmp_path)
+    outputs = again.pending(Command(Path("my.yaml"), 1))
+    assert outputs is not None
+    states = {made.output: made.state for made in outputs}
+    assert states[Path("results/kitchen/scene")] == "updated input files"
+    assert states[Path("results/kitchen/colmap")] == "missing"
+    causes, rules = again.made_again(outputs)
+    assert causes[0].startswith("the photographs")
+    assert rules == ["scene"]
