@@ -149,6 +149,18 @@ def jobs_to_do(settings: Settings, *, views: bool) -> list[Job]:
     return [_job(job, settings) for job in known if job.state != "done"]
 
 
+def unfinished_jobs(settings: Settings) -> list[Job]:
+    """Return the jobs that failed or were stopped, whose outputs may be there in part.
+
+    `snakemake --summary` takes such outputs as done, and a run makes them again.
+
+    Args:
+        settings: The configuration.
+    """
+    known = known_jobs(settings, views=True)
+    return [_job(job, settings) for job in known if job.state in ("failed", "running")]
+
+
 def known_jobs(settings: Settings, *, views: bool) -> list[status.Job]:
     """Return the state of every job of a configuration, as `gradiseg status` does."""
     results = Path(settings.root.results)

@@ -22,7 +22,14 @@ from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.again import jobs_of, made_again, pending
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
 from gradiseg_core.planning.costs import Job
-from gradiseg_core.planning.estimate import check, estimate, jobs_to_do, named, time_training
+from gradiseg_core.planning.estimate import (
+    check,
+    estimate,
+    jobs_to_do,
+    named,
+    time_training,
+    unfinished_jobs,
+)
 from gradiseg_core.planning.locks import is_at_work, is_left_by_us, make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
@@ -168,7 +175,7 @@ def _to_do(scene: OwnScene, settings: Settings, command: Command) -> list[Job]:
     causes, rules = made_again(outputs)
     if rules:
         print(f"made again, because {' and '.join(causes)} changed: {', '.join(named(rules))}")
-    return jobs_of(settings, outputs)
+    return list(dict.fromkeys([*jobs_of(settings, outputs), *unfinished_jobs(settings)]))
 
 
 def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:

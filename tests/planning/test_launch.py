@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import platform
 import shutil
@@ -151,6 +152,27 @@ def test_photographs_are_counted_anew(
     budgets._measured.cache_clear()
     assert cli.main(["run", "kitchen"]) == 0
     assert "kitchen: 10 photographs, quality" in capsys.readouterr().out
+
+
+def test_what_was_stopped_in_the_middle_is_left_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen"]) == 0
+    Path("results/kitchen/colmap").mkdir()
+    mark = base64.urlsafe_b64encode(b"results/kitchen/colmap").decode()
+    Path(".snakemake/incomplete").mkdir()
+    Path(".snakemake/incomplete", mark).touch()
+    colmap = again.Pending(Path("results/kitchen/colmap"), "colmap", "ok")
+    for outputs in ([], [colmap]):  # what `snakemake --summary` says
+        monkeypatch.setattr(launch, "pending", lambda _, outputs=outputs: outputs)
+        capsys.readouterr()
+        assert cli.main(["run", "kitchen"]) == 0
+        assert ": cameras 10 s; memory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
