@@ -96,8 +96,10 @@ def run(
         if done is not None:
             print(done)
     usable = cores or machine.cores()
+    again: frozenset[Path] = frozenset()
     if not {*extra} & _RUN_NOTHING:
-        _plan(settings, usable, _to_do(scene, settings, command))
+        jobs, again = _to_do(scene, settings, command)
+        _plan(settings, usable, jobs)
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
         return 0
@@ -106,7 +108,7 @@ def run(
         print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
-    with noted(), reporting(settings, usable):
+    with noted(), reporting(settings, usable, again):
         status = watched(command.program)
     _conclude(command, settings, status)
     return status
@@ -164,18 +166,21 @@ def _training(settings: Settings, name: str) -> str:
     )
 
 
-def _to_do(scene: OwnScene, settings: Settings, command: Command) -> list[Job]:
-    """Return the jobs that are to be done, and say which results are made again."""
+def _to_do(
+    scene: OwnScene, settings: Settings, command: Command
+) -> tuple[list[Job], frozenset[Path]]:
+    """Return jobs that are to be done, and outputs; say which results are made again."""
     if scene.text is not None or not Path(".snakemake").is_dir():  # nothing was ever run
-        return jobs_to_do(settings, views=True)
+        return jobs_to_do(settings, views=True), frozenset()
     outputs = pending(command)
     if outputs is None:
         print("what is made again because something changed is not known; by what is there:")
-        return jobs_to_do(settings, views=True)
+        return jobs_to_do(settings, views=True), frozenset()
     causes, rules = made_again(outputs)
     if rules:
         print(f"made again, because {' and '.join(causes)} changed: {', '.join(named(rules))}")
-    return list(dict.fromkeys([*jobs_of(settings, outputs), *unfinished_jobs(settings)]))
+    jobs = dict.fromkeys([*jobs_of(settings, outputs), *unfinished_jobs(settings)])
+    return list(jobs), frozenset(made.output for made in outputs)
 
 
 def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:

@@ -6,8 +6,10 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from gradiseg_core.compute import machine
 from gradiseg_core.config.root import Settings
@@ -27,15 +29,16 @@ _LONG_S = 2 * 3600.0
 
 
 @contextlib.contextmanager
-def reporting(settings: Settings, cores: int) -> Iterator[None]:
+def reporting(settings: Settings, cores: int, again: Collection[Path] = ()) -> Iterator[None]:
     """Print now and then, while the body runs, how long the rest will take.
 
     Args:
         settings: The configuration that runs, with the pages in 3D.
         cores: That the workflow may use.
+        again: Outputs that may be there, and are made again.
     """
     ended = threading.Event()
-    thread = threading.Thread(target=_report, args=(settings, cores, ended), daemon=True)
+    thread = threading.Thread(target=_report, args=(settings, cores, again, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -44,12 +47,15 @@ def reporting(settings: Settings, cores: int) -> Iterator[None]:
         thread.join(_LOOK_S)
 
 
-def _report(settings: Settings, cores: int, ended: threading.Event) -> None:
+def _report(
+    settings: Settings, cores: int, again: Collection[Path], ended: threading.Event
+) -> None:
     known_rates = rates.load()
+    begun = time.time()
     said, before = time.monotonic(), -1
     while not ended.wait(_LOOK_S):
         try:
-            known = known_jobs(settings, views=True)
+            known = not_yet(known_jobs(settings, views=True), again, begun)
         except (GradisegError, OSError):
             continue  # files come and go while it looks
         done = sum(job.state == "done" for job in known)
@@ -61,6 +67,25 @@ def _report(settings: Settings, cores: int, ended: threading.Event) -> None:
         if done < len(known):
             print(f"[plan] {left(settings, known, cores, known_rates)}", flush=True)
         said, before = time.monotonic(), done
+
+
+def not_yet(known: Iterable[Known], again: Collection[Path], begun: float) -> list[Known]:
+    """Return jobs with those as missing whose results are there from before, and made again.
+
+    Args:
+        known: Jobs and their states.
+        again: Outputs that are made again.
+        begun: When the run began, s since 1970.
+
+    Raises:
+        OSError: If an output goes while it is looked at.
+    """
+    return [
+        replace(job, state="missing")
+        if job.state == "done" and job.output in again and job.output.stat().st_mtime < begun
+        else job
+        for job in known
+    ]
 
 
 def left(

@@ -213,6 +213,17 @@ def test_disk_and_memory_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert estimate.check(Estimate(), results) == []
 
 
+def test_results_that_are_made_again_are_not_done_yet(tmp_path: Path) -> None:
+    outputs = [tmp_path / name for name in ("old", "new", "kept")]
+    for output in outputs:
+        output.mkdir()
+        os.utime(output, (100.0, 100.0))
+    os.utime(outputs[1], (300.0, 300.0))
+    known = [Known("a", None, None, output.name, "done", output) for output in outputs]
+    found = reporting.not_yet(known, {*outputs[:2]}, begun=200.0)
+    assert [job.state for job in found] == ["missing", "done", "done"]
+
+
 def test_every_time_has_its_unit() -> None:
     made = Estimate({"cameras": 130.0, "training": 11 * 3600.0}, 1e9, 1e9, 2, measured=True)
     assert made.line.startswith("about 11 h on 2 cores: cameras 2 min, training 11 h; memory")
