@@ -30,6 +30,7 @@ from gradiseg_core.planning.estimate import (
     time_training,
     unfinished_jobs,
 )
+from gradiseg_core.planning.inputs import check_inputs
 from gradiseg_core.planning.locks import is_at_work, is_left_by_us, make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.rates import load as load_rates
@@ -84,6 +85,7 @@ def run(
     scene = scene_of(path, quality or "standard", reserved)
     given = quality if scene.text is None else None
     settings = settings_of(scene, given, cores, reserved)
+    check_inputs(settings)
     command = Command(scene.configfile, cores, given, tuple(extra))
     _introduce(scene, settings, plan_only)
     if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:

@@ -91,7 +91,7 @@ def inspect_folder(
     if not own:
         _refuse_duplicate_stems(folder, files)
 
-    photographs, unusable = _inspect_all(files, inner, threads)
+    photographs, unusable = inspect_all(files, inner, threads)
     if unusable and skip_unreadable:
         logger.warning(
             "%s: %d of %d images cannot be read and are left out (`skip_unreadable`):\n%s",
@@ -108,20 +108,33 @@ def inspect_folder(
     ranges += _of_fewer_bits(photographs)
     problems = unusable + ranges
     if problems:
-        raise InputError(
-            f"{len(problems)} of {len(files)} images in {folder} cannot be used:\n"
-            + "\n".join(problems)
-            + "\nRe-export or remove these files"
-            + (_GO_ON if own and len(photographs) >= MIN_IMAGES and unusable else "")
-            + "."
-        )
+        go_on = own and bool(unusable) and len(photographs) >= MIN_IMAGES
+        raise unusable_images(problems, len(files), folder, go_on=go_on)
     if own:
         photographs = _named(photographs, folder, once=sparse is None)
     _report(folder, photographs)
     return photographs
 
 
-def _inspect_all(
+def unusable_images(problems: list[str], total: int, folder: Path, *, go_on: bool) -> InputError:
+    """Return the error for photographs that cannot be used.
+
+    Args:
+        problems: A line for each.
+        total: How many photographs there are.
+        folder: Where.
+        go_on: Whether `skip_unreadable` would go on without them.
+    """
+    return InputError(
+        f"{len(problems)} of {total} images in {folder} cannot be used:\n"
+        + "\n".join(problems)
+        + "\nRe-export or remove these files"
+        + (_GO_ON if go_on else "")
+        + "."
+    )
+
+
+def inspect_all(
     files: list[Path], inner: dict[Path, str], threads: int
 ) -> tuple[list[Photograph], list[str]]:
     """Inspect files; return the photographs, and a line for each file that cannot be read."""

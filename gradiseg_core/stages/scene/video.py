@@ -88,16 +88,7 @@ def prepare_videos(
             len(problems), len(videos), "\n".join(problems),
         )  # fmt: skip
     elif problems:
-        raise InputError(
-            f"{len(problems)} of {len(videos)} videos in {root} cannot be used:\n"
-            + "\n".join(problems)
-            + (
-                "\nCopy or record them again, remove them, or set "
-                f"`scenes.{name}.skip_unreadable: true` to go on without them."
-                if looked
-                else ""
-            )
-        )
+        raise unusable_videos(problems, videos, root, name)
     stems = {p: Path(n).stem for p, n in scene_names([v.path for v in looked], root).items()}
     whole = sum(float(video.moved[-1]) for video in looked)
     (out_dir / "images").mkdir(parents=True, exist_ok=True)
@@ -132,6 +123,27 @@ def prepare_videos(
         has=Available(),
         ordered=True,
     ), frames
+
+
+def unusable_videos(
+    problems: Sequence[str], videos: Sequence[Path], root: Path, name: str
+) -> InputError:
+    """Return the error for videos that cannot be used.
+
+    Args:
+        problems: A line for each.
+        videos: All of them.
+        root: The folder that holds them all.
+        name: The scene's name.
+    """
+    message = f"{len(problems)} of {len(videos)} videos in {root} cannot be used:\n"
+    message += "\n".join(problems)
+    if len(problems) < len(videos):
+        message += (
+            "\nCopy or record them again, remove them, or set "
+            f"`scenes.{name}.skip_unreadable: true` to go on without them."
+        )
+    return InputError(message)
 
 
 def _look_at_all(

@@ -1,0 +1,68 @@
+"""A look at the heads of photographs and videos, before hours are planned for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gradiseg_core.config.given_model import find_given
+from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
+from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.files.manifest import by_name
+from gradiseg_core.stages.scene.inspecting import stored_size
+from gradiseg_core.stages.scene.naming import common_root
+from gradiseg_core.stages.scene.photographs import MIN_IMAGES, inspect_all, unusable_images
+from gradiseg_core.stages.scene.video import unusable_videos
+from gradiseg_core.stages.scene.video_frames import UnreadableVideoError, open_video
+
+
+def check_heads(config: SceneConfig, name: str) -> None:
+    """Refuse a user's photographs and videos that cannot even be opened.
+
+    It takes about a millisecond for each. What is damaged further on is found when stage `scene`
+    decodes everything, which also deals with `skip_unreadable`.
+
+    Args:
+        config: The scene's configuration, of source `folder`.
+        name: The scene's name.
+
+    Raises:
+        InputError: With the message of stage `scene`, which names all such files.
+    """
+    if config.source != "folder" or config.skip_unreadable:
+        return
+    if config.path is None or not config.path.exists():
+        return
+    given = find_given(config.path)
+    videos = sorted(videos_of(given.images), key=lambda path: by_name(str(path)))
+    if videos:
+        _check_videos(videos, config.path, name)
+    else:
+        _check_photographs(given.images)
+
+
+def _check_videos(videos: list[Path], path: Path, name: str) -> None:
+    root = common_root(path.parent if path.is_file() else path, videos)
+    problems = []
+    for video in videos:
+        try:
+            with open_video(video):
+                pass
+        except UnreadableVideoError as error:
+            problems.append(f"  {video.relative_to(root)}: {error.reason}")
+    if problems:
+        raise unusable_videos(problems, videos, root, name)
+
+
+def _check_photographs(folder: Path) -> None:
+    files = sorted(
+        (file for file in files_below(folder) if is_photo(file)),
+        key=lambda file: by_name(file.relative_to(folder).as_posix()),
+    )
+    inner = {path: str(path.relative_to(folder)) for path in files}
+    suspected = [path for path in files if stored_size(path) is None]
+    if not suspected:
+        return
+    _, unreadable = inspect_all(suspected, inner, threads=1)
+    if unreadable:
+        left = len(files) - len(unreadable)
+        raise unusable_images(unreadable, len(files), folder, go_on=left >= MIN_IMAGES)
