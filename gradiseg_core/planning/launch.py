@@ -85,7 +85,8 @@ def run(
     scene = scene_of(path, quality or "standard", reserved)
     given = quality if scene.text is None else None
     settings = settings_of(scene, given, cores, reserved)
-    check_inputs(settings)
+    if not {*extra} & _RUN_NOTHING:
+        check_inputs(settings)
     command = Command(scene.configfile, cores, given, tuple(extra))
     _introduce(scene, settings, plan_only)
     if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:

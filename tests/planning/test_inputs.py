@@ -52,6 +52,7 @@ def test_a_video_that_is_none(
     assert of_stage(tmp_path / "walk.MOV", tmp_path / "out") in told.err
     assert told.out == ""
     assert not (tmp_path / "walk.yaml").exists()
+    assert cli.main(["run", "walk.MOV", "--plan", "--", "--unlock"]) == 0  # nothing is made of it
 
 
 def test_one_of_several_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
