@@ -29,6 +29,7 @@ from gradiseg_core.editing.patches import (
     Patch,
     footprint,
     local_ground,
+    occupied,
     on_plane,
     patch_around,
     seen_cells,
@@ -148,15 +149,17 @@ def find_hole(
         return None, "no training view saw anything of what it stood on"
     colours = total / np.maximum(count, 1.0)[..., None]
     left = np.ones(patch.shape)
+    solid = opacities > 0.3
+    known = seen & ~occupied(patch, points[solid], scene.ids[solid])
     if shadow:
-        left = light_left(patch, colours, seen, footprint(patch, removed), diagonal)
+        left = light_left(patch, colours, known, footprint(patch, removed), diagonal)
     dark = left < DARK
     colours /= np.maximum(left, DARK)[..., None]
     cells = under(patch, removed, (exposed & ~seen) | dark)
     if not cells.any() and left.min() > 0.99:
         return None, "training views saw all that it hid"
     if cells.any():
-        colours = paint(colours, seen & ~dark, cells)
+        colours = paint(colours, (known if known.any() else seen) & ~dark, cells)
     return Hole(patch, cells, dark & cells, colours, left), ""
 
 

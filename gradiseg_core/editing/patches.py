@@ -26,6 +26,8 @@ _UPRIGHT = 0.85
 _TOLERANCE = 4.0
 #: Cells around what is unknown whose colours are mixtures.
 CLEAR = 3
+#: What is nearer to the plane than this, in cells, stands on it or belongs to it.
+_TOUCHES = 8.0
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,31 @@ def footprint(patch: Patch, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     result = np.zeros(patch.shape, bool)
     result[tuple(place[fits].T)] = True
     grown: NDArray[np.bool_] = binary_dilation(result, iterations=2)
+    return grown
+
+
+def occupied(
+    patch: Patch, points: NDArray[np.float64], ids: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return the cells that other things stand on or touch, [rows, columns].
+
+    What views show there is theirs, and their own shadow; it says nothing of the support.
+
+    Args:
+        patch: The patch.
+        points: [n, 3], centres of opaque Gaussians.
+        ids: [n], their IDs; the support's is that of most of what lies in the plane.
+    """
+    from scipy.ndimage import binary_dilation
+
+    height = np.abs(patch.ground.height(points))
+    inside = patch.inside(points, np.ones(patch.shape, bool)) & (height < _TOUCHES * patch.cell)
+    flat = inside & (height < 0.5 * _TOUCHES * patch.cell)
+    if not flat.any():
+        return np.zeros(patch.shape, bool)
+    support = np.bincount(ids[flat]).argmax()
+    others = footprint(patch, points[inside & (ids != support)])
+    grown: NDArray[np.bool_] = binary_dilation(others, iterations=CLEAR)
     return grown
 
 

@@ -15,7 +15,14 @@ import torch
 from scipy.ndimage import binary_dilation
 
 from gradiseg_core.cameras import Frame
-from gradiseg_core.editing.patches import Patch, inpainted, local_ground, seen_cells, under
+from gradiseg_core.editing.patches import (
+    Patch,
+    inpainted,
+    local_ground,
+    occupied,
+    seen_cells,
+    under,
+)
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.regions import within_hull
 from gradiseg_core.editing.removal import (
@@ -215,6 +222,21 @@ def patch() -> Patch:
     return Patch(
         Ground(np.array([0.0, 0, 1]), 0.0, "test"), np.array([-1.0, -1, 0]), 0.05, (41, 41)
     )
+
+
+def test_cells_that_another_thing_stands_on_say_nothing_of_the_support() -> None:
+    plane = patch().points.reshape(-1, 3)
+    standing = np.array([[0.5, 0.5, 0.1], [0.5, 0.5, 0.3]])
+    above = np.array([[-0.5, -0.5, 0.9]])  # a lamp, say
+    points = np.concatenate([plane, standing, above])
+    ids = np.repeat([7, 2, 3], [len(plane), 2, 1])
+    found = occupied(patch(), points, ids)
+    rows, columns = np.nonzero(found)
+    assert found[30, 30]
+    assert 25 <= found.sum() <= 11**2
+    assert min(rows.min(), columns.min()) >= 25
+    assert not occupied(patch(), plane, ids[: len(plane)]).any()
+    assert not occupied(patch(), above, np.array([3])).any()
 
 
 def test_a_cell_is_seen_where_nothing_lies_before_it() -> None:
