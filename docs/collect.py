@@ -1,7 +1,9 @@
 """Keep the scores of finished runs as a result file: ``docs/results/<name>.json``.
 
 Usage: ``python -m docs.collect RESULTS NAME --command COMMAND [--note NOTE] [--commit COMMIT]``,
-RESULTS being the folder that ``results`` of the configuration named; then ``make docs``.
+RESULTS being the folder that ``results`` of the configuration named, or a study's file of runs in
+its folder ``tables``; then ``make docs``. Commits that the runs name are named; else COMMIT is, or
+the present one.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import argparse
 import datetime
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from docs.build import DOCS
+from studies.checkout import commit
 from studies.runs import headline
 
 
@@ -31,25 +33,27 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {name}, {wide} AVX-512"
 
 
-def commit() -> str:
-    """Return the short hash of the checkout, with a plus where it has changes."""
-    text = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-        cwd=DOCS.parent, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    return text.strip()
-
-
 def collect(results: Path, name: str, about: dict[str, str]) -> Path:
-    """Write the headline scores of all runs below a results folder, a line each.
+    """Write the headline scores of all runs, a line each.
+
+    Args:
+        results: A results folder, or a file of runs that a study wrote.
+        name: Of the result file.
+        about: Where they are from; commits that the runs name replace its own.
 
     Raises:
         FileNotFoundError: If there is no finished run.
     """
-    paths = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
-    if not paths:
+    if results.is_file():
+        runs = json.loads(results.read_text())["runs"]
+    else:
+        paths = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
+        runs = [_kept(json.loads(path.read_text())) for path in paths]
+    if not runs:
         raise FileNotFoundError(f"no finished run below {results}")
-    runs = [_kept(json.loads(path.read_text())) for path in paths]
+    commits = {one for run in runs for one in run.pop("commit", "").split(", ") if one}
+    if commits:
+        about = {**about, "commit": ", ".join(sorted(commits))}
     lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
     out = DOCS / "results" / f"{name}.json"
     out.write_text(f'{{\n "about": {json.dumps(about)},\n "runs": [\n{lines}\n ]\n}}\n')

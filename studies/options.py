@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,15 +91,28 @@ class DegradedConfig(Section):
 
 
 class RemovalConfig(Section):
-    """What is removed from every trained tabletop, and scored against the table without it."""
+    """What is done to every trained tabletop, and scored against the table rendered so."""
 
     things: tuple[str, ...] = option((), "Prompts of the things, one removed at a time.")
+    swaps: tuple[tuple[str, str], ...] = option(
+        (), "Pairs of prompts of things, one pair swapped at a time."
+    )
     ways: tuple[
         Literal["threshold_hull", "class", "clean", "clean_fill", "clean_fill_shadow"], ...
     ] = option(
         ("threshold_hull", "clean_fill", "clean_fill_shadow"),
         "Ways of removing; `studies/removal.py` says what each does.",
     )
+
+    @property
+    def edits(self) -> dict[str, tuple[str, ...]]:
+        """What is edited, by the name of its folder: one thing is removed, two are swapped."""
+        return {folder_of(prompts): prompts for prompts in (*zip(self.things), *self.swaps)}
+
+
+def folder_of(prompts: Sequence[str]) -> str:
+    """Return the name of the folder of a table without one thing, or with two swapped."""
+    return "_".join(["swap"] * (len(prompts) > 1) + [name.replace(" ", "_") for name in prompts])
 
 
 class StudiesConfig(Section):

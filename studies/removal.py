@@ -5,17 +5,18 @@
 
 RUN is a trained scene of the embedded table, or of another one with `--config`. No photograph can
 show what an edit should look like; the generator can, with the shadow gone as well. Ways of
-removing are compared:
+editing are compared:
 
-`threshold_hull`  Gaussian Grouping's: probability above 0.3, and all that the convex hull holds
+`threshold_hull`  Gaussian Grouping's: probability above 0.3, and all that the convex hull holds; a
+                  swap takes the halo along in every way
 `class`           most probable ID, nothing else
 `clean`           with cut, halo and inside
 `clean_fill`      the same, and the hole closed
 `clean_fill_shadow`  the same, and the shadow gone: what `remove` does if nothing else is asked for
 
-Scores are taken in the object's pixels of the test views, known exactly, and `MARGIN_PX` around
-them: PSNR and SSIM there, and the residue: of the pixels in which the object differs visibly from
-what it hid, the share whose colour is nearer to the object than to the truth.
+Scores are taken in the objects' pixels of the test views, known exactly, before the edit and after
+it, and `MARGIN_PX` around them: PSNR and SSIM there, and the residue: of the pixels in which the
+photograph differs visibly from the truth, the share whose colour is nearer to the photograph.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ import yaml
 
 from gradiseg_core.editing.scene import load
 from studies.options import TabletopConfig
-from studies.removal_scores import WAYS, compare
-from studies.removal_tables import index_of, swapped, without
+from studies.removal_scores import WAYS, compare, operations
+from studies.removal_tables import edited, index_of
 from studies.removal_truth import render_truth
 from studies.tabletop.layout import arrange
 
@@ -53,14 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     things = arrange(config)
     prompts = [options.without] if options.without else options.swap
     selected = [yaml.safe_load(text) for text in options.select] if options.select else prompts
-    if options.without:
-        others = without(things, options.without)
-        edits = {name: WAYS[name](selected[0]) for name in options.ways}
-    else:
-        others = swapped(things, *prompts)
-        edits = {"swap": [{"swap": selected}], "swap_without_fill": [{"swap": selected,
-                                                                      "fill": False}]}  # fmt: skip
-    truth = render_truth(config, others, options.out / "truth")
+    edits = {way: operations(way, selected) for way in options.ways}
+    truth = render_truth(config, edited(things, prompts), options.out / "truth")
     ids = [index_of(things, prompt) + 1 for prompt in prompts]
     scene = load(options.run, device="cpu")
     compare(scene, truth, ids, edits, options.out)

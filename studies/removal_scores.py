@@ -17,8 +17,9 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map, resize_by_centres
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.pictures import panel_row
+from studies.checkout import commit
 from studies.options import TabletopConfig
-from studies.removal_tables import folder_of, index_of, truth_files
+from studies.removal_tables import ids_file, index_of, truth_files
 from studies.tabletop.layout import arrange
 
 logger = logging.getLogger(__name__)
@@ -27,21 +28,27 @@ MARGIN_PX = 4
 #: Pixels in which the object differs less from what it hid, of 255, say nothing about residue.
 _VISIBLE = 24.0
 
-#: Ways of removing, as operations on `what`.
-WAYS: dict[str, Any] = {
-    "threshold_hull": lambda what: [
-        {
-            "remove": {"of": what, "probability": 0.3, "hull": True},
-            "fill": False,
-            "cut": False,
-            "halo": False,
-        }
-    ],
-    "class": lambda what: [{"remove": what, "fill": False, "cut": False, "halo": False}],
-    "clean": lambda what: [{"remove": what, "fill": False}],
-    "clean_fill": lambda what: [{"remove": what, "shadow": False}],
-    "clean_fill_shadow": lambda what: [{"remove": what}],
+#: Ways of editing: options of the operation.
+WAYS: dict[str, dict[str, Any]] = {
+    "threshold_hull": {"fill": False, "cut": False, "halo": False},
+    "class": {"fill": False, "cut": False, "halo": False},
+    "clean": {"fill": False},
+    "clean_fill": {"shadow": False},
+    "clean_fill_shadow": {},
 }
+
+
+def operations(way: str, whats: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the edit that removes one thing, or swaps two, in a way of :data:`WAYS`."""
+    meant = list(whats)
+    if way == "threshold_hull":
+        meant = [{"of": what, "probability": 0.3, "hull": True} for what in whats]
+    if len(meant) == 1:
+        return [{"remove": meant[0], **WAYS[way]}]
+    if way == "threshold_hull":  # what both hulls hold can move but once
+        meant[1] = {"of": meant[1], "without": meant[0]}
+    options = {key: value for key, value in WAYS[way].items() if key != "halo"}
+    return [{"swap": meant, **options}]
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,8 @@ def compare(
 
     Args:
         scene: The trained scene.
-        truth: Files by the name of the view.
-        ids: Exact IDs of the objects whose pixels count.
+        truth: Files by the name of the view; their exact IDs lie beside them.
+        ids: Exact IDs of the objects whose pixels count, before the edit and after it.
         edits: Operations by name.
         out_dir: For `scores.json` and pictures.
     """
@@ -128,8 +135,11 @@ def compare(
     before = {view: read_image(folder / "images" / view, sizes[view]) for view in views}
     masks = {}
     for view in views:
-        exact = read_id_map(folder / "gt_ids" / f"{scene.cameras[view].stem}.png")
-        masks[view] = np.isin(resize_by_centres(exact, sizes[view][::-1]), ids)
+        exact = folder / "gt_ids" / f"{scene.cameras[view].stem}.png", ids_file(truth[view])
+        masks[view] = np.any(
+            [np.isin(resize_by_centres(read_id_map(file), sizes[view][::-1]), ids)
+             for file in exact], axis=0,
+        )  # fmt: skip
     scores: dict[str, dict[str, Any]] = {}
     rows: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {
         view: [("photograph", before[view]), ("truth", true[view])] for view in views
@@ -154,32 +164,35 @@ def compare(
 def score_run(
     run: Path,
     config: TabletopConfig,
-    prompts: Sequence[str],
+    edits: Mapping[str, Sequence[str]],
     ways: Sequence[str],
     truth_dir: Path,
     out: Path,
 ) -> list[dict[str, Any]]:
-    """Score the removal of several things, one at a time, from a scene trained on exact IDs' names.
+    """Score edits of a scene trained on the table's IDs, one at a time.
 
     Args:
         run: `<results>/<scene>/<variant>/seed<n>`, whose IDs are those of the table.
         config: The table.
-        prompts: What is removed; a thing that the scene does not have stays, and is scored so.
+        edits: By the name of their folder, prompts of the one thing to remove or of the two to
+            swap; where the scene does not have them all it stays, and is scored so.
         ways: Names of :data:`WAYS`.
-        truth_dir: Where the rendered truth lies, a folder for each thing.
-        out: File to write; pictures lie beside it, in a folder for each thing.
+        truth_dir: Where the rendered truth lies, a folder for each edit.
+        out: File to write; pictures lie beside it, in a folder for each edit.
 
     Returns:
-        A row for each thing and way, as written.
+        A row for each edit and way, as written; each names the commit that it was scored at.
     """
     things, scene, rows = arrange(config), load(run, device="cpu"), []
-    for prompt in prompts:
-        name, number = folder_of(prompt), index_of(things, prompt) + 1
+    for name, prompts in edits.items():
+        ids = [index_of(things, prompt) + 1 for prompt in prompts]
         truth = truth_files(config, truth_dir / name)
-        has = bool((scene.ids == number).any())
-        edits = {way: WAYS[way](number) if has else [] for way in ways}
-        scores = compare(scene, truth, [number], edits, out.parent / name)
-        rows += [{"thing": prompt, "way": way, "found": has, **scores[way]} for way in ways]
+        has = all((scene.ids == number).any() for number in ids)
+        done = {way: operations(way, ids) if has else [] for way in ways}
+        scores = compare(scene, truth, ids, done, out.parent / name)
+        about = {"edit": "remove" if len(ids) == 1 else "swap", "things": list(prompts)}
+        rows += [{**about, "way": way, "found": has, **scores[way], "commit": commit()}
+                 for way in ways]  # fmt: skip
     out.write_text("[\n" + ",\n".join(f" {json.dumps(row)}" for row in rows) + "\n]\n")
     return rows
 

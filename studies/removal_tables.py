@@ -36,9 +36,13 @@ def swapped(things: Sequence[Thing], first: str, second: str) -> list[Thing]:
     return [moved.get(thing.prompt, thing) for thing in things]
 
 
-def folder_of(prompt: str) -> str:
-    """Return the name of the folder of the table without a thing."""
-    return prompt.replace(" ", "_")
+def edited(things: Sequence[Thing], prompts: Sequence[str]) -> list[Thing]:
+    """Return the things without one, or with two swapped.
+
+    Raises:
+        InputError: If there is no such thing.
+    """
+    return without(things, *prompts) if len(prompts) == 1 else swapped(things, *prompts)
 
 
 def truth_files(config: TabletopConfig, folder: Path) -> dict[str, Path]:
@@ -48,6 +52,11 @@ def truth_files(config: TabletopConfig, folder: Path) -> dict[str, Path]:
         for camera, is_test in viewpoints(config)
         if is_test
     }
+
+
+def ids_file(picture: Path) -> Path:
+    """Return where the exact IDs of such a picture lie: those that the things have in the table."""
+    return picture.parent / "ids" / picture.name
 
 
 def index_of(things: Sequence[Thing], prompt: str) -> int:

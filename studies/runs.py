@@ -38,11 +38,12 @@ def collect_branches(
 
 
 def collect_removals(scores: list[Path], out: Path) -> list[dict[str, Any]]:
-    """Write the mean scores of removals, a line for each training and way, and those of the things.
+    """Write the mean scores of edits, a line for each training, way and kind, and of each edit.
 
     Args:
         scores: ``<scene>/<variant>/seed<n>/removal/scores.json``.
-        out: JSON file to write, in the form of :func:`write_runs`; ``variant`` names the way too.
+        out: JSON file to write, in the form of :func:`write_runs`; ``variant`` names the way too,
+            and a swap.
 
     Returns:
         The lines.
@@ -51,21 +52,23 @@ def collect_removals(scores: list[Path], out: Path) -> list[dict[str, Any]]:
     for path in scores:
         scene, variant, seed = path.parts[-5:-2]
         rows = json.loads(path.read_text())
-        for way in dict.fromkeys(row["way"] for row in rows):
-            own = [row for row in rows if row["way"] == way]
+        for edit, way in dict.fromkeys((row["edit"], row["way"]) for row in rows):
+            own = [row for row in rows if (row["edit"], row["way"]) == (edit, way)]
             visible = [row["residue"] for row in own if row["residue"] is not None]
+            kind = () if edit == "remove" else (edit,)
             runs.append(
                 {
                     "scene": scene,
-                    "variant": f"{variant}, {way}",
+                    "variant": ", ".join((variant, *kind, way)),
                     "seed": int(seed.removeprefix("seed")),
                     "region_psnr": round(sum(row["psnr"] for row in own) / len(own), 3),
                     "region_ssim": round(sum(row["ssim"] for row in own) / len(own), 4),
                     "residue": round(sum(visible) / len(visible), 4) if visible else None,
                     "things": {
-                        row["thing"]: [round(row["psnr"], 2), _rounded(row["residue"])]
+                        ", ".join(row["things"]): [round(row["psnr"], 2), _rounded(row["residue"])]
                         for row in own
                     },
+                    "commit": ", ".join(dict.fromkeys(row["commit"] for row in own)),
                 }
             )
     write_runs(runs, out, {})

@@ -1,6 +1,6 @@
 # Requires: trainings of tabletops, whose IDs are those of the things on them.
-# Makes: <results>/tables/removal.json, a line for each thing that was removed from each training in
-#        each way, scored against the table rendered without it; pictures beside the trainings.
+# Makes: <results>/tables/removal.json, a line for each training and way: things removed one at a time,
+#        and swapped, scored against the table rendered so; pictures beside the trainings.
 
 
 def tabletop_of(scene):
@@ -18,11 +18,11 @@ rule removal_truth:
     input:
         core=study_core("removal_truth.py"),
     output:
-        folder=directory("<studies>/removal/{tabletop}"),
+        folder=directory("<studies>/removal/{tabletop}/{edit}"),
     log:
-        "<studies>/logs/removal/{tabletop}.log",
+        "<studies>/logs/removal/{tabletop}/{edit}.log",
     benchmark:
-        "<studies>/benchmarks/removal/{tabletop}.tsv"
+        "<studies>/benchmarks/removal/{tabletop}/{edit}.tsv"
     conda:
         "../envs/tabletop.yaml"
     threads: 2
@@ -31,9 +31,9 @@ rule removal_truth:
         runtime=60,
     params:
         config=lambda w: STUDIES.tabletops[w.tabletop].model_dump(mode="json"),
-        things=STUDIES.removal.things,
+        prompts=lambda w: STUDIES.removal.edits[w.edit],
     message:
-        "{wildcards.tabletop}: render the table without each thing"
+        "{wildcards.tabletop}: render the truth of {wildcards.edit}"
     script:
         "../scripts/removal_truth.py"
 
@@ -43,7 +43,10 @@ rule removal_scores:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         train="<results>/{scene}/{variant}/seed{seed}/train",
-        truth=lambda w: f"<studies>/removal/{tabletop_of(w.scene)}",
+        truth=lambda w: [
+            f"<studies>/removal/{tabletop_of(w.scene)}/{edit}"
+            for edit in STUDIES.removal.edits
+        ],
         core=study_core("removal.py"),
     output:
         scores="<results>/{scene}/{variant}/seed{seed}/removal/scores.json",
@@ -60,8 +63,9 @@ rule removal_scores:
     params:
         config=lambda w: STUDIES.tabletops[tabletop_of(w.scene)].model_dump(mode="json"),
         removal=STUDIES.removal.model_dump(mode="json"),
+        truth=lambda w: f"{STUDIES.folder}/removal/{tabletop_of(w.scene)}",
     message:
-        "{wildcards.scene}: {wildcards.variant}, seed {wildcards.seed}: remove and score"
+        "{wildcards.scene}: {wildcards.variant}, seed {wildcards.seed}: edit and score"
     script:
         "../scripts/removal.py"
 
@@ -85,6 +89,6 @@ rule removal:
         mem_mb=1000,
         runtime=10,
     message:
-        "Scores of all removals in one file"
+        "Scores of all edits in one file"
     script:
         "../scripts/collect_removal.py"

@@ -12,8 +12,8 @@ with stage(snakemake):
     score_run(
         run=Path(snakemake.input.train).parent,
         config=TabletopConfig(**snakemake.params.config),
-        prompts=removal.things,
+        edits=removal.edits,
         ways=removal.ways,
-        truth_dir=Path(snakemake.input.truth),
+        truth_dir=Path(snakemake.params.truth),
         out=Path(snakemake.output.scores),
     )

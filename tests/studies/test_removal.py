@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from docs.collect import collect
+from gradiseg_core.config import edits as config
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.errors import InputError
-from studies.options import TabletopConfig
-from studies.removal_scores import Score, score, score_run
-from studies.removal_tables import folder_of, swapped, without
+from gradiseg_core.files.id_maps import write_id_map
+from gradiseg_core.files.images import write_image
+from studies.options import RemovalConfig, TabletopConfig
+from studies.removal_scores import WAYS, Score, compare, operations, score, score_run
+from studies.removal_tables import ids_file, swapped, without
 from studies.removal_truth import render_truth
 from studies.runs import collect_removals
 from studies.tabletop.layout import arrange
@@ -69,6 +73,7 @@ def test_scores() -> None:
 @pytest.mark.slow
 def test_the_truth_is_the_table_without_the_object(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba", reason="renders views: pip install -e '.[studies]'")
+    from gradiseg_core.files.id_maps import read_id_map
     from gradiseg_core.files.images import read_image
     from studies.tabletop.dataset import make_renderer, render_view
     from studies.tabletop.viewpoints import viewpoints
@@ -76,6 +81,8 @@ def test_the_truth_is_the_table_without_the_object(tmp_path: Path) -> None:
     things = arrange(CONFIG)
     found = render_truth(CONFIG, things[1:], tmp_path / "truth", threads=1)
     assert len(found) == 2
+    shown = {int(i) for path in found.values() for i in np.unique(read_id_map(ids_file(path)))}
+    assert shown == {0, 2, 3, 4}  # things keep their IDs
     index, camera = next(
         (i, camera) for i, (camera, is_test) in enumerate(viewpoints(CONFIG)) if is_test
     )
@@ -89,6 +96,43 @@ def test_the_truth_is_the_table_without_the_object(tmp_path: Path) -> None:
     assert change[own].mean() > 5 * change[~own].mean()
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_removes_and_swaps(way: str) -> None:
+    for whats in ([1], [1, 2]):
+        (step,) = config.operations(operations(way, whats))
+        assert step.name == ("remove" if len(whats) == 1 else "swap")
+        assert step.fill is (way not in {"threshold_hull", "class", "clean"})
+        assert step.cut is (way not in {"threshold_hull", "class"})
+        assert step.shadow is (way != "clean_fill")
+
+
+def test_what_two_hulls_share_is_swapped_once() -> None:
+    (step,) = operations("threshold_hull", [1, 2])
+    first, second = step["swap"]
+    assert first == {"of": 1, "probability": 0.3, "hull": True}
+    assert second == {"of": {**first, "of": 2}, "without": first}
+
+
+def test_pixels_of_a_thing_count_where_it_was_and_where_it_came_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, _ = make()
+    view = next(iter(scene.cameras))
+    camera = scene.cameras[view]
+    was, now = np.zeros((2, camera.height, camera.width), np.int32)
+    was[8:12, 8:12], now[8:12, 30:34] = 1, 1
+    folder = tmp_path / "scene"
+    monkeypatch.setattr(type(scene.run), "manifest", folder)
+    picture = np.zeros((*was.shape, 3), np.uint8)
+    write_image(folder / "images" / view, picture)
+    write_id_map(folder / "gt_ids" / f"{camera.stem}.png", was)
+    truth = tmp_path / "truth" / f"{camera.stem}.png"
+    write_image(truth, picture)
+    write_id_map(ids_file(truth), now)
+    scores = compare(scene, {view: truth}, [1], {"same": []}, tmp_path / "out")
+    assert scores["same"]["pixels"] == 2 * (12 * 12 - 4 * 10)
+
+
 def test_runs_are_scored_and_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, _ = make()
     seen: list[tuple[str, bool]] = []
@@ -98,7 +142,7 @@ def test_runs_are_scored_and_collected(tmp_path: Path, monkeypatch: pytest.Monke
     ) -> dict[str, dict[str, object]]:
         seen.extend((out_dir.name, bool(edit)) for edit in edits.values())
         return {
-            way: {"psnr": 20.0 + ids[0], "ssim": 0.5, "residue": 0.1 if edit else None, "pixels": 9}
+            way: {"psnr": 20.0 + sum(ids), "ssim": 0.5, "residue": 0.1 if edit else None}
             for way, edit in edits.items()
         }
 
@@ -107,18 +151,33 @@ def test_runs_are_scored_and_collected(tmp_path: Path, monkeypatch: pytest.Monke
     names = [thing.prompt for thing in arrange(CONFIG)]
     out = tmp_path / "table" / "gradiseg_plus" / "seed3" / "removal" / "scores.json"
     out.parent.mkdir(parents=True)
-    rows = score_run(out.parents[1], CONFIG, names[:2], ["class", "clean"], tmp_path / "truth", out)
-    # The scene has a box of ID 1 alone: the second thing stays, and is scored as it is.
-    assert seen == [(folder_of(names[0]), True)] * 2 + [(folder_of(names[1]), False)] * 2
-    assert [(row["thing"], row["way"], row["found"]) for row in rows] == [
-        (names[0], "class", True), (names[0], "clean", True),
-        (names[1], "class", False), (names[1], "clean", False),
+    edits = RemovalConfig(things=tuple(names[:2]), swaps=((names[0], names[1]),)).edits
+    one, two, both = edits
+    assert both.startswith("swap_")
+    rows = score_run(out.parents[1], CONFIG, edits, ["class", "clean"], tmp_path / "truth", out)
+    # The scene has a box of ID 1 alone: where the second thing is meant it stays as it is.
+    assert seen == [(one, True)] * 2 + [(two, False)] * 2 + [(both, False)] * 2
+    assert [(row["edit"], row["things"], row["way"], row["found"]) for row in rows] == [
+        ("remove", names[:1], "class", True), ("remove", names[:1], "clean", True),
+        ("remove", names[1:2], "class", False), ("remove", names[1:2], "clean", False),
+        ("swap", names[:2], "class", False), ("swap", names[:2], "clean", False),
     ]  # fmt: skip
     assert json.loads(out.read_text()) == rows
-    runs = collect_removals([out], tmp_path / "all.json")
-    assert json.loads((tmp_path / "all.json").read_text())["runs"] == runs
-    assert [run["variant"] for run in runs] == ["gradiseg_plus, class", "gradiseg_plus, clean"]
-    assert {(run["scene"], run["seed"], run["region_psnr"], run["residue"]) for run in runs} == {
-        ("table", 3, 21.5, 0.1)
-    }
+    # A result file names the commits of all runs that it holds.
+    out.write_text(json.dumps([{**row, "commit": f"c{row['way'] == 'clean':d}"} for row in rows]))
+    table = tmp_path / "all.json"
+    runs = collect_removals([out], table)
+    assert json.loads(table.read_text())["runs"] == runs
+    assert [run["variant"] for run in runs] == [
+        "gradiseg_plus, class", "gradiseg_plus, clean",
+        "gradiseg_plus, swap, class", "gradiseg_plus, swap, clean",
+    ]  # fmt: skip
+    assert [(run["seed"], run["region_psnr"], run["residue"]) for run in runs] == [
+        (3, 21.5, 0.1), (3, 21.5, 0.1), (3, 23.0, None), (3, 23.0, None)
+    ]  # fmt: skip
     assert runs[0]["things"] == {names[0]: [21.0, 0.1], names[1]: [22.0, None]}
+    monkeypatch.setattr("docs.collect.DOCS", tmp_path)
+    (tmp_path / "results").mkdir()
+    kept = json.loads(collect(table, "removal", {"command": "c", "commit": "now"}).read_text())
+    assert kept["about"]["commit"] == "c0, c1"
+    assert "commit" not in kept["runs"][0]

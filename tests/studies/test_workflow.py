@@ -58,8 +58,9 @@ def test_the_method_makes_its_tables_once(tmp_path: Path) -> None:
 
 def test_removal_renders_what_it_compares_with_once(tmp_path: Path) -> None:
     jobs = planned(tmp_path, "removal", "removal")
-    assert jobs["make_tabletop"] == jobs["removal_truth"] == jobs["degrade_ids"] == 2
-    assert jobs["train"] == jobs["removal_scores"] == 12
+    assert jobs["make_tabletop"] == jobs["degrade_ids"] == 3
+    assert jobs["removal_truth"] == 3 * 4  # three things one at a time, and a swap
+    assert jobs["train"] == jobs["removal_scores"] == 3 * 2 * 3 * 3
     assert "metrics" not in jobs
 
 
