@@ -48,6 +48,7 @@ def label_view(
     camera: Camera,
     photograph: NDArray[np.uint8],
     options: GeometryOptions,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """Return the ID map of one view, of the photograph's size.
 
@@ -59,6 +60,8 @@ def label_view(
         camera: Of the view, at any size.
         photograph: [H, W, 3].
         options: All parameters.
+        ignored: Of :func:`label_size`, pixels of the photograph that say nothing: labels there are
+            as drawn. None: there are none.
     """
     height, width = photograph.shape[:2]
     size = label_size(width, height, options)
@@ -73,7 +76,8 @@ def label_view(
         drawn = np.where(in_front, thin.object_of[point], drawn)
         shown = np.where(in_front[..., None], thin.lab[point], shown)
     lab = halved_lab(reduced(photograph, size))
-    found = decide(drawn, labels.cores(drawn, options.labels), lab, shown, behind)
+    core = labels.cores(drawn, options.labels)
+    found = decide(drawn, core, lab, shown, behind, ignored)
     return resize_by_area(found, (height, width))
 
 
@@ -84,6 +88,7 @@ def thin_parts(
     cameras: Sequence[Camera],
     photographs: Sequence[NDArray[np.uint8]],
     options: GeometryOptions,
+    ignored: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Thin:
     """Return what the surface lacks of the objects (:func:`.thin.find_thin`).
 
@@ -94,6 +99,8 @@ def thin_parts(
         cameras: Per view, at any size.
         photographs: Per view [H, W, 3].
         options: Size at which labels are drawn.
+        ignored: Per view, of :func:`label_size`, pixels that say nothing, or None; None: none
+            anywhere.
     """
     sizes = [label_size(image.shape[1], image.shape[0], options) for image in photographs]
     return find_thin(
@@ -102,6 +109,7 @@ def thin_parts(
         up,
         [camera.resized(*size) for camera, size in zip(cameras, sizes, strict=True)],
         [reduced(image, size) for image, size in zip(photographs, sizes, strict=True)],
+        ignored or [None] * len(photographs),
     )
 
 

@@ -48,6 +48,7 @@ def decide(
     lab: NDArray[np.float32],
     shown: NDArray[np.float32],
     behind: NDArray[np.float32],
+    ignored: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """Return the labels with outlines where colours change, and without unknown pixels, [H, W].
 
@@ -57,6 +58,7 @@ def decide(
         lab: [H, W, 3] of the photograph, lightness halved.
         shown: [H, W, 3] the same that the surface shows; NaN where it shows nothing.
         behind: [H, W, 3] the same of the background alone; NaN where it is unknown.
+        ignored: [H, W], pixels that keep their label and say nothing to others; None: none.
     """
     from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
@@ -73,6 +75,9 @@ def decide(
     sure |= core & np.isnan(strange) & far_off
     window = 2 * reach + 1
     open_ = ~sure & (maximum_filter(number, window) != minimum_filter(number, window))
+    if ignored is not None:
+        sure, open_ = sure & ~ignored, open_ & ~ignored
+        lab = np.where(ignored[..., None], _FAR, lab)  # so that an edge is around them
     cost = np.full((len(known), *labels.shape), _FAR, np.float32)
     settled = ~open_ & (number >= 0)
     cost[number[settled], *np.nonzero(settled)] = 0.0

@@ -75,7 +75,7 @@ class _View:
     Attributes:
         camera: Of the size of the maps.
         unlike: [H, W] float32, difference from the surface's colour; -1 where none is drawn.
-        depth: [H, W] float32, of the surface.
+        depth: [H, W] float32, of the surface; 0 in ignored pixels.
         lab: [H, W, 3] float32, of the photograph.
     """
 
@@ -91,6 +91,7 @@ def find_thin(
     up: tuple[NDArray[np.float64], float] | None,
     cameras: Sequence[Camera],
     photographs: Sequence[NDArray[np.uint8]],
+    ignored: Sequence[NDArray[np.bool_] | None],
 ) -> Thin:
     """Return the points of thin things that are connected to objects.
 
@@ -100,8 +101,9 @@ def find_thin(
         up: Normal and offset of the support plane; None: there is none.
         cameras: Per view, of the photographs' sizes.
         photographs: Per view [H, W, 3].
+        ignored: Per view [H, W], pixels that say nothing; None: none.
     """
-    views = [_seen(surface, *view) for view in zip(cameras, photographs, strict=True)]
+    views = [_seen(surface, *view) for view in zip(cameras, photographs, ignored, strict=True)]
     points = _candidates(surface, object_of, up)
     points = points[_carved(points, surface.voxel, views, coarse=True)]
     corners = 0.25 * surface.voxel * (2.0 * np.array(list(np.ndindex(2, 2, 2))) - 1.0)
@@ -114,12 +116,20 @@ def find_thin(
     return Thin(points[owner > 0], lab[owner > 0], owner[owner > 0])
 
 
-def _seen(surface: Surface, camera: Camera, photograph: NDArray[np.uint8]) -> _View:
+def _seen(
+    surface: Surface,
+    camera: Camera,
+    photograph: NDArray[np.uint8],
+    ignored: NDArray[np.bool_] | None,
+) -> _View:
     node, depth = draw(surface, camera, 1.0)
     lab = halved_lab(photograph)
     expected = surface.lab[node] * WEIGHTS
     unlike = np.empty(node.shape, np.float32)
     run_queue(_least_differences, -(-len(node) // 16), lab, expected, node, unlike)
+    if ignored is not None:
+        # As if the surface there were at the camera, and hid all else.
+        unlike[ignored], depth[ignored] = -1.0, 0.0
     return _View(camera, unlike, depth, lab)
 
 

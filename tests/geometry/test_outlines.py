@@ -119,3 +119,23 @@ def test_what_is_far_from_an_object_stays_background() -> None:
     shown[80:100, 80:100] = THING
     found = _decide(drawn, photograph, shown, behind=_plain(TABLE))
     assert np.array_equal(found, drawn)
+
+
+def test_ignored_pixels_say_nothing_to_others() -> None:
+    """A hand, of a leaf's colour, lies before the background near the tip of one."""
+    photograph = _plain(WALL)
+    photograph[120:] = LEAF
+    photograph[112:120, 100:104] = LEAF
+    hand = np.zeros(SIZE, bool)
+    hand[100:110, 95:110] = True
+    photograph[hand] = LEAF
+    drawn = np.zeros(SIZE, np.int32)
+    drawn[120:] = 2
+    lab = halved_lab(photograph)
+    shown = np.where((drawn > 0)[..., None], lab, np.float32(np.nan))
+    behind = np.full(lab.shape, np.nan, np.float32)
+    core = cores(drawn, LabelOptions())
+    found = decide(drawn, core, lab, shown, behind, hand)
+    leaf = (photograph == LEAF).all(axis=-1) & ~hand
+    assert np.array_equal(found == 2, leaf)
+    assert not np.array_equal(decide(drawn, core, lab, shown, behind)[~hand] == 2, leaf[~hand])

@@ -112,3 +112,24 @@ def test_things_of_changing_colour_are_empty_space(views: Cast, scene: tuple) ->
     for photograph, where in zip(photographs, places, strict=True):
         photograph[where] = generator.integers(0, 256, 3)
     assert len(thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS)) < 10
+
+
+def test_ignored_pixels_are_no_views_of_a_wire(views: Cast, scene: tuple) -> None:
+    """Something that is ignored hides the wire in every third view, in the table's colour."""
+    surface, object_of = scene
+    count = len(views.cameras)
+    photographs, places = _with_wire(views, range(count))
+    hidden = [where if number % 3 == 0 else None for number, where in enumerate(places)]
+    for number in range(0, count, 3):
+        photographs[number] = views.photographs[number]
+    given = surface, object_of, UP, views.cameras, photographs, OPTIONS
+    assert len(thin_parts(*given)) < 30
+    thin = thin_parts(*given, hidden)
+    assert len(thin) > 100
+    assert (thin.object_of == 3).all()
+
+
+def test_what_is_ignored_is_no_wire(views: Cast, scene: tuple) -> None:
+    surface, object_of = scene
+    photographs, places = _with_wire(views, range(len(views.cameras)))
+    assert len(thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS, places)) == 0

@@ -94,6 +94,41 @@ def test_the_method_in_2d_has_ids_of_test_views(views: Cast, root: Path, tmp_pat
     assert assess_maps(maps[-1:], views.ids[-1:])["accuracy"] > 0.97
 
 
+def test_ignored_pixels_say_nothing_about_thin_things_and_outlines(
+    views: Cast, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The masks of the files reach both; what they do there is tested beside them."""
+    import shutil
+
+    from gradiseg_core.files.ignore import write_ignored
+    from gradiseg_core.geometry import labelling
+
+    (tmp_path / "scene").symlink_to(root / "scene")
+    (tmp_path / "geometry").symlink_to(root / "geometry")
+    shutil.copytree(root / "colmap", tmp_path / "colmap")
+    hand = np.zeros((240, 320), bool)
+    hand[100:140, 150:200] = True
+    write_ignored(tmp_path / "colmap", views.cameras[2].stem, hand)
+    given: dict[str, list] = {"thin": [], "outlines": []}
+    find_thin, decide = labelling.find_thin, labelling.decide
+
+    def thin(*args):
+        given["thin"] += args[-1]
+        return find_thin(*args)
+
+    def outlines(*args):
+        given["outlines"].append(args[-1])
+        return decide(*args)
+
+    monkeypatch.setattr(labelling, "find_thin", thin)
+    monkeypatch.setattr(labelling, "decide", outlines)
+    _, maps = track(tmp_path, tmp_path / "out")
+    for masks in given.values():
+        assert [number for number, mask in enumerate(masks) if mask is not None] == [2]
+        assert np.array_equal(masks[2], hand)
+    assert (maps[2][hand] == 0).all()
+
+
 def test_another_cut_is_read(root: Path, tmp_path: Path) -> None:
     """Not computed: the file says what the cuts are."""
     surface = load_geometry(root / "geometry").surface

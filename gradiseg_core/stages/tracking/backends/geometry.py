@@ -59,8 +59,9 @@ def run(request: Request) -> Tracked:
     from gradiseg_core.compute.cpu_runtime import set_threads
     from gradiseg_core.files.colmap import load_cameras
     from gradiseg_core.files.geometry import load_geometry
+    from gradiseg_core.files.ignore import read_ignored
     from gradiseg_core.files.images import read_image
-    from gradiseg_core.geometry.labelling import describe, label_view, thin_parts
+    from gradiseg_core.geometry.labelling import describe, label_size, label_view, thin_parts
     from gradiseg_core.geometry.options import GeometryOptions
 
     if request.geometry_dir is None:
@@ -80,11 +81,21 @@ def run(request: Request) -> Tracked:
         view.stem: read_image(request.colmap_dir / "images" / view.name) for view in request.views
     }
     views = [cameras[view.name] for view in request.views]
+    ignored = {
+        view.stem: read_ignored(
+            request.colmap_dir, view.stem, label_size(view.width, view.height, options)
+        )
+        for view in views
+    }
     plane = saved.support
     up = None if plane is None else (plane.normal, plane.offset)
-    thin = thin_parts(surface, object_of, up, views, list(photographs.values()), options)
+    thin = thin_parts(
+        surface, object_of, up, views, list(photographs.values()), options, list(ignored.values())
+    )
     maps = {
-        stem: label_view(surface, object_of, thin, saved.depth(stem), view, photograph, options)
+        stem: label_view(
+            surface, object_of, thin, saved.depth(stem), view, photograph, options, ignored[stem]
+        )
         for view, (stem, photograph) in zip(views, photographs.items(), strict=True)
     }
     if given.flat:
