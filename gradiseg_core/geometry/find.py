@@ -15,6 +15,7 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.files.geometry import SavedSurface, Surface
 from gradiseg_core.geometry import labels, parts
+from gradiseg_core.geometry.flat import without_flat_things
 from gradiseg_core.geometry.fusion import Field, fuse, unproject, volume_of
 from gradiseg_core.geometry.labelling import (
     FoundObject,
@@ -195,6 +196,7 @@ def segment_scene(
         "support_sd_voxels": round(support.sd, 3),
     }
     clock.lap("support")
+    support = without_flat_things(support, surface)
     stops = _stops(options)
     hierarchy = build_hierarchy(surface, support, options.segmentation, max(stops.values()))
     ground = _ground(hierarchy, surface, support)

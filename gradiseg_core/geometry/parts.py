@@ -38,7 +38,7 @@ _BIT_COSINE = 0.4
 _BIT_LAB = 12.0
 #: Difference from the support at any shading that a shadow may have: bits of table have 0.2 to 4.9
 #: on eight tables, low things from 7 on.
-_SHADOW_LAB = 5.5
+SHADOW_LAB = 5.5
 _DARKEST = 0.4  # cube root of the least light that a shadow has
 #: Share of the views that must show an object of the support's colour whole: objects have 0.65 to 1
 #: on nine scenes, bits of a carpet that few views see 0.15 to 0.3.
@@ -71,13 +71,20 @@ def colour_steps(surface: Surface, support: Support) -> NDArray[np.float64]:
     return np.linalg.norm(lab - beside * (LIGHTNESS, 1.0, 1.0), axis=1)
 
 
-def shadow_steps(surface: Surface, support: Support) -> NDArray[np.float64]:
+def shadow_steps(
+    surface: Surface, support: Support, darkest: float = _DARKEST
+) -> NDArray[np.float64]:
     """Return the difference of every node's colour from the support's at any shading, [N].
 
     A light that is k times as strong scales L + 16, a and b by the cube root of k (CIELAB, but for
     the darkest colours): a surface and its shadow lie on a ray from L = -16.
 
     Infinite everywhere without a support.
+
+    Args:
+        surface: N nodes.
+        support: Heights and nodes.
+        darkest: Cube root of the least k.
     """
     from_black = np.array([16.0, 0.0, 0.0])
     lit = _support_beside(surface.lab, surface, support) + from_black
@@ -85,7 +92,7 @@ def shadow_steps(surface: Surface, support: Support) -> NDArray[np.float64]:
         return np.full(len(surface), np.inf)
     here = surface.lab + from_black
     shade = (here * lit).sum(axis=1) / np.maximum((lit * lit).sum(axis=1), 1e-9)
-    shaded = shade.clip(_DARKEST, 1.0)[:, None] * lit
+    shaded = shade.clip(darkest, 1.0)[:, None] * lit
     return np.linalg.norm((here - shaded) * (LIGHTNESS, 1.0, 1.0), axis=1)
 
 
@@ -151,7 +158,7 @@ def feet(
         shades: [N] from :func:`shadow_steps`.
     """
     low = (support.height < _FOOT_HEIGHT) & (surface.normals @ support.normal > 0)
-    other = np.minimum(steps / _BIT_LAB, shades / _SHADOW_LAB)
+    other = np.minimum(steps / _BIT_LAB, shades / SHADOW_LAB)
     return low & (neighbour_mean(other, surface.edges) < 1.0)
 
 
@@ -312,7 +319,7 @@ def slabs(
         nodes = regions == region
         low = np.percentile(support.height[nodes], 90) < _SLAB_HEIGHT
         plain = np.median(steps[nodes]) < _BIT_LAB
-        shadow = beside[region] and np.median(shades[nodes]) < _SHADOW_LAB
+        shadow = beside[region] and np.median(shades[nodes]) < SHADOW_LAB
         found[region] = low and (plain or shadow)
     return found
 
