@@ -302,6 +302,8 @@ def _why(path: Path, error: Exception) -> str:
         return "a Git LFS pointer, not the file itself: run `git lfs pull`"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         return f"HEIC that is damaged, or holds something other than a photograph: {error}"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis"):
+        return f"AVIF that is damaged, or of a kind that is not supported: {error}"
     if start[4:8] == b"ftyp":
         return "its content is a video or another format of that family"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):

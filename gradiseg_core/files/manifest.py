@@ -54,6 +54,22 @@ class SceneView(BaseModel):
         return self.name.rsplit(".", 1)[0]
 
 
+class Unused(BaseModel):
+    """A file of the user's that shows a photograph and is no view.
+
+    Attributes:
+        file: Relative to the folder of the photographs.
+        why: It cannot be read (`skip_unreadable`), or another file has the same picture.
+        detail: What is wrong with it, or the other file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    why: Literal["unreadable", "copy"]
+    detail: str
+
+
 class Available(BaseModel):
     """Which optional parts the scene folder holds."""
 
@@ -79,6 +95,7 @@ class SceneManifest(BaseModel):
         downsampled: How many times the images were reduced after ``sparse/`` was made from them,
             up to rounding; 1 where it belongs to these images.
         ordered: Whether the views are frames of videos: neighbours by name are so in time.
+        unused: Photographs that are no views.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,6 +107,7 @@ class SceneManifest(BaseModel):
     has: Available = Available()
     downsampled: int = Field(default=1, ge=1)
     ordered: bool = False
+    unused: list[Unused] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> SceneManifest:

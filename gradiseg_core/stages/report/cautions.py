@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradiseg_core.files.manifest import Unused
+
 #: An object is called lost if a smaller share of its tracks agrees with its ID.
 _LOST_BELOW = 0.5
 #: Names in one line.
@@ -14,6 +16,7 @@ _NAMED = 6
 
 
 def cautions(
+    unused: Sequence[Unused],
     colmap_dir: Path,
     tracking_dir: Path,
     groundings: Mapping[str, Path],
@@ -23,6 +26,7 @@ def cautions(
     """Return a line for everything that makes results less than they seem.
 
     Args:
+        unused: Photographs that are no views of the scene.
         colmap_dir: With ``sfm.json``.
         tracking_dir: With ``objects.json``.
         groundings: Folders with ``selection.json``, by the name of the run.
@@ -30,6 +34,7 @@ def cautions(
         quality: ``association/quality.json``, of a scene with exact IDs.
     """
     lines = [
+        *_unused(unused),
         *_cameras(_read(colmap_dir / "sfm.json")),
         *_tracks(_read(tracking_dir / "objects.json")),
     ]
@@ -44,6 +49,21 @@ def cautions(
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _unused(files: Sequence[Unused]) -> Iterator[str]:
+    skipped = [one.file for one in files if one.why == "unreadable"]
+    if skipped:
+        yield (
+            f"{len(skipped)} {_one_or_more(skipped, 'photograph', 'photographs')} cannot be read "
+            f"and {_one_or_more(skipped, 'was', 'were')} skipped: {some(skipped)}"
+        )
+    copies = [f"{one.file} (as {one.detail})" for one in files if one.why == "copy"]
+    if copies:
+        yield (
+            f"{len(copies)} {_one_or_more(copies, 'file has', 'files have')} the picture of "
+            f"another and {_one_or_more(copies, 'is', 'are')} not used: {some(copies)}"
+        )
 
 
 def _cameras(facts: Mapping[str, Any]) -> Iterator[str]:

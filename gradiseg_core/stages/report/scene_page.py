@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _WEB = Path(__file__).resolve().parent / "web"
 _STYLE, _SCRIPT = "report.css", "report.js"
 
-#: Page of stage ``colmap``, beside the report; there is none where all photographs have a camera.
+#: Page of stage ``colmap``, beside the report; there is none where all photographs are used.
 _PHOTOGRAPHS = "logs/photographs.html"
 #: Scores of the table: key in ``metrics.json``, header, factor, digits.
 _SCORES = (
@@ -81,11 +81,13 @@ def write_scene_report(sources: Sources, out: Path) -> None:
     sliders, zooms, pictures = compare(sources.scene, sources.colmap, list(sources.renders))
     groundings = {_name(path.parent): path for path in sources.groundings}
     warned: list[object] = [
-        *cautions(sources.colmap, sources.tracking, groundings, runs, sources.quality)
+        *cautions(
+            manifest.unused, sources.colmap, sources.tracking, groundings, runs, sources.quality
+        )
     ]
     page = out.parent / _PHOTOGRAPHS
     if page.is_file():
-        text = "photographs without a camera, and why"
+        text = "photographs that take no part, and why"
         warned.append(element("a", text, href=_PHOTOGRAPHS))
     names = _names(sources.groundings)
     stems = [view.stem for view in manifest.train_views]

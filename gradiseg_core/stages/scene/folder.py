@@ -48,7 +48,7 @@ def prepare_folder(
         write_given_cameras(given.transforms, given.images, out_dir / "sparse" / "0")
         sparse = out_dir / "sparse"
     warn_of_unused(folder, given.images, sparse, "folder")
-    photographs = inspect_folder(
+    photographs, unused = inspect_folder(
         given.images,
         sparse=sparse,
         factor=given.downsampled,
@@ -81,6 +81,7 @@ def prepare_folder(
         views=views,
         has=Available(sparse=sparse is not None),
         downsampled=given.downsampled,
+        unused=unused,
     )
 
 

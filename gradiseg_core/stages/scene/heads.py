@@ -10,7 +10,12 @@ from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.files.manifest import by_name
 from gradiseg_core.stages.scene.inspecting import stored_size
 from gradiseg_core.stages.scene.naming import common_root
-from gradiseg_core.stages.scene.photographs import MIN_IMAGES, inspect_all, unusable_images
+from gradiseg_core.stages.scene.photographs import (
+    MIN_IMAGES,
+    inspect_all,
+    said_unreadable,
+    unusable_images,
+)
 from gradiseg_core.stages.scene.video import unusable_videos
 from gradiseg_core.stages.scene.video_frames import UnreadableVideoError, open_video
 
@@ -65,4 +70,5 @@ def _check_photographs(folder: Path) -> None:
     _, unreadable = inspect_all(suspected, inner, threads=1)
     if unreadable:
         left = len(files) - len(unreadable)
-        raise unusable_images(unreadable, len(files), folder, go_on=left >= MIN_IMAGES)
+        lines = said_unreadable(unreadable)
+        raise unusable_images(lines, len(files), folder, go_on=left >= MIN_IMAGES)

@@ -73,7 +73,7 @@ def prepare_lerf_mask(
             "folder of photographs set source to 'folder'"
         )
     truth = read_ground_truth(folder / "ground_truth.json")  # first: it takes no time
-    photographs = inspect_folder(folder / "images", sparse=folder / "sparse", threads=threads)
+    photographs, _ = inspect_folder(folder / "images", sparse=folder / "sparse", threads=threads)
     names = [photo.name for photo in photographs]
     sizes = {photo.name: photo.size for photo in photographs}
     views = split_views(names, sizes, _test_names(folder, photographs, test_every))

@@ -51,7 +51,7 @@ def prepare_mipnerf360(
             f"{folder} has no folder {image_dir.name}/, which `factor: {factor}` asks for; set the "
             "factor of a folder that is there"
         )
-    photographs = inspect_folder(
+    photographs, _ = inspect_folder(
         image_dir, sparse=folder / "sparse", factor=factor, threads=threads
     )
     place_images(photographs, out_dir / "images", threads=threads)

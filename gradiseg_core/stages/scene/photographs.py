@@ -22,7 +22,7 @@ from gradiseg_core.files.images import (
     turned,
     turned_size,
 )
-from gradiseg_core.files.manifest import by_name
+from gradiseg_core.files.manifest import Unused, by_name
 from gradiseg_core.stages.scene.camera_sizes import belongs_to_stored, camera_sizes
 from gradiseg_core.stages.scene.colours import in_srgb, transparent
 from gradiseg_core.stages.scene.duplicates import find_duplicates
@@ -53,7 +53,7 @@ def inspect_folder(
     own: bool = False,
     skip_unreadable: bool = False,
     threads: int = 1,
-) -> list[Photograph]:
+) -> tuple[list[Photograph], list[Unused]]:
     """Check every image of a folder; other files are left out, with a log line.
 
     Photographs are turned upright by their EXIF orientation, unless the scene brings a COLMAP model
@@ -70,7 +70,8 @@ def inspect_folder(
         threads: CPU threads.
 
     Returns:
-        The photographs in the order of their names in the scene.
+        The photographs in the order of their names in the scene, and files that are none of them:
+        unreadable ones that are skipped, and copies.
 
     Raises:
         InputError: One error that lists all problems: no folder, fewer than 3 images, names that
@@ -91,7 +92,8 @@ def inspect_folder(
     if not own:
         _refuse_duplicate_stems(folder, files)
 
-    photographs, unusable = inspect_all(files, inner, threads)
+    photographs, skipped = inspect_all(files, inner, threads)
+    unusable = said_unreadable(skipped)
     if unusable and skip_unreadable:
         logger.warning(
             "%s: %d of %d images cannot be read and are left out (`skip_unreadable`):\n%s",
@@ -111,9 +113,12 @@ def inspect_folder(
         go_on = own and bool(unusable) and len(photographs) >= MIN_IMAGES
         raise unusable_images(problems, len(files), folder, go_on=go_on)
     if own:
-        photographs = _named(photographs, folder, once=sparse is None)
+        if sparse is None:
+            photographs, copies = _without_duplicates(photographs, folder)
+            skipped += copies
+        photographs = _named(photographs, folder)
     _report(folder, photographs)
-    return photographs
+    return photographs, skipped
 
 
 def unusable_images(problems: list[str], total: int, folder: Path, *, go_on: bool) -> InputError:
@@ -134,28 +139,31 @@ def unusable_images(problems: list[str], total: int, folder: Path, *, go_on: boo
     )
 
 
+def said_unreadable(files: list[Unused]) -> list[str]:
+    """Return a line for each file that cannot be read."""
+    return [f"  {one.file}: unreadable ({one.detail})" for one in files]
+
+
 def inspect_all(
     files: list[Path], inner: dict[Path, str], threads: int
-) -> tuple[list[Photograph], list[str]]:
-    """Inspect files; return the photographs, and a line for each file that cannot be read."""
+) -> tuple[list[Photograph], list[Unused]]:
+    """Inspect files; return the photographs, and the files that cannot be read."""
 
-    def look(path: Path) -> Photograph | str:
+    def look(path: Path) -> Photograph | Unused:
         try:
             return inspect(path)
         except UnreadableImageError as error:
-            return f"  {inner[path]}: unreadable ({error.reason})"
+            return Unused(file=inner[path], why="unreadable", detail=error.reason)
 
     found = in_parallel(look, files, [stored_size(path) for path in files], threads, "inspected")
     return (
         [photo for photo in found if isinstance(photo, Photograph)],
-        [line for line in found if isinstance(line, str)],
+        [one for one in found if isinstance(one, Unused)],
     )
 
 
-def _named(photographs: list[Photograph], folder: Path, *, once: bool) -> list[Photograph]:
+def _named(photographs: list[Photograph], folder: Path) -> list[Photograph]:
     """Return photographs of a folder with sub-folders under their names in the scene, in order."""
-    if once:
-        photographs = _without_duplicates(photographs, folder)
     paths = [photo.path for photo in photographs]
     names = scene_names(paths, common_root(folder, paths))
     return sorted(
@@ -164,14 +172,17 @@ def _named(photographs: list[Photograph], folder: Path, *, once: bool) -> list[P
     )
 
 
-def _without_duplicates(photographs: list[Photograph], folder: Path) -> list[Photograph]:
+def _without_duplicates(
+    photographs: list[Photograph], folder: Path
+) -> tuple[list[Photograph], list[Unused]]:
     twice = find_duplicates(photographs)
     if not twice:
-        return photographs
-    shown = [
-        f"{photographs[index].path.relative_to(folder)} (as {photographs[first].path.name})"
-        for index, first in twice.items()
+        return photographs, []
+    inner = [str(photo.path.relative_to(folder)) for photo in photographs]
+    copies = [
+        Unused(file=inner[index], why="copy", detail=inner[first]) for index, first in twice.items()
     ]
+    shown = [f"{one.file} (as {Path(one.detail).name})" for one in copies]
     left = [photo for index, photo in enumerate(photographs) if index not in twice]
     said = f"{len(twice)} of {len(photographs)} images in {folder} are there twice"
     if len(left) < MIN_IMAGES:
@@ -180,7 +191,7 @@ def _without_duplicates(photographs: list[Photograph], folder: Path) -> list[Pho
             f"{MIN_IMAGES}, better 20 or more, from different places."
         )
     logger.warning("%s and are used once: %s", said, some(shown))
-    return left
+    return left, copies
 
 
 def place_image(photo: Photograph, target: Path) -> NDArray[np.bool_] | None:

@@ -21,8 +21,9 @@ import numpy as np
 
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.stages.sfm.appearance import alike
-from gradiseg_core.stages.sfm.joining import join
+from gradiseg_core.stages.sfm.joining import adjusted, join
 from gradiseg_core.stages.sfm.mapping import RELAXED_INLIERS, Mapping, map_images
+from gradiseg_core.stages.sfm.misplaced import Misplaced, take_out_misplaced
 from gradiseg_core.stages.sfm.pairs import (
     FEWEST_MATCHES,
     copy_of,
@@ -86,6 +87,7 @@ class Found:
         how: What was done, as the log says it.
         without_still: Whether matches that do not move were left out.
         tried: Every attempt and the images that it registered.
+        misplaced: Photographs whose cameras were at wrong places and were taken out, by name.
     """
 
     database: Path
@@ -93,6 +95,7 @@ class Found:
     how: str
     without_still: bool = False
     tried: list[dict[str, Any]] = field(default_factory=list)
+    misplaced: dict[str, Misplaced] = field(default_factory=dict)
 
     @property
     def registered(self) -> int:
@@ -110,7 +113,7 @@ def find_cameras(photos: Photographs) -> Found:
     database = _built(photos, photos.work, photos.config)
     how = Mapping(mapper=photos.config.mapper, one_thread=photos.config.deterministic)
     first = _mapped(photos, database, photos.work / "models", how, None)
-    best = Found(database, first, "as configured")
+    best = _without_misplaced(photos, Found(database, first, "as configured"), photos.work)
     best.tried.append({"what": best.how, "registered": best.registered})
     total = len(photos.names)
     if best.registered >= total or photos.config.retry_minutes == 0:
@@ -122,6 +125,7 @@ def find_cameras(photos: Photographs) -> Found:
         try:
             with _until(end) as cancel:
                 found = attempt(photos, best, folder, how, cancel)
+                found = found and _without_misplaced(photos, found, folder)
         except InterruptedError:  # pycolmap raises it too
             logger.warning(
                 "no further attempts after %g minutes (`colmap.retry_minutes`): '%s' was not "
@@ -171,6 +175,30 @@ def _built(photos: Photographs, folder: Path, config: ColmapConfig, **extra: Any
     return copied
 
 
+def _without_misplaced(photos: Photographs, found: Found, folder: Path) -> Found:
+    """Take cameras at wrong places out, and adjust what is left of a model without them."""
+    wrong: dict[str, Misplaced] = {}
+    models = []
+    for index, model in enumerate(found.models):
+        gone = take_out_misplaced(model, found.database)
+        wrong |= {one.name: one for one in gone} if index == 0 else {}
+        if gone and model.num_reg_images() > 1:
+            registered = [model.image(i) for i in sorted(model.reg_image_ids())]
+            model = adjusted(
+                {image.name: image.camera for image in registered},
+                {image.name: image.cam_from_world() for image in registered},
+                found.database,
+                photos.image_dir,
+                folder / "adjusting",
+                seed=photos.seed,
+                threads=1 if photos.config.deterministic else photos.threads,
+            )
+        if model.num_reg_images() > 1:
+            models.append(model)
+    models.sort(key=lambda m: (m.num_reg_images(), m.num_points3D()), reverse=True)
+    return replace(found, models=models, misplaced=wrong)
+
+
 def _is_better(found: Found, best: Found) -> bool:
     if found.registered <= best.registered:
         return False
@@ -181,6 +209,7 @@ _Attempt = Callable[[Photographs, Found, Path, Mapping, Any], Found | None]
 
 
 def _attempts() -> Iterator[tuple[str, _Attempt]]:
+    yield "from the cameras that fit", _from_right_cameras
     yield "without matches that do not move", _without_still
     yield "pairs that look alike", _alike
     yield "guided matching", _guided
@@ -188,6 +217,16 @@ def _attempts() -> Iterator[tuple[str, _Attempt]]:
     yield "more features", _more_features
     yield "another initial pair", _other_initial_pair
     yield "the other mapper", _other_mapper
+
+
+def _from_right_cameras(
+    photos: Photographs, best: Found, folder: Path, how: Mapping, cancel: Any
+) -> Found | None:
+    """Place what was at wrong places anew, without the points that it had made."""
+    if not best.misplaced or not best.models:
+        return None
+    models = _continued(photos, best, best.database, folder, how, cancel, go_on=True)
+    return replace(best, models=models)
 
 
 def _without_still(

@@ -49,20 +49,6 @@ def glog_to_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def adjusting_quietly() -> Iterator[None]:
-    """Around `pycolmap.bundle_adjustment`, which turns logging to stderr on (pycolmap 4.2)."""
-    from gradiseg_core.files._pycolmap import pycolmap
-
-    settings = pycolmap.logging
-    before = settings.alsologtostderr, settings.minloglevel
-    settings.minloglevel = int(settings.ERROR)
-    try:
-        yield
-    finally:
-        settings.alsologtostderr, settings.minloglevel = before
-
-
-@contextmanager
 def progress_of_table(
     database: Path, query: str, what: str, total: int, *, every_s: float = 10.0
 ) -> Iterator[None]:

@@ -31,10 +31,12 @@ def find_models(scene_dir: Path) -> list[Path]:
     ]
 
 
-def largest_model(
+def readable_models(
     folders: list[Path], names: Iterable[str], originals: Mapping[str, str] | None = None
-) -> Path:
-    """Return the model with most of the scene's images (then points), and log the choice.
+) -> dict[Path, tuple[int, int]]:
+    """Return how many of the scene's images, and how many points, each model has.
+
+    One that cannot be read is left out, with a warning.
 
     Args:
         folders: As `find_models` returns them, at least one.
@@ -43,8 +45,6 @@ def largest_model(
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    if len(folders) == 1:
-        return folders[0]
     known = {name: (originals or {}).get(name, name) for name in names}
     sizes: dict[Path, tuple[int, int]] = {}
     for folder in folders:
@@ -55,16 +55,7 @@ def largest_model(
             continue
         found = [model.image(i).name for i in sorted(model.reg_image_ids())]
         sizes[folder] = (len(match_names(found, known)), model.num_points3D())
-    if not sizes:
-        return folders[0]
-    best = max(sizes, key=lambda folder: sizes[folder])
-    listed = ", ".join(f"{folder.name} with {size[0]}" for folder, size in sizes.items())
-    logger.warning(
-        "%d COLMAP models in %s (%s of the scene's images): %s is used. Each has its own "
-        "world: images that only another model has get no camera, unless you merge them in COLMAP",
-        len(sizes), folders[0].parent, listed, best,
-    )  # fmt: skip
-    return best
+    return sizes
 
 
 def load_validated(

@@ -10,7 +10,7 @@ anew and all is adjusted together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.stages.sfm.colmap_log import adjusting_quietly
 from gradiseg_core.stages.sfm.known_poses import triangulate
 from gradiseg_core.stages.sfm.pairs import verified
 
@@ -98,8 +97,6 @@ def _joined(
     seed: int,
     threads: int,
 ) -> Any:
-    from gradiseg_core.files._pycolmap import pycolmap
-
     cameras, poses = {}, {}
     for image in _registered(source):
         cameras[image.name] = image.camera
@@ -110,12 +107,45 @@ def _joined(
     shared = {image.camera_id: image.camera for image in _registered(target)}
     ids = {image.name: image.camera_id for m in (source, target) for image in _registered(m)}
     cameras = {name: shared.get(ids[name], camera) for name, camera in cameras.items()}
+    return adjusted(cameras, poses, database, image_dir, folder, seed=seed, threads=threads)
+
+
+def adjusted(
+    cameras: Mapping[str, Any],
+    poses: Mapping[str, Any],
+    database: Path,
+    image_dir: Path,
+    folder: Path,
+    *,
+    seed: int,
+    threads: int,
+) -> Any:
+    """Triangulate the matches of a database from cameras, and adjust all together.
+
+    Args:
+        cameras: `pycolmap.Camera` of each image, by name.
+        poses: `pycolmap.Rigid3d` cam_from_world of each image, by name.
+        database: COLMAP's database; not changed.
+        image_dir: Folder of the photographs.
+        folder: Work folder; emptied first.
+        seed: Seed of the triangulation.
+        threads: CPU threads.
+
+    Returns:
+        A `pycolmap.Reconstruction`.
+    """
+    from gradiseg_core.files._pycolmap import pycolmap
+
     model = triangulate(database, image_dir, folder, cameras, poses, seed=seed, threads=threads)
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     options.ceres.solver_options.num_threads = threads
-    with adjusting_quietly():
-        pycolmap.bundle_adjustment(model, options)
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(model.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    # Not `pycolmap.bundle_adjustment`, which turns logging to stderr on (4.2).
+    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
     model.update_point_3d_errors()
     return _without_bad_points(model)
 
@@ -130,9 +160,19 @@ def find_similarity(
     target: Any, source: Any, matches: dict[tuple[int, int], NDArray[np.int64]], seed: int
 ) -> Any | None:
     """Return the `pycolmap.Sim3d` target_from_source, or None if the models do not overlap."""
+    return similarity_of(target, shared_points(target, source, matches), seed)
+
+
+def similarity_of(target: Any, shared: Shared, seed: int) -> Any | None:
+    """Return the `pycolmap.Sim3d` target_from_source by shared points; None if they do not fit.
+
+    Args:
+        target: `pycolmap.Reconstruction`.
+        shared: Points of it and of another model that are one.
+        seed: Seed of RANSAC.
+    """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    shared = shared_points(target, source, matches)
     if len(shared.source) < _FEWEST:
         return None
     centers = np.array([target.image(int(i)).projection_center() for i in shared.seen])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from gradiseg_core.stages.sfm.misplaced import Misplaced
 from gradiseg_core.stages.sfm.pairs import image_ids, verified
 
 _COMPARED = 24  # photographs with a camera that are read, evenly spread
@@ -77,7 +78,11 @@ class Findings:
 
 
 def find_reasons(
-    database: Path, image_dir: Path, names: Sequence[str], registered: Collection[str]
+    database: Path,
+    image_dir: Path,
+    names: Sequence[str],
+    registered: Collection[str],
+    misplaced: Mapping[str, Misplaced],
 ) -> Findings:
     """Return what is wrong with the photographs that got no camera.
 
@@ -86,6 +91,7 @@ def find_reasons(
         image_dir: Folder of the photographs.
         names: File names of all, in order.
         registered: Those that have a camera.
+        misplaced: Those whose camera was at a wrong place and was taken out.
     """
     features = feature_counts(database)
     partners = _partners(database)
@@ -99,9 +105,26 @@ def find_reasons(
     for name in without:
         measured = Measured(name, *looked[name], features.get(name, 0), partners.get(name, {}))
         # Where no photograph has a camera, each is as good a partner as any other.
-        why, advice = reason(measured, typical_sharpness, typical_features, registered or names)
+        why, advice = (
+            _wrong_place(misplaced[name])
+            if name in misplaced
+            else reason(measured, typical_sharpness, typical_features, registered or names)
+        )
         found.append(LeftOut(measured, why, advice))
     return Findings(found, len(names), typical_sharpness, typical_features)
+
+
+def _wrong_place(found: Misplaced) -> tuple[str, str]:
+    fits = (
+        "it held to photographs at wrong places alone"
+        if found.share is None
+        else f"where it could be put, {found.share:.0%} of its {found.matches} matches fit"
+    )
+    return (
+        "its place would be wrong",
+        f"{fits}. What moves with the camera, or looks alike in several places, does this: mask "
+        "the former (a folder ignore/ beside the photographs), and take more photographs around it",
+    )
 
 
 def reason(

@@ -1,4 +1,4 @@
-"""The page of the photographs that got no camera: pictures, reasons, what to do."""
+"""The page of the photographs that take no part: pictures, reasons, what to do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from gradiseg_core.files.html import Html, element, image, items, picture_url, table
+from gradiseg_core.files.manifest import Unused
 from gradiseg_core.stages.sfm.left_out import Findings, LeftOut
 
 _SHOWN = 48  # photographs with pictures; more would make a large page
@@ -39,7 +40,12 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(
-    out: Path, scene: str, image_dir: Path, findings: Findings, tried: Sequence[dict[str, Any]]
+    out: Path,
+    scene: str,
+    image_dir: Path,
+    findings: Findings | None,
+    tried: Sequence[dict[str, Any]],
+    unused: Sequence[Unused],
 ) -> None:
     """Write the page.
 
@@ -47,9 +53,53 @@ def write_page(
         out: The HTML file.
         scene: The scene's name.
         image_dir: Folder of the photographs.
-        findings: What was found of those without a camera.
+        findings: What was found of those without a camera; None where all have one.
         tried: Every attempt: `what` and `registered`.
+        unused: Files that are no views of the scene.
     """
+    body: list[Html] = []
+    if findings is None:
+        count = f"{len(unused)} file{'' if len(unused) == 1 else 's'}"
+        body.append(element("h1", f"{scene}: {count} of the photographs not used"))
+    else:
+        body += _without_camera(scene, image_dir, findings, tried)
+    body += _unused(unused)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(
+        "\n".join(
+            [
+                "<!doctype html>",
+                '<html lang="en"><head><meta charset="utf-8">',
+                f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                element("title", f"{scene}: photographs that take no part"),
+                f"<style>{_STYLE}</style></head><body><main>",
+                *body,
+                "</main></body></html>",
+                "",
+            ]
+        ),
+        encoding="utf-8",
+    )
+
+
+def _unused(unused: Sequence[Unused]) -> list[Html]:
+    kinds = {
+        "unreadable": "Cannot be read (`skip_unreadable`)",
+        "copy": "Has the picture of another file",
+    }
+    parts: list[Html] = []
+    for why, said in kinds.items():
+        rows = [[one.file, one.detail] for one in unused if one.why == why]
+        if rows:
+            what = "why" if why == "unreadable" else "the other, which is used"
+            parts += [element("h2", f"{said}: {len(rows)}"), table(["file", what], rows)]
+    return parts
+
+
+def _without_camera(
+    scene: str, image_dir: Path, findings: Findings, tried: Sequence[dict[str, Any]]
+) -> list[Html]:
     left_out, total = findings.left_out, findings.total
     counts = Counter(one.why for one in left_out)
     summary = ", ".join(f"{why} ({count})" for why, count in counts.most_common())
@@ -76,23 +126,7 @@ def write_page(
             klass="note",
         ),
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        "\n".join(
-            [
-                "<!doctype html>",
-                '<html lang="en"><head><meta charset="utf-8">',
-                f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                element("title", f"{scene}: photographs without a camera"),
-                f"<style>{_STYLE}</style></head><body><main>",
-                *body,
-                "</main></body></html>",
-                "",
-            ]
-        ),
-        encoding="utf-8",
-    )
+    return body
 
 
 def _one(one: LeftOut, findings: Findings, image_dir: Path) -> Html:

@@ -16,17 +16,18 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import InputError, ReconstructionError
 from gradiseg_core.files.colmap import load_user_cameras, load_user_points
 from gradiseg_core.files.images import opened
-from gradiseg_core.files.manifest import in_order
+from gradiseg_core.files.manifest import Unused, in_order
 from gradiseg_core.files.undistort import write_undistorted
 from gradiseg_core.stages.sfm.attempts import Found, Photographs, find_cameras
 from gradiseg_core.stages.sfm.colmap_log import glog_to_folder
-from gradiseg_core.stages.sfm.existing import find_models, largest_model, load_validated
+from gradiseg_core.stages.sfm.existing import find_models
 from gradiseg_core.stages.sfm.features import (
     build_database,
     chosen_matcher,
     for_order,
     matched_pairs,
 )
+from gradiseg_core.stages.sfm.given_models import load_given
 from gradiseg_core.stages.sfm.known_poses import add_points
 from gradiseg_core.stages.sfm.left_out import find_reasons
 from gradiseg_core.stages.sfm.left_out_page import write_page
@@ -85,14 +86,17 @@ def reconstruct(
         page.unlink(missing_ok=True)
     originals = _originals(scene_dir)
     config = for_order(config, len(names), ordered=_ordered(scene_dir))
-    sparse = _existing_sparse(scene_dir, config, names, originals)
+    given = _existing_models(scene_dir, config)
+    sparse = None
     with _work_folder(work_dir) as work, glog_to_folder(work):
-        if sparse is not None:
+        if given:
+            models, sparse = load_given(
+                given, sizes, originals, downsampled=_downsampled(scene_dir)
+            )
             logger.info("using the scene's COLMAP model in %s", sparse)
-            models = [load_validated(sparse, sizes, originals, downsampled=_downsampled(scene_dir))]
             how: dict[str, Any] = {"source": "existing"}
             if models[0].num_points3D() == 0:
-                models = [_with_points(models[0], work, image_dir, config, seed, threads)]
+                models[0] = _with_points(models[0], work, image_dir, config, seed, threads)
                 how["points_from"] = "triangulated"
             elif models[0].compute_num_observations() == 0:
                 how["tracks"] = "projected" if add_tracks(models[0], image_dir) else "none"
@@ -117,11 +121,18 @@ def reconstruct(
                 "seed": seed,
                 "attempts": result.tried,
                 "found_by": result.how,
+                "misplaced": {
+                    name: None if one.share is None else round(one.share, 3)
+                    for name, one in result.misplaced.items()
+                },
             }
         model = models[0]
         report = _report(model, models, names) | how
         _check_registered(report, config, sparse, work if work_dir is not None else None, page)
         _say_left_out(report["left_out"], _splits(scene_dir), out_dir)
+        unused = _unused(scene_dir)
+        if page is not None and not page.is_file() and unused:
+            write_page(page, _scene_name(scene_dir), image_dir, None, [], unused)
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
         found = [name for name in names if name not in report["left_out"]]
@@ -198,8 +209,12 @@ def _from_photographs(
     left_out = _left_out(found.models[0], names) if found.models else list(names)
     see = ""
     if left_out and page is not None:
-        findings = find_reasons(found.database, image_dir, names, set(names) - set(left_out))
-        write_page(page, _scene_name(image_dir.parent), image_dir, findings, found.tried)
+        findings = find_reasons(
+            found.database, image_dir, names, set(names) - set(left_out), found.misplaced
+        )
+        scene_dir = image_dir.parent
+        unused = _unused(scene_dir)
+        write_page(page, _scene_name(scene_dir), image_dir, findings, found.tried, unused)
         see = f". Pictures and reasons: {page}"
     if not any(pairs.values()):
         raise ReconstructionError(
@@ -226,7 +241,15 @@ def _from_photographs(
             ", ".join(str(model.num_reg_images()) for model in models),
         )
     for name in left_out:
-        logger.warning("not registered: %s (matches %d other images)", name, pairs[name])
+        why = f"matches {pairs[name]} other images"
+        if name in found.misplaced:
+            share = found.misplaced[name].share
+            why = (
+                "its place would be wrong: it held to others at wrong places alone"
+                if share is None
+                else f"its place would be wrong: {share:.0%} of its matches fit there"
+            )
+        logger.warning("not registered: %s (%s)", name, why)
     if see:
         logger.warning("%d photographs have no camera%s", len(left_out), see)
     return found
@@ -331,14 +354,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _existing_sparse(
-    scene_dir: Path, config: ColmapConfig, names: list[str], originals: dict[str, str]
-) -> Path | None:
+def _existing_models(scene_dir: Path, config: ColmapConfig) -> list[Path]:
     if config.existing == "ignore":
-        return None
+        return []
     folders = find_models(scene_dir)
     if folders:
-        return largest_model(folders, names, originals)
+        return folders
     if config.existing == "require":
         raise InputError(
             "no COLMAP model comes with the scene, and `colmap.existing: require` asks for one: "
@@ -346,7 +367,7 @@ def _existing_sparse(
             "that the scene's `path` names, beside images/ (where `path` is the folder of "
             "photographs itself, name it images/ and put sparse/0/ beside it), or set `auto`"
         )
-    return None
+    return []
 
 
 def _downsampled(scene_dir: Path) -> int:
@@ -357,6 +378,12 @@ def _downsampled(scene_dir: Path) -> int:
 
 def _scene_name(scene_dir: Path) -> str:
     return str(json.loads((scene_dir / "scene.json").read_text())["name"])
+
+
+def _unused(scene_dir: Path) -> list[Unused]:
+    """Return the user's photographs that are no views of the scene."""
+    manifest = json.loads((scene_dir / "scene.json").read_text())
+    return [Unused(**one) for one in manifest.get("unused", [])]
 
 
 def _ordered(scene_dir: Path) -> bool:

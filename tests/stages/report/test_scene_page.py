@@ -17,6 +17,7 @@ from PIL import Image
 
 from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.files.html import Html, element, table
+from gradiseg_core.files.manifest import Unused
 from gradiseg_core.stages.rendering.stage import render_views
 from gradiseg_core.stages.report.cautions import cautions, some
 from gradiseg_core.stages.report.comparing import _crop, compare
@@ -74,8 +75,15 @@ def test_cautions(tmp_path: Path) -> None:
     }  # fmt: skip
     run = {"variant": "igd", "seed": 1, "coverage": coverage}
     groundings = {"igd, seed 1": tmp_path / "grounding"}
-    lines = cautions(tmp_path / "colmap", tmp_path / "tracking", groundings, [run], quality)
+    unused = [
+        Unused(file="b.jpg", why="unreadable", detail="cut"),
+        *(Unused(file=f"{k} copy.jpg", why="copy", detail=f"{k}.jpg") for k in (1, 2)),
+    ]
+    lines = cautions(unused, tmp_path / "colmap", tmp_path / "tracking", groundings, [run], quality)
     assert lines == [
+        "1 photograph cannot be read and was skipped: b.jpg",
+        "2 files have the picture of another and are not used: 1 copy.jpg (as 1.jpg), "
+        "2 copy.jpg (as 2.jpg)",
         "1 of 9 photographs has no camera and takes no part: 3.jpg",
         "lost tracks: 1 of 3 objects keeps its ID in less than half of its views: ID 4",
         "2 objects are beyond the number of classes and taken as part of others",
@@ -230,7 +238,7 @@ def test_the_page_of_photographs_without_a_camera_is_linked(sources: Sources) ->
     other.parent.mkdir(exist_ok=True)
     other.write_text("<!doctype html>")
     write_scene_report(sources, out)
-    assert '<a href="logs/photographs.html">photographs without a camera' in out.read_text()
+    assert '<a href="logs/photographs.html">photographs that take no part' in out.read_text()
     other.unlink()
 
 

@@ -149,6 +149,11 @@ def test_copies_are_noticed_and_used_once(tmp_path: Path, caplog: pytest.LogCapt
     assert "2 of 9 images" in said
     assert "1 (copy).png (as 1.png)" in said
     assert "export/IMG_2.jpg (as 2.png)" in said
+    kept = SceneManifest.load(tmp_path / "out").unused
+    assert [(one.file, one.why, one.detail) for one in kept] == [
+        ("1 (copy).png", "copy", "1.png"),
+        ("export/IMG_2.jpg", "copy", "2.png"),
+    ]
 
 
 def test_of_equal_photographs_the_shortest_name_stays(tmp_path: Path) -> None:

@@ -277,12 +277,16 @@ def test_damaged_files_of_every_format_are_named_at_once_or_skipped(
     with pytest.raises(InputError, match="7 of 10 images") as error:
         run(tmp_path / "in", tmp_path / "out")
     assert all(f"  {name}: unreadable (" in str(error.value) for name in names)
+    assert "b.avif: unreadable (AVIF that is damaged" in str(error.value)
     assert "`scenes.<name>.skip_unreadable: true`" in str(error.value)
     with caplog.at_level(logging.WARNING):
         manifest = run(tmp_path / "in", tmp_path / "out", skip_unreadable=True)
     assert [view.name for view in manifest.views] == ["plain0.jpg", "plain1.jpg", "plain2.jpg"]
     assert "7 of 10 images cannot be read and are left out" in caplog.text
     assert all(name in caplog.text for name in names)
+    assert [(one.file, one.why) for one in manifest.unused] == [
+        (name, "unreadable") for name in names
+    ]
     (tmp_path / "in" / "plain2.jpg").unlink()
     with pytest.raises(InputError, match=r"only 2 of 9 images.*can be read"):
         run(tmp_path / "in", tmp_path / "out", skip_unreadable=True)

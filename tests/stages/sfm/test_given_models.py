@@ -10,6 +10,8 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from gradiseg_core.alignment import align_cameras
+from gradiseg_core.cameras import Camera
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.inputs import given_files
@@ -19,7 +21,9 @@ from gradiseg_core.files.colmap import load_cameras, load_observations, load_poi
 from gradiseg_core.stages.scene.stage import prepare
 from gradiseg_core.stages.sfm.stage import reconstruct
 from gradiseg_core.stages.sfm.tracks import median_colors
+from tests.stages.sfm.alignment_errors import errors_of
 from tests.stages.sfm.scenes import (
+    HEIGHT,
     WIDTH,
     lens,
     make_scene,
@@ -56,6 +60,84 @@ def test_the_largest_of_several_models_is_used(scene, caplog):
     assert "sparse/10 is used" in said
     assert "0 with 2, 2 with 0, 10 with 5" in said
     assert "sparse/3 cannot be read" in said
+
+
+def _moved(folder, scale=3.0):
+    """Give a model a world of its own."""
+    model = pycolmap.Reconstruction(folder)
+    turn = pycolmap.Rotation3d(np.array([0.1, 0.2, 0.3, 0.9]) / np.sqrt(0.95))
+    model.transform(pycolmap.Sim3d(scale, turn, np.array([5.0, -2.0, 1.0])))
+    model.write_binary(folder)
+    return folder
+
+
+@pytest.mark.parametrize("detected", [True, False])
+@pytest.mark.parametrize("shared", [1, 2])
+def test_models_that_share_photographs_are_joined(scene, caplog, shared, detected):
+    """By the features of one photograph, or by the poses of two."""
+    scene_dir, views = scene
+    names = sorted(views)
+    write_sparse(
+        scene_dir / "sparse" / "0", lens(), {n: views[n] for n in names[:3]}, detected=detected
+    )
+    _moved(scene_dir / "sparse" / "0")
+    second = {n: views[n] for n in names[3 - shared :]}
+    write_sparse(scene_dir / "sparse" / "1", lens(), second, detected=detected)
+    if not detected:
+        for folder in (scene_dir / "sparse").iterdir():
+            _with_points_alone(folder)
+    config = ColmapConfig(min_registered_share=0.4)
+    report = run(scene_dir, config)
+    said = caplog.text
+    if not detected and shared == 1:  # its pose alone does not say how large the other world is
+        assert report["registered"] == 3
+        assert "images that only it has get no camera (2: " in said
+        return
+    assert report["registered"] == 5
+    assert report["models"] == [5]
+    assert "by the photographs that they share: 5 images together" in said
+    K = lens().calibration_matrix()
+    truth = {name: Camera(name, WIDTH, HEIGHT, K, pose) for name, pose in views.items()}
+    found = errors_of(align_cameras(load_cameras(scene_dir / "out"), truth))
+    assert found["rotation_error_deg"]["max"] < 0.01
+    assert found["position_error"]["max"] < 1e-3
+    if detected:
+        assert report["points"] == 60  # those of both worlds are one
+        assert report["mean_reprojection_error_px"] < 0.01
+        assert len(load_observations(scene_dir / "out").views) == 5
+
+
+def _with_points_alone(folder):
+    model = pycolmap.Reconstruction(folder)
+    for key in list(model.points3D):
+        model.delete_point3D(key)
+    for point in _wall_points(90):
+        model.add_point3D(point, pycolmap.Track(), np.array([1, 2, 3], np.uint8))
+    model.write_binary(folder)
+
+
+def test_models_that_share_nothing_stay_apart(scene, caplog):
+    scene_dir, views = scene
+    names = sorted(views)
+    write_sparse(scene_dir / "sparse" / "0", lens(), {n: views[n] for n in names[:3]})
+    write_sparse(scene_dir / "sparse" / "1", lens(), {n: views[n] for n in names[3:]})
+    report = run(scene_dir, ColmapConfig(min_registered_share=0.4))
+    assert report["models"] == [3, 2]
+    assert "sparse/1 is not joined with the others" in caplog.text
+    assert "(2: view_3.png, view_4.png)" in caplog.text
+
+
+def test_models_that_contradict_each_other_stay_apart(scene, caplog):
+    """Both have two photographs, but in the second their names are exchanged."""
+    scene_dir, views = scene
+    names = sorted(views)
+    write_sparse(scene_dir / "sparse" / "0", lens(), {n: views[n] for n in names[:4]})
+    second = {n: views[n] for n in names[2:]} | {
+        names[2]: views[names[3]], names[3]: views[names[2]]
+    }  # fmt: skip
+    write_sparse(scene_dir / "sparse" / "1", lens(), second)
+    assert run(scene_dir, ColmapConfig(min_registered_share=0.4))["models"] == [4, 3]
+    assert "images that only it has get no camera (1: view_4.png)" in caplog.text
 
 
 def _gs_layout(tmp_path, scene_dir, views, place):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.errors import ReconstructionError
 from gradiseg_core.stages.sfm.left_out import Measured, look, reason
 from gradiseg_core.stages.sfm.stage import reconstruct
-from tests.stages.sfm.scenes import lens, make_scene, poses, render, write_manifest
+from tests.stages.sfm.scenes import lens, make_scene, poses, render, write_manifest, write_sparse
 
 ONCE = ColmapConfig(max_features=500, retry_minutes=0.0, min_registered_share=0.3)
 BAD = {
@@ -75,6 +77,38 @@ def test_there_is_no_page_where_all_have_a_camera(tmp_path):
     page.write_text("of an earlier run")
     reconstruct(tmp_path / "scene", tmp_path / "out", ONCE, seed=0, threads=2, page=page)
     assert not page.exists()
+
+
+def test_files_that_are_not_used_are_on_the_page(tmp_path):
+    """With photographs that have no camera, and alone; also where a model is given."""
+    make_scene(tmp_path / "scene", count=5)
+    manifest = tmp_path / "scene" / "scene.json"
+    unused = [
+        {"file": "in/<b>.jpg", "why": "unreadable", "detail": "cut & broken"},
+        {"file": "1 copy.jpg", "why": "copy", "detail": "1.jpg"},
+    ]
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"unused": unused}))
+    page = tmp_path / "photographs.html"
+
+    def run(config=ONCE):
+        reconstruct(tmp_path / "scene", tmp_path / "out", config, seed=0, threads=2, page=page)
+        return page.read_text()
+
+    text = run()
+    assert "corner: 2 files of the photographs not used</h1>" in text
+    assert "Cannot be read (`skip_unreadable`): 1" in text
+    assert "in/&lt;b&gt;.jpg</th><td>cut &amp; broken" in text
+    assert "1 copy.jpg</th><td>1.jpg" in text
+    write_sparse(
+        tmp_path / "scene" / "sparse", lens(), {f"view_{k}.png": p for k, p in enumerate(poses(5))}
+    )
+    assert run() == text
+    shutil.rmtree(tmp_path / "scene" / "sparse")
+    grey = Image.new("RGB", (240, 180), (120, 120, 120))
+    grey.save(tmp_path / "scene" / "images" / "view_4.png")
+    text = run()
+    assert "1 of 5 photographs have no camera" in text
+    assert "1 copy.jpg</th><td>1.jpg" in text
 
 
 def test_sharpness_falls_with_blur_and_hardly_with_contrast_and_noise(tmp_path):
