@@ -74,6 +74,12 @@ def _cameras(facts: Mapping[str, Any]) -> Iterator[str]:
             f"{_one_or_more(left_out, 'has no camera and takes', 'have no camera and take')} no "
             f"part: {some(left_out)}"
         )
+    light = facts.get("light") or {}
+    if light.get("differ"):
+        yield (
+            f"exposure changes by up to {light['exposure_stops']:.1f} stops and white balance by "
+            f"up to {light['white_balance_stops']:.1f}, most in {some(light['differ'])}"
+        )
     if len(facts.get("models") or []) > 1:
         yield f"structure from motion found {len(facts['models'])} separate models; one is used"
 

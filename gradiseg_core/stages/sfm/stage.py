@@ -32,6 +32,7 @@ from gradiseg_core.stages.sfm.known_poses import add_points
 from gradiseg_core.stages.sfm.left_out import find_reasons
 from gradiseg_core.stages.sfm.left_out_page import write_page
 from gradiseg_core.stages.sfm.lenses import camera_groups, check_pixels, model_of
+from gradiseg_core.stages.sfm.light import measure_light, say_light
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
 
@@ -136,6 +137,7 @@ def reconstruct(
         report["camera_models"] = sorted({c.model_name for c in model.cameras.values()})
         report["distortion"] = write_undistorted(model, image_dir, out_dir, threads=threads)
         found = [name for name in names if name not in report["left_out"]]
+        report["light"] = say_light(measure_light(model, image_dir))
         report["ignored"] = carry_ignored(scene_dir, out_dir, found)
         report["pycolmap"] = pycolmap.__version__
     _write_frame(out_dir)

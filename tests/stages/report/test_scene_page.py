@@ -56,7 +56,9 @@ def test_times(tmp_path: Path) -> None:
 
 
 def test_cautions(tmp_path: Path) -> None:
-    write(tmp_path / "colmap" / "sfm.json", {"left_out": ["3.jpg"], "total": 9, "models": [8]})
+    light = {"exposure_stops": 1.25, "white_balance_stops": 0.1, "differ": ["2.jpg", "4.jpg"]}
+    facts = {"left_out": ["3.jpg"], "total": 9, "models": [8], "light": light}
+    write(tmp_path / "colmap" / "sfm.json", facts)
     objects = [{"id": 4, "persistence": 0.4}, {"id": 5, "persistence": 1.0}]
     objects.append({"id": 6, "persistence": None})
     merged = [{"area_px": 5, "views": ["1"], "into": label} for label in (4, 5, 0)]
@@ -85,6 +87,7 @@ def test_cautions(tmp_path: Path) -> None:
         "2 files have the picture of another and are not used: 1 copy.jpg (as 1.jpg), "
         "2 copy.jpg (as 2.jpg)",
         "1 of 9 photographs has no camera and takes no part: 3.jpg",
+        "exposure changes by up to 1.2 stops and white balance by up to 0.1, most in 2.jpg, 4.jpg",
         "lost tracks: 1 of 3 objects keeps its ID in less than half of its views: ID 4",
         "2 objects are beyond the number of classes and taken as part of others",
         "1 object is beyond the number of classes and without an ID",
