@@ -2,8 +2,9 @@
 
 The mapper places a photograph by some of its matches, and what moves with the camera, repeats, or
 lies in a plane can place it wrongly: the reprojection error of what it then keeps is small. Its
-other verified matches tell. They fit some geometry of each pair within COLMAP's 4 px, and in a
-right model they fit the model's; between a camera at a wrong place and right ones many do not.
+verified matches tell. They fit some geometry of each pair within COLMAP's 4 px, and those of the
+photographs that it matches best fit the model's too; between a camera at a wrong place and others
+many do not. Weak pairs say nothing: things that look alike make false ones in right models.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ logger = logging.getLogger(__name__)
 
 #: px from the epipolar lines, half of what COLMAP's verification allows.
 FITS_PX = 2.0
-#: A camera is wrong if a smaller share of its matches fits, of the median of all cameras. Wrong
-#: ones were measured at 0.35 to 0.67, right ones at 0.87 and more.
+#: A camera is wrong if, of its strongest pair and of its three strongest, a smaller share of the
+#: matches fits, of the median of all cameras. Wrong ones were measured at 0.16 to 0.67, right ones
+#: at 0.93 and more (studies/scenes.md).
 _SHARE = 0.75
+_STRONGEST = (1, 3)
 _PRIOR = 5  # matches that fit, added to each camera's: few matches prove little
 _LINK = 15  # matches that fit, by which two cameras hold together
 
@@ -36,8 +39,8 @@ class Misplaced:
 
     Attributes:
         name: The photograph's file name.
-        share: Of its verified matches with other cameras that fit where it was put; None where it
-            had such matches only with others at wrong places.
+        share: Of its verified matches in its strongest pairs that fit where it was put; None where
+            it had such matches only with others at wrong places.
         matches: How many there are.
     """
 
@@ -86,15 +89,16 @@ def _misplaced(names: Mapping[int, str], pairs: Mapping[tuple[int, int], _Pair])
     left = set(names)
     found: list[Misplaced] = []
     while len(left) > 2:
-        fits, matches = _counts(left, pairs)
-        share = {i: (fits[i] + _PRIOR) / (matches[i] + _PRIOR) for i in left if matches[i]}
-        if not share:
+        best = _strongest(left, pairs)
+        if not best:
             break
+        share = {i: (pair.fits + _PRIOR) / (pair.matches + _PRIOR) for i, pair in best.items()}
         typical = float(np.median(list(share.values())))
         worst = min(sorted(share), key=lambda i: share[i])
         if share[worst] >= _SHARE * typical:
             break
-        found.append(Misplaced(names[worst], fits[worst] / matches[worst], matches[worst]))
+        pair = best[worst]
+        found.append(Misplaced(names[worst], pair.fits / pair.matches, pair.matches))
         left.remove(worst)
     if not found:
         return []
@@ -106,16 +110,22 @@ def _misplaced(names: Mapping[int, str], pairs: Mapping[tuple[int, int], _Pair])
     return found
 
 
-def _counts(
-    left: set[int], pairs: Mapping[tuple[int, int], _Pair]
-) -> tuple[dict[int, int], dict[int, int]]:
-    fits, matches = dict.fromkeys(left, 0), dict.fromkeys(left, 0)
-    for (first, second), pair in pairs.items():
+def _strongest(left: set[int], pairs: Mapping[tuple[int, int], _Pair]) -> dict[int, _Pair]:
+    """Return the strongest pair of each image, or its three strongest, whatever fits better."""
+    own: dict[int, list[_Pair]] = {}
+    for (first, second), pair in sorted(pairs.items()):
         if first in left and second in left:
             for image_id in (first, second):
-                fits[image_id] += pair.fits
-                matches[image_id] += pair.matches
-    return fits, matches
+                own.setdefault(image_id, []).append(pair)
+    best = {}
+    for image_id, of_image in own.items():
+        of_image.sort(key=lambda pair: -pair.matches)
+        sums = [
+            _Pair(sum(p.fits for p in of_image[:k]), sum(p.matches for p in of_image[:k]))
+            for k in _STRONGEST
+        ]
+        best[image_id] = max(sums, key=lambda pair: pair.fits / pair.matches)
+    return best
 
 
 def _largest_group(left: set[int], pairs: Mapping[tuple[int, int], _Pair]) -> set[int]:

@@ -9,7 +9,7 @@ from gradiseg_core.alignment import align_cameras
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.files._pycolmap import pycolmap
 from gradiseg_core.files.colmap import load_cameras
-from gradiseg_core.stages.sfm import attempts
+from gradiseg_core.stages.sfm import attempts, misplaced
 from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.mapping import Mapping, map_images
 from gradiseg_core.stages.sfm.misplaced import epipolar_errors, take_out_misplaced
@@ -91,6 +91,17 @@ def test_what_holds_to_a_wrong_camera_alone_goes_with_it(mapped, tmp_path):
     found = {one.name: one.share for one in take_out_misplaced(model, database)}
     assert set(found) == {"view_6.png", "view_7.png"}
     assert found["view_7.png"] is None or found["view_7.png"] < 0.7
+
+
+def test_weak_false_pairs_are_no_fault():
+    """Things that look alike: most matches of photograph 1 are false, its strongest pair is not."""
+    names = {k: str(k) for k in range(1, 9)}
+    strong = {(k, k + 1): misplaced._Pair(97, 100) for k in range(1, 8)}
+    false = {(1, k): misplaced._Pair(0, 40) for k in range(3, 9)}
+    assert misplaced._misplaced(names, strong | false) == []
+    strong[1, 2] = misplaced._Pair(50, 100)
+    (found,) = misplaced._misplaced(names, strong | false)
+    assert (found.name, found.share, found.matches) == ("1", 0.5, 100)
 
 
 def test_grain_is_no_wrong_place(tmp_path, caplog):
