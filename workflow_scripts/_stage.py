@@ -37,6 +37,9 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     try:
         with _gpus(snakemake.resources.get("gpu", 0)):
             yield logger
+    except KeyboardInterrupt as stop:  # Ctrl+C tells all processes of a terminal
+        logger.error("%s", stop if stop.args else "stopped")
+        raise SystemExit(130) from None
     except Exception as error:
         from gradiseg_core.errors import GradisegError
         from gradiseg_core.files.full_disk import explain_full_disk

@@ -8,6 +8,8 @@ how often the 3D loss runs, search trees are rebuilt, a run logs and saves.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -35,6 +37,7 @@ from gradiseg_core.config.parts import (
     further,
     path_of,
 )
+from gradiseg_core.version import __version__
 
 #: Limit of `num_classes: auto`. More objects than this come from segments that were not associated,
 #: or from given IDs that are not numbered from 1.
@@ -335,6 +338,18 @@ class TrainConfig(Section):
         """The files of the strategies and loss terms that run, and of no others."""
         kinds = ("strategies", "terms")
         return [path_of(kind, part.file) for kind in kinds for part in self.parts(kind)]
+
+    def digest(self, seed: int, *inputs: str) -> str:
+        """Return a hash of what a training depends on; a checkpoint of another is not resumed.
+
+        The device does not count, although it changes last digits: a run may move to another.
+
+        Args:
+            seed: Of all randomness.
+            inputs: Hashes of what it reads.
+        """
+        text = json.dumps([self.changing_results(), seed, *inputs, __version__], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield settings of two parts of training that do not go together."""

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 logger = logging.getLogger(__name__)
 
 UNREADABLE = ".unreadable"
+#: Beside the checkpoint of a training: its iteration, and the digest of its configuration.
+NOTE = "checkpoint.json"
 
 
 def write_whole(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
@@ -39,6 +41,20 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def noted_iteration(folder: Path, digest: str) -> int:
+    """Return the iteration of a checkpoint; 0 where there is none of such a configuration.
+
+    Args:
+        folder: Working folder of the training.
+        digest: Of its configuration.
+    """
+    try:
+        noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        return int(noted["iteration"]) if noted["digest"] == digest else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def set_aside(path: Path, why: object, consequence: str) -> Path:

@@ -81,3 +81,17 @@ def test_a_stage_ends_with_the_explanation_alone(tmp_path):
     assert "[train] the disk is full" in done.stderr
     assert f"MB free in {tmp_path}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_stage_that_is_stopped_says_so_alone(tmp_path):
+    body = STAGE.partition("with stage(job):")[0]
+    body += 'with stage(job):\n    raise KeyboardInterrupt("stopped at iteration 3 of 9")\n'
+    done = subprocess.run(
+        [sys.executable, "-c", body, str(REPOSITORY / "workflow_scripts"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "[train] stopped at iteration 3 of 9\n"
+    assert "ERROR train: stopped at iteration 3 of 9" in (tmp_path / "log").read_text()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
-from gradiseg_core.files.work_files import set_aside, write_whole
+from gradiseg_core.files.work_files import NOTE, set_aside, write_whole
 from gradiseg_core.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -19,10 +24,53 @@ logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically; a kill in the middle leaves the former checkpoint whole."""
+@contextlib.contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """Yield what is set when a user asks the process to stop: Ctrl+C, or SIGTERM.
+
+    The body can then end between two iterations, where its state is whole. Asked twice, it is
+    stopped at once. Outside the main thread, where Python hands on no signals, nothing is set.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def save_checkpoint(
+    folder: Path, state: dict[str, Any], noted: dict[str, Any] | None = None
+) -> None:
+    """Write ``state`` atomically; a kill in the middle leaves the former checkpoint whole.
+
+    Args:
+        folder: Working folder of the run.
+        state: What :func:`load_checkpoint` returns.
+        noted: Of it, for who plans the rest (:data:`NOTE`): `iteration`, and `digest` of the
+            configuration. None: the rest cannot be planned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / CHECKPOINT, lambda file: torch.save(state, file))
+    (folder / NOTE).unlink(missing_ok=True)
+    if noted is not None:
+        write_whole(folder / NOTE, json.dumps(noted))
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a run that has ended."""
+    for name in (NOTE, CHECKPOINT):
+        (folder / name).unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:

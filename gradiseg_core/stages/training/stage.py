@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
 import platform
+from collections.abc import Container
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,10 +21,11 @@ from gradiseg_core.files.trained import save_run
 from gradiseg_core.splatting.trainer import Throughput, Trainer
 from gradiseg_core.stages.training.data import load_training_data
 from gradiseg_core.stages.training.progress import (
-    CHECKPOINT,
     Journal,
+    forget_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    stop_asked,
 )
 from gradiseg_core.version import __version__
 
@@ -81,7 +82,7 @@ def train(job: Training, out_dir: Path) -> None:
     device = training_device(job.config.device, "train.device")
     data = load_training_data(job.scene_dir, job.colmap_dir, job.tracking_dir, job.config)
     trainer = Trainer(data, job.config, job.seed, device=device)
-    fingerprint = _fingerprint(job.config, job.seed, data.fingerprint())
+    fingerprint = job.config.digest(job.seed, data.fingerprint())
     _resume(trainer, job.checkpoint_dir, fingerprint)
     _announce(trainer, job.variant, device)
     if job.config.init_from is not None and trainer.step == 0:
@@ -116,7 +117,7 @@ def train(job: Training, out_dir: Path) -> None:
     (out_dir / "config.json").write_text(json.dumps(resolved, indent=1) + "\n")
     (out_dir / "versions.json").write_text(json.dumps(library_versions(device), indent=1) + "\n")
     journal.publish(out_dir)
-    (job.checkpoint_dir / CHECKPOINT).unlink(missing_ok=True)
+    forget_checkpoint(job.checkpoint_dir)
 
 
 def _resume(trainer: Trainer, checkpoint_dir: Path, fingerprint: str) -> None:
@@ -146,33 +147,46 @@ def _loop(trainer: Trainer, journal: Journal, checkpoint_dir: Path, fingerprint:
     config, total = trainer.config, trainer.config.iterations
     evaluate_at = {round(total * (i + 1) / config.evaluations) for i in range(config.evaluations)}
     throughput = Throughput(trainer.step)
-    while trainer.step < total:
-        parts = trainer.iterate()
-        step = trainer.step
-        journal.advance()
-        if step % config.log_every == 0 or step in evaluate_at or step == total:
-            trainer.watch.check(step)
-            record: dict[str, float | int | None] = {"iteration": step}
-            # SSIM is not computed when its weight is 0, and NaN is not JSON.
-            values = {k: None if v is None else float(v) for k, v in parts.items()}
-            record |= {k: None if v is None or math.isnan(v) else v for k, v in values.items()}
-            record["num_gaussians"] = len(trainer.gaussians)
-            record["it_per_s"] = throughput.measure(step)
-            if step in evaluate_at:
-                record["eval_psnr"] = trainer.evaluate()
-                throughput.measure(step)
-            journal.write(record)
-        if step % config.checkpoint_every == 0 and step < total:
-            trainer.watch.check(step)  # a diverged state must not overwrite a finite one
-            save_checkpoint(
-                checkpoint_dir, {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
-            )
+
+    def save() -> None:
+        trainer.watch.check(trainer.step)  # a diverged state must not overwrite a finite one
+        noted = {"iteration": trainer.step, "digest": config.digest(trainer.seed)}
+        state = {"fingerprint": fingerprint, "trainer": trainer.state_dict()}
+        save_checkpoint(checkpoint_dir, state, noted)
+
+    with stop_asked() as asked:
+        while trainer.step < total:
+            _iterate(trainer, journal, evaluate_at, throughput)
+            if asked.is_set() and trainer.step < total:
+                save()
+                raise KeyboardInterrupt(
+                    f"stopped at iteration {trainer.step} of {total}; the next run goes on there"
+                )
+            if trainer.step % config.checkpoint_every == 0 and trainer.step < total:
+                save()
 
 
-def _fingerprint(config: TrainConfig, seed: int, data: str) -> str:
-    # The device does not count, although it changes last digits: a run may move to another.
-    text = json.dumps([config.changing_results(), seed, data, __version__], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def _iterate(
+    trainer: Trainer, journal: Journal, evaluate_at: Container[int], throughput: Throughput
+) -> None:
+    """Run one iteration, and log it where that is due."""
+    config, total = trainer.config, trainer.config.iterations
+    parts = trainer.iterate()
+    step = trainer.step
+    journal.advance()
+    if step % config.log_every != 0 and step not in evaluate_at and step != total:
+        return
+    trainer.watch.check(step)
+    record: dict[str, float | int | None] = {"iteration": step}
+    # SSIM is not computed when its weight is 0, and NaN is not JSON.
+    values = {k: None if v is None else float(v) for k, v in parts.items()}
+    record |= {k: None if v is None or math.isnan(v) else v for k, v in values.items()}
+    record["num_gaussians"] = len(trainer.gaussians)
+    record["it_per_s"] = throughput.measure(step)
+    if step in evaluate_at:
+        record["eval_psnr"] = trainer.evaluate()
+        throughput.measure(step)
+    journal.write(record)
 
 
 def library_versions(device: torch.device) -> dict[str, str | int | None]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +27,12 @@ from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import read_image, write_image
 from gradiseg_core.files.trained import load_trained, save_run
+from gradiseg_core.files.work_files import NOTE, noted_iteration
 from gradiseg_core.splatting.losses import identity
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
-from gradiseg_core.stages.training.progress import CHECKPOINT, load_checkpoint
-from gradiseg_core.stages.training.stage import Training, _fingerprint, train
+from gradiseg_core.stages.training.progress import CHECKPOINT, load_checkpoint, stop_asked
+from gradiseg_core.stages.training.stage import Training, train
 from tests.synthetic import write_scene
 
 CONFIG = TrainConfig(
@@ -128,7 +130,7 @@ def test_saving_leaves_the_trainer_as_it_was(
 def test_what_does_not_change_results_does_not_end_a_resumed_run() -> None:
     def changes(**values: object) -> bool:
         other = TrainConfig.model_validate(CONFIG.model_dump(mode="json") | values)
-        return _fingerprint(other, 0, "") != _fingerprint(CONFIG, 0, "")
+        return other.digest(0, "") != CONFIG.digest(0, "")
 
     assert not changes(log_every=7, evaluations=1, checkpoint_every=9, device="cpu")
     assert not changes(gsplat={"packed": True}, views_gb=1.0, gpu_views_gb=1.0)
@@ -136,6 +138,7 @@ def test_what_does_not_change_results_does_not_end_a_resumed_run() -> None:
     assert changes(iterations=121)
     assert changes(igd=None)
     assert changes(losses={"beta": 1.0})
+    assert CONFIG.digest(1, "") != CONFIG.digest(0, "") != CONFIG.digest(0, "a")
     kept = CONFIG.changing_results()
     assert kept["losses"] == CONFIG.losses.model_dump(mode="json")
     assert kept.keys() < CONFIG.model_dump().keys()
@@ -220,6 +223,40 @@ def test_killed_run_ends_with_the_same_result(
         json.loads(line)["iteration"] for line in (out / "metrics.jsonl").read_text().splitlines()
     ]
     assert iterations == list(range(10, 121, 10))
+
+
+def test_a_run_that_is_asked_to_stop_keeps_what_it_did(
+    scene: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(scene, tmp_path / "whole", tmp_path / "work_whole")
+    iterate = Trainer.iterate
+
+    def asked(self: Trainer) -> Any:
+        if self.step == 36:  # the 37th iteration is finished
+            os.kill(os.getpid(), signal.SIGINT)
+        return iterate(self)
+
+    out, work = tmp_path / "out", tmp_path / "work"
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Trainer, "iterate", asked)
+    with pytest.raises(KeyboardInterrupt, match="stopped at iteration 37 of 120; the next run"):
+        run(scene, out, work)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert noted_iteration(work, CONFIG.digest(3)) == 37
+    assert noted_iteration(work, CONFIG.digest(4)) == 0
+    monkeypatch.setattr(Trainer, "iterate", iterate)
+    run(scene, out, work)
+    assert not (work / NOTE).exists()
+    whole = (tmp_path / "whole" / "point_cloud.ply").read_bytes()
+    assert (out / "point_cloud.ply").read_bytes() == whole
+
+
+def test_asked_twice_it_stops_at_once() -> None:
+    with stop_asked() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_checkpoint_of_other_settings_or_a_torn_one_is_not_resumed(tmp_path: Path) -> None:
