@@ -59,11 +59,11 @@ onstart:
 
 
 onsuccess:
-    learn(SETTINGS, jobs_of_run(), cores(), BEGUN)
+    learn(SETTINGS, cores(), BEGUN)
 
 
 onerror:
-    learn(SETTINGS, jobs_of_run(), cores(), BEGUN)
+    learn(SETTINGS, cores(), BEGUN)
 
 
 rule all:

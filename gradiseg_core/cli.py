@@ -52,6 +52,9 @@ def run(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument(
         "--plan", "--dry-run", action="store_true", help="say what would run; write nothing"
     )
+    parser.add_argument(
+        "--replace", action="store_true", help="replace results of a larger quality, too"
+    )
 
     def run(options: argparse.Namespace) -> int:
         from gradiseg_core.planning.launch import run
@@ -61,6 +64,7 @@ def run(parser: argparse.ArgumentParser) -> Run:
             quality=options.quality,
             cores=options.cores,
             plan_only=options.plan,
+            replace=options.replace,
             extra=options.snakemake,
         )
 
@@ -113,7 +117,7 @@ def status(parser: argparse.ArgumentParser) -> Run:
     changed count as done; `snakemake --dry-run` lists them.
     """
     parser.add_argument(
-        "results", nargs="?", default=Path("results"), type=Path, help="folder; default: results"
+        "results", nargs="?", type=Path, help="folder; default: the configuration's, or results"
     )
     parser.add_argument(
         "--configfile",
@@ -125,28 +129,9 @@ def status(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--json", action="store_true", help="a list of jobs as JSON")
 
     def run(options: argparse.Namespace) -> int:
-        import json
+        from gradiseg_core.planning.showing import show_status
 
-        from gradiseg_core.stages.report import plan, status
-
-        settings = None
-        try:
-            settings = plan.settings_of(options.results, options.configfile)
-        except GradisegError as error:
-            if options.configfile:
-                raise
-            # Its photographs may be elsewhere; what has run can still be told.
-            print(f"gradiseg: what is missing is not known: {error}", file=sys.stderr)
-        planned = plan.planned(settings, options.results) if settings else {}
-        jobs = status.examine(options.results, planned)
-        if options.json:
-            print(json.dumps(status.as_data(jobs), indent=1))
-        else:
-            print(status.table(jobs, status.terminal_width()))
-            if settings is not None and any(job.state == "running" for job in jobs):
-                from gradiseg_core.planning.reporting import left
-
-                print(f"\n{left(settings, jobs)}")
+        show_status(options.results, options.configfile, as_json=options.json)
         return 0
 
     return run
@@ -166,9 +151,13 @@ def paper_tables(parser: argparse.ArgumentParser) -> Run:
     )
 
     def run(options: argparse.Namespace) -> int:
+        from gradiseg_core.planning.place import Place
         from gradiseg_core.stages.tables.paper.so_far import tables_so_far
 
-        text = tables_so_far(options.configfile, options.out)
+        files = [path.absolute() for path in options.configfile]
+        out = None if options.out is None else options.out.absolute()
+        with Place.of(files[0]).entered():
+            text = tables_so_far(files, out)
         print(text if options.out is None else f"written to {options.out}")
         return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.config.weights import checkpoints
 from gradiseg_core.editing.scene import load
 from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.planning.place import Place
 from gradiseg_core.stages.grounding.query import ask, reads_text, text_backend
 from gradiseg_core.stages.view.server import Server, Session
 
@@ -28,11 +30,13 @@ class Wishes:
         grounding: Answers text queries.
         view: What pages keep.
         downloads: Folder of checkpoints.
+        folder: Start of the grounding's own paths.
     """
 
     grounding: GroundingConfig
     view: ViewConfig
     downloads: Path
+    folder: Path = Path()
 
 
 def serve(
@@ -83,7 +87,8 @@ def wishes_of(scene: str, run_dir: Path, configfiles: Sequence[Path]) -> Wishes:
     Args:
         scene: Name of the scene.
         run_dir: ``<results>/<scene>/<variant>/seed<n>``.
-        configfiles: Without any, the backend is the run's, with its default options.
+        configfiles: Without any, the backend is the run's, with its default options. Relative paths
+            start in the folder of the first.
 
     Raises:
         ConfigError: If a file cannot be read or is not valid, or no scene is called so.
@@ -91,7 +96,8 @@ def wishes_of(scene: str, run_dir: Path, configfiles: Sequence[Path]) -> Wishes:
     if not configfiles:
         grounding = GroundingConfig(backend=text_backend(run_dir))
         return Wishes(grounding, ViewConfig(), Path(DownloadsConfig().folder))
-    settings = read_settings(read_files(configfiles))
+    folder = Path(os.path.relpath(Place.where_ran(configfiles[0]).folder))
+    settings = read_settings(read_files(configfiles), folder)
     if scene not in settings.scenes:
         names = ", ".join(settings.scenes)
         raise ConfigError(f"no scene is called '{scene}'; the configuration has {names}")
@@ -100,7 +106,7 @@ def wishes_of(scene: str, run_dir: Path, configfiles: Sequence[Path]) -> Wishes:
     if not reads_text(own.backend):
         section = settings.root.grounding
         own = chosen(GroundingConfig, section.model_copy(update={"backend": text_backend(run_dir)}))
-    return Wishes(own, settings.root.view, Path(settings.root.downloads.folder))
+    return Wishes(own, settings.root.view, folder / settings.root.downloads.folder, folder)
 
 
 def _weights(wishes: Wishes) -> dict[str, Path]:
@@ -111,7 +117,7 @@ def _weights(wishes: Wishes) -> dict[str, Path]:
     """
     found = {}
     for name, own in wishes.grounding.weights().items():
-        path = own or checkpoints()[name].path(wishes.downloads)
+        path = checkpoints()[name].path(wishes.downloads) if own is None else wishes.folder / own
         if not path.exists():
             raise InputError(
                 f"{wishes.grounding.backend} needs {path}, which the grounding stage fetches; run "

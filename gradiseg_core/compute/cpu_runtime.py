@@ -216,13 +216,13 @@ def _leave_core(core: int) -> None:
 def announce_compilation(*functions: Any) -> None:
     """Tell the user, once a process, when one of the kernels is about to be compiled."""
     global _announced
-    if _announced or not any(_is_cold(function) for function in functions):
+    if _announced or not any(is_cold(function) for function in functions):
         return
     _announced = True
     logger.warning("compiling CPU kernels, once on this machine, about 20 s")
 
 
-def _is_cold(function: Any) -> bool:
+def is_cold(function: Any) -> bool:
     """Return whether a kernel has neither been compiled in this process nor found on disk."""
     if getattr(function, "signatures", True):
         return False

@@ -74,6 +74,7 @@ def skipped(folder: Path, *, siblings: list[str]) -> bool:
         or (name in _REDUCED and "images" in siblings)
         or (folder / "scene.json").is_file()
         or (folder / "scene" / "scene.json").is_file()
+        or ((folder / "logs").is_dir() and (folder / "benchmarks").is_dir())
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from gradiseg_core.config.quality import Quality, kept
 from gradiseg_core.config.root import Settings
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.workflow import FOLDER, Command, environment
@@ -104,6 +107,66 @@ def made_again(outputs: Iterable[Pending]) -> tuple[list[str], list[str]]:
     # The inputs of later stages change as well when an earlier one is made again.
     first = [cause for cause in causes if not cause.startswith(_INPUTS)] or list(causes)
     return first, list(dict.fromkeys(made.rule for made in there)) if first else []
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Trainings of another quality that a run replaces.
+
+    Attributes:
+        lines: Which, in words.
+        smaller: Whether one of them is replaced by a shorter one that nobody wrote down.
+    """
+
+    lines: tuple[str, ...]
+    smaller: bool
+
+
+def replaced(settings: Settings, outputs: Iterable[Pending]) -> Replaced:
+    """Return the trainings of another quality that are there and are made again.
+
+    Args:
+        settings: The configuration.
+        outputs: What is to be made.
+    """
+    lines, smaller = [], False
+    for made in outputs:
+        job = _job(settings, made)
+        budget = None if job.scene is None else settings.budgets.get(job.scene)
+        was = _trained(made.output) if made.rule == "train" else None
+        if job.scene is None or job.variant is None or budget is None or was is None:
+            continue
+        before = _quality_of(was, Path(settings.root.results) / job.scene)
+        longest = int(was.get("iterations", 0))
+        shorter = settings.trainings[job.scene][job.variant].iterations < longest
+        if before == budget.quality or (before is None and not shorter):
+            continue
+        smaller |= shorter
+        of = f"{longest:,} iterations" if before is None else f"quality {before}"
+        lines.append(
+            f"{job.scene}, {job.variant}, seed {job.seed}: results of {of} would be replaced by "
+            f"those of quality {budget.quality}"
+        )
+    return Replaced(tuple(lines), smaller)
+
+
+def _trained(folder: Path) -> dict[str, Any] | None:
+    """Return the parameters that a training was made with; None where there is none."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "config.json").read_text())["train"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
+
+
+def _quality_of(was: Mapping[str, Any], scene: Path) -> Quality | None:
+    """Return the quality whose budget a training was made with; None where it is not known."""
+    for quality in ("draft", "standard"):
+        budget = kept(scene, quality)
+        sized = {} if budget is None else budget.sections["train"]
+        if sized and all(was.get(key) == sized[key] for key in ("iterations", "longest_side")):
+            return quality
+    return None
 
 
 def _cause(made: Pending) -> str:

@@ -1,7 +1,8 @@
 """What the jobs of a scene take, by formulas measured on two cores (AMD EPYC, AVX-512).
 
-Formulas give seconds of one core, which :func:`wall` turns into time. They are right within a
-factor for another machine: :mod:`.rates` keeps that factor. Views are the photographs of a scene.
+Formulas give seconds of one core, some of which several cores can share (:class:`Work`). They are
+right within a factor for another machine: :mod:`.rates` keeps that factor. Views are the
+photographs of a scene. Three captures that they are fitted to are in tests/planning/test_costs.py.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 from gradiseg_core.cameras import training_size
 from gradiseg_core.compute.devices import uses_gpu
 from gradiseg_core.config.colmap import ColmapConfig
-from gradiseg_core.config.geometry import GeometryConfig
+from gradiseg_core.config.geometry import GeometryConfig, colour_only
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.files.work_files import noted_iteration
+from gradiseg_core.planning import trainings
 from gradiseg_core.planning.budgets import photographs_of
 
 #: Photographs of a scene of which nothing is known, as of a download.
@@ -28,14 +31,30 @@ _SPEEDUP = {1: 1.0, 2: 1.75, 3: 2.4, 4: 3.0, 8: 5.0}
 #: Threads of a stage (rules/); one where it is not named. Training: rules/common.smk.
 _THREADS = {"colmap": 8, "geometry": 4, "tracking": 2, "view": 2, "masks": 2}
 _MOST_OF_TRAINING = 4
-#: Starting Python and a stage, seconds.
-START_S = 2.0
+#: Starting Python and a stage with PyTorch, or without, seconds.
+_START_S, _QUICK_START_S = 1.5, 0.5
+_QUICK = {"scene", "colmap", "curves", "comparison", "scene_report", "tables", "quality"}
 
-#: A whole training, compared with as many iterations of a made scene at the most Gaussians and with
-#: all losses on: 0.61 to 0.69 on the demo, 0.58 on photographs of a shelf, 0.56 on a made table.
-_WHOLE_RUN = 0.62
-#: Features of an image of a megapixel, and how many directions one has.
-_FEATURES_A_MEGAPIXEL, _DIRECTIONS = 12_000, 1.57
+#: Features of an image of a megapixel, all directions: 5,000 to 11,700 were found.
+_FEATURES_A_MEGAPIXEL = 8500
+#: Features that a limit leaves have so many directions.
+_DIRECTIONS = 1.8
+#: How often more photographs are mapped, as a mean: not where all register at once, three times on
+#: a shelf where half of them did.
+_TRIED_AGAIN = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job takes after its start, seconds of one core.
+
+    Attributes:
+        shared: What several cores can share.
+        alone: What one core does.
+    """
+
+    shared: float = 0.0
+    alone: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,20 +120,6 @@ def scene_of(settings: Settings, name: str) -> Scene:
     return Scene(views, found.size or _USUAL_SIZE, found.bytes, cameras)
 
 
-def iteration(size: tuple[int, int], count: float, *, gpu: bool) -> float:
-    """Return the seconds of one core, or of a GPU, that an iteration of `gradiseg_plus` takes.
-
-    Args:
-        size: Width and height of the images, px.
-        count: Number of Gaussians.
-        gpu: Whether a GPU trains; that formula was not measured.
-    """
-    megapixels = size[0] * size[1] / 1e6
-    if gpu:
-        return (5 + 10 * megapixels + 6 * count / 1e6) / 1000
-    return (10 + 500 * megapixels + 1.1 * count / 1000) / 1000
-
-
 def gaussians(config: TrainConfig, scene: Scene) -> float:
     """Return how many Gaussians a training ends with: as many as it may, or as scenes have."""
     grown = 400_000 * scene.reduced(config.longest_side, config.downsample) ** 0.5
@@ -122,72 +127,102 @@ def gaussians(config: TrainConfig, scene: Scene) -> float:
     return min(grown * max(0.1, min(1.0, config.iterations / 7000)), most or grown)
 
 
-def core_seconds(settings: Settings, job: Job, scene: Scene) -> float:
-    """Return the seconds of one core that a job takes, after its start.
+def work(settings: Settings, job: Job, scene: Scene, done: float = 0.0) -> Work:
+    """Return what a job takes.
 
     Args:
         settings: The configuration.
         job: The job.
         scene: Its scene; of tables, any.
+        done: Share of a training that was done before.
     """
     if job.scene is None:
-        return 1.0
+        return Work()
     if job.stage == "train" and job.variant is not None:
         config = settings.section(job.scene, "train", job.variant)
         assert isinstance(config, TrainConfig)
-        size = scene.resized(config.longest_side, config.downsample)
-        each = iteration(size, gaussians(config, scene), gpu=uses_gpu(config.device))
-        return config.iterations * each * _WHOLE_RUN + 4
+        size, gpu = scene.resized(config.longest_side, config.downsample), uses_gpu(config.device)
+        count = gaussians(config, scene)
+        return Work(trainings.core_seconds(config, size, count, done, gpu=gpu))
     formula = _FORMULAS.get(job.stage)
-    return 2.0 if formula is None else formula(settings, job.scene, scene)
+    return Work() if formula is None else formula(settings, job.scene, scene)
 
 
-def _sfm(settings: Settings, name: str, scene: Scene) -> float:
+def iterations(settings: Settings, job: Job, scene: Scene) -> trainings.Iterations:
+    """Return what the iterations of a training take, as :func:`.trainings.by_formula`."""
+    config = settings.section(job.scene or "", "train", job.variant)
+    assert isinstance(config, TrainConfig)
+    size, gpu = scene.resized(config.longest_side, config.downsample), uses_gpu(config.device)
+    return trainings.by_formula(config, size, gaussians(config, scene), gpu=gpu)
+
+
+def _sfm(settings: Settings, name: str, scene: Scene) -> Work:
     config = settings.section(name, "colmap")
     assert isinstance(config, ColmapConfig)
     undistorting = 0.15 * scene.views * scene.megapixels
     if scene.cameras and config.existing != "ignore":
-        return 2 + undistorting
-    megapixels = scene.reduced(config.max_image_size)
-    features = _features(config, scene)
-    each = features / 13_000
+        return Work(undistorting, 1)
+    thousands = _features(config, scene) / 1000
     pairs = scene.views * (scene.views - 1) / 2
     if config.matcher == "sequential" or (config.matcher == "auto" and scene.views > 200):
         pairs = min(pairs, 20 * scene.views)
-    # Where a photograph gets no camera, as in most captures, pairs are matched again, guided.
-    matching = pairs * 0.16 * each**2 * (1.5 if config.guided_matching else 2)
-    mapping = scene.views * 0.4 * each
-    return 1 + scene.views * (0.15 + 0.8 * megapixels) + matching + mapping + undistorting
+    matching = pairs * (0.008 + (thousands / 32) ** 2) * (1.5 if config.guided_matching else 1)
+    mapping = scene.views * 0.03 * thousands * (1 + _TRIED_AGAIN)
+    found = scene.views * (0.02 + 0.1 * thousands)
+    return Work(found + matching + undistorting, 0.5 + mapping)
 
 
 def _features(config: ColmapConfig, scene: Scene) -> float:
     there = _FEATURES_A_MEGAPIXEL * scene.reduced(config.max_image_size)
-    return _DIRECTIONS * min(config.max_features, there)
+    return min(_DIRECTIONS * config.max_features, there)
 
 
-def _surface(settings: Settings, name: str, scene: Scene) -> float:
+def _surface(settings: Settings, name: str, scene: Scene) -> Work:
     config = settings.section(name, "geometry")
     assert isinstance(config, GeometryConfig)
+    size, gpu = scene.resized(config.longest_side, None), uses_gpu(config.device)
+    plain = colour_only(config.iterations, config.longest_side)
+    count = gaussians(plain, scene)
+    # Few Gaussians at first: 0.85 of an iteration with all of them.
+    training = 0.85 * config.iterations * trainings.by_formula(plain, size, count, gpu=gpu).early
     megapixels = scene.reduced(config.longest_side)
-    return config.iterations * (27 + 500 * megapixels) / 1000 + 4 + 0.6 * scene.views
+    sharpening = 12 * megapixels * (scene.views - scene.held_out)
+    pictures = 2 * megapixels * scene.views
+    return Work(training + sharpening, 3 + pictures)
 
 
-def _pictures(settings: Settings, name: str, scene: Scene) -> float:
-    """Cost of a stage that looks at the held-out views."""
-    config = settings.section(name, "train")
-    assert isinstance(config, TrainConfig)
-    return 3 + 2.0 * scene.held_out * scene.reduced(config.longest_side, config.downsample)
+def _objects(settings: Settings, name: str, scene: Scene) -> Work:
+    return Work(alone=1 + scene.views * (0.12 + 0.5 * min(0.4, scene.megapixels)))
 
 
-_FORMULAS: dict[str, Callable[[Settings, str, Scene], float]] = {
-    "scene": lambda _settings, _name, scene: 1 + scene.views * (0.05 + 0.05 * scene.megapixels),
+def _pictures(each: float) -> Callable[[Settings, str, Scene], Work]:
+    """Return the formula of a stage that looks at the held-out views.
+
+    Args:
+        each: Seconds that a megapixel takes.
+    """
+
+    def formula(settings: Settings, name: str, scene: Scene) -> Work:
+        config = settings.section(name, "train")
+        assert isinstance(config, TrainConfig)
+        megapixels = scene.reduced(config.longest_side, config.downsample)
+        return Work(alone=0.2 + each * scene.held_out * megapixels)
+
+    return formula
+
+
+_FORMULAS: dict[str, Callable[[Settings, str, Scene], Work]] = {
+    "scene": lambda _settings, _name, scene: Work(scene.views * (0.02 + 0.05 * scene.megapixels)),
     "colmap": _sfm,
     "geometry": _surface,
-    "masks": lambda _settings, _name, scene: 2 + 2.0 * scene.views * min(1, scene.megapixels),
-    "tracking": lambda _settings, _name, scene: 2 + 0.25 * scene.views,
-    "render": _pictures,
-    "grounding": _pictures,
-    "metrics": _pictures,
+    "masks": lambda _settings, _name, scene: Work(2.0 * scene.views * min(1, scene.megapixels)),
+    "tracking": _objects,
+    "render": _pictures(4.0),
+    "grounding": _pictures(0.5),
+    "metrics": _pictures(0.5),
+    "view": lambda _settings, _name, _scene: Work(alone=1.0),
+    "comparison": lambda _settings, _name, _scene: Work(alone=0.5),
+    "curves": lambda _settings, _name, _scene: Work(alone=0.5),
 }
 
 
@@ -215,12 +250,20 @@ def on_gpu(settings: Settings, job: Job) -> bool:
     return uses_gpu(getattr(section, "device", "cpu"))
 
 
-def wall(settings: Settings, job: Job, scene: Scene, cores: int) -> float:
-    """Return the seconds that a job takes on the reference machine, alone."""
-    seconds = core_seconds(settings, job, scene)
-    if not on_gpu(settings, job):
-        seconds /= speedup(threads(settings, job, cores))
-    return START_S + seconds
+def wall(settings: Settings, job: Job, scene: Scene, cores: int, done: float = 0.0) -> float:
+    """Return the seconds that a job takes on the reference machine, alone.
+
+    Args:
+        settings: The configuration.
+        job: The job.
+        scene: Its scene; of tables, any.
+        cores: That the workflow may use.
+        done: Share of a training that was done before.
+    """
+    found = work(settings, job, scene, done)
+    faster = 1.0 if on_gpu(settings, job) else speedup(threads(settings, job, cores))
+    start = _QUICK_START_S if job.stage in _QUICK else _START_S
+    return start + found.alone + found.shared / faster
 
 
 def memory(settings: Settings, job: Job, scene: Scene, cores: int) -> float:
@@ -237,7 +280,8 @@ def memory(settings: Settings, job: Job, scene: Scene, cores: int) -> float:
         assert isinstance(section, TrainConfig)
         megapixels = scene.reduced(section.longest_side, section.downsample)
         kept = min(5e6 * megapixels * scene.views, section.views_gb * 1e9)
-        return 0.85e9 + 3000 * gaussians(section, scene) + kept + 400e6 * megapixels
+        most = trainings.at_most(section, gaussians(section, scene))
+        return 0.85e9 + 3000 * most + kept + 400e6 * megapixels
     return {"geometry": 1.3e9, "tracking": 1.1e9, "scene": 0.3e9}.get(job.stage, 0.9e9)
 
 
@@ -264,6 +308,17 @@ def disk(settings: Settings, job: Job, scene: Scene) -> float:
     if job.stage == "view":
         return 100 * gaussians(section, scene)
     return 2e6
+
+
+def done_before(settings: Settings, job: Job) -> float:
+    """Return the share of a training that a run which was stopped has left."""
+    if job.stage != "train" or job.scene is None or job.variant is None:
+        return 0.0
+    config = settings.section(job.scene, "train", job.variant)
+    assert isinstance(config, TrainConfig)
+    work = Path(settings.root.results, job.scene, ".work", job.variant, str(job.seed))
+    iteration = noted_iteration(work / "checkpoints", config.digest(job.seed or 0))
+    return min(1.0, iteration / config.iterations)
 
 
 def results_folder(settings: Settings, job: Job) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from gradiseg_core.compute import machine
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import GradisegError, InputError
-from gradiseg_core.planning import costs
+from gradiseg_core.planning import costs, trainings
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.rates import Rates
 from gradiseg_core.stages.report import plan, status
@@ -31,8 +32,10 @@ _REST = "pictures and scores"
 _MOST_TIMED = 300_000  # Gaussians
 _LEFT_FREE = 200e6  # bytes of a disk
 _BUSY = 1.5  # programs that want a core, for each core
-#: How :mod:`gradiseg_core.progress` says what is left of a job.
-_SAID = re.compile(r"([\d.]+) (s|min|h) left")
+#: How :mod:`gradiseg_core.progress` says how far a job is, and what is left of it.
+_SAID = re.compile(r"(?:(\d+) %, .*)?(?<![\d.])([\d.]+) (s|min|h) left")
+#: Stages after whose change a training starts afresh.
+_BEFORE_TRAINING = {"scene", "colmap", "geometry", "masks", "tracking"}
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _LEAST_LEFT = 0.1  # of a job that has run longer than was expected
 
@@ -89,7 +92,13 @@ def _size(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
 
 
-def estimate(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) -> Estimate:
+def estimate(
+    settings: Settings,
+    jobs: Iterable[Job],
+    cores: int,
+    rates: Rates,
+    compiling: Mapping[str, float] | None = None,
+) -> Estimate:
     """Return what jobs will take together.
 
     Jobs of a stage run side by side as far as there are cores, and stages one after the other.
@@ -99,10 +108,12 @@ def estimate(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) 
         jobs: What is to be done.
         cores: That the workflow may use.
         rates: Of this machine.
+        compiling: What stages take before they begin, seconds.
     """
     stages: dict[str, list[Job]] = {}
     for job in jobs:
         stages.setdefault(job.stage, []).append(job)
+    changed = {job.scene for stage in _BEFORE_TRAINING for job in stages.get(stage, [])}
     order = _ordered(stages)
     seconds: dict[str, float] = {}
     memory, disk = 0.0, 0.0
@@ -116,12 +127,15 @@ def estimate(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) 
             device = "cuda" if costs.on_gpu(settings, job) else "cpu"
             gpu |= device == "cuda"
             measured |= rates.measured(stage, device)
-            times.append(costs.wall(settings, job, scene, cores) * rates.factor(stage, device))
+            done = 0.0 if job.scene in changed else costs.done_before(settings, job)
+            usual = costs.wall(settings, job, scene, cores, done)
+            times.append(usual * rates.factor(stage, device))
             room.append(costs.memory(settings, job, scene, cores))
             disk += costs.disk(settings, job, scene)
         at_once = max(1, cores // costs.threads(settings, stages[stage][0], cores))
         name = _NAMES.get(stage, _REST)
-        seconds[name] = seconds.get(name, 0.0) + max(max(times), sum(times) / at_once)
+        first = (compiling or {}).get(stage, 0.0)
+        seconds[name] = seconds.get(name, 0.0) + first + max(max(times), sum(times) / at_once)
         memory = max(memory, sum(sorted(room, reverse=True)[:at_once]))
     return Estimate(seconds, memory, disk, cores, gpu, measured)
 
@@ -147,6 +161,13 @@ def jobs_to_do(settings: Settings, *, views: bool) -> list[Job]:
     """
     known = known_jobs(settings, views=views)
     return [_job(job, settings) for job in known if job.state != "done"]
+
+
+def all_jobs(settings: Settings) -> list[Job]:
+    """Return the jobs of a configuration, those included that geometry may make necessary."""
+    known = known_jobs(settings, views=True)
+    masks = [Job("masks", name) for name in settings.scenes]
+    return list(dict.fromkeys([*(_job(job, settings) for job in known), *masks]))
 
 
 def unfinished_jobs(settings: Settings) -> list[Job]:
@@ -210,11 +231,21 @@ def remaining(settings: Settings, known: Iterable[status.Job], cores: int, rates
 
 def _rest(settings: Settings, running: status.Job, cores: int, rates: Rates) -> float:
     """Return how long a job will still run: as its log says, or as it was expected to."""
-    said = _SAID.search(running.message or "")
-    if said is not None:
-        return float(said[1]) * _UNITS[said[2]]
-    whole = estimate(settings, [_job(running, settings)], cores, rates).total
-    return max(_LEAST_LEFT * whole, whole - (running.seconds or 0.0))
+    job, said = _job(running, settings), _SAID.search(running.message or "")
+    if said is None:
+        whole = estimate(settings, [job], cores, rates).total
+        return max(_LEAST_LEFT * whole, whole - (running.seconds or 0.0))
+    left = float(said[2]) * _UNITS[said[3]]
+    if said[1] is not None and job.stage == "train" and job.variant is not None:
+        config = settings.section(job.scene or "", "train", job.variant)
+        assert isinstance(config, TrainConfig)
+        each = costs.iterations(settings, job, costs.scene_of(settings, job.scene or ""))
+        left = trainings.rest_of(config, each, int(said[1]) / 100, left)
+    try:
+        since = 0.0 if running.log is None else time.time() - running.log.stat().st_mtime
+    except FileNotFoundError:  # the job has just ended, or begins anew
+        since = 0.0
+    return max(0.0, left - max(0.0, since))
 
 
 def time_training(settings: Settings, jobs: Iterable[Job], cores: int, rates: Rates) -> str | None:
@@ -229,37 +260,55 @@ def time_training(settings: Settings, jobs: Iterable[Job], cores: int, rates: Ra
     Returns:
         Why it could not be timed; None where it was, or where nothing is trained.
     """
-    trainings = [job for job in jobs if job.stage == "train" and job.variant is not None]
-    if not trainings:
+    longest = _longest(settings, jobs, cores)
+    if longest is None:
         return None
-    scenes = {name: costs.scene_of(settings, name) for name in settings.scenes}
-    longest = max(
-        trainings, key=lambda job: costs.wall(settings, job, scenes[job.scene or ""], cores)
-    )
     device = "cuda" if costs.on_gpu(settings, longest) else "cpu"
     if rates.is_new(device):
         return None
-    scene = scenes[longest.scene or ""]
+    scene = costs.scene_of(settings, longest.scene or "")
     config = settings.section(longest.scene or "", "train", longest.variant)
     assert isinstance(config, TrainConfig)
     try:
         from gradiseg_core.compute.placement import training_device
-        from gradiseg_core.planning.probe import seconds_an_iteration
+        from gradiseg_core.planning.probe import time_iterations
 
         size = scene.resized(config.longest_side, config.downsample)
         count = int(min(_MOST_TIMED, costs.gaussians(config, scene)))
         threads = costs.threads(settings, longest, cores)
         where = training_device(config.device, "train.device")
-        measured = seconds_an_iteration(config, size, count, threads, where)
+        measured = time_iterations(config, size, count, threads, where)
     except ImportError as error:  # a Snakemake whose stages have environments of their own
         return str(error)
     except GradisegError as error:
         return str(error)
-    formula = costs.iteration(size, count, gpu=device == "cuda")
+    formula = trainings.by_formula(config, size, count, gpu=device == "cuda").mean(config)
     if device == "cpu":
         formula /= costs.speedup(threads)
-    rates.time(device, measured / formula)
+    rates.time(device, measured.mean(config) / formula)
     return None
+
+
+def to_compile(jobs: Iterable[Job]) -> dict[str, float]:
+    """Return what stages of jobs take before they begin, as their kernels are new here, seconds."""
+    stages = {job.stage for job in jobs}
+    if not stages & {"geometry", "tracking"}:
+        return {}
+    try:
+        from gradiseg_core.planning.probe import compiling
+    except ImportError:  # a Snakemake whose stages have environments of their own
+        return {}
+    return {stage: seconds for stage, seconds in compiling().items() if stage in stages}
+
+
+def _longest(settings: Settings, jobs: Iterable[Job], cores: int) -> Job | None:
+    """Return the longest training of some jobs."""
+    scenes = {name: costs.scene_of(settings, name) for name in settings.scenes}
+    return max(
+        (job for job in jobs if job.stage == "train" and job.variant is not None),
+        key=lambda job: costs.wall(settings, job, scenes[job.scene or ""], cores),
+        default=None,
+    )
 
 
 def check(made: Estimate, results: Path) -> list[str]:

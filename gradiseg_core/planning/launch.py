@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,8 +18,9 @@ from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.planning.again import jobs_of, made_again, pending
+from gradiseg_core.planning.again import jobs_of, made_again, pending, replaced
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
+from gradiseg_core.planning.closing import conclude
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.estimate import (
     check,
@@ -28,18 +28,21 @@ from gradiseg_core.planning.estimate import (
     jobs_to_do,
     named,
     time_training,
+    to_compile,
     unfinished_jobs,
 )
 from gradiseg_core.planning.inputs import check_inputs
-from gradiseg_core.planning.locks import is_at_work, is_left_by_us, make_way, noted
+from gradiseg_core.planning.locks import make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
+from gradiseg_core.planning.place import Place, is_configuration
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
+from gradiseg_core.planning.trainings import at_most
 from gradiseg_core.planning.workflow import Command, conflicting, environment, rule_names, snakefile
-from gradiseg_core.stages.report.status import is_left_locked
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LAST_WAIT_S = 30.0
+_FEW = 20  # photographs
 #: Arguments of Snakemake with which no job runs.
 _RUN_NOTHING = {"--unlock", "--dry-run", "--dryrun", "-n", "--summary", "--rulegraph", "--dag"}
 
@@ -50,23 +53,28 @@ def run(
     quality: Quality | None = None,
     cores: int | None = None,
     plan_only: bool = False,
+    replace: bool = False,
     extra: Sequence[str] = (),
 ) -> int:
     """Make everything of a folder of photographs, a video or a configuration.
+
+    A configuration's run works in the folder of the file, so that it goes on with the same results
+    wherever it is called from.
 
     Args:
         path: Any of them.
         quality: Written into a new configuration; for one that is there it holds this time.
         cores: That may be used; None: all.
         plan_only: Write nothing and run nothing.
+        replace: Whether trainings of a larger quality may be replaced by those of a smaller one.
         extra: Further arguments of Snakemake.
 
     Returns:
         Snakemake's exit status; 130 where a user stopped it.
 
     Raises:
-        InputError: If the photographs or the workflow are not there, the folder is read-only, or
-            another run is at work in it.
+        InputError: If the photographs or the workflow are not there, the folder is read-only,
+            another run is at work in it, or results of a larger quality would be lost.
         ConfigError: If the configuration is not valid, or an argument is given twice.
     """
     twice = conflicting(extra)
@@ -76,45 +84,75 @@ def run(
             "command of Snakemake that it prints"
         )
     snakefile()
-    if not plan_only and not os.access(Path(), os.W_OK):
-        raise InputError(
-            f"{Path.cwd()} cannot be written to, and the results and their configuration go into "
-            "the folder you work in: go to another (cd) and give the path from there"
-        )
+    place = Place.of(path if is_configuration(path) else None)
+    if not plan_only and not os.access(place.folder, os.W_OK):
+        raise InputError(_not_writable(place))
+    if place.moved:
+        print(f"working in {place.shown(place.folder)}: what {path} names and makes is there")
+        path = Path(os.path.relpath(os.path.abspath(path), place.folder))
+    with place.entered():
+        return _run(place, path, quality, cores, plan_only, replace, tuple(extra))
+
+
+def _run(
+    place: Place,
+    path: Path,
+    quality: Quality | None,
+    cores: int | None,
+    plan_only: bool,
+    replace: bool,
+    extra: tuple[str, ...],
+) -> int:
+    """As :func:`run`, in the working folder."""
     reserved = {*RootConfig.model_fields, "scene", *rule_names()}
     scene = scene_of(path, quality or "standard", reserved)
     given = quality if scene.text is None else None
     settings = settings_of(scene, given, cores, reserved)
-    if not {*extra} & _RUN_NOTHING:
+    runs = not {*extra} & _RUN_NOTHING
+    if runs:
         check_inputs(settings)
-    command = Command(scene.configfile, cores, given, tuple(extra))
-    _introduce(scene, settings, plan_only)
+    command = Command(scene.configfile, cores, given, extra, place=place)
+    _introduce(scene, settings, place, plan_only)
     if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:
         print(
-            f"this run takes quality {given}, which {scene.configfile} does not say: write it "
-            "there, or the next run without --quality trains again"
+            f"this run takes quality {given}, which {place.shown(scene.configfile)} does not say: "
+            "write it there, or the next run without --quality trains again"
         )
     if not plan_only and not {*extra} & {*_RUN_NOTHING, "--nolock"}:
-        done = make_way(Path(settings.root.results), scene.configfile)
+        done = make_way(Path(settings.root.results), scene.configfile, place)
         if done is not None:
             print(done)
     usable = cores or machine.cores()
     again: frozenset[Path] = frozenset()
-    if not {*extra} & _RUN_NOTHING:
-        jobs, again = _to_do(scene, settings, command)
+    if runs:
+        jobs, again = _to_do(scene, settings, command, may_shrink=replace or plan_only)
         _plan(settings, usable, jobs)
     if plan_only:
-        print(f"\nthe same without `gradiseg run`{_once_written(scene)}:\n  {command}")
+        print(f"\nthe same without `gradiseg run`{_once_written(scene, place)}:\n  {command}")
         return 0
     scene.write()
     if scene.text is not None:
         print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
+    begun = time.time()
     with noted(), reporting(settings, usable, again):
         status = watched(command.program)
-    _conclude(command, settings, status)
+    conclude(command, settings, status, begun)
     return status
+
+
+def _not_writable(place: Place) -> str:
+    """Return what to do where results cannot be written."""
+    if place.moved:
+        return (
+            f"{place.shown(place.folder)} cannot be written to, and results go beside their "
+            "configuration: copy it to a folder of yours, with whole paths"
+        )
+    return (
+        f"{place.folder} cannot be written to, and the results and their configuration go into "
+        "the folder you work in: go to another (cd) and give the path from there"
+    )
 
 
 def settings_of(
@@ -143,36 +181,45 @@ def settings_of(
         return load(raw, reserved=reserved, budget_of=budget_maker(cores or machine.cores()))
 
 
-def _introduce(scene: OwnScene, settings: Settings, plan_only: bool) -> None:
+def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: bool) -> None:
     if scene.note is not None:
         print(scene.note)
     if scene.text is not None and plan_only:
-        print(f"{scene.configfile}: would be written, yours to change")
+        print(f"{place.shown(scene.configfile)}: would be written, yours to change")
     for name in settings.scenes:
         made = settings.budgets.get(name)
         count = photographs_of(settings.origin(name)).count  # a budget keeps that of the first run
         views = "" if count is None else f"{count} "
         quality = "paper" if made is None else made.quality
         print(f"{name}: {views}photographs, quality {quality}: {_training(settings, name)}")
+        if count is not None and count < _FEW:
+            print(
+                f"{name}: so few may overlap too little: some may get no camera, and what one or "
+                f"two of them show stays rough; {_FEW} or more are good"
+            )
 
 
 def _training(settings: Settings, name: str) -> str:
     """Return what is trained on a scene in a few words, with what the user wrote."""
     variants = settings.variants_of(name)
     config = settings.trainings[name][variants[-1]]
-    most = config.densification.max_gaussians
+    limit = config.densification.max_gaussians
     side = "full size" if config.longest_side is None else f"{config.longest_side} px"
     if config.downsample is not None:
         side = f"1/{config.downsample:g} of the size"
     return f"{', '.join(variants)}, {config.iterations:,} iterations at {side}" + (
-        f", at most {most:,} Gaussians" if most else ""
+        f", at most {at_most(config, limit):,.0f} Gaussians" if limit else ""
     )
 
 
 def _to_do(
-    scene: OwnScene, settings: Settings, command: Command
+    scene: OwnScene, settings: Settings, command: Command, *, may_shrink: bool
 ) -> tuple[list[Job], frozenset[Path]]:
-    """Return jobs that are to be done, and outputs; say which results are made again."""
+    """Return jobs that are to be done, and outputs; say which results are made again.
+
+    Raises:
+        InputError: If trainings of a larger quality would be replaced, and may not.
+    """
     if scene.text is not None or not Path(".snakemake").is_dir():  # nothing was ever run
         return jobs_to_do(settings, views=True), frozenset()
     outputs = pending(command)
@@ -182,6 +229,15 @@ def _to_do(
     causes, rules = made_again(outputs)
     if rules:
         print(f"made again, because {' and '.join(causes)} changed: {', '.join(named(rules))}")
+    said = replaced(settings, outputs)
+    if said.smaller and not may_shrink:
+        raise InputError(
+            f"{'; '.join(said.lines)}. Write the quality of these results into "
+            f"{command.place.shown(command.configfile)}, copy them to another folder, or give "
+            "--replace as well"
+        )
+    for line in said.lines:
+        print(f"{line}; to keep them, stop (Ctrl+C) and copy their folder first")
     jobs = dict.fromkeys([*jobs_of(settings, outputs), *unfinished_jobs(settings)])
     return list(jobs), frozenset(made.output for made in outputs)
 
@@ -201,53 +257,15 @@ def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:
         print(f"the training was not timed: {why}")
     elif time.monotonic() - begun > 1:
         rates.save()
-    made = estimate(settings, jobs, cores, rates)
+    made = estimate(settings, jobs, cores, rates, to_compile(jobs) if why is None else None)
     print(made.line)
     for line in check(made, Path(settings.root.results)):
         print(f"warning: {line}")
 
 
-def _once_written(scene: OwnScene) -> str:
-    return "" if scene.text is None else f", once {scene.configfile} is there"
-
-
-def _conclude(command: Command, settings: Settings, status: int) -> None:
-    """Say where to look, or how to go on."""
-    configfile = str(command.configfile)
-    own = [] if command.quality is None else ["--quality", command.quality]
-    again = shlex.join(["gradiseg", "run", configfile, *own])
-    if status == 0:
-        made = [page for name in settings.scenes for page in pages(settings, name)]
-        if made:
-            print("\nWhere to look", *made, sep="\n  ")
-        return
-    if status == 130:
-        print(f"\nstopped; what is finished is kept. To go on:\n  {again}")
-        return
-    seen = shlex.join(["gradiseg", "status", "--configfile", configfile])
-    if is_at_work(Path(settings.root.results)):
-        print(f"\nanother run is at work here; it is shown by\n  {seen}", file=sys.stderr)
-        return
-    if is_left_locked(Path()) and not is_left_by_us():
-        print(
-            "\nthis folder is locked by a Snakemake that was killed. If none works on it from "
-            f"another machine, unlock it, then go on:\n  {again} -- --unlock\n  {again}",
-            file=sys.stderr,
-        )
-        return
-    print(f"\nnot finished. What failed, and its log:\n  {seen}", file=sys.stderr)
-    print(f"To go on where it stopped:\n  {again}", file=sys.stderr)
-
-
-def pages(settings: Settings, scene: str) -> list[Path]:
-    """Return what of a scene is worth opening and is there: its report, its pages in 3D."""
-    folder = Path(settings.root.results) / scene
-    runs = [
-        folder / variant / f"seed{seed}" / "view.html"
-        for variant in settings.variants_of(scene)
-        for seed in settings.seeds_of(scene)
-    ]
-    return [page for page in (folder / "report.html", *runs) if page.is_file()]
+def _once_written(scene: OwnScene, place: Place) -> str:
+    written = place.shown(scene.configfile)
+    return "" if scene.text is None else f", once {written} is there"
 
 
 def watched(program: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.planning.place import Place
 from gradiseg_core.stages.report.status import is_active, is_left_locked
 
 _LOCKS = Path(".snakemake", "locks")
@@ -16,7 +17,7 @@ _LOCKS = Path(".snakemake", "locks")
 _RECORD = Path(".snakemake", "gradiseg_run.txt")
 
 
-def make_way(results: Path, configfile: Path) -> str | None:
+def make_way(results: Path, configfile: Path, place: Place) -> str | None:
     """Unlock the working directory after an own run that was killed.
 
     Snakemake locks what it works on, and leaves the lock where it is killed. From the lock alone it
@@ -26,6 +27,7 @@ def make_way(results: Path, configfile: Path) -> str | None:
     Args:
         results: Folder of the results.
         configfile: Of the run, for what is said.
+        place: Likewise.
 
     Returns:
         What was done, in words; None where nothing was to be done.
@@ -34,10 +36,11 @@ def make_way(results: Path, configfile: Path) -> str | None:
         InputError: If another run is at work on these results.
     """
     if is_at_work(results):
-        shown = f" --configfile {configfile}" if configfile.is_file() else ""
+        own: list[str | Path] = ["--configfile", configfile] if configfile.is_file() else []
+        seen = place.command("status", *own)
         raise InputError(
-            f"another run is at work here ({Path.cwd()}): `gradiseg status{shown}` shows it. Let "
-            "it end, or stop it (Ctrl+C in its terminal), and give this command again"
+            f"another run is at work here ({Path.cwd()}): `{seen}` shows it. Let it end, or stop "
+            "it (Ctrl+C in its terminal), and give this command again"
         )
     if not is_left_by_us():
         return None

@@ -21,13 +21,13 @@ from gradiseg_core.config.root import load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import photographs_of
+from gradiseg_core.planning.place import CONFIGURATIONS, is_configuration
 from gradiseg_core.stages.scene.listing import too_few
 
 #: Fewer photographs are refused: most of them are seen by too few others.
 LEAST = 8
 #: Names of folders that say nothing of what is photographed.
 _OF_ANY = {"images", "image", "imgs", "photos", "photographs", "pictures", "frames", "rgb", "input"}
-_CONFIGURATIONS = (".yaml", ".yml")
 
 _TEXT = """\
 # Made by `gradiseg run`, and yours to change: what is written here is never overwritten.
@@ -83,7 +83,7 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
         InputError: If there is no such folder, or it holds too few photographs.
         ConfigError: If a configuration that may be the folder's is not valid.
     """
-    if path.suffix.lower() in _CONFIGURATIONS and path.is_file():
+    if is_configuration(path):
         return OwnScene(path)
     _check(path)
     wanted = _called(path.resolve())
@@ -184,7 +184,7 @@ def _check(path: Path) -> None:
         if not is_video(path):
             raise InputError(
                 f"{path} is a file, but no video ({', '.join(VIDEO_SUFFIXES)}) and no "
-                f"configuration ({', '.join(_CONFIGURATIONS)}); give the folder of the photographs"
+                f"configuration ({', '.join(CONFIGURATIONS)}); give the folder of the photographs"
             )
         return
     if not any(path.iterdir()):

@@ -7,7 +7,6 @@ these numbers more than on what is seen.
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import numpy as np
@@ -15,33 +14,36 @@ import torch
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.compute.cpu_runtime import get_threads, set_threads
+from gradiseg_core.compute.cpu_runtime import get_threads, is_cold, set_threads
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.planning.trainings import Iterations, grown, late_from
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 
 _CLASSES = 24
 _VIEWS = 4
-_WARM = 2  # iterations that compile, read and allocate
-_SECONDS = 6.0
-_MOST, _LEAST = 40, 4
-#: Share of a run after which all of its losses are on and the colours have all harmonics.
-_LATE = 0.6
+_WARM = 5  # iterations that compile, read, allocate and build trees
+_SECONDS = 3.0  # of each part
+_MOST, _LEAST = 40, 5  # the 3D loss comes every fifth time
+#: Measured: seconds that the kernels of a stage take.
+_COMPILING_S = {"geometry": 9.0, "tracking": 2.0}
+#: Shares of a run at which it is timed: before all losses are on; after that, and after IGD.
+_EARLY, _LATE = 0.2, 0.6
 
 
-def seconds_an_iteration(
+def time_iterations(
     config: TrainConfig,
     size: tuple[int, int],
     gaussians: int,
     threads: int,
     device: torch.device | None = None,
-) -> float:
-    """Return how long an iteration takes, the median of some.
+) -> Iterations:
+    """Return how long an iteration takes, the mean of some.
 
     Args:
         config: Of the training.
         size: Width and height of its images, px.
-        gaussians: Their number.
+        gaussians: Their number after densification.
         threads: Of the kernels on a CPU.
         device: Where it runs; None: the CPU.
 
@@ -51,24 +53,51 @@ def seconds_an_iteration(
     device = device or torch.device("cpu")
     before, of_torch = get_threads(), torch.get_num_threads()
     set_threads(threads)
-    config = config.model_copy(update={"longest_side": None, "downsample": None})
+    # Their number stays as it is.
+    still = config.densification.model_copy(update={"until": 0})
+    config = config.model_copy(
+        update={"longest_side": None, "downsample": None, "densification": still}
+    )
+    try:
+        early = _timed(config, size, gaussians, _EARLY, device)
+        if late_from(config) == 1:
+            return Iterations(early, early)
+        late = _timed(config, size, round(grown(config, gaussians)), _LATE, device)
+        return Iterations(early, late)
+    finally:
+        set_threads(before)
+        torch.set_num_threads(of_torch)
+
+
+def compiling() -> dict[str, float]:
+    """Return what stages take to compile their own kernels, seconds; nothing where that was done.
+
+    Those of the training are compiled when it is timed.
+    """
+    from gradiseg_core.geometry import outlines, stereo
+
+    first = {"geometry": stereo._search, "tracking": outlines._round}
+    return {stage: _COMPILING_S[stage] for stage, kernel in first.items() if is_cold(kernel)}
+
+
+def _timed(
+    config: TrainConfig, size: tuple[int, int], gaussians: int, share: float, device: torch.device
+) -> float:
+    """Return how long an iteration takes when a share of the run is done."""
     trainer = Trainer(_made(*size, gaussians), config, 0, device=device)
     try:
-        trainer.step = round(_LATE * config.iterations)
+        trainer.step = round(share * config.iterations)
         for _ in range(_WARM):
             trainer.iterate()
-        times: list[float] = []
-        while len(times) < _LEAST or (sum(times) < _SECONDS and len(times) < _MOST):
-            begun = time.perf_counter()
+        begun, done = time.perf_counter(), 0
+        while done < _LEAST or (time.perf_counter() - begun < _SECONDS and done < _MOST):
             trainer.iterate()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - begun)
+            done += 1
+        return (time.perf_counter() - begun) / done
     finally:
         trainer.prefetcher.close()
-        set_threads(before)
-        torch.set_num_threads(of_torch)
-    return statistics.median(times)
 
 
 def _made(width: int, height: int, gaussians: int) -> TrainingData:

@@ -2,7 +2,7 @@
 
 Both are factors on the formulas of :mod:`.costs`, kept in a small file of the user's cache folder.
 A timed training gives one factor for all that a device computes, and each stage has one of its own
-on top, the median of the last jobs.
+on top, the median of the last jobs and the formula.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _KEPT = 5  # jobs of a stage that the median is of
 _SHORTEST_S = 5.0  # jobs that took less say more about starting than about the machine
 _NEW_S = 600.0  # a timed training this old is repeated
 _FARTHEST = 50.0  # a factor beyond this, or below its inverse, is a mistake
+#: What the log of a job says whose time is not that of its formula.
+_OTHERWISE = ("compiling CPU kernels", "resuming at iteration", "cannot be cached")
 
 
 @dataclass
@@ -45,9 +47,13 @@ class Rates:
     stages: dict[str, list[float]] = field(default_factory=dict)
 
     def factor(self, stage: str, device: str) -> float:
-        """Return how much longer than by its formula a stage takes here."""
-        jobs = self.stages.get(f"{stage} {device}")
-        return self.machine.get(device, 1.0) * (statistics.median(jobs) if jobs else 1.0)
+        """Return how much longer than by its formula a stage takes here.
+
+        The formula counts as one more job: what a stage takes depends on the photographs as well,
+        so that a single job says little about the next one.
+        """
+        jobs = self.stages.get(f"{stage} {device}", [])
+        return self.machine.get(device, 1.0) * statistics.median([1.0, *jobs])
 
     def measured(self, stage: str, device: str) -> bool:
         """Tell whether anything is known of this machine."""
@@ -111,10 +117,21 @@ def learn_from(settings: Settings, jobs: Iterable[costs.Job], cores: int, since:
         measured = read_benchmark(path)
         if measured is None or measured.seconds < _SHORTEST_S or path.stat().st_mtime < since:
             continue
+        if _was_otherwise(folder / "logs" / f"{job.stage}.log"):
+            continue
         scene = costs.scene_of(settings, job.scene or next(iter(settings.scenes)))
         device = "cuda" if costs.on_gpu(settings, job) else "cpu"
         rates.learn(job.stage, device, measured.seconds / costs.wall(settings, job, scene, cores))
     rates.save()
+
+
+def _was_otherwise(log: Path) -> bool:
+    """Tell whether a job compiled kernels first, or did the rest of one that was stopped."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(words in text for words in _OTHERWISE)
 
 
 def _bounded(factor: float) -> float:

@@ -16,7 +16,7 @@ from gradiseg_core.config.root import Settings
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.planning import rates
 from gradiseg_core.planning.costs import Job
-from gradiseg_core.planning.estimate import duration, estimate, known_jobs, remaining
+from gradiseg_core.planning.estimate import all_jobs, duration, estimate, known_jobs, remaining
 from gradiseg_core.stages.report.status import Job as Known
 
 PLANNED = "GRADISEG_PLANNED"
@@ -131,7 +131,14 @@ def say_plan(settings: Settings, jobs: Iterable[Job], cores: int) -> Iterator[st
         )
 
 
-def learn(settings: Settings, jobs: Iterable[Job], cores: int | None, since: float) -> None:
-    """Learn from the jobs of a run that has ended; a cache that cannot be written is no error."""
+def learn(settings: Settings, cores: int | None, since: float) -> None:
+    """Learn from a run that has ended; a cache that cannot be written is no error.
+
+    Args:
+        settings: Its configuration.
+        cores: That it could use; None: all of this machine.
+        since: When it began, s since 1970. Its jobs are known by their files: after a checkpoint
+            Snakemake no longer knows those that ran before.
+    """
     with contextlib.suppress(OSError):
-        rates.learn_from(settings, jobs, cores or machine.cores(), since)
+        rates.learn_from(settings, all_jobs(settings), cores or machine.cores(), since)

@@ -7,12 +7,11 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradiseg_core.errors import InputError
-
-FOLDER = Path(__file__).resolve().parents[2]
+from gradiseg_core.planning.place import FOLDER, Place
 
 
 def snakefile() -> Path:
@@ -50,11 +49,12 @@ class Command:
     """A call of Snakemake.
 
     Attributes:
-        configfile: The configuration.
+        configfile: The configuration, from the working folder.
         cores: How many cores it may use; None: all.
         quality: In place of the one in the configuration; None: that one.
         extra: Further arguments.
         targets: What is made.
+        place: Where it runs, and where its user is.
     """
 
     configfile: Path
@@ -62,29 +62,39 @@ class Command:
     quality: str | None = None
     extra: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("all", "views")
+    place: Place = field(default_factory=Place.of)
 
-    @property
-    def arguments(self) -> list[str]:
-        """Those of `snakemake`. Targets stand before `--configfile`, which takes several files."""
+    def _arguments(self, start: Path, folder: Path | None, configfile: Path) -> list[str]:
+        """Return those of `snakemake`. Targets stand before `--configfile`, which takes several.
+
+        Args:
+            start: Where the command is given.
+            folder: The working folder, where it is another.
+            configfile: The configuration as it is written there.
+        """
         path = snakefile()
-        here = path.parent == Path.cwd()
         return [
-            *([] if here else ["--snakefile", str(path)]),
+            *([] if path.parent == start else ["--snakefile", str(path)]),
+            *([] if folder is None else ["--directory", os.fspath(folder)]),
             *("--cores", "all" if self.cores is None else str(self.cores)),
             *self.targets,
             *self.extra,
-            *("--configfile", os.fspath(self.configfile)),
+            *("--configfile", os.fspath(configfile)),
             *([] if self.quality is None else ["--config", f"quality={self.quality}"]),
         ]
 
     @property
     def program(self) -> list[str]:
-        """What is run: the Snakemake of this interpreter, wherever its programs lie."""
-        return [sys.executable, "-m", "snakemake", *self.arguments]
+        """What is run in the working folder: the Snakemake of this interpreter."""
+        arguments = self._arguments(self.place.folder, None, self.configfile)
+        return [sys.executable, "-m", "snakemake", *arguments]
 
     def __str__(self) -> str:
-        """What a user would type."""
-        return shlex.join(["snakemake", *self.arguments])
+        """What a user would type for the same."""
+        place = self.place
+        folder = place.shown(place.folder) if place.moved else None
+        arguments = self._arguments(place.start, folder, place.shown(self.configfile))
+        return shlex.join([*place.snakemake, *arguments])
 
 
 def environment() -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +18,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gradiseg_core import cli
+from gradiseg_core import cli, programs
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import load
 from gradiseg_core.planning import again, budgets, launch, workflow
+from gradiseg_core.planning.place import Place
 from gradiseg_core.planning.workflow import Command
+from gradiseg_core.stages.training.progress import save_checkpoint
 from tests.workflow.conftest import REPOSITORY
 
 
@@ -66,7 +72,7 @@ def test_a_folder_is_run_by_the_snakemake_that_is_printed(
     ]
     assert program == wanted
     said = capsys.readouterr().out
-    assert f"  snakemake {' '.join(wanted[3:])}\n" in said
+    assert f"  {shlex.join([*programs.snakemake(), *wanted[3:]])}\n" in said
     assert "9 photographs, quality draft: gradiseg_plus, 3,500 iterations at 40 px" in said
     assert "quality: draft" in (tmp_path / "My_kitchen.yaml").read_text()
     assert (tmp_path / "results" / "My_kitchen" / "budget.json").is_file()
@@ -111,7 +117,7 @@ def test_a_plan_writes_nothing(
     assert cli.main(["run", "kitchen", "--plan"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["kitchen"]
     assert not started
-    assert "snakemake --snakefile" in capsys.readouterr().out
+    assert f"{shlex.join(programs.snakemake())} --snakefile" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -299,6 +305,203 @@ def test_what_the_user_wrote_is_what_is_said(
     assert cli.main(["run", "mine.yaml", "--quality", "standard"]) == 0
     assert "this run takes quality standard, which mine.yaml does not" in capsys.readouterr().out
     assert started[1][-2:] == ["--config", "quality=standard"]
+    plus = "quality: draft\nscenes: {a: {path: kitchen}}\n"
+    (tmp_path / "mine.yaml").write_text(plus)
+    assert cli.main(["run", "mine.yaml"]) == 0
+    # With those that IGD adds to the budget's 20,000.
+    assert "at 40 px, at most 26,000 Gaussians\n" in capsys.readouterr().out
+
+
+def test_a_configuration_is_run_in_its_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    """So that it goes on with the same photographs and results from anywhere."""
+    photographs(tmp_path / "other" / "kitchen")
+    configfile = tmp_path / "other" / "my.yaml"
+    configfile.write_text("quality: draft\nscenes: {a: {path: kitchen}}\n")
+    monkeypatch.chdir(tmp_path)
+    snakemake = shlex.join(programs.snakemake())
+    for written, folder in [
+        ("other/my.yaml", "other"),
+        (str(configfile), "other"),
+        ("../my.yaml", ".."),
+    ]:
+        if folder == "..":
+            monkeypatch.chdir(tmp_path / "other" / "kitchen")
+        assert cli.main(["run", written]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"working in {folder}: what {written} names and makes is there\n")
+        assert "a: 9 photographs" in said
+        assert (
+            f"\n  {snakemake} --snakefile {REPOSITORY / 'Snakefile'} --directory {folder} " in said
+        )
+        assert f" all views --configfile {folder}/my.yaml\n" in said
+        assert started[-1][-2:] == ["--configfile", "my.yaml"]
+    assert (tmp_path / "other" / "results" / "a" / "budget.json").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"other"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other" / "results" / "a" / "report.html").write_text("page")
+    assert cli.main(["run", "other/my.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("Where to look\n  other/results/a/report.html\n")
+    monkeypatch.setattr(launch, "watched", lambda program: 1)
+    assert cli.main(["run", "other/my.yaml"]) == 1
+    told = capsys.readouterr().err
+    assert "  gradiseg status --configfile other/my.yaml\n" in told
+    assert told.endswith("  gradiseg run other/my.yaml\n")
+    log = tmp_path / "other" / "results" / "a" / "logs" / "scene.log"
+    log.parent.mkdir()
+    log.write_text("2026-11-26 10:00:00,1 ERROR gradiseg_core.x: no such photograph\n")
+    assert cli.main(["status", "--configfile", "other/my.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "  a: scene: no such photograph\n    other/results/a/logs/scene.log" in told
+    assert cli.main(["status", "other/results", "--configfile", "other/my.yaml", "--json"]) == 0
+    assert '"log": "other/results/a/logs/scene.log"' in capsys.readouterr().out
+
+
+def test_the_repositorys_configurations_are_written_for_the_repository(tmp_path: Path) -> None:
+    place = Place.of(REPOSITORY / "config" / "paper.yaml")
+    assert place.folder == REPOSITORY
+    assert Place.of(tmp_path / "config" / "my.yaml").folder == tmp_path / "config"
+
+
+def test_photographs_may_lie_beside_their_configuration(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(photographs(tmp_path / "kitchen"))
+    assert cli.main(["run", "."]) == 0
+    assert "path: .\n" in Path("kitchen.yaml").read_text()
+    photographs(Path("results/kitchen/scene/images"))
+    Path("results/kitchen/scene/scene.json").write_text("{}")
+    photographs(Path("results/tables"), 1)  # its plots
+    for folder in ("logs", "benchmarks"):
+        Path("results/tables", folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    budgets._measured.cache_clear()
+    capsys.readouterr()
+    assert cli.main(["run", "kitchen/kitchen.yaml"]) == 0
+    assert "kitchen: 9 photographs" in capsys.readouterr().out
+
+
+def test_why_it_failed_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    logs = tmp_path / "results" / "kitchen" / "logs"
+
+    def failed(program: list[str]) -> int:
+        logs.mkdir(exist_ok=True)
+        text = "2026-11-26 10:00:00,1 INFO gradiseg_core.x: a line\n"
+        text += "2026-11-26 10:00:00,2 ERROR gradiseg_core.x: no pair matches; take more\n"
+        (logs / "colmap.log").write_text(text)
+        return 1
+
+    monkeypatch.setattr(launch, "watched", failed)
+    assert cli.main(["run", "kitchen"]) == 1
+    told = capsys.readouterr().err
+    assert "once what failed is mended:\n  gradiseg run kitchen.yaml\n" in told
+    assert told.endswith(
+        "failed\n  kitchen: colmap: no pair matches; take more\n"
+        "    results/kitchen/logs/colmap.log\n"
+    )
+    old = time.time() - 100
+    os.utime(logs / "colmap.log", (old, old))  # of an earlier run
+    monkeypatch.setattr(launch, "watched", lambda program: 1)
+    assert cli.main(["run", "kitchen"]) == 1
+    assert "what Snakemake says above is why" in capsys.readouterr().err
+
+
+def test_what_is_kept_of_a_run_that_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    scene = tmp_path / "results" / "kitchen"
+
+    def stopped(program: list[str]) -> int:
+        for log in (scene / "logs" / "scene.log", scene / "gradiseg_plus/seed0/logs/train.log"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text("2026-11-26 10:00:00,1 ERROR train: stopped\n")
+        settings = load(read_files([Path("kitchen.yaml")]), budget_of=budgets.budget_maker(2))
+        config = settings.trainings["kitchen"]["gradiseg_plus"]
+        noted = {"iteration": 1432, "digest": config.digest(0)}
+        save_checkpoint(scene / ".work/gradiseg_plus/0/checkpoints", {}, noted)
+        return 130
+
+    monkeypatch.setattr(launch, "watched", stopped)
+    assert cli.main(["run", "kitchen", "--quality", "draft", "--cores", "2"]) == 130
+    told = capsys.readouterr().out
+    assert told.endswith(
+        "stopped; what is finished is kept; training kitchen, gradiseg_plus, seed 0 goes on at "
+        "iteration 1,432 of 3,000; what was being made is made anew: photographs. To go on:\n"
+        "  gradiseg run kitchen.yaml\n"
+    )
+
+
+@pytest.mark.parametrize("before", ["draft", "standard", "paper"])
+def test_results_of_a_larger_quality_are_not_replaced_unasked(
+    before: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+    assert cli.main(["run", "kitchen", "--quality", "draft", "--cores", "2"]) == 0
+    assert cli.main(["run", "kitchen", "--quality", "standard", "--cores", "2"]) == 0
+    run = Path("results/kitchen/gradiseg_plus/seed0/train")
+    run.mkdir(parents=True)
+    made = budgets.kept(Path("results/kitchen"), "draft" if before == "draft" else "standard")
+    assert made is not None
+    was = (
+        {"iterations": 30_000, "longest_side": None}
+        if before == "paper"
+        else made.sections["train"]
+    )
+    (run / "config.json").write_text(json.dumps({"train": dict(was)}))
+    pending = [again.Pending(run, "train", "params changed")]
+    monkeypatch.setattr(launch, "pending", lambda _: pending)
+    Path(".snakemake").mkdir(exist_ok=True)
+    started.clear()
+    capsys.readouterr()
+    code = cli.main(["run", "kitchen", "--quality", "draft", "--cores", "2"])
+    told = capsys.readouterr()
+    if before == "draft":  # only something else changed
+        assert (code, len(started)) == (0, 1)
+        assert "replaced" not in told.out
+        assert cli.main(["run", "kitchen", "--quality", "standard", "--cores", "2"]) == 0
+        told = capsys.readouterr()
+        assert "results of quality draft would be replaced by those of quality standard" in told.out
+        return
+    assert (code, len(started)) == (1, 0)
+    of = "quality standard" if before == "standard" else "30,000 iterations"
+    assert f"results of {of} would be replaced by those of quality draft. Write" in told.err
+    assert "into kitchen.yaml, copy them" in told.err
+    assert cli.main(["run", "kitchen", "--quality", "draft", "--cores", "2", "--replace"]) == 0
+    assert len(started) == 1
+
+
+def test_few_photographs_are_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    started: list[list[str]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "few")
+    photographs(tmp_path / "many", 20)
+    assert cli.main(["run", "few", "--plan"]) == 0
+    assert "few: so few may overlap too little: some may get no camera" in capsys.readouterr().out
+    assert cli.main(["run", "many", "--plan"]) == 0
+    assert "so few" not in capsys.readouterr().out
 
 
 def test_a_lock_that_was_left_is_explained(
@@ -388,7 +591,8 @@ def test_a_run_that_is_at_work_is_left_alone(
 def test_in_the_repository_the_command_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     command = Command(Path("kitchen.yaml"))
-    assert str(command) == "snakemake --cores all all views --configfile kitchen.yaml"
+    arguments = "--cores all all views --configfile kitchen.yaml"
+    assert str(command) == f"{shlex.join(programs.snakemake())} {arguments}"
 
 
 def test_without_the_repository_there_is_no_workflow(
@@ -437,8 +641,8 @@ sys.exit(watched([sys.executable, "-c", sys.argv[1]]))
 CHILD = """\
 import os, signal, subprocess, sys, time
 job = subprocess.Popen(["sleep", "100"])
-print(os.getpid(), job.pid, flush=True)
 try:
+    print(os.getpid(), job.pid, flush=True)
     time.sleep(100)
 except KeyboardInterrupt:
     job.terminate()

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -293,20 +293,34 @@ def table(jobs: list[Job], width: int = 110) -> str:
     lines = [f"{len(jobs)} jobs: {total}"]
     for group in _groups(jobs):
         lines += ["", *_grid(group)]
-    for state in ("running", "failed"):
-        chosen = [job for job in jobs if job.state == state]
-        if chosen:
-            lines += ["", state]
-        for job in chosen:
-            took = "" if job.seconds is None else f" for {duration(job.seconds)}"
-            text = f"  {job.place}: {job.stage}{took}: {job.message or 'nothing logged yet'}"
-            if state == "failed":
-                lines += _wrapped(text, width)
-            else:
-                lines.append(text if len(text) <= width else text[: width - 3] + "...")
-            if job.log:
-                lines.append(f"    {job.log}")
+    running = [job for job in jobs if job.state == "running"]
+    lines += ["", "running"] if running else []
+    for job in running:
+        took = "" if job.seconds is None else f" for {duration(job.seconds)}"
+        text = f"  {job.place}: {job.stage}{took}: {job.message or 'nothing logged yet'}"
+        lines.append(text if len(text) <= width else text[: width - 3] + "...")
+        lines += [f"    {job.log}"] if job.log else []
+    failed = [job for job in jobs if job.state == "failed"]
+    lines += ["", "failed", *reasons(failed, width)] if failed else []
     return "\n".join(lines)
+
+
+def reasons(
+    failed: Iterable[Job], width: int, shown: Callable[[Path], Path] = lambda path: path
+) -> list[str]:
+    """Return why jobs failed, in lines, each with its log.
+
+    Args:
+        failed: The jobs.
+        width: At which a message is wrapped.
+        shown: Returns a path as it is written.
+    """
+    lines = []
+    for job in failed:
+        text = f"  {job.place}: {job.stage}: {job.message or 'nothing logged yet'}"
+        lines += _wrapped(text, width)
+        lines += [f"    {shown(job.log)}"] if job.log else []
+    return lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -357,8 +371,12 @@ def _grid(jobs: list[Job]) -> list[str]:
     ]
 
 
-def terminal_width() -> int:
-    """Return the width to write for: the terminal's; wide where output is a file."""
+def terminal_width(otherwise: int = 10_000) -> int:
+    """Return the width to write for: the terminal's; wide where output is a file.
+
+    Args:
+        otherwise: How wide.
+    """
     if not sys.stdout.isatty():
-        return 10_000
+        return otherwise
     return os.get_terminal_size(sys.stdout.fileno()).columns
