@@ -62,7 +62,8 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_the_user_got_wrong_is_one_message(tmp_path: Path) -> None:
     done = called("show", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("gradiseg: no finished run below results: run `snakemake")
+    assert done.stderr.startswith("gradiseg: no finished run below results: `")
+    assert "gradiseg run <photographs" in done.stderr or "gradiseg_core run <ph" in done.stderr
     assert done.stderr.count("\n") == 1
     assert called().returncode == called("shwo").returncode == 2  # argparse says which there are
 

@@ -4,9 +4,8 @@ A budget is a layer of the configuration below all that the user writes. It is m
 and written down beside its results (:data:`FILE_NAME`), so that a scene is not trained again
 because it is looked at from another machine. `paper` has no budget: the keys' own defaults hold.
 
-Sizes of the CPU's budgets are for two cores. An iteration takes about 10 ms + 0.5 s a megapixel
-+ 1.1 ms a thousand Gaussians of one core (measured, variant `gradiseg_plus`), and on average over a
-run three fifths of that. A training of `standard` may take 20 minutes, one of `draft` 3.
+Sizes of the CPU's budgets are for two cores (what an iteration takes: planning/trainings.py). A
+training of `standard` may take 20 minutes, one of `draft` 3.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ FILE_NAME = "budget.json"
 VARIANTS = ("gradiseg_plus",)
 
 _MOST_THREADS = 4  # that one training uses (rules/common.smk)
-_GAUSSIAN_BYTES = 4000  # that one takes while it is trained, an upper estimate
+#: That one takes while it is trained, an upper estimate: with the 30 % that IGD may add.
+_GAUSSIAN_BYTES = 4000
 _RESERVED_GB = 2.0  # of memory, for libraries and pictures
 
 
@@ -71,8 +71,12 @@ class Budget:
     variants: tuple[str, ...] = VARIANTS
 
 
-#: Returns the budget of a scene: its source, the quality, the folder of its results.
-BudgetOf = Callable[[SceneConfig, Quality, Path], Budget]
+#: Returns the budget of a scene: its source, the quality, the folder of its results, and where it
+#: is trained (`train.device`).
+BudgetOf = Callable[[SceneConfig, Quality, Path, str], Budget]
+
+#: Frames of a video, where the configuration does not say how many.
+FRAMES: Mapping[str, int] = {"draft": 60}
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ def budget(quality: Quality, facts: Facts) -> Budget:
     strength = math.sqrt(max(1, min(facts.cores, _MOST_THREADS)) / 2)
     if facts.gpu_gb is not None:
         strength = 1.0
-    room = facts.memory_gb if facts.gpu_gb is None else facts.gpu_gb
+    on_gpu = {}
+    room = facts.memory_gb
+    if facts.gpu_gb is not None:
+        views_gb = round(min(4.0, facts.gpu_gb / 4), 1)
+        room, on_gpu = facts.gpu_gb - views_gb, {"gpu_views_gb": views_gb}
     fitting = int(max(0.25, room - _RESERVED_GB) * 1e9 / _GAUSSIAN_BYTES)
     gaussians = min(size.gaussians * strength, fitting)
     views = facts.views or 0
@@ -129,6 +137,7 @@ def budget(quality: Quality, facts: Facts) -> Budget:
         "num_classes": "auto",
         "densification": {"max_gaussians": _rounded(gaussians, 5000)},
         "views_gb": round(min(16.0, facts.memory_gb / 4), 1),
+        **on_gpu,
     }
     colmap = {"max_image_size": size.feature_side, "max_features": features}
     return Budget(quality, facts, {"colmap": colmap, "train": train})
@@ -185,7 +194,7 @@ def keep(folder: Path, made: Budget) -> None:
     partial.replace(path)
 
 
-def kept_or_usual(scene: SceneConfig, quality: Quality, folder: Path) -> Budget:
+def kept_or_usual(scene: SceneConfig, quality: Quality, folder: Path, device: str) -> Budget:
     """Return the budget that was written down, or that of a small machine; a :data:`BudgetOf`."""
     return kept(folder, quality) or budget(quality, Facts())
 
@@ -195,6 +204,7 @@ def budgets_of(
     qualities: Mapping[str, Quality],
     results: Path,
     folder: Path,
+    devices: Mapping[str, str],
     budget_of: BudgetOf,
 ) -> dict[str, Budget]:
     """Return the budgets of the scenes whose quality has one.
@@ -204,6 +214,7 @@ def budgets_of(
         qualities: Of the scenes.
         results: Folder of all results.
         folder: Start of relative paths.
+        devices: Where the scenes are trained, by name.
         budget_of: Says what a quality means.
     """
     found = {}
@@ -213,7 +224,7 @@ def budgets_of(
         source = sources[sources[name].of or name]
         if source.path is not None:
             source = source.model_copy(update={"path": folder / source.path})
-        found[name] = budget_of(source, quality, results / name)
+        found[name] = budget_of(source, quality, results / name, devices[name])
     return found
 
 

@@ -29,6 +29,7 @@ from gradiseg_core.config.layers import Layer, conflicts, resolve
 from gradiseg_core.config.messages import explain, nearest
 from gradiseg_core.config.overlaps import overlaps, reserved_variants, wrong_results
 from gradiseg_core.config.quality import (
+    FRAMES,
     Budget,
     BudgetOf,
     budgets_of,
@@ -179,6 +180,7 @@ def load(
     if absent:
         raw = {**raw, "scenes": {n: e for n, e in raw["scenes"].items() if n not in absent}}
         root = RootConfig.model_validate(raw, context=AS_LAYER)
+    root = _with_frames(root)
     known = definitions(raw)
     _refuse(_of_names(root, known, folder))
 
@@ -220,7 +222,26 @@ def _budgets(root: RootConfig, folder: Path, budget_of: BudgetOf) -> dict[str, B
     """Return the budgets of the scenes whose quality has one."""
     sources = {name: _without_overrides(entry) for name, entry in root.scenes.items()}
     qualities = {name: entry.quality or root.quality for name, entry in root.scenes.items()}
-    return budgets_of(sources, qualities, folder / root.results, folder, budget_of)
+    devices = {name: _device_of(root, entry) for name, entry in root.scenes.items()}
+    return budgets_of(sources, qualities, folder / root.results, folder, devices, budget_of)
+
+
+def _device_of(root: RootConfig, entry: SceneEntry) -> str:
+    """Return where a scene is trained, as far as it is written."""
+    own = entry.train
+    written = own if own is not None and "device" in own.model_fields_set else root.train
+    return written.device
+
+
+def _with_frames(root: RootConfig) -> RootConfig:
+    """Return the file with the frames of videos by quality, where none are written."""
+    scenes = {}
+    for name, entry in root.scenes.items():
+        frames = FRAMES.get(entry.quality or root.quality)
+        written = "frames" in entry.model_fields_set
+        usual = {} if frames is None or written else {"frames": frames}
+        scenes[name] = entry.model_copy(update=usual)
+    return root.model_copy(update={"scenes": scenes})
 
 
 def _absent(root: RootConfig, folder: Path) -> dict[str, str]:

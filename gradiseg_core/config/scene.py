@@ -56,7 +56,7 @@ class SceneConfig(Section):
     frames: int = option(
         120,
         "Where `path` is a video, or a folder of videos alone: at most so many frames of them "
-        "become photographs, by how far the picture moves.",
+        "become photographs, by how far the picture moves; 60 with `quality: draft`.",
         unit="images",
         source="our choice",
         ge=3,

@@ -40,13 +40,13 @@ def budget_maker(cores: int | None = None) -> BudgetOf:
         cores: That the workflow may use; None: all of this machine.
     """
 
-    def made(scene: SceneConfig, quality: Quality, folder: Path) -> Budget:
+    def made(scene: SceneConfig, quality: Quality, folder: Path, device: str) -> Budget:
         before = kept(folder, quality)
         if before is not None:
             return before
         photographs = photographs_of(scene)
         width, height = photographs.size or (None, None)
-        gpu = machine.gpu_bytes()
+        gpu = None if device == "cpu" else machine.gpu_bytes()
         facts = Facts(
             views=photographs.count,
             width=width,

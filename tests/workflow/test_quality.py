@@ -17,7 +17,9 @@ from gradiseg_core.config.quality import Facts, budget, keep, kept
 from gradiseg_core.config.root import Settings, load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.config.train import TrainConfig
+from gradiseg_core.config.variants import with_variant
 from gradiseg_core.errors import ConfigError, InputError
+from gradiseg_core.planning import trainings
 from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
 
 PHONE = Facts(views=40, width=4000, height=3000, cores=2, memory_gb=16.0)
@@ -44,12 +46,13 @@ def train(settings: Settings, variant: str = "gradiseg_plus") -> TrainConfig:
 
 
 def seconds(quality: Any, facts: Facts) -> float:
-    """How long one core would train, by what an iteration was measured to take."""
+    """How long one core would train, by what iterations were measured to take."""
     values = budget(quality, facts).sections["train"]
+    config = with_variant(TrainConfig.model_validate(values), "gradiseg_plus")
     wide, narrow = sorted((facts.width or 3, facts.height or 2), reverse=True)
-    megapixels = values["longest_side"] ** 2 * narrow / wide / 1e6
-    thousands = values["densification"]["max_gaussians"] / 1000
-    return values["iterations"] * 0.62 * (10 + 500 * megapixels + 1.1 * thousands) / 1000
+    size = (values["longest_side"], round(values["longest_side"] * narrow / wide))
+    count = values["densification"]["max_gaussians"]
+    return trainings.core_seconds(config, size, count, 0.0, gpu=False)
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (3000, 4000), (6000, 4000), (1920, 1080)])
@@ -73,8 +76,65 @@ def test_a_gpu_trains_as_long_as_the_paper_and_no_more_gaussians_than_fit() -> N
     assert large["iterations"] == 30_000
     assert large["longest_side"] > 1400
     small = budget("standard", replace(PHONE, gpu_gb=4.0)).sections["train"]
-    assert small["densification"]["max_gaussians"] == 500_000
+    assert small["densification"]["max_gaussians"] == 250_000  # beside its views, 1 GB
     assert small["densification"]["max_gaussians"] < large["densification"]["max_gaussians"]
+
+
+@pytest.mark.parametrize("gpu_gb", [3.0, 4.0, 6.0, 8.0, 12.0, 24.0, 80.0])
+@pytest.mark.parametrize("quality", ["draft", "standard"])
+def test_a_budget_fits_the_gpu_by_the_model_of_its_memory(quality: Any, gpu_gb: float) -> None:
+    """With the Gaussians that IGD adds, PyTorch's own losses and a hundred objects."""
+    from gradiseg_core.compute.placement import LossBackends
+    from gradiseg_core.stages.training.memory import limit_of, memory_model
+
+    values = budget(quality, replace(PHONE, gpu_gb=gpu_gb)).sections["train"]
+    config = with_variant(TrainConfig.model_validate(values), "gradiseg_plus")
+    pixels = round(values["longest_side"] ** 2 * 3 / 4)
+    fused = memory_model(
+        config, LossBackends("triton", "triton"), classes=100, pixels=pixels, views_bytes=10**12
+    )
+    limit = limit_of(config)
+    assert limit is not None
+    assert fused.peak(limit) < 0.95 * gpu_gb * 1e9
+
+
+def with_gpus(folder: Path, sizes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a `nvidia-smi` that knows of GPUs of so many MiB into the path."""
+    folder.mkdir()
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{sizes}'\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+
+
+def test_a_gpu_that_is_found_sets_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpus(tmp_path / "bin", "24576\\n8192\\n", monkeypatch)
+    assert machine.gpu_bytes() == 8192 * 2**20  # any of them may be taken
+    found = loaded(tmp_path, quality="standard")
+    assert found.budgets["a"].facts.gpu_gb == 8.6
+    assert (train(found).iterations, train(found).gpu_views_gb) == (30_000, 2.1)
+    assert train(found).densification.max_gaussians == 1_000_000
+    on_cpu = loaded(tmp_path, quality="standard", train={"device": "cpu"})
+    assert on_cpu.budgets["a"].facts.gpu_gb is None
+    assert train(on_cpu).iterations == 10_000
+    scene = loaded(tmp_path, quality="standard", scene={"train": {"device": "cpu"}})
+    assert train(scene).iterations == 10_000
+    paper = loaded(tmp_path, quality="paper")
+    assert not paper.budgets
+    assert train(paper, "gradiseg") == TrainConfig()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.gpu_bytes() is None
+
+
+def test_a_gpu_that_does_not_answer_sets_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpus(tmp_path / "bin", "[N/A]\\n", monkeypatch)
+    assert machine.gpu_bytes() is None
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert machine.gpu_bytes() is None
 
 
 def test_images_are_not_enlarged_and_many_photographs_get_fewer_features() -> None:
@@ -184,6 +244,15 @@ def test_cores_and_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.cores() == 16
     assert machine.memory_bytes() > 123456789
+
+
+def test_frames_of_a_video_by_quality(tmp_path: Path) -> None:
+    def frames(**keys: Any) -> int:
+        return loaded(tmp_path, **keys).origin("a").frames
+
+    assert (frames(quality="draft"), frames(quality="standard"), frames()) == (60, 120, 120)
+    assert frames(quality="draft", scene={"frames": 120}) == 120
+    assert frames(quality="standard", scene={"quality": "draft"}) == 60
 
 
 def test_a_video_is_as_many_photographs_as_frames_are_taken(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+from gradiseg_core import programs
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.tables.stage import terminal
 
@@ -18,8 +20,8 @@ def describe(results: Path) -> str:
     metrics = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
     if not metrics:
         raise InputError(
-            f"no finished run below {results}: run `snakemake --cores all` first, or name the "
-            "folder that `results` in the configuration names"
+            f"no finished run below {results}: `{_called('run')} <photographs or configuration>` "
+            "makes one; or name the folder that `results` in the configuration names"
         )
     lines = [terminal(metrics), "Where to look"]
     for scene in dict.fromkeys(path.parents[3] for path in metrics):
@@ -31,7 +33,17 @@ def describe(results: Path) -> str:
     for path in metrics:
         run = json.loads(path.read_text())
         pictures = path.parents[1] / "render" / "side_by_side"
-        lines.append(f"  {run['scene']}, {run['variant']}, seed {run['seed']}: {pictures}")
+        name = f"{run['scene']}, {run['variant']}, seed {run['seed']}"
+        lines.append(f"  {name}: {pictures}")
+        page = path.parents[1] / "view.html"
+        if page.is_file():
+            lines.append(f"  {name}, in 3D: {page}")
     lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
-    lines.append("  all scenes in one file: snakemake --report report.html")
+    if Path("Snakefile").is_file() and Path("config.yaml").is_file():  # elsewhere it needs both
+        report = shlex.join([*programs.snakemake(), "--report", "report.html"])
+        lines.append(f"  all scenes in one file: {report}")
     return "\n".join(lines)
+
+
+def _called(*arguments: str) -> str:
+    return shlex.join([*programs.gradiseg(), *arguments])

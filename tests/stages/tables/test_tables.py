@@ -320,7 +320,7 @@ def test_files_are_written_and_parse(tmp_path: Path) -> None:
     assert tex.count(r"\begin{table}") == tex.count(r"\end{table}") == 1
 
 
-def test_terminal_and_where_to_look(tmp_path: Path) -> None:
+def test_terminal_and_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write(tmp_path, [run("kitchen", "gradiseg", 0, 0.5)])
     assert "50.0" in terminal(paths)
     told = describe(tmp_path)
@@ -335,8 +335,17 @@ def test_terminal_and_where_to_look(tmp_path: Path) -> None:
     assert "on one page" not in told
     (scene / "report.html").touch()
     assert f"{scene.name} on one page: {scene / 'report.html'}" in describe(tmp_path)
-    with pytest.raises(InputError, match="snakemake"):
+    assert "in 3D" not in told
+    page = next(tmp_path.glob("*/*/seed*")) / "view.html"
+    page.touch()
+    assert f"kitchen, gradiseg, seed 0, in 3D: {page}" in describe(tmp_path)
+    with pytest.raises(InputError, match=r"gradiseg run <photographs or configuration>` makes one"):
         describe(tmp_path / "nothing")
+    monkeypatch.chdir(tmp_path)  # where Snakemake finds neither its rules nor a configuration
+    assert "snakemake" not in describe(tmp_path)
+    for name in ("Snakefile", "config.yaml"):
+        (tmp_path / name).touch()
+    assert "snakemake --report report.html" in describe(tmp_path)
 
 
 def test_bad_inputs(tmp_path: Path) -> None:
