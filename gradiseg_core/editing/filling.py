@@ -8,7 +8,8 @@
 3. Colours of the hole are inpainted on the patch from the seen cells around it, once for all views.
 4. New Gaussians, flat in the plane, one a cell of a coarser grid, take these colours and the
    encodings of their nearest neighbours in the surroundings.
-5. They alone are optimised, against the views with the patch drawn into them.
+5. They are optimised, and of the support around them the colours, against the views with the patch
+   drawn into them: photographs show neither the hole nor, from where the object hid it, the rest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.painting import Painter
 from gradiseg_core.editing.patches import (
+    CLEAR,
     Patch,
     footprint,
     local_ground,
@@ -33,6 +35,7 @@ from gradiseg_core.editing.patches import (
     on_plane,
     patch_around,
     seen_cells,
+    support_id,
     under,
 )
 from gradiseg_core.editing.placing import Ground
@@ -47,6 +50,7 @@ from gradiseg_core.editing.rendering import (
 from gradiseg_core.editing.shading import DARK, light_left, lightened
 from gradiseg_core.editing.transforms import quaternion
 from gradiseg_core.splatting.gaussians import PARAMETERS
+from gradiseg_core.splatting.labels import CHANNELS
 from gradiseg_core.splatting.rasterization.reference import SH_C0
 
 if TYPE_CHECKING:
@@ -63,6 +67,12 @@ _ITERATIONS = 100
 _STEP, _SIGMA = 2, 0.6
 _OPACITY = 0.95
 _RATES = {"sh0": 0.01, "opacities": 0.02, "scales": 0.005}
+#: The same of the support around them.
+_PAINTED = {"sh0": 0.01, "shN": 0.001}
+#: Share of a pixel that the support makes, from which on it shows the support's colour.
+_PURE = 0.9
+#: A cell with less light than this is in shadow.
+_FULL = 0.99
 #: Surroundings of an object, in diagonals around it: of its foot, and as far as its shadow fades.
 _AROUND, _FADES = 0.4, 0.6
 
@@ -77,6 +87,9 @@ class Hole:
         dark: [rows, columns], those of them that were seen, in deep shadow.
         colours: [rows, columns, 3] of all cells, without shadow; those of the hole inpainted.
         left: [rows, columns] light that the object's shadow left; 1 where it is to stay.
+        known: [rows, columns], cells of the support whose colours some view saw.
+        behind: [rows, columns], cells that some view sees now and did not see before.
+        support: ID of what it is a hole of.
     """
 
     patch: Patch
@@ -84,6 +97,21 @@ class Hole:
     dark: NDArray[np.bool_]
     colours: NDArray[np.float64]
     left: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    behind: NDArray[np.bool_]
+    support: int | None
+
+    @property
+    def renewed(self) -> NDArray[np.bool_]:
+        """The hole, the support around it and what was in shadow, [rows, columns].
+
+        These cells are to look as :attr:`colours` says.
+        """
+        from scipy.ndimage import binary_dilation
+
+        around = binary_dilation(self.cells, iterations=2 * CLEAR) | (self.left < _FULL)
+        around |= self.behind
+        return self.cells | (self.known & around)
 
 
 @torch.no_grad()
@@ -109,7 +137,7 @@ def find_hole(
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
     """
-    from scipy.ndimage import maximum_filter
+    from scipy.ndimage import binary_dilation, distance_transform_edt, maximum_filter
 
     if not views:
         return None, "no training view shows it"
@@ -126,41 +154,56 @@ def find_hole(
     patch = patch_around(removed, ground, cell, _FADES * diagonal)
     seen = np.zeros(patch.shape, bool)
     exposed = np.zeros(patch.shape, bool)
+    behind = np.zeros(patch.shape, bool)
     total = np.zeros((*patch.shape, 3))
     count = np.zeros(patch.shape)
+    solid = opacities > 0.3
+    features = trained.means.new_zeros(len(points), CHANNELS)
+    support = support_id(patch, points[solid], scene.ids[solid], _surface(scene)[solid])
+    features[:, 0] = torch.from_numpy(scene.ids == support)
     for view in views:
         before, pixel = seen_cells(patch, view.camera, view.depth, view.alpha)
         at = pixel[..., 0], pixel[..., 1]
         before &= maximum_filter(view.shows, _RIM_PX)[at] < 0.1
-        part = part_of(trained, in_sight(trained, view.camera))
-        result = rasterized(part, view.camera, rasterizer, with_depth=True)
+        rows = in_sight(trained, view.camera)
+        part = part_of(trained, rows)
+        result = rasterized(part, view.camera, rasterizer, features[rows], with_depth=True)
         assert result.depth is not None
         colour = result.color.cpu().numpy()
+        share = result.identity[..., 0].cpu().numpy()
         depth = result.depth.cpu().numpy()
         alpha = result.alpha.cpu().numpy()
-        total[before] += colour[at][before]
-        count += before
+        # Where another thing shows through, colours are not the support's.
+        pure = before & (share[at] > _PURE)
+        total[pure] += colour[at][pure]
+        count += pure
         seen |= before
         # Where nothing is left, or only what lies on the plane or behind it, the view looks at it.
         open_, _ = seen_cells(patch, view.camera, np.where(alpha > 0.5, depth, np.inf),
                               np.ones_like(alpha))  # fmt: skip
         exposed |= open_
-    if not seen.any():
+        behind |= open_ & ~before
+    if not count.any():
         return None, "no training view saw anything of what it stood on"
     colours = total / np.maximum(count, 1.0)[..., None]
     left = np.ones(patch.shape)
-    solid = opacities > 0.3
-    known = seen & ~occupied(patch, points[solid], scene.ids[solid])
+    others = occupied(patch, points[solid], scene.ids[solid], support)
+    known = (count > 0) & ~others
     if shadow:
         left = light_left(patch, colours, known, footprint(patch, removed), diagonal)
     dark = left < DARK
     colours /= np.maximum(left, DARK)[..., None]
     cells = under(patch, removed, (exposed & ~seen) | dark)
-    if not cells.any() and left.min() > 0.99:
+    if not cells.any() and left.min() > _FULL:
         return None, "training views saw all that it hid"
     if cells.any():
-        colours = paint(colours, (known if known.any() else seen) & ~dark, cells)
-    return Hole(patch, cells, dark & cells, colours, left), ""
+        # Cells around it were seen as mixtures with the object and with what lies unseen.
+        cells |= binary_dilation(cells, iterations=CLEAR) & seen & ~others
+        colours = paint(colours, (known if known.any() else count > 0) & ~dark, cells)
+    # What is drawn at a rim takes colours from beyond it.
+    _, nearest = distance_transform_edt(~(known | cells), return_indices=True)
+    colours = colours[tuple(nearest)]
+    return Hole(patch, cells, dark & cells, colours, left, known & ~cells, behind, support), ""
 
 
 def known_ground(scene: Scene) -> Ground | None:
@@ -188,9 +231,14 @@ def _ground_of(
         height, lowest = points @ known.normal, float(np.quantile(removed @ known.normal, 0.03))
         # What stands beside it is no support; neither is what lies far below.
         near &= (height < lowest + 0.1 * diagonal) & (height > lowest - 0.3 * diagonal)
-    sizes = scene.trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1).cpu().numpy()
-    weights = (opacities * sizes).astype(np.float64)
-    return local_ground(points[near], weights[near], 0.03 * diagonal, known)
+    return local_ground(points[near], _surface(scene)[near], 0.03 * diagonal, known)
+
+
+def _surface(scene: Scene) -> NDArray[np.float64]:
+    """Return how much surface each Gaussian covers, [N], in squared units of the training frame."""
+    sizes = scene.trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1)
+    area: NDArray[np.float64] = (scene.trained.opacities.sigmoid() * sizes).double().cpu().numpy()
+    return area
 
 
 def _pixel(view: Sight, point: NDArray[np.float64]) -> float:
@@ -241,19 +289,17 @@ def fill(scene: Scene, hole: Hole, views: list[Sight]) -> tuple[Scene, dict[str,
         views: Views of the object, before it was removed.
     """
     chosen = _spread(views, MOST_VIEWS)
-    done: dict[str, Any] = {"cells": int(hole.cells.sum()), "shadow": int((hole.left < 0.99).sum())}
-    if hole.left.min() < 0.99:
+    shaded = hole.left < _FULL
+    done: dict[str, Any] = {"cells": int(hole.cells.sum()), "shadow": int(shaded.sum())}
+    if shaded.any():
         cameras = [view.camera for view in chosen]
         sh0, shN, done["lightened"] = lightened(scene.trained, hole.patch, hole.left, cameras)
         values = {**scene.values, "sh0": sh0, "shN": shN}
         scene = scene.changed(values, np.arange(len(scene)))
-    if not hole.cells.any():
-        return scene, done | {"new": 0}
     stale = _stale(scene, hole)
     scene = scene.kept(~stale)
-    rest = {name: getattr(scene.trained, name) for name in PARAMETERS}
     new = new_gaussians(scene, hole)
-    losses = _optimise(scene, rest, new, hole, chosen)
+    scene, losses = _optimised(scene, new, hole, chosen)
     done |= {
         "new": len(new["means"]),
         "never_seen_removed": int(stale.sum()),
@@ -266,12 +312,8 @@ def _stale(scene: Scene, hole: Hole) -> NDArray[np.bool_]:
     """Return which Gaussians lie in the hole, [N]: untrained ones, and the support in the dark."""
     points = scene.trained.means.cpu().numpy().astype(np.float64)
     flat = np.abs(hole.patch.ground.height(points)) < 6.0 * hole.patch.cell
-    support = scene.ids[flat & hole.patch.inside(points, hole.left >= DARK)]
-    result = flat & hole.patch.inside(points, hole.cells & ~hole.dark)
-    if len(support):
-        same = scene.ids == np.bincount(support).argmax()
-        result |= flat & hole.patch.inside(points, hole.dark) & same
-    return result
+    dark = flat & hole.patch.inside(points, hole.dark) & (scene.ids == hole.support)
+    return dark | (flat & hole.patch.inside(points, hole.cells & ~hole.dark))
 
 
 def _spread(views: list[Sight], most: int) -> list[Sight]:
@@ -280,28 +322,31 @@ def _spread(views: list[Sight], most: int) -> list[Sight]:
     return [views[round(i * (len(views) - 1) / (most - 1))] for i in range(most)]
 
 
-def _optimise(
-    scene: Scene,
-    rest: dict[str, Tensor],
-    new: dict[str, Tensor],
-    hole: Hole,
-    views: list[Sight],
-) -> tuple[float, float]:
-    """Fit colours, opacities and sizes of new Gaussians in place; return first and last loss."""
+def _optimised(
+    scene: Scene, new: dict[str, Tensor], hole: Hole, views: list[Sight]
+) -> tuple[Scene, tuple[float, float]]:
+    """Fit new Gaussians in place, and the colours of the support around them.
+
+    Returns:
+        The scene in its new colours; the first and the last loss.
+    """
     trained, rasterizer = scene.trained, rasterizer_for(scene.trained)
-    chosen = [t for view in views if (t := _target(scene, rest, hole, view)) is not None]
+    support = torch.from_numpy(np.flatnonzero(_support(scene, hole))).to(trained.means.device)
+    chosen = [t for view in views if (t := _target(scene, support, hole, view)) is not None]
     if not chosen:
-        return 0.0, 0.0
+        return scene, (0.0, 0.0)
     free = {name: new[name].clone().requires_grad_() for name in _RATES}
-    optimizer = torch.optim.Adam(
-        [{"params": [free[name]], "lr": rate} for name, rate in _RATES.items()], eps=1e-15
-    )
+    painted = {name: getattr(trained, name)[support].clone().requires_grad_() for name in _PAINTED}
+    groups = [{"params": [free[name]], "lr": rate} for name, rate in _RATES.items()]
+    groups += [{"params": [painted[name]], "lr": rate} for name, rate in _PAINTED.items()]
+    optimizer = torch.optim.Adam(groups, eps=1e-15)
     losses = []
     for step in range(_ITERATIONS):
         target = chosen[step % len(chosen)]
-        values = {
-            name: torch.cat([target.around[name], {**new, **free}[name]]) for name in PARAMETERS
-        }
+        around = dict(target.around)
+        for name, value in painted.items():
+            around[name] = around[name].index_copy(0, target.places, value[target.support])
+        values = {name: torch.cat([around[name], {**new, **free}[name]]) for name in PARAMETERS}
         result = rasterized(with_values(trained, values), target.camera, rasterizer)
         error = (result.color - target.colour).abs().sum(dim=-1)
         loss = (error * target.weight).sum() / target.weight.sum()
@@ -310,7 +355,19 @@ def _optimise(
         optimizer.step()
         losses.append(loss.item())
     new.update({name: value.detach() for name, value in free.items()})
-    return float(np.mean(losses[: len(chosen)])), float(np.mean(losses[-len(chosen) :]))
+    values = dict(scene.values)
+    for name, value in painted.items():
+        values[name] = values[name].index_copy(0, support, value.detach())
+    scene = scene.changed(values, np.arange(len(scene)))
+    n = len(chosen)
+    return scene, (float(np.mean(losses[:n])), float(np.mean(losses[-n:])))
+
+
+def _support(scene: Scene, hole: Hole) -> NDArray[np.bool_]:
+    """Return which Gaussians are the support where it is to look otherwise, [N]."""
+    points = scene.trained.means.cpu().numpy().astype(np.float64)
+    flat = np.abs(hole.patch.ground.height(points)) < 6.0 * hole.patch.cell
+    return flat & (scene.ids == hole.support) & hole.patch.inside(points, hole.renewed)
 
 
 @dataclass(frozen=True)
@@ -320,31 +377,42 @@ class _Target:
     Attributes:
         camera: The view.
         around: Parameters of the old Gaussians that it shows.
-        colour: [h, w, 3], the view with the hole's colours drawn into it.
+        places: [k] rows of these that are the support.
+        support: [k] which of the support's they are.
+        colour: [h, w, 3], the view with the patch's colours drawn into it.
         weight: [h, w], 1 for pixels that count.
     """
 
     camera: Camera
     around: dict[str, Tensor]
+    places: Tensor
+    support: Tensor
     colour: Tensor
     weight: Tensor
 
 
 @torch.no_grad()
-def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _Target | None:
-    """Return a view's target; None where the view does not show the hole."""
+def _target(scene: Scene, support: Tensor, hole: Hole, view: Sight) -> _Target | None:
+    """Return a view's target; None where the view does not show the hole.
+
+    Args:
+        scene: Without the object and what lay in the hole.
+        support: Rows of the Gaussians whose colours are free.
+        hole: What to draw.
+        view: The view.
+    """
     from scipy.ndimage import binary_dilation, map_coordinates
 
     camera, patch = view.camera, hole.patch
-    trained = with_values(scene.trained, rest)
-    trained = part_of(trained, in_sight(trained, camera))
+    rows = in_sight(scene.trained, camera)
+    trained = part_of(scene.trained, rows)
     result = rasterized(trained, camera, rasterizer_for(trained), with_depth=True)
     assert result.depth is not None
     colour, depth = result.color.cpu().numpy().copy(), result.depth.cpu().numpy()
     alpha = result.alpha.cpu().numpy()
     place, distance, tolerance = on_plane(patch, camera)
-    inside = map_coordinates(hole.cells.astype(float), place, order=1) > 0.5
-    # The junk that lay in the hole is gone from `rest`: what is left before the plane hides it.
+    inside = map_coordinates(hole.renewed.astype(float), place, order=1) > 0.5
+    # The junk that lay in the hole is gone: what is left before the plane hides it.
     hidden = (alpha > 0.5) & (depth < distance - tolerance)
     drawn = inside & (distance > 0) & ~hidden
     if drawn.sum() < 4:
@@ -355,12 +423,17 @@ def _target(scene: Scene, rest: dict[str, Tensor], hole: Hole, view: Sight) -> _
     )
     colour[drawn] = texture[drawn]
     counts = binary_dilation(drawn, iterations=3) & ~hidden
-    # What is optimised shows in a small part of the view alone.
-    rows, columns = ((int(used.min()), int(used.max()) + 1) for used in np.nonzero(counts))
-    part = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
-    camera = window(camera, rows, columns)
+    # What is optimised shows in a part of the view alone.
+    ys, xs = ((int(used.min()), int(used.max()) + 1) for used in np.nonzero(counts))
+    part = np.s_[ys[0] : ys[1], xs[0] : xs[1]]
+    camera = window(camera, ys, xs)
     visible = in_sight(trained, camera)
     around = {name: getattr(trained, name)[visible] for name in PARAMETERS}
+    index = torch.full((len(scene),), -1, device=rows.device)
+    index[support] = torch.arange(len(support), device=rows.device)
+    own = index[rows[visible]]
+    places = (own >= 0).nonzero().squeeze(1)
     like = trained.means
     weight = torch.from_numpy(counts[part]).to(like)
-    return _Target(camera, around, torch.from_numpy(colour[part].copy()).to(like), weight)
+    target = torch.from_numpy(colour[part].copy()).to(like)
+    return _Target(camera, around, places, own[places], target, weight)

@@ -31,7 +31,7 @@ from gradiseg_core.editing.removal import (
     sights,
     training_cameras,
 )
-from gradiseg_core.editing.selecting import select, shown
+from gradiseg_core.editing.selecting import chosen, shown
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.editing.walls import hole_behind
@@ -153,7 +153,7 @@ def _selected(
         cut: Whether straddlers are cut.
         whole: All of it; else the things themselves, as what moves.
     """
-    mask = select(scene, what).mask
+    mask = chosen(scene, what)
     if not whole:
         mask = _bodies(scene, mask)
     record: Record = {"selected": int(mask.sum()), "cut": 0}
@@ -263,7 +263,7 @@ def _mapped(
 
 
 def _recolour(scene: Scene, step: config.Recolour) -> tuple[Scene, Record]:
-    mask = select(scene, step.recolour).mask
+    mask = chosen(scene, step.recolour)
     target = np.array(config.rgb(step.colour))
     edited = _mapped(scene, mask, lambda own, w: colours.recolouring(own, w, target))
     return edited, {"selected": int(mask.sum()), "recoloured": int(mask.sum())}
@@ -272,7 +272,7 @@ def _recolour(scene: Scene, step: config.Recolour) -> tuple[Scene, Record]:
 def _style(scene: Scene, step: config.Style) -> tuple[Scene, Record]:
     from gradiseg_core.files.images import read_image
 
-    mask = select(scene, step.style).mask
+    mask = chosen(scene, step.style)
     picture = read_image(step.like).reshape(-1, 3) / 255.0
     picture = picture[:: max(1, len(picture) // _SAMPLE)]
     edited = _mapped(scene, mask, lambda own, w: colours.transport(own, w, picture, step.strength))
@@ -338,7 +338,7 @@ def _scale(scene: Scene, step: config.Scale) -> tuple[Scene, Record]:
 
 def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     first, second = step.swap
-    shared = select(scene, first).mask & select(scene, second).mask
+    shared = chosen(scene, first) & chosen(scene, second)
     if shared.any():
         raise InputError(
             f"{shown(first)} and {shown(second)} share {int(shared.sum())} Gaussians; what is "

@@ -200,8 +200,27 @@ def footprint(patch: Patch, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return grown
 
 
+def support_id(
+    patch: Patch,
+    points: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    surface: NDArray[np.float64],
+) -> int | None:
+    """Return the ID that makes most surface in the patch's plane; None where nothing lies there.
+
+    Args:
+        patch: The patch.
+        points: [n, 3], centres of opaque Gaussians.
+        ids: [n], their IDs.
+        surface: [n], how much each covers. There may be more of them in a thing beside it.
+    """
+    inside = patch.inside(points, np.ones(patch.shape, bool))
+    flat = inside & (np.abs(patch.ground.height(points)) < 0.5 * _TOUCHES * patch.cell)
+    return int(np.bincount(ids[flat], surface[flat]).argmax()) if flat.any() else None
+
+
 def occupied(
-    patch: Patch, points: NDArray[np.float64], ids: NDArray[np.int64]
+    patch: Patch, points: NDArray[np.float64], ids: NDArray[np.int64], support: int | None
 ) -> NDArray[np.bool_]:
     """Return the cells that other things stand on or touch, [rows, columns].
 
@@ -210,16 +229,15 @@ def occupied(
     Args:
         patch: The patch.
         points: [n, 3], centres of opaque Gaussians.
-        ids: [n], their IDs; the support's is that of most of what lies in the plane.
+        ids: [n], their IDs.
+        support: That of the support; None: nothing is known of it.
     """
     from scipy.ndimage import binary_dilation
 
+    if support is None:
+        return np.zeros(patch.shape, bool)
     height = np.abs(patch.ground.height(points))
     inside = patch.inside(points, np.ones(patch.shape, bool)) & (height < _TOUCHES * patch.cell)
-    flat = inside & (height < 0.5 * _TOUCHES * patch.cell)
-    if not flat.any():
-        return np.zeros(patch.shape, bool)
-    support = np.bincount(ids[flat]).argmax()
     others = footprint(patch, points[inside & (ids != support)])
     grown: NDArray[np.bool_] = binary_dilation(others, iterations=CLEAR)
     return grown

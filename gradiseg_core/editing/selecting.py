@@ -35,10 +35,18 @@ def select(scene: Scene, what: Any) -> Selection:
     Raises:
         InputError: If there is no such object or view, or no Gaussian is left.
     """
+    return Selection(chosen(scene, what), plain(what), scene.fingerprint)
+
+
+def chosen(scene: Scene, what: Any) -> NDArray[np.bool_]:
+    """Return which Gaussians are meant, [N]; arguments and errors are those of :func:`select`.
+
+    A selection names its scene by a hash of all of it, which an edit does not need.
+    """
     mask = _mask(scene, what)
     if not mask.any():
         raise InputError(f"{shown(what)}: no Gaussian is selected; choose more of the scene")
-    return Selection(mask, plain(what), scene.fingerprint)
+    return mask
 
 
 def selected(scene: Scene, what: Any) -> Selection:

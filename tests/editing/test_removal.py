@@ -21,6 +21,7 @@ from gradiseg_core.editing.patches import (
     local_ground,
     occupied,
     seen_cells,
+    support_id,
     under,
 )
 from gradiseg_core.editing.placing import Ground
@@ -144,7 +145,7 @@ def test_the_hole_is_filled_with_what_goes_on_around_it(
     assert filled["loss"][1] <= filled["loss"][0]
     new = np.arange(len(edited)) >= len(edited) - filled["new"]
     np.testing.assert_allclose(edited.points[new][:, 2], 0.0, atol=0.02)
-    assert (np.abs(edited.points[new][:, :2]) < HALF + 0.1).all()
+    assert (np.abs(edited.points[new][:, :2]) < HALF + 0.2).all()  # with the mixtures around it
     assert set(edited.ids[new]) == {0}  # they are table
     # What a camera sees there is the table's colour, not red, not grey.
     bare = scene.kept(kinds["table"] | kinds["junk"])
@@ -230,13 +231,27 @@ def test_cells_that_another_thing_stands_on_say_nothing_of_the_support() -> None
     above = np.array([[-0.5, -0.5, 0.9]])  # a lamp, say
     points = np.concatenate([plane, standing, above])
     ids = np.repeat([7, 2, 3], [len(plane), 2, 1])
-    found = occupied(patch(), points, ids)
+    support = support_id(patch(), points, ids, np.ones(len(points)))
+    assert support == 7
+    found = occupied(patch(), points, ids, support)
     rows, columns = np.nonzero(found)
     assert found[30, 30]
     assert 25 <= found.sum() <= 11**2
     assert min(rows.min(), columns.min()) >= 25
-    assert not occupied(patch(), plane, ids[: len(plane)]).any()
-    assert not occupied(patch(), above, np.array([3])).any()
+    assert not occupied(patch(), plane, ids[: len(plane)], support).any()
+    assert not occupied(patch(), above, np.array([3]), support).any()
+    nothing = support_id(patch(), above, np.array([3]), np.ones(1))
+    assert nothing is None
+    assert not occupied(patch(), points, ids, nothing).any()
+
+
+def test_the_support_is_what_covers_most_not_what_has_most_gaussians() -> None:
+    table = patch().points[::8, ::8].reshape(-1, 3)  # few and large
+    apple = np.random.default_rng(0).uniform([0.1, 0.1, 0.0], [0.4, 0.4, 0.15], (300, 3))
+    ids = np.repeat([0, 5], [len(table), len(apple)])
+    surface = np.repeat([0.16, 0.0004], [len(table), len(apple)])
+    assert len(apple) > len(table)
+    assert support_id(patch(), np.concatenate([table, apple]), ids, surface) == 0
 
 
 def test_a_cell_is_seen_where_nothing_lies_before_it() -> None:

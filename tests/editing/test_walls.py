@@ -6,6 +6,7 @@ behind the box, so nothing was trained there.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def cameras() -> list[Camera]:
     return found
 
 
+@cache
 def make(depth: float = 0.0) -> tuple[Scene, Scene]:
     """The scene as it is trained, and the truth without the box.
 
@@ -116,7 +118,7 @@ def test_the_wall_goes_on_behind_what_is_removed() -> None:
     assert record["filled_behind"]["new"] > 20
     new = edited.points[len(edited) - record["filled_behind"]["new"] :]
     np.testing.assert_allclose(new[:, 1], WALL, atol=0.02)
-    assert (np.abs(new[:, 0]) < 0.4).all()
+    assert (np.abs(new[:, 0]) < 0.6).all()  # with the mixtures around it, in cells of 0.035
     only_support = edited.kept(np.arange(len(edited)) < len(edited) - len(new))
     for view in ("view_001.png", "view_004.png"):
         was = scene.render(view).ids == 1
