@@ -19,7 +19,11 @@ from gradiseg_core.stages.sfm.pairs import keypoints
 
 FEWEST = 6  # photographs
 _ACROSS = 32  # cells along the longer side
-_STILL_PX, _STILL = 3.0, 0.006  # px, and share of the longer side, that it may move
+#: px, and share of the longer side, that it may move: little, or, where hardly anything else moves
+#: so little, more.
+_STILL_PX, _STILL = 3.0, 0.006
+_SHAKES_PX, _SHAKES = 6.0, 0.02
+_ELSEWHERE = 0.05  # share of the matches elsewhere that may move as little, in the latter case
 _MOSTLY = 0.4  # share of a cell's matches that do not move
 _NEARLY_ALL = 0.6  # share of the pairs with at least `_IN_PAIR` such matches in a region
 _IN_PAIR = 3
@@ -124,8 +128,19 @@ def standing_cells(
         matched: Of each pair of photographs, positions [n, 2] px of the matched features in both.
         size: Width and height of the photographs, px.
     """
+    little = max(_STILL_PX, _STILL * max(size))
+    found = _cells_within(matched, size, little)
+    if found is not None:
+        return found[0]
+    found = _cells_within(matched, size, max(_SHAKES_PX, _SHAKES * max(size)))
+    return None if found is None or found[1] > _ELSEWHERE else found[0]
+
+
+def _cells_within(
+    matched: list[tuple[NDArray[np.float64], NDArray[np.float64]]], size: Size, most_px: float
+) -> tuple[NDArray[np.bool_], float] | None:
+    """Return the cells whose matches move no more, and the share of such matches elsewhere."""
     shape = _shape(size)
-    most_px = max(_STILL_PX, _STILL * max(size))
     still, every = np.zeros(shape), np.zeros(shape)
     where = []
     for first, second in matched:
@@ -147,7 +162,8 @@ def standing_cells(
             found |= region
     if not found.any() or found.mean() > _LARGEST:
         return None
-    return ndimage.binary_dilation(ndimage.binary_fill_holes(found), np.ones((3, 3)))
+    mask = ndimage.binary_dilation(ndimage.binary_fill_holes(found), np.ones((3, 3)))
+    return mask, float(still[~mask].sum() / max(every[~mask].sum(), 1.0))
 
 
 def _shape(size: tuple[int, int]) -> tuple[int, int]:

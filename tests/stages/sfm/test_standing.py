@@ -191,7 +191,7 @@ def test_features_that_stand_still_go_with_their_matches(photographs, tmp_path):
     assert len(pairs) > 10
 
 
-@pytest.mark.parametrize("still", ["orbit", "nothing", "thing", "all"])
+@pytest.mark.parametrize("still", ["orbit", "nothing", "thing", "shaking", "slow", "all"])
 def test_cells_that_stand_still(still):
     """Of eight photographs; positions drawn, the thing in the lower left."""
     rng = np.random.default_rng(0)
@@ -205,12 +205,17 @@ def test_cells_that_stand_still(still):
             inside = (at[:, 0] < 160) & (at[:, 1] > 320)
             if still == "thing":
                 to[inside] = at[inside] + rng.normal(0, 1.0, (inside.sum(), 2))
+            if still == "shaking":
+                to[inside] = at[inside] + rng.normal(0, 4.0, (inside.sum(), 2))
+            if still == "slow":  # the camera hardly moved: little moves far, anywhere
+                to = at + rng.normal(0, 12.0, at.shape)
+                to[inside] = at[inside] + rng.normal(0, 4.0, (inside.sum(), 2))
             if still == "orbit" and second == first + 1:  # the point that all cameras look at
                 middle = np.linalg.norm(at - [320, 240], axis=1) < 80
                 to[middle] = at[middle] + rng.normal(0, 1.0, (middle.sum(), 2))
             matched.append((at, to))
     mask = standing_cells(matched, (640, 480))
-    if still != "thing":
+    if still not in ("thing", "shaking"):
         assert mask is None
         return
     truth = np.zeros((24, 32), bool)
