@@ -45,6 +45,7 @@ from gradiseg_core.editing.rendering import (
     part_of,
     rasterized,
     rasterizer_for,
+    surface,
     with_values,
 )
 from gradiseg_core.editing.shading import DARK, light_left, lightened
@@ -159,7 +160,7 @@ def find_hole(
     count = np.zeros(patch.shape)
     solid = opacities > 0.3
     features = trained.means.new_zeros(len(points), CHANNELS)
-    support = support_id(patch, points[solid], scene.ids[solid], _surface(scene)[solid])
+    support = support_id(patch, points[solid], scene.ids[solid], surface(scene.values)[solid])
     features[:, 0] = torch.from_numpy(scene.ids == support)
     for view in views:
         before, pixel = seen_cells(patch, view.camera, view.depth, view.alpha)
@@ -231,14 +232,7 @@ def _ground_of(
         height, lowest = points @ known.normal, float(np.quantile(removed @ known.normal, 0.03))
         # What stands beside it is no support; neither is what lies far below.
         near &= (height < lowest + 0.1 * diagonal) & (height > lowest - 0.3 * diagonal)
-    return local_ground(points[near], _surface(scene)[near], 0.03 * diagonal, known)
-
-
-def _surface(scene: Scene) -> NDArray[np.float64]:
-    """Return how much surface each Gaussian covers, [N], in squared units of the training frame."""
-    sizes = scene.trained.scales.exp().sort(dim=1).values[:, 1:].prod(dim=1)
-    area: NDArray[np.float64] = (scene.trained.opacities.sigmoid() * sizes).double().cpu().numpy()
-    return area
+    return local_ground(points[near], surface(scene.values)[near], 0.03 * diagonal, known)
 
 
 def _pixel(view: Sight, point: NDArray[np.float64]) -> float:

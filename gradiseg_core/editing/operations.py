@@ -31,6 +31,7 @@ from gradiseg_core.editing.removal import (
     sights,
     training_cameras,
 )
+from gradiseg_core.editing.rendering import surface
 from gradiseg_core.editing.selecting import chosen, shown
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
@@ -49,6 +50,9 @@ Record = dict[str, Any]
 _FRINGE = 0.05
 #: What moves is an object's body and what is that near to it, in diagonals of the body.
 _AROUND = 0.1
+#: Two feet that differ by less than this share of a thing's height are on one level: what lies
+#: lowest is seen worst.
+_LEVEL = 0.2
 #: Pixels of a style's picture that are looked at.
 _SAMPLE = 50_000
 
@@ -238,13 +242,6 @@ def _keep(scene: Scene, step: config.Keep) -> tuple[Scene, Record]:
     return scene.kept(mask), record | {"removed": int((~mask).sum())}
 
 
-def _weights(values: dict[str, Tensor]) -> NDArray[np.float64]:
-    """Return how much of what is seen each Gaussian makes: opacity times its largest face."""
-    sizes = values["scales"].exp().sort(dim=1).values
-    weights = values["opacities"].sigmoid() * sizes[:, 1] * sizes[:, 2]
-    return weights.cpu().numpy().astype(np.float64) + 1e-12
-
-
 def _mapped(
     scene: Scene,
     mask: NDArray[np.bool_],
@@ -253,7 +250,7 @@ def _mapped(
     ],
 ) -> Scene:
     own = _of(scene, mask)
-    matrix, offset = affine(colours.base_colours(own["sh0"]), _weights(own))
+    matrix, offset = affine(colours.base_colours(own["sh0"]), surface(own))
     own = colours.mapped(own, matrix, offset)
     values = dict(scene.values)
     rows = torch.from_numpy(np.flatnonzero(mask)).to(scene.trained.means.device)
@@ -351,6 +348,11 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     # The second is taken out of what the first left, so that its hole is filled there.
     two = _take_out(one.rest, second, **how)
     way = _foot(two.points, two.values, ground) - _foot(one.points, one.values, ground)
+    rise = float(way @ ground.normal)
+    heights = [float(np.ptp(np.quantile(ground.height(taken.points), [0.03, 0.97])))
+               for taken in (one, two)]  # fmt: skip
+    if abs(rise) < _LEVEL * min(heights):
+        way = way - rise * ground.normal
     rest, shift = two.rest, scene.frame.scale * way
     for taken, by in ((one, shift), (two, -shift)):
         rest = rest.joined(transformed(taken.values, shift=by), remembered=taken.remembered)

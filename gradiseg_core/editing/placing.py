@@ -18,6 +18,8 @@ from gradiseg_core.errors import InputError
 
 #: Trials of RANSAC, and points that each is counted on.
 _TRIALS, _SAMPLE = 500, 4000
+#: Of Gaussians larger than this share of them, as much counts as of one that is as large.
+_LARGE = 0.99
 #: A point is on a plane up to this share of the size of what the cameras look at.
 _NEAR_SHARE = 0.01
 #: Share of a thing's points that may lie below its foot.
@@ -138,17 +140,20 @@ def saved_ground(folder: Path | None, frame: Frame) -> Ground | None:
 def estimated_ground(
     points: NDArray[np.float64],
     opacities: NDArray[np.float32],
+    surface: NDArray[np.float64],
     cameras: list[Camera],
     frame: Frame,
     seed: int = 0,
 ) -> Ground | None:
-    """Return the plane that most opaque Gaussians lie on, of those that the cameras look at.
+    """Return the plane that holds most surface of what the cameras look at.
 
-    Planes that cameras are on both sides of do not count. Source: Fischler and Bolles 1981.
+    There may be more Gaussians in a patterned thing on the table than in the table. Planes that
+    cameras are on both sides of do not count. Source: Fischler and Bolles 1981.
 
     Args:
         points: [N, 3] centres, user's world.
         opacities: [N], 0..1.
+        surface: [N], how much each covers.
         cameras: In the training frame.
         frame: Of training.
         seed: Of the trials.
@@ -168,10 +173,13 @@ def estimated_ground(
     if len(candidates) < 10:
         return None
     generator = np.random.default_rng(seed)
-    sample = candidates[generator.permutation(len(candidates))[:_SAMPLE]]
+    rows = generator.permutation(len(candidates))[:_SAMPLE]
+    sample, weights = candidates[rows], surface[looked_at][rows]
+    weights = np.minimum(weights, np.quantile(weights, _LARGE))
     near = _NEAR_SHARE * reach
-    best, plane = 0, None
-    for a, b, c in sample[generator.integers(0, len(sample), (_TRIALS, 3))]:
+    best, plane = 0.0, None
+    trials = generator.choice(len(sample), (_TRIALS, 3), p=weights / weights.sum())
+    for a, b, c in sample[trials]:
         normal = np.cross(b - a, c - a)
         length = np.linalg.norm(normal)
         if length < 1e-9 * reach**2:
@@ -180,7 +188,7 @@ def estimated_ground(
         above = np.sign((eyes - a) @ normal)
         if abs(above.sum()) < 0.9 * len(eyes):
             continue
-        agree = int((np.abs((sample - a) @ normal) < near).sum())
+        agree = float(weights[np.abs((sample - a) @ normal) < near].sum())
         if agree > best:
             best, plane = agree, (a, normal * np.sign(above.sum()))
     if plane is None:

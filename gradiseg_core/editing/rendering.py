@@ -41,6 +41,13 @@ def with_values(trained: TrainedScene, values: Mapping[str, Tensor]) -> TrainedS
     return TrainedScene(classifier=trained.classifier, metadata=trained.metadata, **values)
 
 
+def surface(values: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    """Return how much surface each Gaussian covers, [N]: its largest face, times its opacity."""
+    sizes = values["scales"].exp().sort(dim=1).values
+    area = values["opacities"].sigmoid() * sizes[:, 1] * sizes[:, 2]
+    return area.cpu().numpy().astype(np.float64) + 1e-12
+
+
 @torch.no_grad()
 def in_sight(trained: TrainedScene, camera: Camera) -> Tensor:
     """Return the rows [n] of the Gaussians that a view may show, and of few others.

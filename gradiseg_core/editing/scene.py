@@ -27,7 +27,7 @@ from gradiseg_core.config.base import Device
 from gradiseg_core.editing.labels import most_probable
 from gradiseg_core.editing.objects import BACKGROUND, SceneObject, ids_of, object_table
 from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
-from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for
+from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for, surface
 from gradiseg_core.editing.run import EDIT_FILE, Run, check_output, find_run, made_from
 from gradiseg_core.editing.selection import (
     Selection,
@@ -158,7 +158,9 @@ class Scene:
         if saved is not None:
             return saved
         opacities = self.trained.opacities.sigmoid().cpu().numpy()
-        return estimated_ground(self.points, opacities, list(self.cameras.values()), self.frame)
+        return estimated_ground(
+            self.points, opacities, surface(self.values), list(self.cameras.values()), self.frame
+        )
 
     @cached_property
     def fingerprint(self) -> str:

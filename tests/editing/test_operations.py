@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 import gradiseg_core
+from gradiseg_core.cameras import Frame
 from gradiseg_core.editing import operations
 from gradiseg_core.editing.colours import base_colours
-from gradiseg_core.editing.placing import Ground, rotation
+from gradiseg_core.editing.placing import Ground, estimated_ground, rotation
 from gradiseg_core.editing.selection import fingerprint
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.errors import InputError
@@ -78,6 +79,34 @@ def test_the_ground_is_the_plane(scene: gradiseg_core.Scene) -> None:
     assert scene.ground.source == "estimated"
     np.testing.assert_allclose(scene.ground.normal, [0, 0, 1], atol=0.02)
     assert scene.ground.offset == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_patterned_thing_of_many_gaussians_is_not_the_ground() -> None:
+    """A book on a table: its top has three times as many Gaussians, which cover less."""
+    generator = np.random.default_rng(0)
+    table = np.c_[generator.uniform(-0.6, 0.6, (300, 2)), np.zeros(300)]
+    book = np.c_[generator.uniform(-0.2, 0.2, (900, 2)), np.full(900, 0.3)]
+    points = np.concatenate([table, book])
+    surface = np.repeat([1.2**2 / 300, 0.4**2 / 900], [300, 900])
+    cameras = synthetic.ring_of_cameras(6, 64, 48)
+    found = estimated_ground(points, np.ones(1200, np.float32), surface, cameras, Frame())
+    assert found is not None
+    assert found.offset == pytest.approx(0.0, abs=0.02)
+
+
+def test_what_is_swapped_stays_on_the_level_that_both_stood_on(
+    scene: gradiseg_core.Scene,
+) -> None:
+    """The lowest tenth of one was never seen: that is no step of the support."""
+    lowest = np.quantile(scene.points[scene.ids == RED][:, 2], 0.15)
+    seen = scene.kept(~((scene.ids == RED) & (scene.points[:, 2] < lowest)))
+    edited = seen.edit([{"swap": ["red ball", "green ball"], "fill": False, "cut": False}])
+    for index in (RED, GREEN):
+        was, now = (np.median(s.points[s.ids == index][:, 2]) for s in (seen, edited))
+        assert now == pytest.approx(was, abs=0.01)
+    high = seen.edit([{"move": "red ball", "by_m": [0, 0, 0.5], "fill": False, "cut": False}])
+    edited = high.edit([{"swap": ["red ball", "green ball"], "fill": False, "cut": False}])
+    assert edited.history[-1]["way"][2] == pytest.approx(-0.5, abs=0.1)  # a shelf is one
 
 
 def test_the_ground_is_the_stages_where_it_ran(
