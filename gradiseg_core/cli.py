@@ -156,7 +156,7 @@ def paper_tables(parser: argparse.ArgumentParser) -> Run:
 
         files = [path.absolute() for path in options.configfile]
         out = None if options.out is None else options.out.absolute()
-        with Place.of(files[0]).entered():
+        with Place.where_ran(files[0]).entered():
             text = tables_so_far(files, out)
         print(text if options.out is None else f"written to {options.out}")
         return 0
