@@ -41,7 +41,10 @@ def run(parser: argparse.ArgumentParser) -> Run:
     command is printed; arguments after -- are Snakemake's.
     """
     parser.add_argument(
-        "path", type=Path, help="a folder of photographs, a video, or a configuration (my.yaml)"
+        "path",
+        type=Path,
+        nargs="+",
+        help="a folder of photographs (or all files in it), a video, or a configuration (my.yaml)",
     )
     parser.add_argument(
         "--quality",
@@ -58,9 +61,10 @@ def run(parser: argparse.ArgumentParser) -> Run:
 
     def run(options: argparse.Namespace) -> int:
         from gradiseg_core.planning.launch import run
+        from gradiseg_core.planning.own_scene import one_path
 
         return run(
-            options.path,
+            one_path(options.path),
             quality=options.quality,
             cores=options.cores,
             plan_only=options.plan,

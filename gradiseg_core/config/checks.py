@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from gradiseg_core.prompts import read_ground_truth
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
+def is_scene_name(name: str) -> bool:
+    """Whether a scene may be called so: letters of any script, digits, - and _, no mark first."""
+    return bool(name) and name[0].isalnum() and all(map(is_of_a_name, name))
+
+
+def is_of_a_name(character: str) -> bool:
+    """Whether a character may be in the name of a scene, which becomes a folder and a target."""
+    # Marks are accents, and vowels of Indic scripts and Thai.
+    return (
+        character in "-_" or character.isalnum() or unicodedata.category(character).startswith("M")
+    )
+
+
 def scene_names(scenes: Any, reserved: Collection[str] = ()) -> list[str]:
     """Return problems with the names of scenes, which become folders and targets.
 
@@ -35,7 +49,7 @@ def scene_names(scenes: Any, reserved: Collection[str] = ()) -> list[str]:
         return []
     problems = []
     for name in scenes:
-        if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_scene_name(name):
             problems.append(
                 f"scenes.{name}: a scene's name may hold letters, digits, '-' and '_' only, and "
                 "starts with a letter or digit"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from gradiseg_core.config.checks import is_of_a_name, is_scene_name
 from gradiseg_core.config.messages import nearest
-from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, is_video
+from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, files_below, is_photo, is_video
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import load
@@ -68,6 +70,49 @@ class OwnScene:
                 file.write(self.text)
 
 
+def one_path(paths: Sequence[Path]) -> Path:
+    """Return what a user means who gives several paths, as a shell makes them of `photos/*`.
+
+    Args:
+        paths: One or more.
+
+    Raises:
+        InputError: If they are not all photographs and videos of one folder.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    parents = {path.parent for path in paths}
+    folder = next(iter(parents))
+    if all(path.is_dir() for path in paths):
+        ways = "; ".join(f"gradiseg run {shlex.quote(str(path))}" for path in paths[:3])
+        raise InputError(
+            f"{len(paths)} folders are given, and a run makes one scene. A scene each: {ways}"
+            f"{'; ...' if len(paths) > 3 else ''}. All as one scene: give the folder that they are "
+            "in, whose sub-folders belong to it"
+        )
+    if len(parents) == 1 and all(path.exists() for path in paths):
+        given = {photo for path in paths for photo in _photographs_in(path)}
+        every = set(_photographs_in(folder))
+        if every and every <= given:
+            return folder
+        if given and all(path.is_file() for path in paths):
+            raise InputError(
+                f"{len(given)} of the {len(every)} photographs and videos in {folder} are given, "
+                "and a scene is a folder: put these into one of their own (links will do), or give "
+                f"all, `gradiseg run {shlex.quote(str(folder))}`"
+            )
+    raise InputError(
+        f"{len(paths)} paths are given ({', '.join(map(str, paths[:3]))}"
+        f"{', ...' if len(paths) > 3 else ''}), and a run makes one scene: give one folder, video "
+        "or configuration; names with spaces need quotes"
+    )
+
+
+def _photographs_in(path: Path) -> list[Path]:
+    files = [path] if path.is_file() else files_below(path)
+    return [file for file in files if is_photo(file) or is_video(file)]
+
+
 def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScene:
     """Return the scene that a user means.
 
@@ -101,8 +146,8 @@ def scene_of(path: Path, quality: Quality, reserved: Collection[str]) -> OwnScen
             note = f"the scene is called {candidate}: {name} is another folder's here"
         elif candidate != wanted:
             note = (
-                f"the scene is called {candidate}: names have letters of English, digits, - and _ "
-                "only, and those of the workflow's targets are taken"
+                f"the scene is called {candidate}: names have letters, digits, - and _ only, and "
+                "those of the workflow's targets are taken"
             )
         text = _TEXT.format(
             file=configfile, name=_quoted(candidate), path=_written(path), results="results",
@@ -143,9 +188,12 @@ def scene_name(text: str, reserved: Collection[str]) -> str:
         text: The folder's name.
         reserved: Names that are taken by the workflow.
     """
-    plain = text.replace("ß", "ss").replace("ø", "o").replace("æ", "ae").replace("ł", "l")
-    plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-") or "scene"
+    # macOS gives letters with accents as two characters each; they are typed as one.
+    plain = "".join(
+        letter if is_of_a_name(letter) else " " for letter in unicodedata.normalize("NFC", text)
+    )
+    name = re.sub(r"[ _]*\s[ _]*", "_", plain).strip("_- ")
+    name = name if is_scene_name(name) else "scene"
     return f"{name}_scene" if name in reserved or name == "scene" else name
 
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from gradiseg_core.config.checks import SAFE_NAME
+from gradiseg_core.config.checks import is_scene_name
 from gradiseg_core.config.root import RootConfig, load
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.planning.own_scene import LEAST, scene_name, scene_of
+from gradiseg_core.planning.own_scene import LEAST, one_path, scene_name, scene_of
 from gradiseg_core.planning.workflow import rule_names
 
 RESERVED = {*RootConfig.model_fields, "scene", *rule_names()}
@@ -36,8 +36,13 @@ def photographs(folder: str | Path, count: int = LEAST) -> Path:
     [
         ("kitchen", "kitchen"),
         ("My kitchen (2)", "My_kitchen_2"),
-        ("Küche, groß", "Kuche_gross"),
-        ("台所", "scene_scene"),
+        ("Küche, groß", "Küche_groß"),
+        ("Ku\u0308che", "Küche"),
+        ("台所", "台所"),
+        ("हिन्दी", "हिन्दी"),
+        ("a__b - c", "a__b_-_c"),
+        ("🍎", "scene_scene"),
+        ("\u0301", "scene_scene"),
         ("tables", "tables_scene"),
         ("train", "train_scene"),
         ("variants", "variants_scene"),
@@ -48,7 +53,7 @@ def photographs(folder: str | Path, count: int = LEAST) -> Path:
 )
 def test_a_name_becomes_one_that_a_scene_may_have(text: str, name: str) -> None:
     assert scene_name(text, RESERVED) == name
-    assert SAFE_NAME.fullmatch(name)
+    assert is_scene_name(name)
     assert name not in RESERVED
 
 
@@ -70,6 +75,25 @@ def test_the_configuration_is_valid_and_names_the_folder(folder: str) -> None:
     assert (settings.root.scenes[name].path or Path()).resolve() == path.resolve()
     again = scene_of(path / ".." / path.name, "standard", RESERVED)
     assert (again.configfile, again.text) == (scene.configfile, None)
+
+
+def test_a_shell_s_list_of_all_files_is_their_folder() -> None:
+    folder = photographs("photos/kitchen")
+    photographs("photos/kitchen/left")
+    (folder / "notes.txt").write_text("of the day")
+    assert one_path([folder]) == folder
+    assert one_path(sorted(folder.glob("*"))) == folder
+    assert one_path([*folder.glob("*.jpg"), folder / "left"]) == folder
+    assert one_path([folder / "0.jpg"]) == folder / "0.jpg"  # refused later
+    with pytest.raises(InputError, match=r"2 of the 16 photographs .* in photos/kitchen are"):
+        one_path([folder / "0.jpg", folder / "1.jpg"])
+    shelf = photographs("photos/shelf")
+    with pytest.raises(
+        InputError, match=r"2 folders .* run photos/kitchen; gradiseg run photos/sh"
+    ):
+        one_path([folder, shelf])
+    with pytest.raises(InputError, match=r"2 paths are given \(My, kitchen\).* names with spaces"):
+        one_path([Path("My"), Path("kitchen")])
 
 
 def test_a_folder_elsewhere_is_written_by_its_whole_path(tmp_path: Path) -> None:
