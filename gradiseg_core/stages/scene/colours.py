@@ -1,4 +1,4 @@
-"""Colours of photographs: ICC profiles to sRGB, and which pixels are transparent.
+"""Colours of photographs: ICC profiles and wide primaries to sRGB; which pixels are transparent.
 
 Screens, metrics and other programs take what is written for sRGB. Phones write Display P3, cameras
 Adobe RGB, scanners and printers grey and CMYK profiles; the pixels are converted by LittleCMS, by
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gradiseg_core.files.images import depth_of, eight_bit_rgb
-from gradiseg_core.stages.scene.hdr import HLG, PQ, hdr_to_srgb
+from gradiseg_core.stages.scene.formats import nclx_of
+from gradiseg_core.stages.scene.hdr import HLG, PQ, WIDE, hdr_to_srgb, wide_to_srgb
 
 logger = logging.getLogger(__name__)
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+_HEAD = 65_536  # bytes in which an AVIF file describes itself
 _SAME = 3  # of 255: profiles that differ less from sRGB are sRGB, written by another program
 _OPAQUE = 250  # of 255: below this alpha, what lies behind a pixel shows
 #: Colour space of a profile (ICC.1, 7.2.6) -> modes of the pictures that it can describe.
@@ -43,7 +45,11 @@ def in_srgb(file: Image.Image, white: float | None = None) -> Image.Image:
         return Image.fromarray(hdr_to_srgb(257 * np.asarray(file, dtype=np.uint16), transfer))
     profile = foreign_profile(file)
     if profile is None:
-        return eight_bit_rgb(file, white)
+        plain = eight_bit_rgb(file, white)
+        primaries = wide_primaries(file)
+        if primaries is None:
+            return plain
+        return Image.fromarray(wide_to_srgb(np.asarray(plain), primaries))
     alpha = None
     base: Image.Image = file
     if depth_of(file) is not None:
@@ -69,8 +75,22 @@ def in_srgb(file: Image.Image, white: float | None = None) -> Image.Image:
 
 def hdr_transfer(file: Image.Image) -> int | None:
     """Return the transfer function of an HDR photograph (HEIF, as cameras write it); else None."""
-    tagged = (file.info.get("nclx_profile") or {}).get("transfer_characteristics")
+    tagged = _nclx(file).get("transfer_characteristics")
     return int(tagged) if tagged in (PQ, HLG) and file.mode == "RGB" else None
+
+
+def wide_primaries(file: Image.Image) -> int | None:
+    """Return the primaries of a photograph that has wider ones by number alone; else None."""
+    tagged = _nclx(file).get("color_primaries")
+    return int(tagged) if tagged in WIDE and not file.info.get("icc_profile") else None
+
+
+def _nclx(file: Image.Image) -> dict[str, int]:
+    """Return what an AVIF or HEIC photograph says of its colours by numbers; empty if nothing."""
+    if "nclx_profile" not in file.info and file.format == "AVIF":  # Pillow does not read it
+        with open(file.filename, "rb") as start:  # type: ignore[attr-defined]
+            file.info["nclx_profile"] = nclx_of(start.read(_HEAD))
+    return file.info.get("nclx_profile") or {}
 
 
 def foreign_profile(file: Image.Image) -> bytes | None:

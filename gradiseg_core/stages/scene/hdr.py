@@ -1,4 +1,4 @@
-"""HDR pictures (HLG or PQ, BT.2020) in sRGB.
+"""HDR pictures (HLG or PQ, BT.2020), and others of wide primaries, in sRGB.
 
 Signal to display light (BT.2100: PQ's EOTF; HLG's inverse OETF and OOTF for a display of 1000
 nits), relative to reference white at 203 nits (BT.2408); primaries of BT.2020 to those of BT.709;
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 PQ, HLG = 16, 18
 """Transfer characteristics (H.273)."""
+BT2020, P3 = 9, 12
+"""Primaries (H.273)."""
 
 _WHITE_NITS = 203.0
 _HLG_PEAK_NITS = 1000.0
@@ -28,6 +30,33 @@ _TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
     np.float32,
 )
+
+
+#: Linear light of wide primaries to linear BT.709; P3 with the white of D65 (SMPTE EG 432-1).
+WIDE = {
+    BT2020: _TO_BT709,
+    P3: np.array(
+        [[1.2249, -0.2249, 0.0], [-0.0420, 1.0420, 0.0], [-0.0197, -0.0786, 1.0983]], np.float32
+    ),
+}
+
+
+def wide_to_srgb(picture: NDArray[np.uint8], primaries: int) -> NDArray[np.uint8]:
+    """Return a picture of sRGB's transfer function and wide primaries in sRGB, clipped to it.
+
+    Args:
+        picture: [H, W, 3].
+        primaries: One of :data:`WIDE`.
+    """
+    signal = np.linspace(0.0, 1.0, 256)
+    light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    light = light.astype(np.float32)
+    result = np.empty_like(picture)
+    for top in range(0, len(picture), _ROWS):
+        rows = slice(top, top + _ROWS)
+        linear = np.clip(light[picture[rows]] @ WIDE[primaries].T, 0.0, 1.0)
+        result[rows] = (255.0 * _srgb(linear) + 0.5).astype(np.uint8)
+    return result
 
 
 def hdr_to_srgb(signal: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:

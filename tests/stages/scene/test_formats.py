@@ -164,7 +164,9 @@ def wide_profile() -> bytes:
     return bytes(head) + struct.pack(">I", len(tags)) + table + data
 
 
-@pytest.mark.parametrize("name", ["wide.jpg", "wide.png", "wide.tif", "wide.heic", "alpha.png"])
+@pytest.mark.parametrize(
+    "name", ["wide.jpg", "wide.png", "wide.tif", "wide.heic", "wide.avif", "alpha.png"]
+)
 def test_wide_profiles_become_srgb(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "in")
     # In these primaries, (200, 120, 80) is a more saturated colour than it would be in sRGB. By
@@ -186,14 +188,37 @@ def test_wide_profiles_become_srgb(tmp_path: Path, name: str) -> None:
     if name == "alpha.png":
         image.putalpha(255)
     pillow_heif.register_heif_opener()
-    options = {"quality": 100} if name.endswith(("jpg", "heic")) else {}
+    options = {"quality": 100} if name.endswith(("jpg", "heic", "avif")) else {}
     image.save(tmp_path / "in" / name, icc_profile=wide_profile(), **options)
     run(tmp_path / "in", tmp_path / "out")
-    path = tmp_path / "out" / "images" / name.replace("heic", "jpg")
+    path = tmp_path / "out" / "images" / name.replace("heic", "jpg").replace("avif", "jpg")
     found = read_image(path)[32, 80]
     assert np.abs(found - expected).max() <= 4
     with Image.open(path) as file:
         assert not file.info.get("icc_profile")
+
+
+@pytest.mark.parametrize("ending", ["avif", "heic"])
+@pytest.mark.parametrize(
+    ("primaries", "expected"),
+    # By the chromaticities of H.273, computed apart from this code.
+    [(1, (200, 120, 80)), (12, (213, 115, 70)), (9, (236, 105, 70))],
+)
+def test_wide_primaries_by_number_become_srgb(
+    tmp_path: Path, ending: str, primaries: int, expected: tuple[int, int, int]
+) -> None:
+    fill(tmp_path / "in")
+    pixels = picture()
+    pixels[:, 48:] = (200, 120, 80)
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "in" / f"wide.{ending}"
+    Image.fromarray(pixels).save(path, quality=100)
+    data = path.read_bytes()
+    place = data.index(b"colrnclx") + 8
+    path.write_bytes(data[:place] + primaries.to_bytes(2, "big") + data[place + 2 :])
+    run(tmp_path / "in", tmp_path / "out")
+    found = read_image(tmp_path / "out" / "images" / "wide.jpg")[32, 80]
+    assert np.abs(found - np.array(expected)).max() <= 4
 
 
 @pytest.mark.parametrize(("transfer", "white"), [(18, 0.75), (16, 0.5806)])
