@@ -64,6 +64,14 @@ def order(variants: set[str]) -> list[str]:
     return sorted(variants, key=lambda name: (known.index(name) if name in known else 99, name))
 
 
+def can_draw(text: str) -> bool:
+    """Whether the font of the figures has all characters of a text; others would be boxes."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont(str(SETTINGS["font.family"])))
+    return all(font.get_char_index(ord(letter)) for letter in text)
+
+
 @contextmanager
 def figure(path: Path, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
     """Yield (figure, axes) of ``subplots(**kwargs)`` and write it to ``path`` (PNG or SVG)."""

@@ -82,7 +82,7 @@ def plot_curves(train_dirs: list[Path], out: Path, *, title: str = "") -> None:
         train_dirs: Folders with ``metrics.jsonl`` and ``config.json``; seeds of one variant share
             its colour.
         out: PNG or SVG to write.
-        title: Heading, for instance the scene's name.
+        title: Heading, for instance the scene's name; left out where the font lacks its script.
 
     Raises:
         InputError: If there is nothing to draw.
@@ -118,7 +118,7 @@ def plot_curves(train_dirs: list[Path], out: Path, *, title: str = "") -> None:
             loc="outside lower center",
             ncols=len(variants),
         )
-        if title:
+        if title and style.can_draw(title):
             figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 

@@ -164,3 +164,15 @@ def test_every_variant_has_its_own_look() -> None:
     assert len({style.marker(variant) for variant in variants}) == 4
     assert style.order({"gradiseg", "zzz", "baseline"}) == ["baseline", "gradiseg", "zzz"]
     assert style.ink("la_knn") != style.ink("baseline")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("title", ["Küche", "台所"])
+def test_a_title_whose_script_the_font_lacks_is_left_out(tmp_path: Path, title: str) -> None:
+    assert style.can_draw(title) == (title == "Küche")
+    with_title, without = tmp_path / "a.png", tmp_path / "b.png"
+    folder = write_log(tmp_path / "train", "baseline")
+    plot_curves([folder], with_title, title=title)
+    plot_curves([folder], without)
+    same = with_title.read_bytes() == without.read_bytes()
+    assert same == (title == "台所")
