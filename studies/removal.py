@@ -12,7 +12,8 @@ editing are compared:
 `class`           most probable ID, nothing else
 `clean`           with cut, halo and inside
 `clean_fill`      the same, and the hole closed
-`clean_fill_shadow`  the same, and the shadow gone: what `remove` does if nothing else is asked for
+`clean_fill_shadow`  the same, and the shadow gone: what `remove` does if nothing else is asked for;
+                  and what `swap` does then, which leaves shadows for what comes
 
 Scores are taken in the objects' pixels of the test views, known exactly, before the edit and after
 it, and `MARGIN_PX` around them: PSNR and SSIM there, and the residue: of the pixels in which the

@@ -45,10 +45,10 @@ class Operation(Section):
         return fill.weights() if isinstance(fill, Fill) else {}
 
 
-def shadow_option() -> Any:
+def shadow_option(default: bool = True) -> Any:
     """Return the field of an operation that may take a shadow along."""
     return option(
-        True,
+        default,
         "With `fill`: also take its shadow from what it stood on, as far as it fades around it.",
     )
 
@@ -146,12 +146,12 @@ class Duplicate(_Placed):
 
 
 class Swap(Operation):
-    """Let each of two things stand where the other stood."""
+    """Let each of two things stand where the other stood, in the shadow that the other left."""
 
     name = "swap"
     swap: tuple[What, What] = option(..., "The two.")
     fill: Filled = fill_option()
-    shadow: bool = shadow_option()
+    shadow: bool = shadow_option(False)
     cut: bool = option(True, "Cut Gaussians that reach across the boundary.")
 
     @property

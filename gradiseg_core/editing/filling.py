@@ -7,7 +7,7 @@
    is the hole, and so is what lies in deep shadow. What lies there was never trained, and goes.
 3. Colours of the hole are inpainted on the patch from the seen cells around it, once for all views.
 4. New Gaussians, flat in the plane, one a cell of a coarser grid, take these colours and the
-   encodings of their nearest neighbours in the surroundings.
+   encodings of their nearest neighbours in the support.
 5. They are optimised, and of the support around them the colours, against the views with the patch
    drawn into them: photographs show neither the hole nor, from where the object hid it, the rest.
 """
@@ -256,6 +256,7 @@ def new_gaussians(scene: Scene, hole: Hole) -> dict[str, Tensor]:
     places = patch.points[chosen]
     points = trained.means.cpu().numpy().astype(np.float64)
     flat = np.abs(patch.ground.height(points)) < 4.0 * patch.cell
+    flat &= scene.ids == hole.support
     donors = np.flatnonzero(flat) if flat.any() else np.arange(len(points))
     _, index = cKDTree(points[donors]).query(places)
     donor = torch.from_numpy(donors[index]).to(trained.means.device)

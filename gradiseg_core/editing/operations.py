@@ -52,7 +52,7 @@ _FRINGE = 0.05
 _AROUND = 0.1
 #: Two feet that differ by less than this share of a thing's height are on one level: what lies
 #: lowest is seen worst.
-_LEVEL = 0.2
+_LEVEL = 0.33
 #: Pixels of a style's picture that are looked at.
 _SAMPLE = 50_000
 
