@@ -11,7 +11,8 @@ Lengths are in voxels, colours Lab with half the lightness.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,8 @@ from gradiseg_core.compute.cpu_runtime import kernel, run_queue, take
 from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry.fusion import REFERENCE_PX
 from gradiseg_core.geometry.labels import WEIGHTS, draw, halved_lab
+
+logger = logging.getLogger(__name__)
 
 #: Colours farther than this from the surface's are unlike it.
 _UNLIKE = 8.0
@@ -47,7 +50,15 @@ _SPECK = 16
 _STEP_LAB = 10.0
 #: Radius of the discs that are drawn.
 DISC = 0.3
+#: Most points for each node of the objects: more are no thin things, but a surface that is not the
+#: photographs'. Twelve good scenes have 0.1 to 0.9, one that was trained too short 260. In a solid
+#: heap every point has 128 pairs of _GAP, so that the limit also bounds memory.
+_MOST = 3.0
+_FEW = 20_000  # points that are never too many
 _POINTS = 4096  # that a thread takes at a time
+_SLAB = 8_000_000  # voxels whose distances are computed at a time, 50 bytes each
+_CHUNK = 1 << 16  # voxels that are split at a time
+_PAIRS = 1 << 20  # whose lengths are computed at a time
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,9 @@ def find_thin(
 ) -> Thin:
     """Return the points of thin things that are connected to objects.
 
+    None are returned, and a warning says so, where there would be far too many: the surface is then
+    not what the photographs show.
+
     Args:
         surface: N nodes.
         object_of: [N], 0: background.
@@ -104,16 +118,42 @@ def find_thin(
         ignored: Per view [H, W], pixels that say nothing; None: none.
     """
     views = [_seen(surface, *view) for view in zip(cameras, photographs, ignored, strict=True)]
-    points = _candidates(surface, object_of, up)
-    points = points[_carved(points, surface.voxel, views, coarse=True)]
-    corners = 0.25 * surface.voxel * (2.0 * np.array(list(np.ndindex(2, 2, 2))) - 1.0)
-    points = (points[:, None] + corners).reshape(-1, 3)
-    points = points[_carved(points, surface.voxel, views, coarse=False)]
-    lab = _mean_colours(points, surface.voxel, views)
-    one_colour = _share_alike(points, lab, surface.voxel, views) >= _ALIKE
-    points, lab = points[one_colour], lab[one_colour]
+    most = max(_FEW, int(_MOST * np.count_nonzero(object_of)))
+    found, count = [(np.zeros((0, 3)), np.zeros((0, 3), np.float32))], 0
+    for points, lab in _found(surface, object_of, up, views):
+        found.append((points, lab))
+        count += len(points)
+        if count > most:
+            logger.warning(
+                "thin things such as wires are left out: more than %d points of free space look "
+                "unlike the surface behind them, so the surface is poor. More iterations of stage "
+                "`geometry` (geometry.iterations) or more photographs give a better one",
+                most,
+            )
+            return Thin(*found[0], np.zeros(0, np.int32))
+    points, lab = (np.concatenate(parts) for parts in zip(*found, strict=True))
     owner = _owners(points, lab, surface, object_of)
     return Thin(points[owner > 0], lab[owner > 0], owner[owner > 0])
+
+
+def _found(
+    surface: Surface,
+    object_of: NDArray[np.int32],
+    up: tuple[NDArray[np.float64], float] | None,
+    views: Sequence[_View],
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float32]]]:
+    """Yield carved points of one colour and their mean colours, [n, 3] each, some at a time."""
+    voxel = surface.voxel
+    widened = [replace(view, unlike=_widened(view.unlike)) for view in views]
+    corners = 0.25 * voxel * (2.0 * np.array(list(np.ndindex(2, 2, 2))) - 1.0)
+    for centres in _candidates(surface, object_of, up):
+        carved = centres[_carved(centres, voxel, widened)]
+        for first in range(0, len(carved), _CHUNK):
+            points = (carved[first : first + _CHUNK, None] + corners).reshape(-1, 3)
+            points = points[_carved(points, voxel, views)]
+            lab = _mean_colours(points, voxel, views)
+            one_colour = _share_alike(points, lab, voxel, views) >= _ALIKE
+            yield points[one_colour], lab[one_colour]
 
 
 def _seen(
@@ -137,44 +177,53 @@ def _candidates(
     surface: Surface,
     object_of: NDArray[np.int32],
     up: tuple[NDArray[np.float64], float] | None,
-) -> NDArray[np.float64]:
-    """Return the centres of voxels near objects and over the support, [n, 3]."""
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the centres of voxels near objects and over the support, [n, 3], slab by slab."""
     from scipy.ndimage import distance_transform_edt
 
     nodes = object_of > 0
     if not nodes.any():
-        return np.zeros((0, 3))
-    places = surface.points / surface.voxel
-    low = places[nodes].min(axis=0) - _REACH
-    shape = np.ceil(places[nodes].max(axis=0) + _REACH - low).astype(int) + 1
-    free = np.ones(shape, bool)
-    free[tuple((places[nodes] - low).round().astype(int).T)] = False
-    near = np.argwhere(distance_transform_edt(free) <= _REACH)
-    points = (near + low) * surface.voxel
-    if up is None:
-        return points
-    normal, offset = up
-    return points[points @ normal - offset > _LOWEST * surface.voxel]
+        return
+    places = surface.points[nodes] / surface.voxel
+    low = places.min(axis=0) - _REACH
+    shape = np.ceil(places.max(axis=0) + _REACH - low).astype(int) + 1
+    places = (places - low).round().astype(int)
+    halo = int(_REACH)
+    thickness = max(_SLAB // int(shape[1] * shape[2]) - 2 * halo, halo)
+    if shape[0] <= thickness + 2 * halo:
+        thickness = int(shape[0])  # all at once
+    for first in range(0, int(shape[0]), thickness):
+        last = min(first + thickness, int(shape[0]))
+        in_reach = (places[:, 0] >= first - halo) & (places[:, 0] < last + halo)
+        if not in_reach.any():
+            continue
+        inside = places[in_reach]
+        start = (inside.min(axis=0) - halo).clip(0)
+        free = np.ones(np.minimum(inside.max(axis=0) + halo + 1, shape) - start, bool)
+        free[tuple((inside - start).T)] = False
+        near = np.argwhere(distance_transform_edt(free) <= _REACH) + start
+        near = near[(near[:, 0] >= first) & (near[:, 0] < last)]
+        points = (near + low) * surface.voxel
+        if up is not None:
+            points = points[points @ up[0] - up[1] > _LOWEST * surface.voxel]
+        yield points
 
 
-def _carved(
-    points: NDArray[np.float64], voxel: float, views: Sequence[_View], *, coarse: bool
-) -> NDArray[np.bool_]:
-    """Return which points are unlike the surface behind them in most views, [n].
-
-    With ``coarse``, a view counts where any pixel of the voxel is unlike.
-    """
+def _widened(unlike: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the greatest difference of any pixel that a voxel may cover, [H, W]."""
     from scipy.ndimage import maximum_filter
 
+    side = 2 * round(0.75 * max(unlike.shape) / REFERENCE_PX) + 1
+    return np.where(unlike < 0, unlike, maximum_filter(unlike, side))
+
+
+def _carved(points: NDArray[np.float64], voxel: float, views: Sequence[_View]) -> NDArray[np.bool_]:
+    """Return which points are unlike the surface behind them in most views, [n]."""
     seen, unlike = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
     for view in views:
-        differs = view.unlike
-        if coarse:
-            side = 2 * round(0.75 * max(differs.shape) / REFERENCE_PX) + 1
-            differs = np.where(differs < 0, differs, maximum_filter(differs, side))
         run_queue(
             _vote, -(-len(points) // _POINTS), points, view.camera.K, view.camera.cam_from_world,
-            differs, view.depth, _BEFORE * voxel, _UNLIKE, seen, unlike,
+            view.unlike, view.depth, _BEFORE * voxel, _UNLIKE, seen, unlike,
         )  # fmt: skip
     return (seen >= _MIN_VIEWS) & (unlike >= _SHARE * seen)
 
@@ -225,19 +274,25 @@ def _owners(
         return np.zeros(len(points), np.int32)
     voxel, count = surface.voxel, len(points)
     among = cKDTree(points)
-    pairs = among.query_pairs(_GAP * voxel, output_type="ndarray")
+    pairs = among.query_pairs(_GAP * voxel, output_type="ndarray").astype(np.int32)
     # A point touches a node that is a voxel and a half away: nodes lie in the middle of a crust.
     apart, nearest = cKDTree(surface.points[nodes]).query(
         points, distance_upper_bound=1.5 * _GAP * voxel
     )
     touching = np.flatnonzero(np.isfinite(apart))
-    ends = np.concatenate([pairs, np.stack([touching, count + nearest[touching]], axis=1)])
+    ends = np.concatenate([pairs, np.stack([touching, count + nearest[touching]], axis=1)],
+                          dtype=np.int32)  # fmt: skip
+    del pairs
     place = np.concatenate([points, surface.points[nodes]])
     colour = np.concatenate([lab, surface.lab[nodes] * WEIGHTS])
-    a, b = ends.T
-    length = np.linalg.norm(place[a] - place[b], axis=1) / voxel
-    length += np.linalg.norm(colour[a] - colour[b], axis=1) / _STEP_LAB + 1e-3
-    graph = coo_array((length, (a, b)), (len(place),) * 2).tocsr()
+    length = np.empty(len(ends))
+    for first in range(0, len(ends), _PAIRS):  # all at once would take 150 bytes for each
+        a, b = ends[first : first + _PAIRS].T
+        apart_lab = np.linalg.norm(colour[a] - colour[b], axis=1) / _STEP_LAB + 1e-3
+        length[first : first + _PAIRS] = np.linalg.norm(place[a] - place[b], axis=1) / voxel
+        length[first : first + _PAIRS] += apart_lab
+    graph = coo_array((length, tuple(ends.T)), (len(place),) * 2).tocsr()
+    del ends, length
     sources = np.unique(count + nearest[touching])
     owner = np.zeros(count, np.int32)
     if len(sources):

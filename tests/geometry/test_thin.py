@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.files.geometry import Surface
+from gradiseg_core.geometry import thin as module
 from gradiseg_core.geometry.fusion import fuse
 from gradiseg_core.geometry.labelling import label_view, thin_parts
 from gradiseg_core.geometry.options import FusionOptions, GeometryOptions, SurfaceOptions
@@ -133,3 +137,47 @@ def test_what_is_ignored_is_no_wire(views: Cast, scene: tuple) -> None:
     surface, object_of = scene
     photographs, places = _with_wire(views, range(len(views.cameras)))
     assert len(thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS, places)) == 0
+
+
+def test_a_surface_that_no_photograph_shows_has_no_thin_things(
+    views: Cast, scene: tuple, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of free space is unlike it: too many points to join, 130 pairs each."""
+    surface, object_of = scene
+    photographs = [np.full_like(photograph, INK) for photograph in views.photographs]
+    candidates = sum(map(len, module._candidates(surface, object_of, UP)))
+    tracemalloc.start()
+    thin = thin_parts(surface, object_of, UP, views.cameras, photographs, OPTIONS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(thin) == 0
+    assert "thin things such as wires are left out" in caplog.text
+    assert "geometry.iterations" in caplog.text
+    assert candidates > 100_000
+    assert peak < 250 * candidates  # bytes
+
+
+def test_joining_points_takes_little_memory_for_each_pair() -> None:
+    side = 30
+    points = 0.5 * np.argwhere(np.ones((side,) * 3))
+    nodes = np.argwhere(np.ones((side // 2, side // 2, 1))) - [0.0, 0.0, 1.0]
+    surface = SimpleNamespace(points=nodes, voxel=1.0, lab=np.zeros((len(nodes), 3), np.float32))
+    lab = np.zeros((len(points), 3), np.float32)
+    tracemalloc.start()
+    owner = module._owners(points, lab, surface, np.ones(len(nodes), np.int32))  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (owner == 1).all()
+    assert peak < 60 * 128 * len(points)  # bytes, pairs of each point
+
+
+@pytest.mark.parametrize("up", [UP, None])
+def test_slabs_hold_the_candidates_of_the_whole(
+    scene: tuple, up: tuple | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surface, object_of = scene
+    (whole,) = module._candidates(surface, object_of, up)
+    monkeypatch.setattr(module, "_SLAB", 1)
+    slabs = list(module._candidates(surface, object_of, up))
+    assert len(slabs) > 2
+    np.testing.assert_array_equal(np.concatenate(slabs), whole)
