@@ -90,7 +90,7 @@ def section_of(w, stage):
     Until then Snakemake does not know what the tracker needs, and asks again when it has run.
     """
     section = SETTINGS.section(w.scene, stage, w.get("variant"))
-    if not getattr(section, "needs_geometry", False):
+    if not (hasattr(section, "after_geometry") and section.needs_geometry):
         return section
     return section.after_geometry(failed=no_geometry(w) is not None)
 
@@ -233,10 +233,10 @@ def by_device(stage, *, default, cuda):
 
 
 def geometry_of(stage):
-    """Input function: the surface, where the tracker reads it."""
+    """Input function: the surface, where the tracker or a term of the loss reads it."""
 
     def folder(w):
-        wanted = SETTINGS.section(w.scene, stage).needs_geometry
+        wanted = SETTINGS.section(w.scene, stage, w.get("variant")).needs_geometry
         return f"<results>/{w.scene}/geometry" if wanted else []
 
     return folder

@@ -1,4 +1,5 @@
-# Requires: undistorted photographs, cameras, sparse points and ID maps.
+# Requires: undistorted photographs, cameras, sparse points and ID maps; the surface, if a loss term
+# reads it.
 # Makes: <run>/train, Gaussians with identities, the classifier, logs.
 #
 # Checkpoints are no outputs: Snakemake deletes the outputs of a job that failed, and a killed run
@@ -11,6 +12,7 @@ rule train:
         scene=rules.scene.output.scene,
         colmap=rules.colmap.output.colmap,
         tracking=rules.tracking.output.tracking,
+        geometry=geometry_of("train"),
         given=given("train"),
         core=core_of("train.py", "train"),
     output:

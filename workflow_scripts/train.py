@@ -18,6 +18,7 @@ with stage(snakemake):
             seed=int(snakemake.wildcards.seed),
             threads=snakemake.threads,
             checkpoint_dir=Path(snakemake.params.checkpoints),
+            geometry_dir=Path(snakemake.input.geometry) if snakemake.input.geometry else None,
         ),
         Path(snakemake.output.train),
     )

@@ -269,6 +269,24 @@ def same_grounding_twice(name: str, sections: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def surface_of_terms(name: str, sections: Mapping[str, Any], terms: Collection[str]) -> list[str]:
+    """Refuse loss terms that read the surface of a scene that makes none.
+
+    Args:
+        name: Of the scene.
+        sections: Of the stages that run.
+        terms: The loss terms of a training that read it.
+    """
+    if "geometry" in sections:
+        return []
+    return [
+        f"scenes.{name}.train.terms.{term}: reads the surface of stage `geometry`, which does not "
+        "run for this scene; write `tracking: {backend: geometry}`, or leave the term out "
+        f"(`train: {{terms: {{{term}: null}}}}`)"
+        for term in terms
+    ]
+
+
 def _of_backends(name: str, sections: Mapping[str, Any], folder: Path, made: bool) -> list[str]:
     """Return the problems that the chosen backends find in their options."""
     problems = []

@@ -63,6 +63,8 @@ def _of_training(config: TrainConfig, *, gpu: bool) -> list[str]:
     names = [] if gpu else [_REFERENCE]
     if config.init_from is None:
         names += ["stages/training/given.py", "files/splats.py", "editing/transforms.py"]
+    if not config.needs_geometry:
+        names.append("stages/training/surface.py")
     losses = config.losses
     if losses.blended == "encodings":
         names += [] if gpu else ["splatting/losses/blended.py"]

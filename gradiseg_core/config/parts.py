@@ -53,7 +53,14 @@ _MCMC = "3DGS-MCMC, as in gsplat"
 
 
 class PartOptions(Section):
-    """Options of a strategy or a loss term."""
+    """Options of a strategy or a loss term.
+
+    Attributes:
+        needs_geometry: Whether a term reads the surface of stage `geometry`, so that training
+            views have a `surface_depth`.
+    """
+
+    needs_geometry: ClassVar[bool] = False
 
     def file(self, key: str) -> str | None:
         """Return the name of the file that reads them; None if the part does not run.

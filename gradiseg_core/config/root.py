@@ -329,6 +329,7 @@ def _of_files(
     problems = checks.files(name, used, folder, root.made)
     for training in trainings.values():  # a variant may name files of its own
         problems += checks.files(name, {**used, "train": training}, folder, root.made)
+        problems += checks.surface_of_terms(name, used, training.terms_on_geometry)
     problems += checks.offline(name, used, root.downloads, folder, _steps(root, name))
     return problems + checks.same_grounding_twice(name, used)
 

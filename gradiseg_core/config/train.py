@@ -269,7 +269,8 @@ class TrainConfig(Section):
     )
     terms: FurtherParts = option(
         {},
-        "Further terms of the loss, likewise, of gradiseg_core/splatting/terms/.",
+        "Further terms of the loss, likewise, of gradiseg_core/splatting/terms/. `surface_depth: "
+        "{weight: 0.2}` holds rendered depth to the surface of stage `geometry` (docs/objects.md).",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
@@ -338,6 +339,17 @@ class TrainConfig(Section):
         """The files of the strategies and loss terms that run, and of no others."""
         kinds = ("strategies", "terms")
         return [path_of(kind, part.file) for kind in kinds for part in self.parts(kind)]
+
+    @property
+    def terms_on_geometry(self) -> list[str]:
+        """The loss terms that read the surface of stage `geometry`."""
+        terms = self.terms.items()
+        return [key for key, term in terms if term.needs_geometry and term.file(key)]
+
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether training reads the surface of stage `geometry`."""
+        return bool(self.terms_on_geometry)
 
     def digest(self, seed: int, *inputs: str) -> str:
         """Return a hash of what a training depends on; a checkpoint of another is not resumed.

@@ -84,7 +84,8 @@ def _timed(
     config: TrainConfig, size: tuple[int, int], gaussians: int, share: float, device: torch.device
 ) -> float:
     """Return how long an iteration takes when a share of the run is done."""
-    trainer = Trainer(_made(*size, gaussians), config, 0, device=device)
+    data = _made(*size, gaussians, depth=config.needs_geometry)
+    trainer = Trainer(data, config, 0, device=device)
     try:
         trainer.step = round(share * config.iterations)
         for _ in range(_WARM):
@@ -100,7 +101,7 @@ def _timed(
         trainer.prefetcher.close()
 
 
-def _made(width: int, height: int, gaussians: int) -> TrainingData:
+def _made(width: int, height: int, gaussians: int, *, depth: bool = False) -> TrainingData:
     generator = np.random.default_rng(0)
     cameras = [_camera(index, width, height) for index in range(_VIEWS)]
     column, row = np.meshgrid(np.arange(width), np.arange(height))
@@ -116,6 +117,7 @@ def _made(width: int, height: int, gaussians: int) -> TrainingData:
             torch.from_numpy(camera.cam_from_world.astype(np.float32)),
             torch.from_numpy(camera.K.astype(np.float32)),
             torch.from_numpy(np.unique(ids).astype(np.int64)),
+            surface_depth=torch.full((height, width), 3.0) if depth else None,
         )
 
     colours = generator.integers(0, 256, (gaussians, 3), dtype=np.uint8)

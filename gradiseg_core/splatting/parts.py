@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -145,7 +145,8 @@ class Iteration:
         step: The iteration, from 1.
         view: The training view, with labels.
         rendering: The rendering of that view. Its ``identity`` holds blended encodings or, with
-            ``losses.blended: probabilities``, blended probabilities of the view's IDs.
+            ``losses.blended: probabilities``, blended probabilities of the view's IDs. It has a
+            ``depth`` where a term needs one.
         gaussians: What was rendered.
         classifier: F.
     """
@@ -163,7 +164,10 @@ class LossTerm:
     Attributes:
         name: What the log calls it; no two terms may have one name. Its file's is a good one.
         weight: Its factor in the sum.
+        needs_depth: Whether it reads the depth of renderings, which takes time.
     """
+
+    needs_depth: ClassVar[bool] = False
 
     def __init__(self, name: str, weight: float) -> None:
         """Set up."""

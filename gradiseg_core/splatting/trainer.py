@@ -102,6 +102,7 @@ class Trainer:
         )
         self.strategies = {} if data.given is not None else strategies_of(run)
         self.terms = terms_of(run)
+        self.needs_depth = any(term.needs_depth for term in self.terms.values())
         self.background = torch.full(
             (3,), 1.0 if config.background == "white" else 0.0, device=device
         )
@@ -134,12 +135,15 @@ class Trainer:
             return self.data.given.degree
         return min(self.config.sh_degree, self.schedule.count(self.step, SH_DEGREE_EVERY))
 
-    def render(self, view: TrainingView, identities: Tensor | None = None) -> Rendering:
+    def render(
+        self, view: TrainingView, identities: Tensor | None = None, *, with_depth: bool = False
+    ) -> Rendering:
         """Render one view with the current Gaussians.
 
         Args:
             view: The view.
             identities: [N, D] to blend in place of the encodings, which None takes.
+            with_depth: Whether depth is rendered as well.
         """
         begun = self.schedule.after(self.step, self.config.losses.identity_geometry_start)
         return self.rasterizer(
@@ -151,6 +155,7 @@ class Trainer:
             height=view.camera.height,
             sh_degree=self.sh_degree,
             background=self.background,
+            with_depth=with_depth,
             identity_geometry=1.0 if begun else 0.0,
         )
 
@@ -223,21 +228,23 @@ class Trainer:
 
     def _render_for_losses(self, view: TrainingView) -> Rendering:
         if self.config.losses.blended == "encodings":
-            return self.render(view)
+            return self.render(view, with_depth=self.needs_depth)
         assert view.ids is not None
         from gradiseg_core.splatting.losses.blended import GROUP, class_channels
 
         channels = class_channels(self.gaussians.params["identities"], self.classifier, view.ids)
-        first, *others = (self._blend(view, group) for group in channels.split(GROUP, dim=1))
+        groups = channels.split(GROUP, dim=1)
+        first = self._blend(view, groups[0], with_depth=self.needs_depth)
+        others = [self._blend(view, group) for group in groups[1:]]
         blended = [first.identity, *(other.identity for other in others)]
         return replace(first, identity=torch.cat(blended, dim=-1))
 
-    def _blend(self, view: TrainingView, values: Tensor) -> Rendering:
+    def _blend(self, view: TrainingView, values: Tensor, *, with_depth: bool = False) -> Rendering:
         """Render [N, I] values, padded with zeros to a number of channels that rasterizers have."""
         from gradiseg_core.splatting.losses.blended import PADDED
 
         count = values.shape[1]
-        rendering = self.render(view, pad(values, (0, -count % PADDED)))
+        rendering = self.render(view, pad(values, (0, -count % PADDED)), with_depth=with_depth)
         return replace(rendering, identity=rendering.identity[..., :count])
 
     @torch.no_grad()

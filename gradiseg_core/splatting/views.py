@@ -36,6 +36,8 @@ class TrainingView:
         K: [3, 3] float32.
         ids: [I] int64, the IDs of ``labels``, ascending; None without labels.
         ignored: [H, W] bool, pixels that are no part of any loss or score; None: none.
+        surface_depth: [H, W] float32, depth of the surface of stage `geometry` along the optical
+            axis, world units, 0: nothing there; None where no loss term reads it.
     """
 
     camera: Camera
@@ -45,12 +47,17 @@ class TrainingView:
     K: Tensor
     ids: Tensor | None = None
     ignored: Tensor | None = None
+    surface_depth: Tensor | None = None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors that it holds."""
+        return [value for value in vars(self).values() if isinstance(value, Tensor)]
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        tensors = (self.image, self.labels, self.viewmat, self.K, self.ids, self.ignored)
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return sum(tensor.nbytes for tensor in self.tensors)
 
     def to(self, device: torch.device, *, pinned: bool = False) -> TrainingView:
         """Return it on a device; ``pinned`` copies without waiting, on the current stream."""
@@ -59,12 +66,12 @@ class TrainingView:
             tensor = tensor.pin_memory() if pinned else tensor
             return tensor.to(device, non_blocking=pinned)
 
-        labels, ids, ignored = (
+        labels, ids, ignored, depth = (
             None if tensor is None else move(tensor)
-            for tensor in (self.labels, self.ids, self.ignored)
+            for tensor in (self.labels, self.ids, self.ignored, self.surface_depth)
         )
         image, viewmat, K = (move(tensor) for tensor in (self.image, self.viewmat, self.K))
-        return TrainingView(self.camera, image, labels, viewmat, K, ids, ignored)
+        return TrainingView(self.camera, image, labels, viewmat, K, ids, ignored, depth)
 
 
 class Views(Sequence[TrainingView]):
@@ -205,11 +212,8 @@ class Prefetcher:
         def wait() -> None:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(done)
-            for tensor in (
-                moved.image, moved.labels, moved.viewmat, moved.K, moved.ids, moved.ignored
-            ):  # fmt: skip
-                if tensor is not None:
-                    tensor.record_stream(stream)  # its memory is not given away while in use
+            for tensor in moved.tensors:
+                tensor.record_stream(stream)  # its memory is not given away while in use
 
         return _Fetched(moved, wait)
 
@@ -241,7 +245,8 @@ class TrainingData:
         digest = hashlib.blake2b(digest_size=16)
         for view in chain(self.train, self.test):
             digest.update(view.camera.name.encode())
-            for tensor in (view.image, view.labels, view.viewmat, view.K, view.ignored):
+            read = (view.image, view.labels, view.viewmat, view.K, view.ignored)
+            for tensor in (*read, view.surface_depth):
                 if tensor is not None:
                     digest.update(tensor.numpy().tobytes())
         digest.update(self.points.tobytes())

@@ -96,12 +96,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = snakemake(folder, "--cores", "2", *baseline)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     pretend_a_surface(folder / "results" / "tiny", folder / "found" / "tiny")
-    done = snakemake(folder, "--cores", "2", "--config", "results=found", "--", FOUND)
+    depth = ("results=found", "train={terms: {surface_depth: {}}}")
+    done = snakemake(folder, "--cores", "2", "--config", *depth, "--", FOUND, ON_SURFACE)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder
 
 
 FOUND = "found/tiny/tracking"
+ON_SURFACE = "found/tiny/gradiseg/seed0/train"
 
 
 def pretend_a_surface(made: Path, copy: Path) -> None:
@@ -213,6 +215,18 @@ def test_with_a_surface_no_segment_is_made(folder: Path) -> None:
     done = snakemake(folder, "--dry-run", *finer)
     planned = re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.M)
     assert set(planned) == {"tracking", "total"}
+
+
+def test_a_training_is_held_to_the_surface(folder: Path) -> None:
+    records = (folder / ON_SURFACE / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(record)["surface_depth_loss"] for record in records]
+    assert losses[0] == 0.0  # nothing is solid yet
+    assert 0.0 < losses[-1] < 1.0
+    jobs = [json.loads(path.read_text()) for path in (folder / "records").glob("*.json")]
+    read = {job["output"][0]: {Path(file).name for file in job["core"]} for job in jobs}
+    own = {"surface.py", "surface_depth.py"}
+    assert own <= read[ON_SURFACE]
+    assert not own & read["results/tiny/gradiseg/seed0/train"]
 
 
 def test_the_run_learns_and_is_scored(folder: Path) -> None:

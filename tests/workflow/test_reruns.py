@@ -102,6 +102,8 @@ RERUNS: dict[str, tuple[set[str], int]] = {
     "splatting/rasterization/reference.py": (set(), 0),
     "splatting/labels.py": ({"render", "grounding", "comparison"} | SCORES, 0),
     "compute/gsplat_build.py": (set(), 0),
+    "splatting/terms/surface_depth.py": (set(), 0),
+    "stages/training/surface.py": (set(), 0),
     "stages/training/given.py": (set(), 0),
     "files/splats.py": (set(), 0),
     "editing/transforms.py": (set(), 0),
@@ -260,6 +262,29 @@ def test_given_gaussians_of_one_variant(workflow: Workflow) -> None:
     assert {output for output in changed if jobs[output].rule == "train"} == {
         f"results/{scene}/mine/seed0/train" for scene in ("alpha", "beta-2")
     }
+
+
+def test_a_loss_term_on_the_surface(workflow: Workflow) -> None:
+    """The surface is an input of the trainings that are held to it, and of no others."""
+    own = "own_variants: {held: {train: {terms: {surface_depth: {}}}}}\n"
+    workflow.append("config.yaml", own)
+    variants = "    variants: [baseline, gradiseg, held]\n"
+    workflow.edit("config.yaml", "    path: photos\n", "    path: photos\n" + variants)
+    pretend_results(workflow)
+    jobs = workflow.jobs()
+    run = "results/alpha/{}/seed0/train"
+    surface = {"results/alpha/geometry", "gradiseg_core/files/geometry.py"}
+    held, usual = (jobs[run.format(name)].inputs for name in ("held", "gradiseg"))
+    assert surface <= held
+    assert not surface & usual
+    for module in ("splatting/terms/surface_depth.py", "stages/training/surface.py"):
+        again = downstream(jobs, f"gradiseg_core/{module}")
+        trained = {output for output in again if jobs[output].rule == "train"}
+        assert trained == {run.format("held")}
+    workflow.edit("config.yaml", variants, variants + "    tracking: {backend: sfm}\n")
+    done = workflow.snakemake("--dry-run")
+    message = "train.terms.surface_depth: reads the surface of stage `geometry`"
+    assert message in done.stdout + done.stderr
 
 
 def test_a_further_variant_reruns_nothing_that_is_there(workflow: Workflow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,36 @@ from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 logger = logging.getLogger(__name__)
 
 
+#: Returns the depth of the surface in a view of this stem and (width, height).
+DepthOf = Callable[[str, tuple[int, int]], torch.Tensor]
+
+
 def load_training_data(
-    scene_dir: Path, colmap_dir: Path, tracking_dir: Path, config: TrainConfig
+    scene_dir: Path,
+    colmap_dir: Path,
+    tracking_dir: Path,
+    config: TrainConfig,
+    geometry_dir: Path | None = None,
 ) -> TrainingData:
     """Read all registered views once, and keep as many as the budget allows.
+
+    Args:
+        scene_dir: Output of stage `scene`.
+        colmap_dir: Output of stage `colmap`.
+        tracking_dir: Output of stage `tracking`.
+        config: Training parameters.
+        geometry_dir: Output of stage `geometry`, for loss terms that read it.
 
     Raises:
         InputError: If no training view is registered, an ID map is missing or of another size than
             its image, or an ID does not fit the classifier.
+        ConfigError: If a loss term reads a surface that is not there.
     """
+    depth_of = None
+    if config.needs_geometry:
+        from gradiseg_core.stages.training.surface import load_depth
+
+        depth_of = load_depth(config, geometry_dir)
     manifest = SceneManifest.load(scene_dir)
     cameras = load_cameras(colmap_dir)
     points, colors = load_points(colmap_dir)
@@ -53,7 +75,7 @@ def load_training_data(
     budget = int(config.views_gb * 1e9)
     test = _views(colmap_dir, [cameras[name] for name in test_names], config, budget // 10, None)
     train = _views(
-        colmap_dir, [cameras[name] for name in train_names], config, budget, tracking_dir
+        colmap_dir, [cameras[name] for name in train_names], config, budget, tracking_dir, depth_of
     )
     _check_ids(train, num_classes, tracking_dir)
     read_again = sum(not train.kept(index) for index in range(len(train)))
@@ -93,6 +115,7 @@ def _views(
     config: TrainConfig,
     budget_bytes: int,
     tracking_dir: Path | None,
+    depth_of: DepthOf | None = None,
 ) -> Views:
     sizes = [
         training_size(camera.width, camera.height, config.longest_side, config.downsample)
@@ -100,13 +123,17 @@ def _views(
     ]
     return Views(
         [camera.resized(*size) for camera, size in zip(cameras, sizes, strict=True)],
-        lambda index: _load(colmap_dir, cameras[index], config, tracking_dir),
+        lambda index: _load(colmap_dir, cameras[index], config, tracking_dir, depth_of),
         budget_bytes,
     )
 
 
 def _load(
-    colmap_dir: Path, camera: Camera, config: TrainConfig, tracking_dir: Path | None
+    colmap_dir: Path,
+    camera: Camera,
+    config: TrainConfig,
+    tracking_dir: Path | None,
+    depth_of: DepthOf | None,
 ) -> TrainingView:
     size = training_size(camera.width, camera.height, config.longest_side, config.downsample)
     image = read_image(colmap_dir / "images" / camera.name, size)
@@ -133,4 +160,5 @@ def _load(
         torch.from_numpy(camera.K.astype(np.float32)),
         present,
         None if ignored is None else torch.from_numpy(ignored.copy()),
+        None if depth_of is None else depth_of(camera.stem, size),
     )

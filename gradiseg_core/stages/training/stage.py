@@ -50,6 +50,7 @@ class Training:
         seed: Seed of all randomness.
         threads: CPU threads.
         checkpoint_dir: Working folder that survives a kill.
+        geometry_dir: Output of stage `geometry`, for loss terms that read it.
     """
 
     scene_dir: Path
@@ -60,6 +61,7 @@ class Training:
     seed: int
     threads: int
     checkpoint_dir: Path
+    geometry_dir: Path | None = None
 
 
 def train(job: Training, out_dir: Path) -> None:
@@ -75,12 +77,15 @@ def train(job: Training, out_dir: Path) -> None:
 
     Raises:
         InputError: If inputs are missing or inconsistent.
+        ConfigError: If a loss term reads a surface that is not there.
         GradisegError: If training diverges.
         BackendUnavailableError: If a GPU is asked for and cannot be used, or memory runs out.
     """
     set_threads(job.threads)
     device = training_device(job.config.device, "train.device")
-    data = load_training_data(job.scene_dir, job.colmap_dir, job.tracking_dir, job.config)
+    data = load_training_data(
+        job.scene_dir, job.colmap_dir, job.tracking_dir, job.config, job.geometry_dir
+    )
     trainer = Trainer(data, job.config, job.seed, device=device)
     fingerprint = job.config.digest(job.seed, data.fingerprint())
     _resume(trainer, job.checkpoint_dir, fingerprint)
