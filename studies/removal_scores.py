@@ -148,7 +148,11 @@ def compare(
     outside = score(ceiling, before, before, {view: ~masks[view] for view in views})
     scores["untouched"] = {"psnr_outside": round(outside.psnr, 2)}
     for name, edit in edits.items():
-        edited = scene.edit(edit) if edit else scene
+        try:
+            edited = scene.edit(edit) if edit else scene
+        except InputError as error:  # as where an operation's cut takes the last of a thing
+            logger.warning("%s cannot be done, so the scene is scored as it is: %s", name, error)
+            edited = scene
         shown = _shown(edited, views)
         scores[name] = asdict(score(shown, true, before, masks))
         scores[name]["seconds"] = sum(record["seconds"] for record in edited.history)

@@ -33,6 +33,8 @@ LERF_MASK_INPUTS = (
     "ground_truth.json",
     "surface.npz",
 )
+#: Endings of configurations.
+_WRITTEN = (".yaml", ".yml")
 
 
 def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
@@ -103,7 +105,9 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
             found.add(path)
         elif path.is_dir():
             if isinstance(section, SceneConfig) and section.source == "folder":
-                found.update(files_below(path))
+                # A configuration beside its photographs (`path: .`) is none of them.
+                files = (file for file in files_below(path) if file.suffix.lower() not in _WRITTEN)
+                found.update(files)
                 continue
             files = path.rglob("*")
             found.update(file for file in files if file.is_file() and not _hidden(file, path))

@@ -72,6 +72,7 @@ def skipped(folder: Path, *, siblings: list[str]) -> bool:
         name.startswith(".")
         or name in _OF_OTHERS
         or (name in _REDUCED and "images" in siblings)
+        or (folder / "budget.json").is_file()  # results that have only begun
         or (folder / "scene.json").is_file()
         or (folder / "scene" / "scene.json").is_file()
         or ((folder / "logs").is_dir() and (folder / "benchmarks").is_dir())

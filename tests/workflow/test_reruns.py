@@ -264,6 +264,7 @@ def test_given_gaussians_of_one_variant(workflow: Workflow) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_loss_term_on_the_surface(workflow: Workflow) -> None:
     """The surface is an input of the trainings that are held to it, and of no others."""
     own = "own_variants: {held: {train: {terms: {surface_depth: {}}}}}\n"

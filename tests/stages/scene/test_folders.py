@@ -222,3 +222,18 @@ def test_many_formats_of_one_picture_keep_one(tmp_path: Path) -> None:
     assert names(manifest) == {f"IMG_{index}.jpg": f"IMG_{index}.HEIC" for index in range(3)}
     found = read_image(tmp_path / "out" / "images" / "IMG_1.jpg").astype(int)
     assert np.abs(found - np.asarray(texture(1, (640, 426)))).mean() < 6
+
+
+def test_what_a_run_writes_beside_its_photographs_is_no_photograph(tmp_path: Path) -> None:
+    """`path: .`: a configuration and its results, from the first moment on, rerun nothing."""
+    save_photo(tmp_path / "a.jpg")
+    (tmp_path / "my.yaml").write_text("scenes: {mine: {path: .}}\n")
+    results = tmp_path / "results" / "mine"
+    results.mkdir(parents=True)
+    (results / "budget.json").write_text("{}")
+    section = SceneConfig(source="folder", path=tmp_path)
+    assert given_files(section) == [tmp_path / "a.jpg"]
+    for folder in ("logs", "benchmarks", "scene"):
+        (results / folder).mkdir()
+    (results / "scene" / "scene.json").write_text("{}")
+    assert given_files(section) == [tmp_path / "a.jpg"]
