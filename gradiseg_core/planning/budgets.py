@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def photographs_of(scene: SceneConfig) -> Photographs:
         nested, folder = given.sparse is None and not given.transforms, given.images
         videos = videos_of(given.images)
         if videos or path.is_file():
-            return Photographs(scene.frames, *_of_videos(videos))
+            there, size, weight = _of_videos(videos)
+            return Photographs(min(scene.frames, there or scene.frames), size, weight)
     elif scene.source == "mipnerf360":
         folder = path / images_folder(scene.factor)
     return _measured(folder, nested)
@@ -94,17 +96,28 @@ def _measured(folder: Path, nested: bool) -> Photographs:
     return Photographs(len(files), _largest(files), sum(file.stat().st_size for file in files))
 
 
-def _of_videos(files: list[Path]) -> tuple[tuple[int, int] | None, int]:
-    """Return the size of frames as the first video stores them, and about what the frames take."""
+def _of_videos(files: list[Path]) -> tuple[int, tuple[int, int] | None, int]:
+    """Return how many frames there are, their size, and about what those that are taken weigh.
+
+    By the files' headers; 0 frames where one does not say. The size is that of the first video.
+    """
     try:
         import av
 
-        with av.open(str(files[0])) as container:
-            stream = container.streams.video[0]
-            size = (stream.width, stream.height)
+        counts, sizes = [], []
+        for file in files:
+            with av.open(str(file)) as container:
+                stream = container.streams.video[0]
+                sizes.append((stream.width, stream.height))
+                counts.append(stream.frames or _lasting(container.duration, stream.average_rate))
     except (ImportError, IndexError, OSError, ValueError):  # stage `scene` says what is wrong
-        return None, 0
-    return size, _FRAME_BYTES
+        return 0, None, 0
+    return (sum(counts) if all(counts) else 0), sizes[0] if sizes else None, _FRAME_BYTES
+
+
+def _lasting(microseconds: int | None, rate: Fraction | None) -> int:
+    """Return the number of frames of a video by its length, 0 where that is unknown."""
+    return int((microseconds or 0) * (rate or 0) / 1_000_000)
 
 
 def _largest(files: list[Path]) -> tuple[int, int] | None:

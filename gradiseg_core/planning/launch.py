@@ -110,7 +110,10 @@ def _run(
     settings = settings_of(scene, given, cores, reserved)
     runs = not {*extra} & _RUN_NOTHING
     if runs:
-        check_inputs(settings)
+        try:
+            check_inputs(settings)
+        except InputError as error:
+            raise InputError(_with_its_place(str(error), scene, place)) from error
     command = Command(scene.configfile, cores, given, extra, place=place)
     _introduce(scene, settings, place, plan_only)
     if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:
@@ -179,6 +182,20 @@ def settings_of(
         raw = {**raw, "quality": quality}
     with naming(scene.configfile):
         return load(raw, reserved=reserved, budget_of=budget_maker(cores or machine.cores()))
+
+
+def _with_its_place(refused: str, scene: OwnScene, place: Place) -> str:
+    """Return why photographs are refused, with a configuration to go on with where none is yet."""
+    if scene.text is None or "skip_unreadable" not in refused:
+        return refused
+    import yaml
+
+    raw = yaml.safe_load(scene.text)
+    for one in raw["scenes"].values():
+        one["skip_unreadable"] = True
+    text = yaml.safe_dump(raw, allow_unicode=True, sort_keys=False)
+    file = place.shown(scene.configfile)
+    return f"{refused}\nFor that, write {file} and run it:\n\n{text}"
 
 
 def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: bool) -> None:

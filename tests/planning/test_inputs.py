@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from gradiseg_core import cli
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.planning import launch
+from gradiseg_core.planning.budgets import photographs_of
 from gradiseg_core.stages.scene.stage import prepare
 from tests.videos import pan, write_video
 
@@ -63,6 +65,8 @@ def test_one_of_several_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert of_stage(tmp_path / "walk", tmp_path / "out") in told
     assert "1 of 2 videos" in told
     assert "`scenes.walk.skip_unreadable: true`" in told
+    remedy = told.split("write walk.yaml and run it:", 1)[1]
+    assert yaml.safe_load(remedy)["scenes"] == {"walk": {"path": "walk", "skip_unreadable": True}}
 
 
 def test_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,3 +91,11 @@ def test_a_prepared_scene_is_left_alone(tmp_path: Path) -> None:
     (folder / "3.jpg").write_bytes(b"")
     with pytest.raises(AssertionError, match="planned"):
         cli.main(["run", "cup", "--plan"])
+
+
+def test_a_short_video_gives_no_more_photographs_than_it_has_frames(tmp_path: Path) -> None:
+    write_video(tmp_path / "walk.mp4", pan([(300 + 12 * step, 400) for step in range(30)]))
+    short = photographs_of(SceneConfig(source="folder", path=tmp_path / "walk.mp4"))
+    assert short.count == 30
+    few = photographs_of(SceneConfig(source="folder", path=tmp_path / "walk.mp4", frames=12))
+    assert few.count == 12
