@@ -261,8 +261,12 @@ def test_a_video_is_as_many_photographs_as_frames_are_taken(tmp_path: Path) -> N
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height = 96, 64
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")
-        container.mux([*stream.encode(frame), *stream.encode(None)])
+        for _ in range(60):
+            frame.pts = None
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     found = photographs_of(SceneConfig(source="folder", path=path, frames=50))
     assert (found.count, found.size) == (50, (96, 64))
+    assert photographs_of(SceneConfig(source="folder", path=path)).count == 60
     path.write_bytes(b"no video")
     assert photographs_of(SceneConfig(source="folder", path=path)).size is None
