@@ -1,0 +1,71 @@
+"""Nothing is left running when a run is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import REPOSITORY
+
+LAUNCHER = """\
+import sys
+from gradiseg_core.planning.launch import watched
+sys.exit(watched([sys.executable, "-c", sys.argv[1]]))
+"""
+CHILD = """\
+import os, signal, subprocess, sys, time
+job = subprocess.Popen(["sleep", "100"])
+try:
+    print(os.getpid(), job.pid, flush=True)
+    time.sleep(100)
+except KeyboardInterrupt:
+    job.terminate()
+    job.wait()
+    raise SystemExit(1)
+"""
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", ["terminal", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_nothing_is_left_running(how: str) -> None:
+    # A shell makes what it starts in the background ignore Ctrl+C; a terminal does not.
+    ctrl_c = signal.SIG_DFL if how == "terminal" else signal.SIG_IGN
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, CHILD],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
+    )
+    assert process.stdout is not None
+    child, job = map(int, process.stdout.readline().split())
+    if how == "terminal":  # which tells its whole group
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    code = process.wait(timeout=100)
+    process.stdout.close()
+    assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
+    assert waited(lambda: ended(child) and ended(job))
