@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,9 +39,6 @@ from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_colours
 from gradiseg_core.geometry.support import Support
 from gradiseg_core.stages.geometry.pictures import Shown, write_pictures
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
