@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gradiseg_core.arguments import capabilities, npz, one_of, parsed, positive
 from gradiseg_core.errors import GradisegError
 from gradiseg_core.version import __version__
 
@@ -48,10 +49,11 @@ def run(parser: argparse.ArgumentParser) -> Run:
     )
     parser.add_argument(
         "--quality",
-        choices=("draft", "standard", "paper"),
+        type=one_of("draft", "standard", "paper"),
+        metavar="{draft,standard,paper}",
         help="how much is trained; default: standard, or what the configuration says",
     )
-    parser.add_argument("--cores", type=_positive, help="default: all")
+    parser.add_argument("--cores", type=positive, help="default: all")
     parser.add_argument(
         "--plan", "--dry-run", action="store_true", help="say what would run; write nothing"
     )
@@ -85,7 +87,7 @@ def doctor(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--no-compile", action="store_true", help="report only")
     parser.add_argument(
         "--arch",
-        type=_capabilities,
+        type=capabilities,
         metavar="X.Y",
         help="compile for this compute capability, without a GPU: 9.0 (several: 8.0,9.0)",
     )
@@ -223,7 +225,7 @@ def select(parser: argparse.ArgumentParser) -> Run:
     )
     parser.add_argument("what", help="what is meant, in YAML; or a file (.npz) to show")
     parser.add_argument(
-        "--out", type=_npz, metavar="FILE", help="file (.npz) to write it to, or to add it to"
+        "--out", type=npz, metavar="FILE", help="file (.npz) to write it to, or to add it to"
     )
     parser.add_argument("--name", default="selection", help="its name there; default: selection")
 
@@ -345,45 +347,28 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 
-def _positive(text: str) -> int:
-    """Check a number of cores."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a number of cores, at least 1")
-    return int(text)
-
-
-def _capabilities(text: str) -> str:
-    """Check the compute capabilities of `--arch`."""
-    if not re.fullmatch(r"\d+\.\d+([;,\s]+\d+\.\d+)*", text):
-        raise argparse.ArgumentTypeError(f"{text}: compute capabilities such as 9.0 or 8.0,9.0")
-    return text
-
-
-def _npz(text: str) -> Path:
-    """Check the file of `--out`, which is told from other things by its end."""
-    if not text.endswith(".npz"):
-        raise argparse.ArgumentTypeError(f"{text}: files of selections end in .npz")
-    return Path(text)
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command, and those of its commands by name."""
     parser = argparse.ArgumentParser(
         prog="gradiseg",
         description="From photographs to 3D Gaussians that know which object they belong to.",
     )
     parser.add_argument("--version", action="version", version=f"gradiseg {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
+    own = {}
     for command in COMMANDS:
         text = (command.__doc__ or "").strip()
         title = text.partition("\n")[0].rstrip(".")
+        name = command.__name__.replace("_", "-")
         below = commands.add_parser(
-            command.__name__.replace("_", "-"),
+            name,
             help=title[0].lower() + title[1:],
             description=re.sub(r"\n +", "\n", text),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         below.set_defaults(run=command(below))
-    return parser
+        own[name] = below
+    return parser, own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -399,9 +384,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["run"] and "--" in given:
         place = given.index("--")
         given, after = given[:place], given[place + 1 :]
-    options = _parser().parse_args(given)
-    options.snakemake = after
     try:
+        options = parsed(*_parsers(), given)
+        options.snakemake = after
         status: int = options.run(options)
         sys.stdout.flush()
     except GradisegError as error:
@@ -419,5 +404,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gradiseg: {where}{error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("gradiseg: stopped", file=sys.stderr)
         return 130  # as shells report it
     return status

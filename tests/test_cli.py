@@ -127,3 +127,38 @@ def test_a_reader_who_leaves_early_sees_no_traceback(tmp_path: Path) -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("rnu kitchen", "gradiseg: no command is called rnu; did you mean run?"),
+        ("run k --qualty draft", "gradiseg run: unknown option --qualty; did you mean --quality?"),
+        ("run k --forcerun x", "gradiseg run: unknown option --forcerun; options of Snakemake go"),
+        ("run k --quality draf", "argument --quality: draf: did you mean draft?"),
+        ("status --confgfile=x", "unknown option --confgfile; did you mean --configfile?"),
+        ("edit a [] --oot x", "gradiseg edit: unknown option --oot; did you mean --out?"),
+        ("show a b", "gradiseg show: more than it takes: b"),
+        ("--versoin", "gradiseg: unknown option --versoin; did you mean --version?"),
+    ],
+)
+def test_what_was_meant_is_said(
+    given: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(given.split())
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_stop_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gradiseg_core.compute import doctor
+
+    def stopped(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", stopped)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "gradiseg: stopped\n"

@@ -16,12 +16,29 @@ VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg", ".3gp",
 )  # fmt: skip
 
+#: Photographs of a scene of a user's own: fewer are refused, as most are seen by too few others.
+LEAST_PHOTOGRAPHS = 8
+#: From here on most things are seen often enough.
+GOOD_PHOTOGRAPHS = 20
+
 #: Sub-folders that hold no photographs: masks and other layouts' parts, what systems leave behind.
 _OF_OTHERS = {
     "ignore", "mask", "masks", "depth", "depths", "sparse", "colmap", "test_mask", "object_mask",
     "gt_ids", "images_train", "thumbnails", "@eadir", "#recycle", "$recycle.bin", "__macosx",
 }  # fmt: skip
 _REDUCED = {"images_2", "images_4", "images_8"}  # copies of `images`, in COLMAP's and 3DGS's layout
+
+
+def needed(least: int = LEAST_PHOTOGRAPHS) -> str:
+    """Return how many photographs a scene needs, for messages that say that there are too few.
+
+    Args:
+        least: Fewer cannot be used where the message is said.
+    """
+    return (
+        f"a scene needs at least {least} photographs, better {GOOD_PHOTOGRAPHS} or more, that "
+        "overlap"
+    )
 
 
 def is_photo(path: Path) -> bool:

@@ -27,9 +27,7 @@ def conclude(command: Command, settings: Settings, code: int, begun: float) -> N
         code: Its exit status.
         begun: When it began, s since 1970.
     """
-    place = command.place
-    own = [] if command.quality is None else ["--quality", command.quality]
-    again = place.command("run", command.configfile, *own)
+    place, again = command.place, command.again
     if code == 0:
         made = [place.shown(page) for name in settings.scenes for page in pages(settings, name)]
         if made:
@@ -43,9 +41,10 @@ def conclude(command: Command, settings: Settings, code: int, begun: float) -> N
     if is_at_work(Path(settings.root.results)):
         text = f"another run is at work here; it is shown by\n  {seen}"
     elif status.is_left_locked(Path()) and not is_left_by_us():
+        unlock = place.command("run", command.configfile, "--", "--unlock")
         text = (
             "this folder is locked by a Snakemake that was killed. If none works on it from "
-            f"another machine, unlock it, then go on:\n  {again} -- --unlock\n  {again}"
+            f"another machine, unlock it, then go on:\n  {unlock}\n  {again}"
         )
     elif not unfinished:
         text = (

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from gradiseg_core.compute import machine
+from gradiseg_core.config.photo_files import GOOD_PHOTOGRAPHS
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
@@ -42,7 +44,6 @@ from gradiseg_core.planning.workflow import Command, conflicting, environment, r
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LAST_WAIT_S = 30.0
-_FEW = 20  # photographs
 #: Arguments of Snakemake with which no job runs.
 _RUN_NOTHING = {"--unlock", "--dry-run", "--dryrun", "-n", "--summary", "--rulegraph", "--dag"}
 
@@ -91,10 +92,32 @@ def run(
         print(f"working in {place.shown(place.folder)}: what {path} names and makes is there")
         path = Path(os.path.relpath(os.path.abspath(path), place.folder))
     with place.entered():
-        return _run(place, path, quality, cores, plan_only, replace, tuple(extra))
+        try:
+            ready = _prepared(place, path, quality, cores, plan_only, replace, tuple(extra))
+        except KeyboardInterrupt:
+            print("\nstopped before anything ran", file=sys.stderr)
+            return 130
+        return 0 if ready is None else _run(ready)
 
 
-def _run(
+@dataclass(frozen=True)
+class _Ready:
+    """A run that is about to begin.
+
+    Attributes:
+        command: What runs.
+        settings: The configuration.
+        cores: That it may use.
+        again: Outputs that are made again.
+    """
+
+    command: Command
+    settings: Settings
+    cores: int
+    again: frozenset[Path]
+
+
+def _prepared(
     place: Place,
     path: Path,
     quality: Quality | None,
@@ -102,8 +125,11 @@ def _run(
     plan_only: bool,
     replace: bool,
     extra: tuple[str, ...],
-) -> int:
-    """As :func:`run`, in the working folder."""
+) -> _Ready | None:
+    """Say what a run will do, and write its configuration; None where that is all.
+
+    As :func:`run`, in the working folder.
+    """
     reserved = {*RootConfig.model_fields, "scene", *rule_names()}
     scene = scene_of(path, quality or "standard", reserved)
     given = quality if scene.text is None else None
@@ -132,16 +158,21 @@ def _run(
         _plan(settings, usable, jobs)
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene, place)}:\n  {command}")
-        return 0
+        return None
     scene.write()
     if scene.text is not None:
         print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
     print(f"\nrunning\n  {command}\n", flush=True)
+    return _Ready(command, settings, usable, again)
+
+
+def _run(ready: _Ready) -> int:
+    """Run what is prepared, and say where to look or how to go on."""
     begun = time.time()
-    with noted(), reporting(settings, usable, again):
-        status = watched(command.program)
-    conclude(command, settings, status, begun)
+    with noted(), reporting(ready.settings, ready.cores, ready.again):
+        status = watched(ready.command.program)
+    conclude(ready.command, ready.settings, status, begun)
     return status
 
 
@@ -209,10 +240,10 @@ def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: boo
         views = "" if count is None else f"{count} "
         quality = "paper" if made is None else made.quality
         print(f"{name}: {views}photographs, quality {quality}: {_training(settings, name)}")
-        if count is not None and count < _FEW:
+        if count is not None and count < GOOD_PHOTOGRAPHS:
             print(
                 f"{name}: so few may overlap too little: some may get no camera, and what one or "
-                f"two of them show stays rough; {_FEW} or more are good"
+                f"two of them show stays rough; {GOOD_PHOTOGRAPHS} or more are good"
             )
 
 

@@ -16,7 +16,14 @@ import yaml
 
 from gradiseg_core.config.checks import is_of_a_name, is_scene_name
 from gradiseg_core.config.messages import nearest
-from gradiseg_core.config.photo_files import VIDEO_SUFFIXES, files_below, is_photo, is_video
+from gradiseg_core.config.photo_files import (
+    LEAST_PHOTOGRAPHS,
+    VIDEO_SUFFIXES,
+    files_below,
+    is_photo,
+    is_video,
+    needed,
+)
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import load
@@ -26,8 +33,6 @@ from gradiseg_core.planning.budgets import photographs_of
 from gradiseg_core.planning.place import CONFIGURATIONS, is_configuration
 from gradiseg_core.stages.scene.listing import too_few
 
-#: Fewer photographs are refused: most of them are seen by too few others.
-LEAST = 8
 #: Names of folders that say nothing of what is photographed.
 _OF_ANY = {"images", "image", "imgs", "photos", "photographs", "pictures", "frames", "rgb", "input"}
 
@@ -236,10 +241,10 @@ def _check(path: Path) -> None:
             )
         return
     if not any(path.iterdir()):
-        raise InputError(f"{path} is empty; a scene is a folder of 20 or more photographs")
+        raise InputError(f"{path} is empty; {needed()}")
     count = photographs_of(SceneConfig(source="folder", path=path.absolute())).count
-    if count is not None and count < LEAST:
-        raise InputError(too_few(path, count, LEAST, nested=True))
+    if count is not None and count < LEAST_PHOTOGRAPHS:
+        raise InputError(too_few(path, count, LEAST_PHOTOGRAPHS, nested=True))
     try:
         os.fspath(path.resolve()).encode()
     except UnicodeEncodeError as error:

@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.planning import quietly
 from gradiseg_core.planning.place import FOLDER, Place
 
 
@@ -42,6 +43,13 @@ def rule_names(folder: Path = FOLDER) -> list[str]:
             r"^(?:use rule \w+ as|rule|checkpoint) (\w+)", file.read_text(encoding="utf-8"), re.M
         )
     ]
+
+
+#: Arguments of Snakemake that make again what is done, or make nothing.
+_ANEW = {
+    *("--force", "-f", "--forceall", "-F", "--forcerun", "-R", "--unlock", "--rerun-incomplete"),
+    *("--ri", "--touch", "-t"),
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Command:
     def program(self) -> list[str]:
         """What is run in the working folder: the Snakemake of this interpreter."""
         arguments = self._arguments(self.place.folder, None, self.configfile)
-        return [sys.executable, "-m", "snakemake", *arguments]
+        return [sys.executable, quietly.__file__, "snakemake", *arguments]
 
     def __str__(self) -> str:
         """What a user would type for the same."""
@@ -95,6 +103,31 @@ class Command:
         folder = place.shown(place.folder) if place.moved else None
         arguments = self._arguments(place.start, folder, place.shown(self.configfile))
         return shlex.join([*place.snakemake, *arguments])
+
+    @property
+    def again(self) -> str:
+        """What a user types to go on, by which nothing is begun anew that is done."""
+        quality = [] if self.quality is None else ["--quality", self.quality]
+        cores = [] if self.cores is None else ["--cores", str(self.cores)]
+        extra = without(self.extra, _ANEW)
+        after = ["--", *extra] if extra else []
+        return self.place.command("run", self.configfile, *quality, *cores, *after)
+
+
+def without(arguments: Iterable[str], options: Collection[str]) -> list[str]:
+    """Return arguments of Snakemake without some options and their values.
+
+    Args:
+        arguments: Any.
+        options: Their names.
+    """
+    kept, leaves_out = [], False
+    for text in arguments:
+        if text.startswith("-"):
+            leaves_out = text.partition("=")[0] in options
+        if not leaves_out:
+            kept.append(text)
+    return kept
 
 
 def environment() -> dict[str, str]:

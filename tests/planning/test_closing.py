@@ -90,5 +90,5 @@ def test_what_is_kept_of_a_run_that_is_stopped(
     assert told.endswith(
         "stopped; what is finished is kept; training kitchen, gradiseg_plus, seed 0 goes on at "
         "iteration 1,432 of 3,000; what was being made is made anew: photographs. To go on:\n"
-        "  gradiseg run kitchen.yaml\n"
+        "  gradiseg run kitchen.yaml --cores 2\n"
     )

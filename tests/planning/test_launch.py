@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gradiseg_core import cli, programs
-from gradiseg_core.planning import budgets, launch, workflow
+from gradiseg_core.planning import budgets, launch, quietly, workflow
 from gradiseg_core.planning.workflow import Command
 from tests.planning.photographs import photographs
 from tests.workflow.conftest import REPOSITORY
@@ -31,7 +31,13 @@ def test_a_folder_is_run_by_the_snakemake_that_is_printed(
     assert cli.main(["run", "photos/My kitchen", "--quality", "draft", "--cores", "3"]) == 0
     (program,) = started
     wanted = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
+        *(
+            sys.executable,
+            quietly.__file__,
+            "snakemake",
+            "--snakefile",
+            str(REPOSITORY / "Snakefile"),
+        ),
         *("--cores", "3", "all", "views", "--configfile", "My_kitchen.yaml"),
     ]
     assert program == wanted
@@ -248,3 +254,14 @@ def test_make_run_looks_for_photographs_before_it_installs(
     assert message in done.stderr
     assert "GradiSeg needs Python" not in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_how_to_go_on_keeps_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    extra = ("--sdm", "conda", "--forcerun", "train", "render", "--keep-going", "-F")
+    command = Command(Path("my.yaml"), 3, "draft", extra)
+    asked = "gradiseg run my.yaml --quality draft --cores 3 -- --sdm conda --keep-going"
+    assert command.again == asked
+    assert Command(Path("my.yaml")).again == "gradiseg run my.yaml"

@@ -9,9 +9,10 @@ import yaml
 from PIL import Image
 
 from gradiseg_core.config.checks import is_scene_name
+from gradiseg_core.config.photo_files import LEAST_PHOTOGRAPHS
 from gradiseg_core.config.root import RootConfig, load
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.planning.own_scene import LEAST, one_path, scene_name, scene_of
+from gradiseg_core.planning.own_scene import one_path, scene_name, scene_of
 from gradiseg_core.planning.workflow import rule_names
 
 RESERVED = {*RootConfig.model_fields, "scene", *rule_names()}
@@ -23,7 +24,7 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "work")
 
 
-def photographs(folder: str | Path, count: int = LEAST) -> Path:
+def photographs(folder: str | Path, count: int = LEAST_PHOTOGRAPHS) -> Path:
     path = Path(folder)
     path.mkdir(parents=True)
     for number in range(count):
@@ -161,9 +162,9 @@ def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
         "photos/kitchn": r"photos/kitchn: no such folder.*did you mean 'kitchen'\?",
         "nowhere/at/all": "nowhere/at/all: no such folder of photographs",
         "my.yaml": r"my\.yaml: no such folder of photographs, video or configuration",
-        "empty": "empty is empty; a scene is a folder of 20 or more",
+        "empty": "empty is empty; a scene needs at least 8 photographs, better 20 or more",
         "text": "text holds 0 images .* at least 8",
-        "photos/kitchen": "kitchen holds 3 images .* at least 8, better 20",
+        "photos/kitchen": "kitchen holds 3 photographs .* at least 8 photographs, better 20",
         "notes.txt": "notes.txt is a file, but no video",
     }.items():
         with pytest.raises(InputError, match=message):

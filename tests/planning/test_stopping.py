@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gradiseg_core import cli
+from gradiseg_core.planning import launch, quietly
+from tests.planning.photographs import photographs
 from tests.workflow.conftest import REPOSITORY
 
 LAUNCHER = """\
@@ -69,3 +72,39 @@ def test_nothing_is_left_running(how: str) -> None:
     process.stdout.close()
     assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
     assert waited(lambda: ended(child) and ended(job))
+
+
+@pytest.mark.parametrize("moment", ["import", "later"])
+def test_snakemake_that_is_stopped_while_it_starts_says_nothing(
+    moment: str, tmp_path: Path
+) -> None:
+    """By a package that stands in for it, and is interrupted at that moment."""
+    stop = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+    package = tmp_path / "slow"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    text = stop if moment == "import" else "def main():\n    " + stop
+    (package / "cli.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, quietly.__file__, "slow", "--cores", "2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_stop_before_snakemake_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs(tmp_path / "kitchen")
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "time_training", stopped)
+    assert cli.main(["run", "kitchen"]) == 130
+    assert capsys.readouterr().err == "\nstopped before anything ran\n"
+    assert not (tmp_path / "kitchen.yaml").exists()

@@ -13,6 +13,7 @@ from gradiseg_core.config.photo_files import (
     files_below,
     is_photo,
     is_video,
+    needed,
     skipped,
 )
 from gradiseg_core.files.manifest import by_name, in_order
@@ -55,10 +56,7 @@ def list_photographs(folder: Path, *, nested: bool = False) -> list[Path]:
 
 def too_few(folder: Path, count: int, least: int, *, nested: bool = False) -> str:
     """Return the error message for a folder with fewer than ``least`` photographs."""
-    message = (
-        f"{folder} holds {count} images ({_READABLE}); a scene needs at least {least}, "
-        "better 20 or more, that overlap."
-    )
+    message = f"{folder} holds {count} photographs ({_READABLE}); {needed(least)}."
     others = [path for path in files_below(folder, nested=nested) if not is_photo(path)]
     reasons = _left_out(folder, others, nested)
     if reasons:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gradiseg_core.config.photo_files import needed
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.ignore import write_ignored
 from gradiseg_core.files.images import (
@@ -101,8 +102,8 @@ def inspect_folder(
         )  # fmt: skip
         if len(photographs) < MIN_IMAGES:
             raise InputError(
-                f"only {len(photographs)} of {len(files)} images in {folder} can be read, and a "
-                f"scene needs at least {MIN_IMAGES}:\n" + "\n".join(unusable)
+                f"only {len(photographs)} of {len(files)} images in {folder} can be read, and "
+                f"{needed(MIN_IMAGES)}:\n" + "\n".join(unusable)
             )
         unusable = []
     photographs = _in_frame(photographs, folder, sparse, factor)
@@ -187,8 +188,8 @@ def _without_duplicates(
     said = f"{len(twice)} of {len(photographs)} images in {folder} are there twice"
     if len(left) < MIN_IMAGES:
         raise InputError(
-            f"{said}: {some(shown)}. Only {len(left)} differ, and a scene needs at least "
-            f"{MIN_IMAGES}, better 20 or more, from different places."
+            f"{said}: {some(shown)}. Only {len(left)} differ, and {needed(MIN_IMAGES)}, from "
+            "different places."
         )
     logger.warning("%s and are used once: %s", said, some(shown))
     return left, copies
