@@ -43,10 +43,16 @@ def one_of(*names: str) -> Callable[[str], str]:
     return check
 
 
-def did_you_mean(text: str, valid: Iterable[str]) -> str:
-    """Return "did you mean --quality?" for what is nearest; empty where nothing is near."""
-    near = difflib.get_close_matches(text, list(valid), n=1, cutoff=0.7)
-    return f"did you mean {near[0]}?" if near else ""
+def did_you_mean(text: str, valid: Iterable[str], near: float = 0.6) -> str:
+    """Return "did you mean --quality?" for what is nearest; empty where nothing is near.
+
+    Args:
+        text: What was written.
+        valid: What there is.
+        near: How like they must be, 0..1.
+    """
+    found = difflib.get_close_matches(text, list(valid), n=1, cutoff=near)
+    return f"did you mean {found[0]}?" if found else ""
 
 
 def parsed(
@@ -69,12 +75,11 @@ def parsed(
     written = [text.partition("=")[0] for text in given if re.match(r"--?[A-Za-z]", text)]
     unknown = [text for text in written if not any(name.startswith(text) for name in known)]
     if unknown:
-        meant = " ".join(filter(None, (did_you_mean(text, known) for text in unknown)))
+        meant = " ".join(filter(None, (did_you_mean(text, known, 0.7) for text in unknown)))
         if not meant and first == "run":
             meant = "options of Snakemake go after --"
-        _refuse(
-            own, f"unknown option{'' if len(unknown) == 1 else 's'} {', '.join(unknown)}", meant
-        )
+        plural = "" if len(unknown) == 1 else "s"
+        _refuse(own, f"unknown option{plural} {', '.join(unknown)}", meant)
     options, left = parser.parse_known_args(given)
     if left:
         _refuse(own, f"more than it takes: {' '.join(left)}")

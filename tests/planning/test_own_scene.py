@@ -164,7 +164,7 @@ def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
         "my.yaml": r"my\.yaml: no such folder of photographs, video or configuration",
         "empty": "empty is empty; a scene needs at least 8 photographs, better 20 or more",
         "text": "text holds 0 images .* at least 8",
-        "photos/kitchen": "kitchen holds 3 photographs .* at least 8 photographs, better 20",
+        "photos/kitchen": "kitchen holds 3 images .* at least 8 photographs, better 20",
         "notes.txt": "notes.txt is a file, but no video",
     }.items():
         with pytest.raises(InputError, match=message):

@@ -56,7 +56,7 @@ def list_photographs(folder: Path, *, nested: bool = False) -> list[Path]:
 
 def too_few(folder: Path, count: int, least: int, *, nested: bool = False) -> str:
     """Return the error message for a folder with fewer than ``least`` photographs."""
-    message = f"{folder} holds {count} photographs ({_READABLE}); {needed(least)}."
+    message = f"{folder} holds {count} images ({_READABLE}); {needed(least)}."
     others = [path for path in files_below(folder, nested=nested) if not is_photo(path)]
     reasons = _left_out(folder, others, nested)
     if reasons:
