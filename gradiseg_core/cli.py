@@ -3,7 +3,7 @@
     gradiseg run            everything from a folder of photographs or a video
     gradiseg doctor         whether training can run on a GPU here
     gradiseg show           the tables of a results folder
-    gradiseg status         what is done, running, failed and missing
+    gradiseg status         what is done, running, failed, stopped and missing
     gradiseg paper-tables   the paper's tables of what has run so far
     gradiseg view           a trained scene in the browser
     gradiseg select         which Gaussians are meant, shown and kept in a file
@@ -116,21 +116,24 @@ def show(parser: argparse.ArgumentParser) -> Run:
 
 
 def status(parser: argparse.ArgumentParser) -> Run:
-    """Print what is done, running, failed and missing, also while a run goes on.
+    """Print what is done, running, failed, stopped and missing, and how to go on.
 
-    Of a failed job it gives the log file and the last error in it. Missing is what the
-    configuration asks for and what has not begun. Jobs that would run again because something
-    changed count as done; `snakemake --dry-run` lists them.
+    Also while a run goes on. Of a failed job it gives the log file and the last error in it.
+    Missing is what the configuration asks for and what has not begun. Jobs that would run again
+    because something changed count as done; `snakemake --dry-run` lists them.
     """
     parser.add_argument(
-        "results", nargs="?", type=Path, help="folder; default: the configuration's, or results"
+        "results",
+        nargs="?",
+        type=Path,
+        help="folder, or a configuration; default: the configuration's, or results",
     )
     parser.add_argument(
         "--configfile",
         nargs="+",
         default=[],
         type=Path,
-        help="as for snakemake; default: config.yaml, if its results are in that folder",
+        help="as for snakemake: its scenes alone; default: all that is known of that folder",
     )
     parser.add_argument("--json", action="store_true", help="a list of jobs as JSON")
 

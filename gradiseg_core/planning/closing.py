@@ -67,7 +67,7 @@ def _unfinished(settings: Settings, begun: float) -> list[status.Job]:
     return [
         job
         for job in jobs
-        if job.state in ("failed", "running")
+        if job.state in ("failed", "running", "stopped")
         and job.scene in {*settings.scenes, None}
         and job.log is not None
         and job.log.stat().st_mtime >= begun - 1

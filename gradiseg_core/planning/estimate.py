@@ -36,6 +36,7 @@ _BUSY = 1.5  # programs that want a core, for each core
 _SAID = re.compile(r"(?:(\d+) %, .*)?(?<![\d.])([\d.]+) (s|min|h) left")
 #: Stages after whose change a training starts afresh.
 _BEFORE_TRAINING = {"scene", "colmap", "geometry", "masks", "tracking"}
+_BEGUN = ("failed", "running", "stopped")  # whose outputs may be there in part
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _LEAST_LEFT = 0.1  # of a job that has run longer than was expected
 
@@ -179,7 +180,7 @@ def unfinished_jobs(settings: Settings) -> list[Job]:
         settings: The configuration.
     """
     known = known_jobs(settings, views=True)
-    return [_job(job, settings) for job in known if job.state in ("failed", "running")]
+    return [_job(job, settings) for job in known if job.state in _BEGUN]
 
 
 def known_jobs(settings: Settings, *, views: bool) -> list[status.Job]:
@@ -223,7 +224,7 @@ def remaining(settings: Settings, known: Iterable[status.Job], cores: int, rates
         rates: Of this machine.
     """
     known = list(known)
-    waiting = [_job(job, settings) for job in known if job.state in ("missing", "failed")]
+    waiting = [_job(job, settings) for job in known if job.state not in ("done", "running")]
     left = estimate(settings, waiting, cores, rates).total
     running = [job for job in known if job.state == "running"]
     return left + max((_rest(settings, job, cores, rates) for job in running), default=0.0)

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from gradiseg_core.config.inputs import has_exact_ids
 from gradiseg_core.config.paper_plan import paper_plan
-from gradiseg_core.config.reading import read_files
-from gradiseg_core.config.root import Settings, load
+from gradiseg_core.config.root import Settings
 from gradiseg_core.config.tracking import TrackingConfig
-
-
-def settings_of(results: Path, configfiles: Sequence[Path]) -> Settings | None:
-    """Return the configuration of a folder of results; None where none is known.
-
-    Args:
-        results: The folder.
-        configfiles: As for ``snakemake --configfile``; without any, ``config.yaml`` of the working
-            directory if its results are in that folder.
-
-    Raises:
-        ConfigError: If a file cannot be read, or the configuration is not valid.
-    """
-    shipped = Path("config.yaml")
-    if not configfiles and not shipped.is_file():
-        return None
-    raw = read_files(configfiles or [shipped])
-    if not configfiles and Path(raw.get("results", "results")).resolve() != results.resolve():
-        return None
-    return load(raw)
 
 
 def planned(settings: Settings, results: Path) -> dict[Path, list[str]]:

@@ -1,4 +1,4 @@
-"""What `gradiseg status` says: which jobs are done, run, failed or have yet to run.
+"""What `gradiseg status` says: which jobs are done, run, failed, were stopped or have yet to run.
 
 From files alone: outputs, log files, and the marks that Snakemake sets beside an output while its
 job runs. So it works while a run goes on, and on results of another machine. What would run *again*
@@ -24,11 +24,13 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.stages.report.layout import NAMED, STAGES
 from gradiseg_core.stages.report.timing import duration, read_benchmark
 
-State = Literal["done", "running", "failed", "missing"]
+State = Literal["done", "running", "failed", "stopped", "missing"]
 
 _FRESH_S = 900.0
 _START_S = 5.0
 _REASON_LINES = 8  # of why a job failed
+#: What a job logs that was stopped (workflow_scripts/_stage.py).
+_STOPPED = re.compile(r"stopped(?: at iteration \d+ of \d+; .*)?")
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) [\w.]+: (?P<text>.*)")
 
 
@@ -45,7 +47,8 @@ class Job:
         output: The file or folder that it makes.
         log: Its log file; None where there is none.
         seconds: How long it took, or has run so far.
-        message: Of a failed job its last error; of a running one the last line of its log.
+        message: Of a failed job its last error, of one that was stopped what it kept; of a running
+            one the last line of its log.
     """
 
     scene: str | None
@@ -187,17 +190,30 @@ class _Marks:
                 # Snakemake writes the mark again once the job has started.
                 current = lines and _modified(log) > begun - _START_S
                 return "running", _text(lines[-1]) if current else None
-            return "failed", error or "it was stopped, or killed with its Snakemake"
+            return _ended(error, "stopped", "it was stopped, or killed with its Snakemake")
         if output.exists():
             return "done", None
         if not log.is_file():
             return "missing", None
         if not self.kept and self.active and error is None:
             return "running", _text(lines[-1]) if lines else None
-        return "failed", error or "it ended without an error message: stopped, or killed"
+        return _ended(error, "failed", "it ended without an error message: killed, or stopped")
 
     def _begun(self, output: Path) -> float | None:
         return self.running.get(output.resolve())
+
+
+def _ended(error: str | None, otherwise: State, why: str) -> tuple[State, str]:
+    """Return the state of a job that did not come to its end, and what is said of it.
+
+    Args:
+        error: The last that its log has.
+        otherwise: Its state where the log has none.
+        why: What is said of it then.
+    """
+    if error is None:
+        return otherwise, why
+    return "stopped" if _STOPPED.fullmatch(error) else "failed", error
 
 
 def _decoded(marked: Path, folder: Path) -> Iterator[tuple[Path, float]]:
@@ -282,7 +298,7 @@ def as_data(jobs: Iterable[Job]) -> list[dict[str, Any]]:
 
 
 def table(jobs: list[Job], width: int = 110) -> str:
-    """Return the jobs as text: how many, a grid of states, then what runs and what failed.
+    """Return the jobs as text: how many, a grid of states, then what runs and what did not end.
 
     Args:
         jobs: From :func:`examine`.
@@ -300,15 +316,16 @@ def table(jobs: list[Job], width: int = 110) -> str:
         text = f"  {job.place}: {job.stage}{took}: {job.message or 'nothing logged yet'}"
         lines.append(text if len(text) <= width else text[: width - 3] + "...")
         lines += [f"    {job.log}"] if job.log else []
-    failed = [job for job in jobs if job.state == "failed"]
-    lines += ["", "failed", *reasons(failed, width)] if failed else []
+    for state in ("failed", "stopped"):
+        ended = [job for job in jobs if job.state == state]
+        lines += ["", state, *reasons(ended, width)] if ended else []
     return "\n".join(lines)
 
 
 def reasons(
     failed: Iterable[Job], width: int, shown: Callable[[Path], Path] = lambda path: path
 ) -> list[str]:
-    """Return why jobs failed, in lines, each with its log.
+    """Return why jobs failed or were stopped, in lines, each with its log.
 
     Args:
         failed: The jobs.
@@ -343,7 +360,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-_ORDER: tuple[State, ...] = ("done", "running", "failed", "missing")
+_ORDER: tuple[State, ...] = ("done", "running", "failed", "stopped", "missing")
 
 
 def _groups(jobs: list[Job]) -> list[list[Job]]:

@@ -83,7 +83,7 @@ def test_every_state(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_killed_snakemake(results: Path) -> None:
     """The mark stays; whether the job still runs is seen by the lock and the log."""
-    assert states(results)["cup, baseline, seed 0: train"][0] == "failed"
+    assert states(results)["cup, baseline, seed 0: train"][0] == "stopped"
     lock = results.parent / ".snakemake" / "locks" / "0.output.lock"
     lock.parent.mkdir()
     lock.touch()
@@ -93,7 +93,7 @@ def test_a_killed_snakemake(results: Path) -> None:
     for path in (marked, results / "cup" / "baseline" / "seed0" / "logs" / "train.log"):
         os.utime(path, (long_ago, long_ago))
     assert states(results)["cup, baseline, seed 0: train"] == (
-        "failed", "it was stopped, or killed with its Snakemake",
+        "stopped", "it was stopped, or killed with its Snakemake",
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_a_traceback_and_no_error_at_all(results: Path) -> None:
     log(run, "train", f"{STAMP} INFO a.b: begun")
     state, message = states(results)["cup, gradiseg, seed 0: train"]
     assert (state, message) == (
-        "failed", "it ended without an error message: stopped, or killed",
+        "failed", "it ended without an error message: killed, or stopped",
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def test_the_command(
     monkeypatch.chdir(results.parent)
     assert cli.main(["status", "--json"]) == 0
     jobs = json.loads(capsys.readouterr().out)
-    assert [job["state"] for job in jobs] == ["done", "failed", "failed"]
+    assert [job["state"] for job in jobs] == ["done", "stopped", "failed"]
     assert jobs[0]["seconds"] == 64.2
     (results.parent / "photos").mkdir()
     (results.parent / "config.yaml").write_text(
@@ -181,7 +181,7 @@ def test_the_command(
     (results.parent / "photos").rmdir()
     assert cli.main(["status"]) == 0
     told = capsys.readouterr()
-    assert told.out.startswith("3 jobs: 1 done, 2 failed")
+    assert told.out.startswith("3 jobs: 1 done, 1 failed, 1 stopped")
     assert "what is missing is not known" in told.err
     assert "scenes.cup.path: no such folder" in told.err
     assert cli.main(["status", "--configfile", "config.yaml"]) == 1
@@ -245,3 +245,16 @@ def test_beside_a_run(tmp_path: Path) -> None:
         running.wait(60)
     states = {job.stage: job.state for job in examine(tmp_path / "results")}
     assert states == {"colmap": "failed", "train": "done"}
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("ERROR train: stopped", "stopped"),
+        ("ERROR train: stopped at iteration 8 of 9; the next run goes on there", "stopped"),
+        ("ERROR train: stopped by a full disk", "failed"),
+    ],
+)
+def test_what_a_user_stopped_did_not_fail(results: Path, line: str, state: str) -> None:
+    log(results / "cup" / "gradiseg" / "seed0", "train", f"{STAMP} {line}")
+    assert states(results)["cup, gradiseg, seed 0: train"] == (state, line.partition(": ")[2])
