@@ -10,12 +10,21 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageFile
 
+from gradiseg_core.stages.scene.hdr import HLG, LINEAR, PQ, WIDE, srgb_of
+from gradiseg_core.stages.scene.jxl_header import JxlHeader, read_header
+
 #: Formats whose decoders turn the pixels upright: the orientation is part of the picture itself,
 #: and both standards say that the one in EXIF data does not count.
 UPRIGHT = ("HEIF", "JXL")
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+#: In ``info`` of an image: its colours are described in a way that is not read.
+COLOURS_NOT_READ = "colours_not_read"
+
+_SDR = (1, 13)  # transfer functions (H.273) of BT.709, which is nearly sRGB's, and of sRGB
 
 
 class JpegXl(ImageFile.ImageFile):
@@ -25,11 +34,10 @@ class JpegXl(ImageFile.ImageFile):
     format_description = "JPEG XL"
 
     def _open(self) -> None:
-        import imagecodecs
-
         data = self.fp.read() if self.fp is not None else b""
-        image = Image.fromarray(_eight_or_deep(imagecodecs.jpegxl_decode(data)))
+        image = _of_jpeg(data) or _decoded(data)
         self._size, self._mode, self._decoded = image.size, image.mode, image
+        self.info |= image.info
         exif = exif_of(data)
         if exif:
             self.info["exif"] = exif
@@ -56,15 +64,66 @@ def is_jxl(start: bytes) -> bool:
     return start.startswith((_CODESTREAM, _CONTAINER))
 
 
-def _eight_or_deep(values: np.ndarray) -> np.ndarray:
-    """Return colours of more than 8 bits in 8, and greys and 8-bit values as they are."""
+def _of_jpeg(data: bytes) -> Image.Image | None:
+    """Return the JPEG that a file was made of without loss, with its colour profile; else None."""
+    if not data.startswith(_CONTAINER) or b"jbrd" not in dict(_boxes(data)):
+        return None
+    import imagecodecs
+
+    image = Image.open(io.BytesIO(imagecodecs.jpegxl_decode_jpeg(data)))
+    image.load()
+    return image
+
+
+def _decoded(data: bytes) -> Image.Image:
+    """Return the first picture of a file: colours in 8 bits, greys as they are."""
+    import imagecodecs
+
+    values = imagecodecs.jpegxl_decode(data)
+    header = read_header(_codestream(data))
+    if header.animated:
+        values = values[0]
+    image = Image.fromarray(_eight_or_deep(values, header))
+    if header.transfer in (PQ, HLG) or header.primaries in WIDE:
+        image.info["nclx_profile"] = {
+            "color_primaries": header.primaries,
+            "transfer_characteristics": header.transfer,
+        }
+    known = header.transfer in (*_SDR, LINEAR, PQ, HLG)
+    if not known or (header.primaries != 1 and header.primaries not in WIDE):
+        image.info[COLOURS_NOT_READ] = True
+    return image
+
+
+def _codestream(data: bytes) -> bytes:
+    """Return the codestream of a JPEG XL file, or its first part."""
+    if data.startswith(_CODESTREAM):
+        return data
+    for kind, content in _boxes(data):
+        if kind in (b"jxlc", b"jxlp"):
+            return content if kind == b"jxlc" else content[4:]
+    raise ValueError("a JPEG XL file without a codestream")
+
+
+def _eight_or_deep(values: np.ndarray, header: JxlHeader) -> np.ndarray:
+    """Return colours in 8 bits; greys and 8-bit values as they are, unless they are linear light.
+
+    Args:
+        values: As decoded: integers of fewer than 16 bits are not scaled to 16.
+        header: Of the file.
+    """
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim == 2 or values.dtype == np.uint8:
+    linear = header.transfer == LINEAR
+    if not linear and (values.ndim == 2 or values.dtype == np.uint8):
         return values
-    if values.dtype == np.uint16:
-        return (values >> 8).astype(np.uint8)
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    white = 1.0 if values.dtype.kind == "f" else 2.0**header.bits - 1.0
+    share = np.clip(values / np.float32(white), 0.0, 1.0)
+    if linear:
+        opaque = values.ndim == 2 or values.shape[-1] in (1, 3)
+        colours = share if opaque else share[..., :-1]
+        colours[...] = srgb_of(colours)
+    return (255.0 * share + 0.5).astype(np.uint8)
 
 
 def exif_of(data: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-PQ, HLG = 16, 18
+PQ, HLG, LINEAR = 16, 18, 8
 """Transfer characteristics (H.273)."""
 BT2020, P3 = 9, 12
 """Primaries (H.273)."""
@@ -55,7 +55,7 @@ def wide_to_srgb(picture: NDArray[np.uint8], primaries: int) -> NDArray[np.uint8
     for top in range(0, len(picture), _ROWS):
         rows = slice(top, top + _ROWS)
         linear = np.clip(light[picture[rows]] @ WIDE[primaries].T, 0.0, 1.0)
-        result[rows] = (255.0 * _srgb(linear) + 0.5).astype(np.uint8)
+        result[rows] = (255.0 * srgb_of(linear) + 0.5).astype(np.uint8)
     return result
 
 
@@ -77,7 +77,7 @@ def hdr_to_srgb(signal: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
         linear = np.maximum(linear @ _TO_BT709.T, 0.0)
         brightest = np.maximum(linear.max(axis=-1), 1e-6)
         linear *= (compressed(brightest) / brightest)[..., None]
-        picture[rows] = (255.0 * _srgb(linear) + 0.5).astype(np.uint8)
+        picture[rows] = (255.0 * srgb_of(linear) + 0.5).astype(np.uint8)
     return picture
 
 
@@ -92,7 +92,8 @@ def compressed(light: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(light <= _KNEE, light, _KNEE + room * -np.expm1(-beyond)).astype(np.float32)
 
 
-def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+def srgb_of(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return linear light from 0 to 1 with sRGB's transfer function."""
     dark = linear <= 0.0031308
     return np.where(dark, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
 

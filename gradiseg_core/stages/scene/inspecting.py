@@ -20,7 +20,7 @@ from gradiseg_core.files.images import (
     turned,
 )
 from gradiseg_core.stages.scene.colours import foreign_profile, has_alpha, in_srgb
-from gradiseg_core.stages.scene.formats import UPRIGHT, is_jxl, register
+from gradiseg_core.stages.scene.formats import COLOURS_NOT_READ, UPRIGHT, is_jxl, register
 
 #: Ending -> formats of files that later stages, COLMAP among them, read under this ending.
 FORMATS = {
@@ -57,6 +57,7 @@ class Photograph:
         exposure: Light that the settings let in, as a power of two (seconds, ISO 100, f/1); None
             where EXIF data do not say.
         small: [SMALL, SMALL, 3] upright in sRGB; None where it depends on other photographs.
+        colours_known: Whether it is known what the file's colours mean.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class Photograph:
     peak: int | None = None
     exposure: float | None = None
     small: NDArray[np.uint8] | None = None
+    colours_known: bool = True
 
 
 def name_in_scene(name: str) -> str:
@@ -135,6 +137,7 @@ def inspect(path: Path) -> Photograph:
             peak=peak,
             exposure=exposure_of(file),
             small=small,
+            colours_known=COLOURS_NOT_READ not in file.info,
         )
 
 

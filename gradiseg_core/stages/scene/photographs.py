@@ -364,6 +364,14 @@ def _report(folder: Path, photographs: list[Photograph]) -> None:
             "otherwise, such as 12 bits in a file of 16?",
             folder, len(black), len(photographs), _BLACK, some(black),
         )  # fmt: skip
+    strange = [photo.path.name for photo in photographs if not photo.colours_known]
+    if strange:
+        logger.warning(
+            "%s: the colours of %d JPEG XL images are described in a way that is not read here (a "
+            "profile, unusual primaries) and are taken for sRGB: %s; export them as jpg if they "
+            "look pale",
+            folder, len(strange), some(strange),
+        )  # fmt: skip
     renamed = [
         f"{photo.path.name} ({photo.name})"
         for photo in photographs

@@ -221,6 +221,114 @@ def test_wide_primaries_by_number_become_srgb(
     assert np.abs(found - np.array(expected)).max() <= 4
 
 
+def retagged(codestream: bytes, colours: str) -> bytes:
+    """Return a lossless JPEG XL of 96 x 64 px in 8 bits with another colour encoding.
+
+    Args:
+        codestream: As imagecodecs makes it: sRGB, which is one bit of the head.
+        colours: The bits that take its place, the first in the stream first.
+    """
+    stream = "".join(f"{byte:08b}"[::-1] for byte in codestream)
+    # FF 0A; 64 rows: small, 64 / 8 - 1 in 5 bits; ratio 4 (3 : 2) in 3 bits; not all is default,
+    # no extra fields, 8-bit integers (3 bits), modular 16-bit buffers, no extra channel (2), no XYB
+    start = 16 + 1 + 5 + 3 + 1 + 1 + 3 + 1 + 2 + 1
+    assert stream[16:25] == "1" + "11100" + "001"  # numbers, too, have their lowest bit first
+    end = start + 4  # sRGB, no extensions (2), the default transform
+    assert stream[start:end] == "1" + "00" + "1"
+    head = stream[:start] + colours + "001"
+    rest = stream[end + -end % 8 :]  # the frame begins with a whole byte
+    head += "0" * (-len(head) % 8)
+    bits = head + rest
+    return bytes(int(bits[i : i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
+#: Not the default, no profile, RGB, white of D65; then primaries, no gamma, transfer, intent.
+_RGB_D65 = "0" + "0" + "00" + "10"
+
+
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    # P3 is 11, sRGB 1, BT.2020 9 of the primaries; linear light is 8 and sRGB 13 of the transfers.
+    [
+        (_RGB_D65 + "10" + "0" + "01" + "1101" + "10", (200, 120, 80)),
+        (_RGB_D65 + "01" + "1001" + "0" + "01" + "1101" + "10", (213, 115, 70)),
+        (_RGB_D65 + "01" + "1110" + "0" + "01" + "1101" + "10", (236, 105, 70)),
+        (_RGB_D65 + "10" + "0" + "01" + "0110" + "10", (228, 182, 152)),
+    ],
+)
+def test_colours_of_jpeg_xl_become_srgb(
+    tmp_path: Path,
+    colours: str,
+    expected: tuple[int, int, int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fill(tmp_path / "in")
+    pixels = picture()
+    pixels[:, 48:] = (200, 120, 80)
+    stream = retagged(imagecodecs.jpegxl_encode(pixels, lossless=True), colours)
+    assert np.array_equal(imagecodecs.jpegxl_decode(stream), pixels)  # still a right file
+    (tmp_path / "in" / "a.jxl").write_bytes(stream)
+    run(tmp_path / "in", tmp_path / "out")
+    found = read_image(tmp_path / "out" / "images" / "a.jpg")[32, 80]
+    assert np.abs(found - np.array(expected)).max() <= 4
+    assert "way that is not read" not in caplog.text
+
+
+def test_colours_of_jpeg_xl_that_are_not_read_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "in")
+    stream = imagecodecs.jpegxl_encode(picture(), lossless=True)
+    gamma = f"{round(1e7 / 1.8):024b}"[::-1]
+    colours = _RGB_D65 + "10" + "1" + gamma + "10"
+    (tmp_path / "in" / "a.jxl").write_bytes(retagged(stream, colours))
+    run(tmp_path / "in", tmp_path / "out")
+    assert "1 JPEG XL images are described in a way that is not read here" in caplog.text
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_jpeg_xl_in_the_light_that_it_says(tmp_path: Path, bits: int) -> None:
+    """Decoded to 16-bit integers of that many bits; imagecodecs writes them as linear light."""
+    fill(tmp_path / "in")
+    signal = picture() / 255
+    linear = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    values = np.round(linear * (2**bits - 1)).astype(np.uint16)
+    for name, stored in (("rgb", values), ("grey", np.ascontiguousarray(values[..., 1]))):
+        data = imagecodecs.jpegxl_encode(stored, lossless=True, bitspersample=bits)
+        (tmp_path / "in" / f"{name}.jxl").write_bytes(data)
+    run(tmp_path / "in", tmp_path / "out")
+    found = read_image(tmp_path / "out" / "images" / "rgb.jpg").astype(int)
+    assert np.abs(found - picture()).mean() < 4
+    found = read_image(tmp_path / "out" / "images" / "grey.jpg").astype(int)
+    assert np.abs(found - picture()[..., 1:2]).mean() < 2
+
+
+def test_a_jpeg_in_jpeg_xl_keeps_its_profile(tmp_path: Path) -> None:
+    fill(tmp_path / "in")
+    stored = io.BytesIO()
+    Image.fromarray(picture()).save(stored, "JPEG", quality=97, icc_profile=wide_profile())
+    (tmp_path / "in" / "a.jxl").write_bytes(imagecodecs.jpegxl_encode_jpeg(stored.getvalue()))
+    (tmp_path / "in" / "b.jpg").write_bytes(stored.getvalue())
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    assert [one.detail for one in manifest.unused] == ["a.jxl"]  # one picture
+    found = read_image(tmp_path / "out" / "images" / "a.jpg").astype(int)
+    (tmp_path / "in" / "a.jxl").unlink()
+    run(tmp_path / "in", tmp_path / "out")
+    expected = read_image(tmp_path / "out" / "images" / "b.jpg").astype(int)
+    assert np.abs(found - expected).max() <= 1
+    assert np.abs(expected - picture()).mean() > 5  # it matters
+
+
+def test_the_first_picture_of_an_animation(tmp_path: Path) -> None:
+    fill(tmp_path / "in")
+    both = np.stack([picture(), picture()[::-1]])
+    data = imagecodecs.jpegxl_encode(both, lossless=True, photometric="rgb")
+    (tmp_path / "in" / "a.jxl").write_bytes(data)
+    run(tmp_path / "in", tmp_path / "out")
+    found = read_image(tmp_path / "out" / "images" / "a.jpg").astype(int)
+    assert np.abs(found - picture()).mean() < 4
+
+
 @pytest.mark.parametrize(("transfer", "white"), [(18, 0.75), (16, 0.5806)])
 def test_hdr_photographs_become_srgb(tmp_path: Path, transfer: int, white: float) -> None:
     """Cameras' .HIF files: PQ or HLG in BT.2020."""
