@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from gradiseg_core.errors import GradisegError, InputError
 
@@ -38,6 +38,7 @@ _UPRIGHT = {
 }
 _INVERSE = {6: 8, 8: 6}  # what undoes an orientation; the others undo themselves
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+_COMPRESSION = 0x0103  # TIFF's tag; 1 is none
 
 #: Brightest values of integer photographs: 8, 10, 12, 14 and 16 bits.
 _LEVELS = (255, 1023, 4095, 16383, 65535)
@@ -271,11 +272,29 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
+def _refuse_misread(file: Image.Image) -> None:
+    """Refuse TIFF files that Pillow decodes to wrong values without saying so.
+
+    Raises:
+        ValueError: If the channels of 16 bits lie one after another, or 0 is white in 16 bits.
+    """
+    tags = getattr(file, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, 8)
+    if max(bits if isinstance(bits, tuple) else (bits,)) <= 8:
+        return
+    if tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tags.get(_COMPRESSION, 1) == 1:
+        raise ValueError("its channels of 16 bits lie one after another, uncompressed")
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:
+        raise ValueError("0 is white in its greys of 16 bits")
+
+
 def _load_as_stored(file: Image.Image) -> None:
     """Decode the pixels; undo what Pillow does to TIFF files alone: it turns them, and forgets it.
 
     COLMAP, and everyone who asks :func:`orientation_of`, must see the same pixels in all formats.
     """
+    if file.format == "TIFF":
+        _refuse_misread(file)
     orientation = orientation_of(file) if file.format == "TIFF" else 1
     if orientation == 1:
         file.load()
@@ -309,5 +328,9 @@ def _why(path: Path, error: Exception) -> str:
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "its content is a web page: the download failed"
     if start[:4] in (b"II*\0", b"MM\0*"):
-        return f"a TIFF of a kind that is not supported, such as colours in 32 bits: {error}"
+        if isinstance(error, UnidentifiedImageError):
+            return "a TIFF of a kind that is not supported: raw, or colours in 32 bits"
+        return f"a TIFF of a kind that is not supported: {error}"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is no picture, or one of an unknown format"
     return f"{type(error).__name__}: {error}"

@@ -59,14 +59,15 @@ class Unused(BaseModel):
 
     Attributes:
         file: Relative to the folder of the photographs.
-        why: It cannot be read (`skip_unreadable`), or another file has the same picture.
-        detail: What is wrong with it, or the other file.
+        why: It cannot be read (`skip_unreadable`), another file has the same picture, or it is a
+            stitched panorama.
+        detail: What is wrong with it, the other file, or its size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
-    why: Literal["unreadable", "copy"]
+    why: Literal["unreadable", "copy", "panorama"]
     detail: str
 
 

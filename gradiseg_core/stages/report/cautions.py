@@ -64,6 +64,12 @@ def _unused(files: Sequence[Unused]) -> Iterator[str]:
             f"{len(copies)} {_one_or_more(copies, 'file has', 'files have')} the picture of "
             f"another and {_one_or_more(copies, 'is', 'are')} not used: {some(copies)}"
         )
+    panoramas = [one.file for one in files if one.why == "panorama"]
+    if panoramas:
+        yield (
+            f"{len(panoramas)} {_one_or_more(panoramas, 'panorama is', 'panoramas are')} not used: "
+            f"{some(panoramas)}"
+        )
 
 
 def _cameras(facts: Mapping[str, Any]) -> Iterator[str]:

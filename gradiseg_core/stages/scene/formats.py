@@ -70,7 +70,7 @@ def _of_jpeg(data: bytes) -> Image.Image | None:
         return None
     import imagecodecs
 
-    image = Image.open(io.BytesIO(imagecodecs.jpegxl_decode_jpeg(data)))
+    image = Image.open(io.BytesIO(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1)))
     image.load()
     return image
 
@@ -118,7 +118,7 @@ def _eight_or_deep(values: np.ndarray, header: JxlHeader) -> np.ndarray:
     if not linear and (values.ndim == 2 or values.dtype == np.uint8):
         return values
     white = 1.0 if values.dtype.kind == "f" else 2.0**header.bits - 1.0
-    share = np.clip(values / np.float32(white), 0.0, 1.0)
+    share = np.clip(values.astype(np.float32) / np.float32(white), 0.0, 1.0)
     if linear:
         opaque = values.ndim == 2 or values.shape[-1] in (1, 3)
         colours = share if opaque else share[..., :-1]

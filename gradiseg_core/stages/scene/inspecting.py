@@ -35,6 +35,7 @@ _LOSSLESS = (".bmp", ".ppm", ".pgm", ".tga")  # become png, all others jpg
 #: JPEG files are decoded in 1/2, 1/4 or 1/8 of their size, but no smaller than this, px.
 _INSPECTED = 512
 _LARGE = (8000, 6000)
+_APPLE_PANORAMA = 6
 SMALL = 64
 """Side of the small picture of a photograph, by which equal ones are found, px."""
 
@@ -58,6 +59,7 @@ class Photograph:
             where EXIF data do not say.
         small: [SMALL, SMALL, 3] upright in sRGB; None where it depends on other photographs.
         colours_known: Whether it is known what the file's colours mean.
+        panorama: Whether a camera says that it stitched the picture, which no pinhole camera shows.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class Photograph:
     exposure: float | None = None
     small: NDArray[np.uint8] | None = None
     colours_known: bool = True
+    panorama: bool = False
 
 
 def name_in_scene(name: str) -> str:
@@ -138,6 +141,7 @@ def inspect(path: Path) -> Photograph:
             exposure=exposure_of(file),
             small=small,
             colours_known=COLOURS_NOT_READ not in file.info,
+            panorama=_is_panorama(file),
         )
 
 
@@ -155,6 +159,18 @@ def _small(file: Image.Image, orientation: int) -> NDArray[np.uint8]:
         image.info = file.info
         image = in_srgb(image)
     return np.asarray(turned(image, orientation))
+
+
+def _is_panorama(file: Image.Image) -> bool:
+    """Whether metadata say so: Google's photo sphere XMP, or Apple's value of `CustomRendered`."""
+    xmp = file.info.get("xmp") or b""
+    if b"GPano:ProjectionType" in (xmp.encode() if isinstance(xmp, str) else xmp):
+        return True
+    try:
+        rendered = file.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.CustomRendered)
+    except Exception:  # damaged EXIF data cause many kinds of errors; the pixels are fine
+        return False
+    return bool(rendered == _APPLE_PANORAMA)
 
 
 def exposure_of(file: Image.Image) -> float | None:

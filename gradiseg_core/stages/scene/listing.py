@@ -25,8 +25,13 @@ _SHOWN = 5
 
 #: What a user may have taken for a photograph: kind, endings, what to do.
 _NOT_READ = (
-    ("raw photograph", (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
-     "develop and export as jpg"),
+    ("raw photograph", (
+        ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".orf",
+        ".rw2", ".raw", ".pef", ".srw", ".x3f", ".3fr", ".fff", ".iiq", ".rwl", ".dcr", ".kdc",
+        ".erf", ".mef", ".mos", ".gpr",
+    ), "develop and export as jpg"),
+    ("picture of a 360-degree camera", (".insp", ".insv", ".360"),
+     "export perspective views of it as jpg"),
     ("video", VIDEO_SUFFIXES, "a folder of photographs takes none; for a video of the scene, give"
      " it as the scene's `path`"),
     ("picture of a format that is not read", (".gif", ".exr", ".hdr", ".psd"),
@@ -47,11 +52,34 @@ def list_photographs(folder: Path, *, nested: bool = False) -> list[Path]:
     below = sorted(files_below(folder, nested=nested), key=lambda path: _order(path, folder))
     files = [path for path in below if is_photo(path)]
     others = [path for path in below if not is_photo(path)]
-    for reason in _left_out(folder, others, nested):
+    twins = _beside_photographs(files, others)
+    for reason in _left_out(folder, [path for path in others if path not in twins], nested):
         logger.warning("left out of %s: %s", folder, reason)
-    for path in others:
-        logger.info("ignored: %s is not a %s image", path, _READABLE)
+    if twins:
+        logger.info(
+            "%d files are the raw photograph or the live video of a photograph beside them, which "
+            "is used: %s",
+            len(twins), some([path.name for path in twins]),
+        )  # fmt: skip
+    rest = [path.name for path in others if path not in twins]
+    if rest:
+        logger.info("%d files are no %s images: %s", len(rest), _READABLE, some(rest))
     return files
+
+
+def _beside_photographs(files: Sequence[Path], others: Sequence[Path]) -> set[Path]:
+    """Return raw files and videos of the same name and folder as a photograph.
+
+    Cameras write a raw file beside each JPEG, phones a video of a second or two beside each live
+    photograph.
+    """
+    photographs = {(path.parent, path.stem.lower()) for path in files}
+    endings = (*_NOT_READ[0][1], *VIDEO_SUFFIXES)
+    return {
+        path
+        for path in others
+        if path.suffix.lower() in endings and (path.parent, path.stem.lower()) in photographs
+    }
 
 
 def too_few(folder: Path, count: int, least: int, *, nested: bool = False) -> str:

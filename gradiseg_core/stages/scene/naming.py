@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gradiseg_core.stages.scene.inspecting import name_in_scene
 
+_LONGEST = 120  # bytes of a name without its ending; file systems allow 255 with all that is added
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # line breaks and the like end a line of COLMAP's files
 
 
@@ -24,7 +25,8 @@ def scene_names(files: Iterable[Path], root: Path) -> dict[Path, str]:
 
     Sub-folders become a part of the name (``left/1.jpg`` is ``left_1.jpg``), and a name that is
     taken gets its ending and then a number (``1.jpg``, ``1.png`` are ``1.jpg``, ``1_png.png``).
-    Letters with accents are one character each (NFC), as they are typed; macOS stores two.
+    Letters with accents are one character each (NFC), as they are typed; macOS stores two. Of very
+    long names only the end stays.
 
     Args:
         files: The photographs in their order: the first of a name keeps it.
@@ -34,7 +36,7 @@ def scene_names(files: Iterable[Path], root: Path) -> dict[Path, str]:
     taken: set[str] = set()
     for path in files:
         flat = _CONTROL.sub("_", "_".join(path.relative_to(root).parts))
-        wanted = Path(name_in_scene(unicodedata.normalize("NFC", flat)))
+        wanted = _shortened(Path(name_in_scene(unicodedata.normalize("NFC", flat))))
         stem, number = wanted.stem, 1
         while stem in taken:
             ending = path.suffix.lower().removeprefix(".")
@@ -43,3 +45,10 @@ def scene_names(files: Iterable[Path], root: Path) -> dict[Path, str]:
         taken.add(stem)
         names[path] = stem + wanted.suffix
     return names
+
+
+def _shortened(name: Path) -> Path:
+    stem = name.stem.encode()
+    if len(stem) <= _LONGEST:
+        return name
+    return Path(stem[-_LONGEST:].decode("utf-8", "ignore") + name.suffix)

@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 MIN_IMAGES = 3
 JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
-_THUMBNAIL = 0.25  # of the longest side of the largest photograph
+_SMALL = 0.25  # of the longest side of the largest photograph
+_LONG = 3.0  # width by height, or the other way round, of what may be a panorama
 _GO_ON = ", or set `scenes.<name>.skip_unreadable: true` to go on without those that cannot be read"
 _BLACK = 15  # of 255: the brightest pixel of a photograph that is called black
 
@@ -72,7 +73,7 @@ def inspect_folder(
 
     Returns:
         The photographs in the order of their names in the scene, and files that are none of them:
-        unreadable ones that are skipped, and copies.
+        unreadable ones that are skipped, panoramas, and copies.
 
     Raises:
         InputError: One error that lists all problems: no folder, fewer than 3 images, names that
@@ -115,8 +116,9 @@ def inspect_folder(
         raise unusable_images(problems, len(files), folder, go_on=go_on)
     if own:
         if sparse is None:
+            photographs, panoramas = _without_panoramas(photographs, folder)
             photographs, copies = _without_duplicates(photographs, folder)
-            skipped += copies
+            skipped += [*panoramas, *copies]
         photographs = _named(photographs, folder)
     _report(folder, photographs)
     return photographs, skipped
@@ -193,6 +195,34 @@ def _without_duplicates(
         )
     logger.warning("%s and are used once: %s", said, some(shown))
     return left, copies
+
+
+def _without_panoramas(
+    photographs: list[Photograph], folder: Path
+) -> tuple[list[Photograph], list[Unused]]:
+    """Leave out what cameras stitched: its lines bend, so that it has no place among the others."""
+    stitched = [photo for photo in photographs if photo.panorama]
+    if not stitched:
+        return photographs, []
+    left = [photo for photo in photographs if not photo.panorama]
+    said = (
+        f"{len(stitched)} of {len(photographs)} images in {folder} are panoramas by their metadata "
+        f"({some([photo.path.name for photo in stitched])}), which no camera with a lens shows"
+    )
+    if len(left) < MIN_IMAGES:
+        raise InputError(
+            f"{said}. A scene needs at least {MIN_IMAGES} photographs, better 20 or more, from "
+            "different places; of a 360-degree camera export perspective views"
+        )
+    logger.warning("%s: left out", said)
+    return left, [
+        Unused(
+            file=str(photo.path.relative_to(folder)),
+            why="panorama",
+            detail=f"{photo.size[0]} x {photo.size[1]} px",
+        )
+        for photo in stitched
+    ]
 
 
 def place_image(photo: Photograph, target: Path) -> NDArray[np.bool_] | None:
@@ -379,15 +409,33 @@ def _report(folder: Path, photographs: list[Photograph]) -> None:
     ]
     if renamed:
         logger.info("%d images have another name in the scene: %s", len(renamed), some(renamed))
+    _report_sizes(folder, photographs)
+
+
+def _report_sizes(folder: Path, photographs: list[Photograph]) -> None:
     largest = max(max(photo.size) for photo in photographs)
-    small = [
-        f"{photo.path.name} ({photo.size[0]} x {photo.size[1]} px)"
-        for photo in photographs
-        if max(photo.size) < _THUMBNAIL * largest
-    ]
-    if small:
+    small = [photo for photo in photographs if max(photo.size) < _SMALL * largest]
+    if len(small) > len(photographs) / 2:
+        typical = float(np.median([max(photo.size) for photo in photographs]))
+        large = [photo for photo in photographs if max(photo.size) > typical / _SMALL]
+        logger.info(
+            "%s: %d of %d images are more than %g times as large as most: %s",
+            folder, len(large), len(photographs), 1 / _SMALL, some(_with_sizes(large)),
+        )  # fmt: skip
+    elif small:
         logger.warning(
             "%s: %d of %d images are much smaller than the largest (%d px): %s; are they "
             "thumbnails?",
-            folder, len(small), len(photographs), largest, some(small),
+            folder, len(small), len(photographs), largest, some(_with_sizes(small)),
         )  # fmt: skip
+    long = [photo for photo in photographs if max(photo.size) >= _LONG * min(photo.size)]
+    if 0 < len(long) < len(photographs):
+        logger.warning(
+            "%s: %d of %d images are very long: %s; remove them if they are panoramas, whose lines "
+            "bend, so that their cameras would be wrong",
+            folder, len(long), len(photographs), some(_with_sizes(long)),
+        )  # fmt: skip
+
+
+def _with_sizes(photographs: list[Photograph]) -> list[str]:
+    return [f"{photo.path.name} ({photo.size[0]} x {photo.size[1]} px)" for photo in photographs]

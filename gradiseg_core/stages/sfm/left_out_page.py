@@ -85,14 +85,14 @@ def write_page(
 
 def _unused(unused: Sequence[Unused]) -> list[Html]:
     kinds = {
-        "unreadable": "Cannot be read (`skip_unreadable`)",
-        "copy": "Has the picture of another file",
+        "unreadable": ("Cannot be read (`skip_unreadable`)", "why"),
+        "copy": ("Has the picture of another file", "the other, which is used"),
+        "panorama": ("Panorama, which no camera with a lens shows", "size"),
     }
     parts: list[Html] = []
-    for why, said in kinds.items():
+    for why, (said, what) in kinds.items():
         rows = [[one.file, one.detail] for one in unused if one.why == why]
         if rows:
-            what = "why" if why == "unreadable" else "the other, which is used"
             parts += [element("h2", f"{said}: {len(rows)}"), table(["file", what], rows)]
     return parts
 

@@ -129,6 +129,92 @@ def test_any_letters(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out" / "images").iterdir()} == expected
 
 
+def test_long_names_keep_their_ends(tmp_path: Path) -> None:
+    """Three folders of 100 letters make a name that no file system takes."""
+    deep = Path("a" * 100) / ("b" * 100) / ("é" * 60)
+    for name in (deep / "IMG_1.jpg", deep / "IMG_2.jpg", Path("c" * 240 + ".jpg"), Path("d.jpg")):
+        save_photo(tmp_path / "in" / name)
+    found = names(run(tmp_path / "in", tmp_path / "out"))
+    assert set(found.values()) == {str(deep / "IMG_1.jpg"), str(deep / "IMG_2.jpg"),
+                                   "c" * 240 + ".jpg", None}  # fmt: skip
+    assert all(len(name.encode()) <= 130 for name in found)
+    assert sum(name.endswith("éé_IMG_1.jpg") for name in found) == 1
+    assert {path.name for path in (tmp_path / "out" / "images").iterdir()} == set(found)
+
+
+def panorama(path: Path, size: tuple[int, int], how: str) -> None:
+    """Write a picture as phones stitch it: Apple's EXIF value, or Google's XMP."""
+    image = texture(77, size)
+    if how == "apple":
+        exif = Image.Exif()
+        exif[0x8769] = {0xA401: 6}
+        image.save(path, exif=exif.tobytes())
+    else:
+        xmp = (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+            'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+            'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" '
+            'GPano:ProjectionType="equirectangular"/></rdf:RDF></x:xmpmeta>'
+        )
+        image.save(path, xmp=xmp.encode())
+
+
+@pytest.mark.parametrize("how", ["apple", "google"])
+def test_panoramas_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str) -> None:
+    for name in "abcd":
+        save_photo(tmp_path / "in" / f"{name}.jpg", (96, 64))
+    panorama(tmp_path / "in" / "PANO.jpg", (200, 100), how)
+    manifest = run(tmp_path / "in", tmp_path / "out")
+    assert list(names(manifest)) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert "1 of 5 images" in caplog.text
+    assert "panoramas by their metadata (PANO.jpg)" in caplog.text
+    [one] = manifest.unused
+    assert (one.file, one.why, one.detail) == ("PANO.jpg", "panorama", "200 x 100 px")
+    for name in "ab":
+        (tmp_path / "in" / f"{name}.jpg").unlink()
+    with pytest.raises(InputError, match=r"PANO\.jpg.*at least 3 photographs.*perspective views"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_sizes_that_differ_much_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A very long picture may be a panorama; a few large ones make the others no thumbnails."""
+    for name in "abcdef":
+        save_photo(tmp_path / "in" / f"{name}.jpg", (96, 64))
+    save_photo(tmp_path / "in" / "large.jpg", (960, 640))
+    save_photo(tmp_path / "in" / "long.jpg", (300, 90))
+    with caplog.at_level(logging.INFO):
+        manifest = run(tmp_path / "in", tmp_path / "out")
+    assert len(manifest.views) == 8
+    assert (
+        "1 of 8 images are more than 4 times as large as most: large.jpg (960 x 640" in caplog.text
+    )
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warned) == 1
+    assert "1 of 8 images are very long: long.jpg (300 x 90 px)" in warned[0]
+
+
+def test_raw_files_and_live_videos_beside_their_photographs_are_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for index in range(3):
+        save_photo(tmp_path / "in" / f"IMG_{index}.jpg")
+        for ending in ("MOV", "CR2", "AAE"):
+            (tmp_path / "in" / f"IMG_{index}.{ending}").write_bytes(b"x")
+    for name in ("IMG_9.mov", "IMG_9.PEF", "a.insp", "Thumbs.db"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    with caplog.at_level(logging.INFO):
+        run(tmp_path / "in", tmp_path / "out")
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [text.split(": ", 1)[1] for text in warned] == [
+        "1 raw photograph (IMG_9.PEF): develop and export as jpg",
+        "1 picture of a 360-degree camera (a.insp): export perspective views of it as jpg",
+        "1 video (IMG_9.mov): a folder of photographs takes none; for a video of the scene, give "
+        "it as the scene's `path`",
+    ]
+    assert "6 files are the raw photograph or the live video of a photograph" in caplog.text
+    assert "7 files are no jpg" in caplog.text
+
+
 def test_copies_are_noticed_and_used_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -243,14 +243,37 @@ def test_every_unreadable_file_is_named_with_its_reason(tmp_path: Path) -> None:
         "page.jpg": (b"<!DOCTYPE html><html>", "web page"),
         "empty.png": (b"", "empty"),
         "radiance.tif": (_float_rgb_tiff(), "TIFF of a kind"),
+        "notes.jpg": (b"a list of photographs", "(its content is no picture, or one of an"),
     }
     for name, (data, _) in contents.items():
         (tmp_path / "in" / name).write_bytes(data)
-    with pytest.raises(InputError, match="5 of 8 images") as error:
+    with pytest.raises(InputError, match="6 of 9 images") as error:
         run(tmp_path / "in", tmp_path / "out")
     for name, (_, reason) in contents.items():
         [line] = [line for line in str(error.value).splitlines() if name in line]
         assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"photometric": "rgb", "planarconfig": "separate"}, "lie one after another"),
+        ({"photometric": "miniswhite"}, "0 is white"),
+    ],
+)
+def test_tiff_files_that_pillow_reads_wrong_are_named(
+    tmp_path: Path, options: dict, reason: str
+) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="comes with scikit-image")
+    fill(tmp_path / "in")
+    shape = (3, 16, 24) if "planarconfig" in options else (16, 24)
+    values = np.random.default_rng(0).integers(0, 65535, shape, np.uint16)
+    tifffile.imwrite(tmp_path / "in" / "scan.tif", values, **options)
+    with pytest.raises(InputError, match=f"1 of 4 images.*\\n.*scan.tif: .*{reason}"):
+        run(tmp_path / "in", tmp_path / "out")
+    compressed = np.right_shift(values, 8).astype(np.uint8)  # 8 bits are read right
+    tifffile.imwrite(tmp_path / "in" / "scan.tif", compressed, **options)
+    run(tmp_path / "in", tmp_path / "out")
 
 
 def _float_rgb_tiff() -> bytes:
@@ -267,7 +290,7 @@ def _float_rgb_tiff() -> bytes:
 
 def test_what_is_left_out_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fill(tmp_path / "in")
-    for name in [f"IMG_{index}.CR3" for index in range(7)] + ["plain0.MOV", "notes.txt"]:
+    for name in [f"IMG_{index}.CR3" for index in range(7)] + ["walk.MOV", "notes.txt"]:
         (tmp_path / "in" / name).write_bytes(b"x")
     fill(tmp_path / "in" / "masks", 2)
     (tmp_path / "in" / "empty").mkdir()
@@ -276,7 +299,7 @@ def test_what_is_left_out_is_a_warning(tmp_path: Path, caplog: pytest.LogCapture
     assert len(warned) == 3
     assert "7 raw photographs (IMG_0.CR3, IMG_1.CR3" in warned[0]
     assert "and 2 more): develop" in warned[0]
-    assert "1 video (plain0.MOV)" in warned[1]  # such as a phone's live photographs have
+    assert "1 video (walk.MOV)" in warned[1]
     assert "masks/ with 2" in warned[2]
 
 

@@ -86,6 +86,7 @@ def test_files_that_are_not_used_are_on_the_page(tmp_path):
     unused = [
         {"file": "in/<b>.jpg", "why": "unreadable", "detail": "cut & broken"},
         {"file": "1 copy.jpg", "why": "copy", "detail": "1.jpg"},
+        {"file": "all.jpg", "why": "panorama", "detail": "9000 x 3000 px"},
     ]
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"unused": unused}))
     page = tmp_path / "photographs.html"
@@ -95,10 +96,12 @@ def test_files_that_are_not_used_are_on_the_page(tmp_path):
         return page.read_text()
 
     text = run()
-    assert "corner: 2 files of the photographs not used</h1>" in text
+    assert "corner: 3 files of the photographs not used</h1>" in text
     assert "Cannot be read (`skip_unreadable`): 1" in text
     assert "in/&lt;b&gt;.jpg</th><td>cut &amp; broken" in text
     assert "1 copy.jpg</th><td>1.jpg" in text
+    assert "Panorama, which no camera with a lens shows: 1" in text
+    assert "all.jpg</th><td>9000 x 3000 px" in text
     write_sparse(
         tmp_path / "scene" / "sparse", lens(), {f"view_{k}.png": p for k, p in enumerate(poses(5))}
     )
@@ -109,6 +112,8 @@ def test_files_that_are_not_used_are_on_the_page(tmp_path):
     text = run()
     assert "1 of 5 photographs have no camera" in text
     assert "1 copy.jpg</th><td>1.jpg" in text
+    assert "Panorama, which no camera with a lens shows: 1" in text
+    assert "all.jpg</th><td>9000 x 3000 px" in text
 
 
 def test_sharpness_falls_with_blur_and_hardly_with_contrast_and_noise(tmp_path):
