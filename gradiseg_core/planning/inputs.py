@@ -1,32 +1,77 @@
-"""Whether a run's photographs and videos can be opened, before anything is planned for them."""
+"""Whether a run's photographs and videos can be read, before anything is planned for them."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.scene import SceneConfig
+from gradiseg_core.planning.budgets import photographs_of
+
+if TYPE_CHECKING:
+    from gradiseg_core.stages.scene.inspecting import Photograph
+
+#: Megapixels from which on it is said that photographs are looked at: some seconds.
+_MANY = 100
+
+Inspected = Mapping[str, Sequence["Photograph"]]
+"""By scene, its photographs as far as they were looked at."""
 
 
-def check_inputs(settings: Settings) -> None:
-    """Refuse what stage `scene` would refuse once the run has begun, as far as heads tell.
+def check_inputs(settings: Settings, cores: int) -> Inspected:
+    """Refuse the files that stage `scene` would refuse once the run has begun, all at once.
 
     Scenes that are prepared already are left alone.
 
     Args:
         settings: The configuration.
+        cores: That may be used.
 
     Raises:
         InputError: With the message of stage `scene`.
     """
+    found: dict[str, Sequence[Photograph]] = {}
     for name in settings.scenes:
         config = settings.section(name, "scene")
-        prepared = Path(settings.root.results) / name / "scene" / "scene.json"
-        if not isinstance(config, SceneConfig) or prepared.is_file():
+        folder = Path(settings.root.results) / name
+        if not isinstance(config, SceneConfig) or (folder / "scene" / "scene.json").is_file():
             continue
         try:
-            from gradiseg_core.stages.scene.heads import check_heads
-
-            check_heads(config, name)
+            from gradiseg_core.stages.scene.before_plan import check_files
+            from gradiseg_core.stages.scene.inspected import load_inspected
         except ImportError:  # a Snakemake whose stages have environments of their own
-            return
+            return {}
+        known = load_inspected(folder)
+        if not known:
+            _announce(config)
+        with warnings.catch_warnings():  # Pillow's, about EXIF data that are passed over
+            warnings.simplefilter("ignore")
+            found[name] = check_files(config, name, threads=cores, known=known)
+    return found
+
+
+def keep_inputs(settings: Settings, inspected: Inspected) -> None:
+    """Write down for stage `scene` what was looked at.
+
+    Args:
+        settings: The configuration.
+        inspected: From :func:`check_inputs`.
+    """
+    for name, photographs in inspected.items():
+        if photographs:
+            from gradiseg_core.stages.scene.inspected import save_inspected
+
+            save_inspected(Path(settings.root.results) / name, photographs)
+
+
+def _announce(config: SceneConfig) -> None:
+    """Say that photographs are looked at, where that takes a while."""
+    if config.source != "folder" or config.skip_unreadable:
+        return
+    found = photographs_of(config)
+    width, height = found.size or (0, 0)
+    if found.bytes and (found.count or 0) * width * height > _MANY * 1e6:
+        print(f"looking at {found.count} photographs ...", flush=True)

@@ -33,7 +33,7 @@ from gradiseg_core.planning.estimate import (
     to_compile,
     unfinished_jobs,
 )
-from gradiseg_core.planning.inputs import check_inputs
+from gradiseg_core.planning.inputs import Inspected, check_inputs, keep_inputs
 from gradiseg_core.planning.locks import make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.place import Place, is_configuration
@@ -135,9 +135,11 @@ def _prepared(
     given = quality if scene.text is None else None
     settings = settings_of(scene, given, cores, reserved)
     runs = not {*extra} & _RUN_NOTHING
+    usable = cores or machine.cores()
+    inspected: Inspected = {}
     if runs:
         try:
-            check_inputs(settings)
+            inspected = check_inputs(settings, usable)
         except InputError as error:
             raise InputError(_with_its_place(str(error), scene, place)) from error
     command = Command(scene.configfile, cores, given, extra, place=place)
@@ -151,7 +153,6 @@ def _prepared(
         done = make_way(Path(settings.root.results), scene.configfile, place)
         if done is not None:
             print(done)
-    usable = cores or machine.cores()
     again: frozenset[Path] = frozenset()
     if runs:
         jobs, again = _to_do(scene, settings, command, may_shrink=replace or plan_only)
@@ -163,6 +164,7 @@ def _prepared(
     if scene.text is not None:
         print(f"{scene.configfile}: is written, yours to change")
     keep_budgets(settings)
+    keep_inputs(settings, inspected)
     print(f"\nrunning\n  {command}\n", flush=True)
     return _Ready(command, settings, usable, again)
 

@@ -1,4 +1,4 @@
-"""Photographs and videos that cannot be opened are named before anything is planned for them."""
+"""Photographs that cannot be decoded, and videos, are named before anything is planned for them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.planning import launch
 from gradiseg_core.planning.budgets import photographs_of
+from gradiseg_core.stages.scene import photographs as photographs_module
+from gradiseg_core.stages.scene.inspecting import Photograph, inspect
 from gradiseg_core.stages.scene.stage import prepare
 from tests.videos import pan, write_video
 
@@ -99,3 +101,70 @@ def test_a_short_video_gives_no_more_photographs_than_it_has_frames(tmp_path: Pa
     assert short.count == 30
     few = photographs_of(SceneConfig(source="folder", path=tmp_path / "walk.mp4", frames=12))
     assert few.count == 12
+
+
+def test_photographs_that_are_cut_short_are_all_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photographs(tmp_path / "cup")
+    Image.fromarray(NOISE).save(folder / "whole.png")
+    for name in ("2.jpg", "7.jpg", "whole.png"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+    assert cli.main(["run", "cup", "--plan"]) == 1
+    told = capsys.readouterr().err
+    assert of_stage(folder, tmp_path / "out") in told
+    assert "3 of 10 images" in told
+    assert all(f"{name}: unreadable" in told for name in ("2.jpg", "7.jpg", "whole.png"))
+    assert not Path("results").exists()  # or the scene would be taken for another folder's
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The photographs that are decoded to be inspected, in no order."""
+    found: list[str] = []
+
+    def look(path: Path) -> Photograph:
+        found.append(path.name)
+        return inspect(path)
+
+    monkeypatch.setattr(photographs_module, "inspect", look)
+    return found
+
+
+def test_what_was_looked_at_is_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked: list[str]
+) -> None:
+    """Issue 20: nothing decodes a photograph more than twice."""
+    folder = photographs(tmp_path / "cup")
+    Image.fromarray(NOISE[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
+    Image.fromarray(NOISE).rotate(90).save(folder / "other.bmp")
+    every = sorted(path.name for path in folder.iterdir())
+    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    monkeypatch.setattr(launch, "watched", lambda _: 0)
+    assert cli.main(["run", "cup"]) == 0
+    assert sorted(looked) == every
+    looked.clear()
+    assert cli.main(["run", "cup"]) == 0  # stopped before its first job
+    (folder / "3.jpg").write_bytes((folder / "4.jpg").read_bytes() + b"more")
+    config = SceneConfig(source="folder", path=Path("cup"))
+    here = prepare(config, Path("results/cup/scene"), name="cup")
+    assert looked == ["3.jpg"]
+    anew = prepare(config, tmp_path / "elsewhere", name="cup")
+    assert len(looked) == 1 + len(every)
+    assert here == anew
+    for view in here.views:
+        kept, made = (
+            Path(place, "images", view.name) for place in ("results/cup/scene", "elsewhere")
+        )
+        assert kept.read_bytes() == made.read_bytes()
+    assert not Path("results/cup/.work/inspected.npz").exists()  # it was used
+
+
+def test_damaged_notes_of_photographs_are_of_no_use(tmp_path: Path, looked: list[str]) -> None:
+    photographs(tmp_path / "cup")
+    note = Path("results/cup/.work/inspected.npz")
+    note.parent.mkdir(parents=True)
+    note.write_bytes(b"no archive")
+    prepare(SceneConfig(source="folder", path=Path("cup")), Path("results/cup/scene"), name="cup")
+    assert len(looked) == 9

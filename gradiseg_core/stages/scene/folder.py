@@ -15,6 +15,7 @@ from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.files.manifest import Available, SceneManifest, by_name, every_nth, split_views
 from gradiseg_core.stages.scene.exposures import say_exposures
 from gradiseg_core.stages.scene.ignored import place_ignored
+from gradiseg_core.stages.scene.inspected import forget_inspected, load_inspected
 from gradiseg_core.stages.scene.naming import common_root
 from gradiseg_core.stages.scene.photographs import inspect_folder, link_tree, place_images
 from gradiseg_core.stages.scene.transforms import write_given_cameras
@@ -55,6 +56,7 @@ def prepare_folder(
         own=True,
         skip_unreadable=config.skip_unreadable,
         threads=threads,
+        known=load_inspected(out_dir.parent),
     )
     say_exposures(photographs)
     rewritten = place_images(photographs, out_dir / "images", threads=threads)
@@ -75,6 +77,7 @@ def prepare_folder(
     if given.sparse is not None:
         link_tree(given.sparse, out_dir / "sparse")
         logger.info("the COLMAP model in %s comes with them (`colmap.existing`)", given.sparse)
+    forget_inspected(out_dir.parent)
     return SceneManifest(
         name=name,
         source="folder",

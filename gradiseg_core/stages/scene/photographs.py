@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from gradiseg_core.stages.scene.colours import in_srgb, transparent
 from gradiseg_core.stages.scene.duplicates import find_duplicates
 from gradiseg_core.stages.scene.exif import exif_of_camera
 from gradiseg_core.stages.scene.formats import register
+from gradiseg_core.stages.scene.inspected import Known, of_path
 from gradiseg_core.stages.scene.inspecting import Photograph, inspect, stored_size
 from gradiseg_core.stages.scene.listing import list_photographs, some, too_few, unreadable_name
 from gradiseg_core.stages.scene.naming import common_root, scene_names
@@ -55,6 +57,7 @@ def inspect_folder(
     own: bool = False,
     skip_unreadable: bool = False,
     threads: int = 1,
+    known: Known = MappingProxyType({}),
 ) -> tuple[list[Photograph], list[Unused]]:
     """Check every image of a folder; other files are left out, with a log line.
 
@@ -70,6 +73,7 @@ def inspect_folder(
             there twice the one of the shortest name is taken, where no model names both.
         skip_unreadable: Go on without files that cannot be read.
         threads: CPU threads.
+        known: Photographs that were inspected before.
 
     Returns:
         The photographs in the order of their names in the scene, and files that are none of them:
@@ -94,7 +98,7 @@ def inspect_folder(
     if not own:
         _refuse_duplicate_stems(folder, files)
 
-    photographs, skipped = inspect_all(files, inner, threads)
+    photographs, skipped = inspect_all(files, inner, threads, known)
     unusable = said_unreadable(skipped)
     if unusable and skip_unreadable:
         logger.warning(
@@ -148,13 +152,20 @@ def said_unreadable(files: list[Unused]) -> list[str]:
 
 
 def inspect_all(
-    files: list[Path], inner: dict[Path, str], threads: int
+    files: list[Path], inner: dict[Path, str], threads: int, known: Known = MappingProxyType({})
 ) -> tuple[list[Photograph], list[Unused]]:
-    """Inspect files; return the photographs, and the files that cannot be read."""
+    """Inspect files; return the photographs, and the files that cannot be read.
+
+    Args:
+        files: The files.
+        inner: Their paths in the folder, for messages.
+        threads: CPU threads.
+        known: Photographs that were inspected before.
+    """
 
     def look(path: Path) -> Photograph | Unused:
         try:
-            return inspect(path)
+            return of_path(known, path) or inspect(path)
         except UnreadableImageError as error:
             return Unused(file=inner[path], why="unreadable", detail=error.reason)
 

@@ -1,14 +1,16 @@
-"""A look at the heads of photographs and videos, before hours are planned for them."""
+"""A look at photographs and at the heads of videos, before hours are planned for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 from gradiseg_core.config.given_model import find_given
 from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.files.manifest import by_name
-from gradiseg_core.stages.scene.inspecting import stored_size
+from gradiseg_core.stages.scene.inspected import Known
+from gradiseg_core.stages.scene.inspecting import Photograph
 from gradiseg_core.stages.scene.naming import common_root
 from gradiseg_core.stages.scene.photographs import (
     MIN_IMAGES,
@@ -20,29 +22,36 @@ from gradiseg_core.stages.scene.video import unusable_videos
 from gradiseg_core.stages.scene.video_frames import UnreadableVideoError, open_video
 
 
-def check_heads(config: SceneConfig, name: str) -> None:
-    """Refuse a user's photographs and videos that cannot even be opened.
+def check_files(
+    config: SceneConfig, name: str, *, threads: int = 1, known: Known = MappingProxyType({})
+) -> list[Photograph]:
+    """Refuse a user's photographs that cannot be decoded, and videos that cannot be opened.
 
-    It takes about a millisecond for each. What is damaged further on is found when stage `scene`
-    decodes everything, which also deals with `skip_unreadable`.
+    JPEG files are decoded in a fraction of their size. Of a video what is damaged further on is
+    found by stage `scene`, which also deals with `skip_unreadable`.
 
     Args:
         config: The scene's configuration, of source `folder`.
         name: The scene's name.
+        threads: CPU threads.
+        known: Photographs that were inspected before.
+
+    Returns:
+        The photographs, as far as they were looked at.
 
     Raises:
         InputError: With the message of stage `scene`, which names all such files.
     """
     if config.source != "folder" or config.skip_unreadable:
-        return
+        return []
     if config.path is None or not config.path.exists():
-        return
+        return []
     given = find_given(config.path)
     videos = sorted(videos_of(given.images), key=lambda path: by_name(str(path)))
     if videos:
         _check_videos(videos, config.path, name)
-    else:
-        _check_photographs(given.images)
+        return []
+    return _check_photographs(given.images, threads, known)
 
 
 def _check_videos(videos: list[Path], path: Path, name: str) -> None:
@@ -58,17 +67,15 @@ def _check_videos(videos: list[Path], path: Path, name: str) -> None:
         raise unusable_videos(problems, videos, root, name)
 
 
-def _check_photographs(folder: Path) -> None:
+def _check_photographs(folder: Path, threads: int, known: Known) -> list[Photograph]:
     files = sorted(
         (file for file in files_below(folder) if is_photo(file)),
         key=lambda file: by_name(file.relative_to(folder).as_posix()),
     )
     inner = {path: str(path.relative_to(folder)) for path in files}
-    suspected = [path for path in files if stored_size(path) is None]
-    if not suspected:
-        return
-    _, unreadable = inspect_all(suspected, inner, threads=1)
+    photographs, unreadable = inspect_all(files, inner, threads, known)
     if unreadable:
-        left = len(files) - len(unreadable)
         lines = said_unreadable(unreadable)
-        raise unusable_images(lines, len(files), folder, go_on=left >= MIN_IMAGES)
+        go_on = len(photographs) >= MIN_IMAGES
+        raise unusable_images(lines, len(files), folder, go_on=go_on)
+    return photographs
