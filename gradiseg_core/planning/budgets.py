@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,8 @@ from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
 from gradiseg_core.config.quality import Budget, BudgetOf, Facts, Quality, budget, keep, kept
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
+from gradiseg_core.errors import InputError
+from gradiseg_core.files.manifest import SceneManifest
 
 _SAMPLE = 40  # photographs whose size is looked at
 _FRAME_BYTES = 100_000_000  # of a video's frames as photographs, roughly
@@ -24,14 +26,18 @@ class Photographs:
     """What is known of a scene's photographs from their names and headers.
 
     Attributes:
-        count: Their number, of a video at most; None where they are not there yet.
+        count: Their number; None where they are not there yet.
         size: Width and height of the largest of a sample, upright, px; None where not known.
         bytes: Of all files.
+        frames: Whether they are frames of a video.
+        chosen: Whether these are chosen; until then there may be fewer than ``count``.
     """
 
     count: int | None = None
     size: tuple[int, int] | None = None
     bytes: int = 0
+    frames: bool = False
+    chosen: bool = True
 
 
 def budget_maker(cores: int | None = None) -> BudgetOf:
@@ -84,10 +90,23 @@ def photographs_of(scene: SceneConfig) -> Photographs:
         videos = videos_of(given.images)
         if videos or path.is_file():
             there, size, weight = _of_videos(videos)
-            return Photographs(min(scene.frames, there or scene.frames), size, weight)
+            count = min(scene.frames, there or scene.frames)
+            return Photographs(count, size, weight, frames=True, chosen=False)
     elif scene.source == "mipnerf360":
         folder = path / images_folder(scene.factor)
     return _measured(folder, nested)
+
+
+def views_of(settings: Settings, name: str) -> Photographs:
+    """Return what is known of a scene's photographs, of a video once its frames are chosen."""
+    found = photographs_of(settings.origin(name))
+    if not found.frames or found.count is None:
+        return found
+    try:
+        views = len(SceneManifest.load(Path(settings.root.results, name, "scene")).views)
+    except InputError:
+        return found
+    return replace(found, count=min(found.count, views), chosen=True)
 
 
 @cache  # Snakemake reads the configuration once, but several scenes may have the same photographs

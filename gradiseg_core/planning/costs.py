@@ -20,7 +20,7 @@ from gradiseg_core.config.root import Settings
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.files.work_files import noted_iteration
 from gradiseg_core.planning import trainings
-from gradiseg_core.planning.budgets import photographs_of
+from gradiseg_core.planning.budgets import views_of
 
 #: Photographs of a scene of which nothing is known, as of a download.
 _USUAL_VIEWS = 60
@@ -113,7 +113,7 @@ class Scene:
 def scene_of(settings: Settings, name: str) -> Scene:
     """Return what the costs of a scene depend on; by its photographs, or as scenes usually are."""
     origin = settings.origin(name)
-    found = photographs_of(origin)
+    found = views_of(settings, name)
     views = _USUAL_VIEWS if found.count is None else found.count
     given = None if origin.path is None else find_given(origin.path)
     cameras = given is not None and bool(given.sparse or given.transforms)

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradiseg_core.config.given_model import find_given
+from gradiseg_core.config.photo_files import videos_of
 from gradiseg_core.config.root import Settings
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.planning.budgets import photographs_of
+from gradiseg_core.stages.scene.listing import left_out
 
 if TYPE_CHECKING:
     from gradiseg_core.stages.scene.inspecting import Photograph
@@ -51,6 +54,18 @@ def check_inputs(settings: Settings, cores: int) -> Inspected:
             warnings.simplefilter("ignore")
             found[name] = check_files(config, name, threads=cores, known=known)
     return found
+
+
+def passed_over(config: SceneConfig) -> list[str]:
+    """Return what in a user's folder may be taken for photographs of the scene and is not read.
+
+    Args:
+        config: Where the photographs come from.
+    """
+    if config.source != "folder" or config.path is None or not config.path.is_dir():
+        return []
+    images = find_given(config.path).images
+    return left_out(images, nested=True) if images.is_dir() and not videos_of(images) else []
 
 
 def keep_inputs(settings: Settings, inspected: Inspected) -> None:

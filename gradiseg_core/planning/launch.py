@@ -21,7 +21,7 @@ from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import RootConfig, Settings, load
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.again import jobs_of, made_again, pending, replaced
-from gradiseg_core.planning.budgets import budget_maker, keep_budgets, photographs_of
+from gradiseg_core.planning.budgets import Photographs, budget_maker, keep_budgets, views_of
 from gradiseg_core.planning.closing import conclude
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.estimate import (
@@ -33,7 +33,7 @@ from gradiseg_core.planning.estimate import (
     to_compile,
     unfinished_jobs,
 )
-from gradiseg_core.planning.inputs import Inspected, check_inputs, keep_inputs
+from gradiseg_core.planning.inputs import Inspected, check_inputs, keep_inputs, passed_over
 from gradiseg_core.planning.locks import make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.place import Place, is_configuration
@@ -238,15 +238,24 @@ def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: boo
         print(f"{place.shown(scene.configfile)}: would be written, yours to change")
     for name in settings.scenes:
         made = settings.budgets.get(name)
-        count = photographs_of(settings.origin(name)).count  # a budget keeps that of the first run
-        views = "" if count is None else f"{count} "
-        quality = "paper" if made is None else made.quality
-        print(f"{name}: {views}photographs, quality {quality}: {_training(settings, name)}")
+        found = views_of(settings, name)  # a budget keeps what was there at the first run
+        count, quality = found.count, "paper" if made is None else made.quality
+        print(f"{name}: {_views(found)}, quality {quality}: {_training(settings, name)}")
+        for reason in passed_over(settings.origin(name)):
+            print(f"{name}: left out: {reason}")
         if count is not None and count < GOOD_PHOTOGRAPHS:
             print(
                 f"{name}: so few may overlap too little: some may get no camera, and what one or "
                 f"two of them show stays rough; {GOOD_PHOTOGRAPHS} or more are good"
             )
+
+
+def _views(found: Photographs) -> str:
+    """Return in words how many photographs or frames there are."""
+    what = "frames of the video" if found.frames else "photographs"
+    if found.count is None:
+        return what
+    return f"{'' if found.chosen else 'up to '}{found.count} {what}"
 
 
 def _training(settings: Settings, name: str) -> str:

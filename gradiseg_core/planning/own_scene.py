@@ -30,11 +30,21 @@ from gradiseg_core.config.root import load
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.planning.budgets import photographs_of
-from gradiseg_core.planning.place import CONFIGURATIONS, is_configuration
+from gradiseg_core.planning.place import CONFIGURATIONS, FOLDER, is_configuration
 from gradiseg_core.stages.scene.listing import too_few
 
 #: Names of folders that say nothing of what is photographed.
-_OF_ANY = {"images", "image", "imgs", "photos", "photographs", "pictures", "frames", "rgb", "input"}
+_OF_ANY = {
+    *("images", "image", "imgs", "img", "input", "rgb", "frames", "raw", "jpg", "jpeg", "jpegs"),
+    *("photos", "photo", "photographs", "pictures", "pics", "foto", "fotos", "bilder", "heic"),
+    *("dcim", "camera", "camera roll", "camera uploads", "exports", "export"),
+}
+_OF_A_CARD = re.compile(r"\d{3}[A-Za-z0-9_]{5}")  # 101CANON: folders below DCIM (JEITA CP-3461)
+#: Folders above one's own, whose names say nothing either.
+_OF_MACHINES = {
+    *("home", "users", "mnt", "media", "volumes", "run", "tmp", "root", "data", "work"),
+    *("desktop", "documents", "downloads", "download", "library", "sdcard", "storage"),
+}
 
 _TEXT = """\
 # Made by `gradiseg run`, and yours to change: what is written here is never overwritten.
@@ -183,7 +193,13 @@ def _called(path: Path) -> str:
     """Return what a user calls a folder or a video: a folder `images` is that of the one above."""
     if path.is_file():
         return path.stem
-    return path.parent.name if path.name.lower() in _OF_ANY and path.parent.name else path.name
+    telling = next(folder for folder in (path, *path.parents) if not _says_nothing(folder.name))
+    nobodys = telling in (Path.home(), FOLDER) or telling.name.lower() in _OF_MACHINES
+    return telling.name if telling == path or not (nobodys or telling.name == "") else path.name
+
+
+def _says_nothing(name: str) -> bool:
+    return name.lower() in _OF_ANY or _OF_A_CARD.fullmatch(name) is not None
 
 
 def scene_name(text: str, reserved: Collection[str]) -> str:

@@ -168,3 +168,35 @@ def test_damaged_notes_of_photographs_are_of_no_use(tmp_path: Path, looked: list
     note.write_bytes(b"no archive")
     prepare(SceneConfig(source="folder", path=Path("cup")), Path("results/cup/scene"), name="cup")
     assert len(looked) == 9
+
+
+def test_what_is_passed_over_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    folder = photographs(tmp_path / "cup")
+    assert cli.main(["run", "cup", "--plan"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    for name in ("walks/one.mp4", "walks/two.MOV", "deep/0.DNG", "masks/0.png", "0.mov"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert cli.main(["run", "cup", "--plan"]) == 0
+    told = capsys.readouterr().out
+    assert "cup: left out: 1 raw photograph (0.DNG)" in told
+    assert "cup: left out: 2 videos (one.mp4, two.MOV): a folder of photographs takes none" in told
+    assert "cup: left out: images in sub-folders (masks/ with 1)" in told
+
+
+def test_frames_of_a_video_are_those_that_were_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    write_video(tmp_path / "walk.mp4", pan([(300 + 12 * step, 400) for step in range(30)]))
+    assert cli.main(["run", "walk.mp4", "--plan"]) == 0
+    assert "walk: up to 30 frames of the video, quality" in capsys.readouterr().out
+    config = SceneConfig(source="folder", path=Path("walk.mp4"), frames=120)
+    made = prepare(config, Path("results/walk/scene"), name="walk")
+    Path("walk.yaml").write_text("quality: standard\nscenes: {walk: {path: walk.mp4}}\n")
+    assert cli.main(["run", "walk.yaml", "--plan"]) == 0
+    assert len(made.views) < 30
+    assert f"walk: {len(made.views)} frames of the video, quality" in capsys.readouterr().out

@@ -107,6 +107,22 @@ def test_a_folder_of_images_is_called_like_the_one_above() -> None:
         "banana.yaml"
     )
     assert scene_of(photographs("shelf/Photos"), "draft", RESERVED).configfile == Path("shelf.yaml")
+    card = photographs("garden/DCIM/101APPLE")
+    assert scene_of(card, "draft", RESERVED).configfile == Path("garden.yaml")
+    assert (
+        scene_of(photographs("downloads"), "draft", RESERVED).configfile.stem == "downloads_scene"
+    )
+
+
+@pytest.mark.parametrize("above", ["Downloads", "home", "ann"])
+def test_a_folder_above_that_says_nothing_gives_no_name(
+    above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+    folder = photographs(tmp_path / above / "photos")
+    assert scene_of(folder, "draft", RESERVED).configfile == Path("photos.yaml")
+    card = photographs(tmp_path / above / "DCIM" / "100MEDIA")
+    assert scene_of(card, "draft", RESERVED).configfile == Path("100MEDIA.yaml")
 
 
 def test_two_folders_of_one_name_are_two_scenes() -> None:

@@ -53,7 +53,7 @@ def list_photographs(folder: Path, *, nested: bool = False) -> list[Path]:
     files = [path for path in below if is_photo(path)]
     others = [path for path in below if not is_photo(path)]
     twins = _beside_photographs(files, others)
-    for reason in _left_out(folder, [path for path in others if path not in twins], nested):
+    for reason in left_out(folder, nested=nested):
         logger.warning("left out of %s: %s", folder, reason)
     if twins:
         logger.info(
@@ -85,8 +85,7 @@ def _beside_photographs(files: Sequence[Path], others: Sequence[Path]) -> set[Pa
 def too_few(folder: Path, count: int, least: int, *, nested: bool = False) -> str:
     """Return the error message for a folder with fewer than ``least`` photographs."""
     message = f"{folder} holds {count} images ({_READABLE}); {needed(least)}."
-    others = [path for path in files_below(folder, nested=nested) if not is_photo(path)]
-    reasons = _left_out(folder, others, nested)
+    reasons = left_out(folder, nested=nested)
     if reasons:
         message += f" Left out: {'; '.join(reasons)}."
     if not nested and (folder / "images").is_dir():
@@ -98,8 +97,17 @@ def _order(path: Path, folder: Path) -> tuple:
     return by_name(path.relative_to(folder).as_posix())
 
 
-def _left_out(folder: Path, others: Sequence[Path], nested: bool) -> list[str]:
-    """Describe what may be photographs but is not read: which, and what to do."""
+def left_out(folder: Path, *, nested: bool) -> list[str]:
+    """Return what may be taken for photographs but is not read: which, and what to do.
+
+    Args:
+        folder: The folder.
+        nested: Whether its sub-folders belong to it.
+    """
+    below = list(files_below(folder, nested=nested))
+    others = [path for path in below if not is_photo(path)]
+    twins = _beside_photographs([path for path in below if is_photo(path)], others)
+    others = [path for path in others if path not in twins]
     reasons = []
     for kind, endings, advice in _NOT_READ:
         names = [path.name for path in others if path.suffix.lower() in endings]
