@@ -214,7 +214,7 @@ def test_a_live_photographs_video_makes_no_video_scene(
     assert "3 files are the raw photograph or the live video" in caplog.text
     for index in (1, 2):
         (tmp_path / "in" / f"IMG_{index}.jpg").unlink()
-    with pytest.raises(InputError, match=r"holds 1 images.*3 videos.*give it as the scene's"):
+    with pytest.raises(InputError, match=r"holds 1 images.*2 videos.*give it as the scene's"):
         run(tmp_path / "in", tmp_path / "out")
 
 
