@@ -103,7 +103,11 @@ def doctor(parser: argparse.ArgumentParser) -> Run:
 def show(parser: argparse.ArgumentParser) -> Run:
     """Print the tables of all finished runs, and where their pictures are."""
     parser.add_argument(
-        "results", nargs="?", default=Path("results"), type=Path, help="folder; default: results"
+        "results",
+        nargs="?",
+        default=Path("results"),
+        type=Path,
+        help="folder of results, of a scene or of one run, or a copy; default: results",
     )
 
     def run(options: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ from gradiseg_core.planning.place import Place
 from gradiseg_core.stages.grounding.query import ask, reads_text, text_backend
 from gradiseg_core.stages.view.server import Server, Session
 
+_PAGE = "view.html"
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -65,7 +67,7 @@ def serve(
     scene = load(folder, device="cpu")
     scene_dir = scene.run.scene
     if scene_dir is None:
-        raise InputError(f"{folder} has no cameras beside it; a run lies in results/<scene>")
+        raise InputError(_without_cameras(folder, scene.run.run))
     wishes = wishes_of(scene_dir.name, scene.run.run, configfiles)
 
     def answer(text: str) -> tuple[list[int], str]:
@@ -79,6 +81,17 @@ def serve(
         if opens:
             webbrowser.open(server.address)
         server.serve_forever()
+
+
+def _without_cameras(folder: Path, run_dir: Path) -> str:
+    """Return what to do with a run that was copied without its scene."""
+    page = run_dir / _PAGE
+    opened = f"Open {page} in any browser, which needs nothing else" if page.is_file() else ""
+    return (
+        f"{folder} lacks the cameras and photographs of its scene, as it was copied without them. "
+        + (f"{opened}. To ask for objects and to save edits, copy" if opened else "Copy")
+        + " all of results/<scene>, and give the run in it: <scene>/<variant>/seed<n>"
+    )
 
 
 def wishes_of(scene: str, run_dir: Path, configfiles: Sequence[Path]) -> Wishes:

@@ -119,7 +119,8 @@ def check_output(folder: Path) -> None:
 def _below(folder: Path) -> str:
     if not folder.is_dir():
         return ": there is no such folder"
-    found = sorted(folder.glob(f"*/seed*/train/{_GAUSSIANS}"))
+    found = sorted(folder.glob(f"seed*/train/{_GAUSSIANS}"))
+    found += sorted(folder.glob(f"*/seed*/train/{_GAUSSIANS}"))
     found += sorted(folder.glob(f"*/*/seed*/train/{_GAUSSIANS}"))
     if not found:
         return "; it has results of a training when `snakemake --cores all` has run"

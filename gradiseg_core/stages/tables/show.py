@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -12,24 +13,32 @@ from gradiseg_core.stages.tables.stage import terminal
 
 
 def describe(results: Path) -> str:
-    """Return the tables of all runs below ``results`` and the paths worth opening.
+    """Return the tables of all runs below a folder and the paths worth opening.
+
+    Args:
+        results: Folder of results, of a scene, or of one run, also a copy that lies elsewhere.
 
     Raises:
         InputError: If there is no finished run.
     """
-    metrics = sorted(results.glob("*/*/seed*/metrics/metrics.json"))
+    below = ("*/*/seed*/", "*/seed*/", "seed*/", "")
+    found = (sorted(results.glob(f"{place}metrics/metrics.json")) for place in below)
+    metrics = next((paths for paths in found if paths), [])
     if not metrics:
         raise InputError(
             f"no finished run below {results}: `{_called('run')} <photographs or configuration>` "
             "makes one; or name the folder that `results` in the configuration names"
         )
     lines = [terminal(metrics), "Where to look"]
-    for scene in dict.fromkeys(path.parents[3] for path in metrics):
+    runs = [path.parents[1] for path in metrics]
+    inside = [run for run in runs if run.resolve().name.startswith("seed")]
+    scenes = [Path(os.path.normpath(run / ".." / "..")) for run in inside]
+    for scene in dict.fromkeys(scenes):
         if (scene / "report.html").is_file():
-            lines.append(f"  {scene.name} on one page: {scene / 'report.html'}")
+            lines.append(f"  {_name(scene)} on one page: {scene / 'report.html'}")
         surface = scene / "geometry" / "overview.png"
         if surface.is_file():
-            lines.append(f"  {scene.name}, its surface and objects: {surface}")
+            lines.append(f"  {_name(scene)}, its surface and objects: {surface}")
     for path in metrics:
         run = json.loads(path.read_text())
         pictures = path.parents[1] / "render" / "side_by_side"
@@ -38,11 +47,16 @@ def describe(results: Path) -> str:
         page = path.parents[1] / "view.html"
         if page.is_file():
             lines.append(f"  {name}, in 3D: {page}")
-    lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
+    if (results / "tables").is_dir():
+        lines.append(f"  tables as Markdown, LaTeX, CSV: {results / 'tables'}")
     if Path("Snakefile").is_file() and Path("config.yaml").is_file():  # elsewhere it needs both
         report = shlex.join([*programs.snakemake(), "--report", "report.html"])
         lines.append(f"  all scenes in one file: {report}")
     return "\n".join(lines)
+
+
+def _name(scene: Path) -> str:
+    return scene.resolve().name
 
 
 def _called(*arguments: str) -> str:

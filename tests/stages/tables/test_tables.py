@@ -359,3 +359,22 @@ def test_bad_inputs(tmp_path: Path) -> None:
         make_tables([tmp_path / "other.json"], TablesConfig())
     with pytest.raises(InputError, match="nothing to tabulate"):
         make_tables([], TablesConfig())
+
+
+def test_a_scene_and_a_copied_run_are_shown_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, [run("kitchen", "gradiseg", 0, 0.5)])
+    one = next(tmp_path.glob("*/*/seed*"))
+    (one.parents[1] / "report.html").touch()
+    (tmp_path / "report.html").touch()  # of nothing here
+    monkeypatch.chdir(tmp_path)
+    for folder in (one.parents[1], one.parent, one):
+        told = describe(folder.relative_to(tmp_path))
+        assert "50.0" in told
+        assert f"on one page: {one.parents[1].relative_to(tmp_path) / 'report.html'}" in told
+        assert "tables as Markdown" not in told
+    one.rename("copied")
+    told = describe(Path("copied"))
+    assert "kitchen, gradiseg, seed 0: copied/render/side_by_side" in told
+    assert "on one page" not in told
