@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gradiseg_core import serving
 from gradiseg_core.config.view import ViewConfig
 from gradiseg_core.errors import ConfigError, InputError
 from gradiseg_core.serving import serve, wishes_of
-from gradiseg_core.stages.view.server import Server
+from gradiseg_core.stages.view.server import Session
 from tests import trained_scene
 
 CONFIG = """
@@ -57,17 +58,25 @@ def test_a_scene_that_it_does_not_have_is_named(run: Path) -> None:
 def test_a_run_that_was_copied_without_its_scene_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = trained_scene.make(tmp_path / "results" / "balls")
+    scene = tmp_path / "results" / "balls"
+    trained_scene.write_trained(scene / "baseline" / "seed0" / "train")
+    (scene / "colmap" / "sparse").mkdir(parents=True)
     copied = tmp_path / "copied"
-    shutil.copytree(folders.train.parent, copied)
+    shutil.copytree(scene / "baseline" / "seed0", copied)
     with pytest.raises(InputError, match=r"lacks the cameras .*\. Copy all of results/<scene>"):
         serve(copied, edits_file=tmp_path / "edits.yaml")
     (copied / "view.html").touch()
     with pytest.raises(InputError, match=r"Open .*copied/view.html in any browser.* To ask for"):
         serve(copied, edits_file=tmp_path / "edits.yaml")
     with pytest.raises(InputError, match=r"no trained scene .*; give one of .*baseline/seed0"):
-        serve(folders.train.parents[1], edits_file=tmp_path / "edits.yaml")
+        serve(scene / "baseline", edits_file=tmp_path / "edits.yaml")
     whole = tmp_path / "elsewhere"
-    shutil.copytree(tmp_path / "results" / "balls", whole)
-    monkeypatch.setattr(Server, "serve_forever", lambda _: None)
-    serve(whole / "baseline" / "seed0", opens=False, edits_file=tmp_path / "edits.yaml")
+    shutil.copytree(scene, whole)
+
+    def served(session: Session, *_: object, **__: object) -> None:
+        assert session.scene.run.scene == whole
+        raise InterruptedError
+
+    monkeypatch.setattr(serving, "Server", served)
+    with pytest.raises(InterruptedError):
+        serve(whole / "baseline" / "seed0", opens=False, edits_file=tmp_path / "edits.yaml")

@@ -53,7 +53,7 @@ def make(
     for path in (tracking / "ids").glob("*.png"):
         write_id_map(path, TRACKED[read_id_map(path)])
     _annotate(scene)
-    _train(folders.train)
+    write_trained(folders.train)
     return folders
 
 
@@ -73,7 +73,8 @@ def _annotate(scene: Path) -> None:
     (scene / "scene.json").write_text(json.dumps(manifest))
 
 
-def _train(train_dir: Path) -> None:
+def write_trained(train_dir: Path) -> None:
+    """Write what stage `train` would."""
     points, owner = synthetic.balls()
     shade = np.random.default_rng(1).uniform(0.8, 1.2, (len(points), 1))
     rgb = np.clip(synthetic.COLORS[owner] * shade, 0, 1)
