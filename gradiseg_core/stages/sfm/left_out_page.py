@@ -46,6 +46,7 @@ def write_page(
     findings: Findings | None,
     tried: Sequence[dict[str, Any]],
     unused: Sequence[Unused],
+    trouble: str = "",
 ) -> None:
     """Write the page.
 
@@ -56,9 +57,15 @@ def write_page(
         findings: What was found of those without a camera; None where all have one.
         tried: Every attempt: `what` and `registered`.
         unused: Files that are no views of the scene.
+        trouble: What is wrong with all photographs together; empty for nothing.
     """
     body: list[Html] = []
-    if findings is None:
+    if trouble:
+        body += [
+            element("h1", f"{scene}: no scene can be made of these photographs"),
+            element("p", trouble),
+        ]
+    elif findings is None:
         count = f"{len(unused)} file{'' if len(unused) == 1 else 's'}"
         body.append(element("h1", f"{scene}: {count} of the photographs not used"))
     else:

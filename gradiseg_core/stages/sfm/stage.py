@@ -35,6 +35,7 @@ from gradiseg_core.stages.sfm.lenses import camera_groups, check_pixels, model_o
 from gradiseg_core.stages.sfm.light import measure_light, say_light
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
 from gradiseg_core.stages.sfm.tracks import add_tracks
+from gradiseg_core.stages.sfm.turning import ONE_PLACE, turning_only
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +219,7 @@ def _from_photographs(
         unused = _unused(scene_dir)
         write_page(page, _scene_name(scene_dir), image_dir, findings, found.tried, unused)
         see = f". Pictures and reasons: {page}"
+    _refuse_one_place(found.database, names, image_dir, page)
     if not any(pairs.values()):
         raise ReconstructionError(
             f"no two of the {len(names)} images in {image_dir} match: take photographs that "
@@ -255,6 +257,39 @@ def _from_photographs(
     if see:
         logger.warning("%d photographs have no camera%s", len(left_out), see)
     return found
+
+
+def _refuse_one_place(database: Path, names: list[str], image_dir: Path, page: Path | None) -> None:
+    """Refuse photographs between which the camera only turned; warn where it hardly moved.
+
+    Raises:
+        ReconstructionError: With the page.
+    """
+    turning = turning_only(database)
+    if turning is None:
+        return
+    said = (
+        f"in {turning.pairs} pairs of the {len(names)} photographs, turning the camera explains "
+        f"how things move between them, to {turning.left:.2%} of the picture's width"
+    )
+    if turning.left >= ONE_PLACE:
+        logger.warning(
+            "the camera hardly moved: %s. Distances, and with them cameras and scene, may be "
+            "wrong: walk around the objects while you take photographs",
+            said,
+        )
+        return
+    trouble = (
+        f"All photographs seem to be taken from one place: {said}. From one place nothing has a "
+        "distance. Walk around the objects, or along the scene, and step aside by a tenth of their "
+        "distance or more between photographs"
+    )
+    if page is not None:
+        scene_dir = image_dir.parent
+        name = _scene_name(scene_dir)
+        write_page(page, name, image_dir, None, [], _unused(scene_dir), f"{trouble}.")
+        trouble += f". The same on a page: {page}"
+    raise ReconstructionError(trouble)
 
 
 def _report(model: Any, models: list[Any], names: list[str]) -> dict[str, Any]:
