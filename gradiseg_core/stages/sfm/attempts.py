@@ -22,6 +22,7 @@ import numpy as np
 from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.stages.sfm.appearance import alike
 from gradiseg_core.stages.sfm.joining import adjusted, join
+from gradiseg_core.stages.sfm.known_poses import Matched
 from gradiseg_core.stages.sfm.mapping import RELAXED_INLIERS, Mapping, map_images
 from gradiseg_core.stages.sfm.misplaced import Misplaced, take_out_misplaced
 from gradiseg_core.stages.sfm.pairs import (
@@ -33,6 +34,7 @@ from gradiseg_core.stages.sfm.pairs import (
     verified,
     verify_again,
 )
+from gradiseg_core.stages.sfm.registered import by_name, registered
 from gradiseg_core.stages.sfm.standing_matches import find_standing_matches, take_out
 
 logger = logging.getLogger(__name__)
@@ -183,15 +185,11 @@ def _without_misplaced(photos: Photographs, found: Found, folder: Path) -> Found
         gone = take_out_misplaced(model, found.database)
         wrong |= {one.name: one for one in gone} if index == 0 else {}
         if gone and model.num_reg_images() > 1:
-            registered = [model.image(i) for i in sorted(model.reg_image_ids())]
+            images = by_name(model)
             model = adjusted(
-                {image.name: image.camera for image in registered},
-                {image.name: image.cam_from_world() for image in registered},
-                found.database,
-                photos.image_dir,
-                folder / "adjusting",
-                seed=photos.seed,
-                threads=1 if photos.config.deterministic else photos.threads,
+                _matched(photos, found.database, folder / "adjusting"),
+                {name: image.camera for name, image in images.items()},
+                {name: image.cam_from_world() for name, image in images.items()},
             )
         if model.num_reg_images() > 1:
             models.append(model)
@@ -428,23 +426,20 @@ def _mapped(
         cancel=cancel,
     )
     _check(cancel)
-    return join(
-        models,
-        database,
-        photos.image_dir,
-        output.with_name("joining"),
-        seed=photos.seed,
-        threads=1 if photos.config.deterministic else photos.threads,
-    )
+    return join(models, _matched(photos, database, output.with_name("joining")))
+
+
+def _matched(photos: Photographs, database: Path, folder: Path) -> Matched:
+    threads = 1 if photos.config.deterministic else photos.threads
+    return Matched(database, photos.image_dir, folder, photos.seed, threads)
 
 
 def _without_doubtful(models: list[Any], best: Found) -> list[Any]:
     """Take the cameras away that lower thresholds placed and that hardly any point supports."""
     largest = best.models[:1]
-    known = {model.image(i).name for model in largest for i in model.reg_image_ids()}
+    known = {name for model in largest for name in by_name(model)}
     for model in models:
-        for image_id in sorted(model.reg_image_ids()):
-            image = model.image(image_id)
+        for image in registered(model):
             if image.name not in known and image.num_points3D < RELAXED_INLIERS:
                 model.deregister_frame(image.frame_id)
     kept = [model for model in models if model.num_reg_images() > 1]

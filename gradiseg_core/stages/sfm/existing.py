@@ -13,6 +13,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.view_names import match_names
 from gradiseg_core.stages.sfm.fit import misfit
+from gradiseg_core.stages.sfm.registered import by_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,7 @@ def readable_models(
         except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
             logger.warning("%s cannot be read and is passed over: %s", folder, str(error).strip())
             continue
-        found = [model.image(i).name for i in sorted(model.reg_image_ids())]
-        sizes[folder] = (len(match_names(found, known)), model.num_points3D())
+        sizes[folder] = (len(match_names(by_name(model), known)), model.num_points3D())
     return sizes
 
 

@@ -22,6 +22,7 @@ from gradiseg_core.alignment import rotation_angle_deg
 from gradiseg_core.errors import InputError
 from gradiseg_core.stages.sfm.existing import load_validated, readable_models
 from gradiseg_core.stages.sfm.joining import Shared, similarity_of
+from gradiseg_core.stages.sfm.registered import by_name
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def load_given(
             logger.warning("passed over: %s", error)
     model, apart = _all_joined(model, others)
     for folder, other in apart.items():
-        lacking = sorted(set(_by_name(other)) - set(_by_name(model)))
+        lacking = sorted(set(by_name(other)) - set(by_name(model)))
         logger.warning(
             "%s is not joined with the others: it is a world of its own, and images that only it "
             "has get no camera (%d: %s%s). Merge the models in COLMAP, or set `colmap.existing: "
@@ -93,7 +94,7 @@ def _all_joined(model: Any, others: Mapping[Path, Any]) -> tuple[Any, dict[Path,
     while joined:  # what is joined may share images with what could not be
         joined = False
         for folder, other in list(left.items()):
-            new = set(_by_name(other)) - set(_by_name(model))
+            new = set(by_name(other)) - set(by_name(model))
             if not new:
                 del left[folder]
                 continue
@@ -119,7 +120,7 @@ def similarity_between(target: Any, source: Any) -> Any | None:
         target: `pycolmap.Reconstruction`.
         source: Another one. An image of the same name is the same photograph.
     """
-    ours, theirs = _by_name(target), _by_name(source)
+    ours, theirs = by_name(target), by_name(source)
     both = sorted(set(ours) & set(theirs))
     if not both:
         return None
@@ -141,7 +142,7 @@ def joined_with(target: Any, source: Any, similarity: Any) -> Any:
     from gradiseg_core.files._pycolmap import pycolmap
 
     model = pycolmap.Reconstruction(target)
-    ours, theirs = _by_name(target), _by_name(source)
+    ours, theirs = by_name(target), by_name(source)
     new = sorted(set(theirs) - set(ours))
     free = 1 + max([0, *model.cameras, *model.rigs])
     cameras: dict[int, int] = {}
@@ -183,10 +184,6 @@ def joined_with(target: Any, source: Any, similarity: Any) -> Any:
     return model
 
 
-def _by_name(model: Any) -> dict[str, Any]:
-    return {model.image(i).name: model.image(i) for i in sorted(model.reg_image_ids())}
-
-
 def _features(image: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return IDs [n] and positions [n, 2] of the points of an image's features that have one."""
     seen = [point for point in image.points2D if point.has_point3D()]
@@ -198,7 +195,7 @@ def _pairs(
     target: Any, source: Any, both: Iterable[str]
 ) -> Iterable[tuple[int, int, int, NDArray[np.float64]]]:
     """Yield points of both models that are one feature: the target's, the source's, image, xy."""
-    ours, theirs = _by_name(target), _by_name(source)
+    ours, theirs = by_name(target), by_name(source)
     for name in both:
         a, at = _features(ours[name])
         b, to = _features(theirs[name])
@@ -213,13 +210,7 @@ def _shared_points(target: Any, source: Any, both: Iterable[str]) -> Shared:
     found: dict[tuple[int, int], tuple[int, NDArray[np.float64]]] = {}
     for mine, other, image_id, xy in _pairs(target, source, both):
         found.setdefault((mine, other), (image_id, xy))
-    keys = sorted(found)
-    return Shared(
-        np.array([source.points3D[b].xyz for _, b in keys]).reshape(-1, 3),
-        np.array([target.points3D[a].xyz for a, _ in keys]).reshape(-1, 3),
-        np.array([found[key][0] for key in keys], dtype=np.int64),
-        np.array([found[key][1] for key in keys]).reshape(-1, 2),
-    )
+    return Shared.of(target, source, found)
 
 
 def _same_points(target: Any, source: Any, both: Iterable[str]) -> dict[int, int]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradiseg_core.stages.sfm.known_poses import triangulate
+from gradiseg_core.stages.sfm.known_poses import Matched, triangulate
 from gradiseg_core.stages.sfm.pairs import verified
+from gradiseg_core.stages.sfm.registered import by_name, registered
 
 logger = logging.getLogger(__name__)
 
@@ -45,34 +45,48 @@ class Shared:
     seen: NDArray[np.int64]
     xy: NDArray[np.float64]
 
+    @classmethod
+    def of(
+        cls,
+        target: Any,
+        source: Any,
+        seen: Mapping[tuple[int, int], tuple[int, NDArray[np.float64]]],
+    ) -> Shared:
+        """Return the points of two models by their IDs.
 
-def join(
-    models: Sequence[Any], database: Path, image_dir: Path, folder: Path, *, seed: int, threads: int
-) -> list[Any]:
+        Args:
+            target: `pycolmap.Reconstruction`.
+            source: Likewise.
+            seen: By the target's and the source's ID of each point: image of the target, and where.
+        """
+        keys = sorted(seen)
+        return cls(
+            np.array([source.points3D[b].xyz for _, b in keys]).reshape(-1, 3),
+            np.array([target.points3D[a].xyz for a, _ in keys]).reshape(-1, 3),
+            np.array([seen[key][0] for key in keys], dtype=np.int64),
+            np.array([seen[key][1] for key in keys]).reshape(-1, 2),
+        )
+
+
+def join(models: Sequence[Any], matched: Matched) -> list[Any]:
     """Return the models, the largest joined with those that overlap it.
 
     Args:
         models: `pycolmap.Reconstruction`, the largest first; not changed.
-        database: Their database; not changed.
-        image_dir: Folder of the photographs.
-        folder: Work folder.
-        seed: Seed of all random choices.
-        threads: CPU threads.
+        matched: Their photographs and matches.
     """
     models = list(models)
-    matches = verified(database) if len(models) > 1 else {}
+    matches = verified(matched.database) if len(models) > 1 else {}
     while True:
         for index, other in enumerate(models[1:], 1):
-            new = _images(other) - _images(models[0])
-            if not new:  # it adds nothing
+            if by_name(other).keys() <= by_name(models[0]).keys():  # it adds nothing
                 models = [*models[:index], *models[index + 1 :]]
                 break
-            similarity = find_similarity(models[0], other, matches, seed)
+            shared = shared_points(models[0], other, matches)
+            similarity = similarity_of(models[0], shared, matched.seed)
             if similarity is None:
                 continue
-            joined = _joined(
-                models[0], other, similarity, database, image_dir, folder, seed, threads
-            )
+            joined = _joined(models[0], other, similarity, matched)
             if joined.num_points3D() < models[0].num_points3D():
                 continue
             logger.info(
@@ -87,59 +101,37 @@ def join(
             return models
 
 
-def _joined(
-    target: Any,
-    source: Any,
-    similarity: Any,
-    database: Path,
-    image_dir: Path,
-    folder: Path,
-    seed: int,
-    threads: int,
-) -> Any:
+def _joined(target: Any, source: Any, similarity: Any, matched: Matched) -> Any:
     cameras, poses = {}, {}
-    for image in _registered(source):
+    for image in registered(source):
         cameras[image.name] = image.camera
         poses[image.name] = similarity.transform_camera_world(image.cam_from_world())
-    for image in _registered(target):  # where both have an image, the larger model's pose
+    for image in registered(target):  # where both have an image, the larger model's pose
         cameras[image.name], poses[image.name] = image.camera, image.cam_from_world()
     # The images of one camera share the first one's parameters: those of the target come first.
-    shared = {image.camera_id: image.camera for image in _registered(target)}
-    ids = {image.name: image.camera_id for m in (source, target) for image in _registered(m)}
+    shared = {image.camera_id: image.camera for image in registered(target)}
+    ids = {image.name: image.camera_id for m in (source, target) for image in registered(m)}
     cameras = {name: shared.get(ids[name], camera) for name, camera in cameras.items()}
-    return adjusted(cameras, poses, database, image_dir, folder, seed=seed, threads=threads)
+    return adjusted(matched, cameras, poses)
 
 
-def adjusted(
-    cameras: Mapping[str, Any],
-    poses: Mapping[str, Any],
-    database: Path,
-    image_dir: Path,
-    folder: Path,
-    *,
-    seed: int,
-    threads: int,
-) -> Any:
-    """Triangulate the matches of a database from cameras, and adjust all together.
+def adjusted(matched: Matched, cameras: Mapping[str, Any], poses: Mapping[str, Any]) -> Any:
+    """Triangulate matches from cameras, and adjust all together.
 
     Args:
+        matched: Photographs and their matches.
         cameras: `pycolmap.Camera` of each image, by name.
         poses: `pycolmap.Rigid3d` cam_from_world of each image, by name.
-        database: COLMAP's database; not changed.
-        image_dir: Folder of the photographs.
-        folder: Work folder; emptied first.
-        seed: Seed of the triangulation.
-        threads: CPU threads.
 
     Returns:
         A `pycolmap.Reconstruction`.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    model = triangulate(database, image_dir, folder, cameras, poses, seed=seed, threads=threads)
+    model = triangulate(matched, cameras, poses)
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
-    options.ceres.solver_options.num_threads = threads
+    options.ceres.solver_options.num_threads = matched.threads
     config = pycolmap.BundleAdjustmentConfig()
     for image_id in sorted(model.reg_image_ids()):
         config.add_image(image_id)
@@ -154,13 +146,6 @@ def _without_bad_points(model: Any) -> Any:
     for key in [k for k, point in model.points3D.items() if not point.error <= _LARGEST_ERROR_PX]:
         model.delete_point3D(key)
     return model
-
-
-def find_similarity(
-    target: Any, source: Any, matches: dict[tuple[int, int], NDArray[np.int64]], seed: int
-) -> Any | None:
-    """Return the `pycolmap.Sim3d` target_from_source, or None if the models do not overlap."""
-    return similarity_of(target, shared_points(target, source, matches), seed)
 
 
 def similarity_of(target: Any, shared: Shared, seed: int) -> Any | None:
@@ -222,13 +207,7 @@ def shared_points(
             add(first, pairs[:, 0], second, pairs[:, 1])
         if second in ours and first in theirs:
             add(second, pairs[:, 1], first, pairs[:, 0])
-    both = sorted(found)
-    return Shared(
-        np.array([source.points3D[b].xyz for _, b in both]).reshape(-1, 3),
-        np.array([target.points3D[a].xyz for a, _ in both]).reshape(-1, 3),
-        np.array([found[pair][0] for pair in both], dtype=np.int64),
-        np.array([found[pair][1] for pair in both]).reshape(-1, 2),
-    )
+    return Shared.of(target, source, found)
 
 
 def _points_of(model: Any) -> dict[int, NDArray[np.int64]]:
@@ -237,13 +216,5 @@ def _points_of(model: Any) -> dict[int, NDArray[np.int64]]:
         image.image_id: np.array(
             [p.point3D_id if p.has_point3D() else -1 for p in image.points2D], dtype=np.int64
         )
-        for image in _registered(model)
+        for image in registered(model)
     }
-
-
-def _registered(model: Any) -> list[Any]:
-    return [model.image(image_id) for image_id in sorted(model.reg_image_ids())]
-
-
-def _images(model: Any) -> set[str]:
-    return {image.name for image in _registered(model)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,32 @@ import numpy as np
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.stages.sfm.pairs import verified, verify_again
+from gradiseg_core.stages.sfm.registered import by_name
 
 logger = logging.getLogger(__name__)
 
 _FEWEST_POINTS = 50
 _NEAR = 20  # partners of each view where not all pairs are matched
 _FACING = 0.3  # cosine between the directions of two views that may see the same
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Photographs whose matches are verified, and how points are made of them.
+
+    Attributes:
+        database: COLMAP's database; not changed.
+        image_dir: Folder of the photographs (for the points' colours).
+        folder: Work folder; emptied first.
+        seed: Seed of all random choices.
+        threads: CPU threads.
+    """
+
+    database: Path
+    image_dir: Path
+    folder: Path
+    seed: int
+    threads: int
 
 
 def add_points(
@@ -47,7 +68,7 @@ def add_points(
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    images = {model.image(i).name: model.image(i) for i in sorted(model.reg_image_ids())}
+    images = by_name(model)
     groups: dict[int, list[str]] = {}
     for name in in_order(images):
         groups.setdefault(images[name].camera_id, []).append(name)
@@ -78,9 +99,8 @@ def add_points(
     )
     after = sum(map(len, verified(database).values()))
     logger.info("%d matches fit the poses; %d fit some pose", after, before)
-    found = triangulate(
-        database, image_dir, work / "triangulated", cameras, poses, seed=seed, threads=threads
-    )
+    matched = Matched(database, image_dir, work / "triangulated", seed, threads)
+    found = triangulate(matched, cameras, poses)
     if found.num_points3D() < _FEWEST_POINTS:
         raise InputError(
             f"the given poses do not fit the photographs: of {before} matches between them {after} "
@@ -115,42 +135,32 @@ def _near(database: Path, poses: Mapping[str, Any]) -> set[tuple[int, int]]:
     return pairs
 
 
-def triangulate(
-    database: Path,
-    image_dir: Path,
-    folder: Path,
-    cameras: Mapping[str, Any],
-    poses: Mapping[str, Any],
-    *,
-    seed: int,
-    threads: int,
-) -> Any:
+def triangulate(matched: Matched, cameras: Mapping[str, Any], poses: Mapping[str, Any]) -> Any:
     """Return a model with the given cameras and poses, and points from verified matches.
 
     Args:
-        database: COLMAP's database; not changed.
-        image_dir: Folder of the photographs (for the points' colours).
-        folder: Work folder; emptied first.
+        matched: Photographs and their matches.
         cameras: `pycolmap.Camera` of each image, by name. The images of one camera of the database
             share the camera of the first.
         poses: `pycolmap.Rigid3d` cam_from_world of each image, by name. Images of the database
             that are not named stay without.
-        seed: Seed of the triangulation.
-        threads: CPU threads.
 
     Returns:
         A `pycolmap.Reconstruction`.
     """
     from gradiseg_core.files._pycolmap import pycolmap
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    model = posed(database, cameras, poses)
+    shutil.rmtree(matched.folder, ignore_errors=True)
+    matched.folder.mkdir(parents=True)
+    model = posed(matched.database, cameras, poses)
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = options.mapper.num_threads = threads
-    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = seed
+    options.num_threads = options.mapper.num_threads = matched.threads
+    seed = options.random_seed = options.mapper.random_seed = matched.seed
+    options.triangulation.random_seed = seed
     pycolmap.set_random_seed(seed)
-    return pycolmap.triangulate_points(model, database, image_dir, folder, options=options)
+    return pycolmap.triangulate_points(
+        model, matched.database, matched.image_dir, matched.folder, options=options
+    )
 
 
 def posed(database: Path, cameras: Mapping[str, Any], poses: Mapping[str, Any]) -> Any:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from gradiseg_core.stages.sfm.pairs import keypoints, verified
 
@@ -130,21 +132,12 @@ def _strongest(left: set[int], pairs: Mapping[tuple[int, int], _Pair]) -> dict[i
 
 def _largest_group(left: set[int], pairs: Mapping[tuple[int, int], _Pair]) -> set[int]:
     """Return the largest set of images that pairs with enough fitting matches hold together."""
-    near: dict[int, set[int]] = {image_id: set() for image_id in left}
-    for (first, second), pair in pairs.items():
-        if first in left and second in left and pair.fits >= _LINK:
-            near[first].add(second)
-            near[second].add(first)
-    groups: list[set[int]] = []
-    rest = set(left)
-    while rest:
-        group, edge = set(), {min(rest)}
-        while edge:
-            group |= edge
-            edge = set().union(*(near[image_id] for image_id in edge)) - group
-        groups.append(group)
-        rest -= group
-    return max(groups, key=len, default=set())
+    ids = np.array(sorted(left))
+    links = [key for key, pair in pairs.items() if pair.fits >= _LINK and left.issuperset(key)]
+    ends = np.searchsorted(ids, np.array(links, dtype=np.int64).reshape(-1, 2)).T
+    graph = sparse.coo_array((np.ones(len(links)), tuple(ends)), shape=(len(ids), len(ids)))
+    group = connected_components(graph, directed=False)[1]
+    return set(ids[group == np.bincount(group).argmax()].tolist())
 
 
 def _pairs(model: Any, database: Path) -> dict[tuple[int, int], _Pair]:

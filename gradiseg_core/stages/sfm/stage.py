@@ -34,6 +34,7 @@ from gradiseg_core.stages.sfm.left_out_page import write_page
 from gradiseg_core.stages.sfm.lenses import camera_groups, check_pixels, model_of
 from gradiseg_core.stages.sfm.light import measure_light, say_light
 from gradiseg_core.stages.sfm.masking import carry_ignored, drop_ignored
+from gradiseg_core.stages.sfm.registered import by_name
 from gradiseg_core.stages.sfm.tracks import add_tracks
 from gradiseg_core.stages.sfm.turning import ONE_PLACE, turning_only
 
@@ -320,7 +321,7 @@ def _write_frame(out_dir: Path) -> None:
 
 
 def _left_out(model: Any, names: list[str]) -> list[str]:
-    found = {model.image(image_id).name for image_id in model.reg_image_ids()}
+    found = by_name(model)
     return [name for name in names if name not in found]
 
 

@@ -12,8 +12,11 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from gradiseg_core.cameras import Camera
+from gradiseg_core.config.colmap import ColmapConfig
+from gradiseg_core.stages.sfm.features import build_database
 
 WIDTH, HEIGHT = 240, 180
+TOP, LEFT, RIGHT = 120, 20, 100  # of the gripper, which reaches to the lower edge
 
 
 def lens(model: str = "PINHOLE") -> pycolmap.Camera:
@@ -122,6 +125,44 @@ def make_scene(
         cameras[name] = Camera(name, WIDTH, HEIGHT, camera.calibration_matrix(), pose)
     write_manifest(scene_dir, list(cameras), test=("view_0.png",))
     return cameras, walls
+
+
+def noisy_scene(folder: Path, *, noise: float = 24.0, count: int = 8) -> dict[str, Camera]:
+    """Write grainy photographs, of which two register without guided matching."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    cameras = {}
+    for index, pose in enumerate(poses(count)):
+        name = f"view_{index}.png"
+        photograph, _ = render(lens(), pose)
+        grainy = (photograph + rng.normal(0, noise, photograph.shape)).clip(0, 255)
+        Image.fromarray(grainy.astype(np.uint8)).save(folder / "images" / name)
+        cameras[name] = Camera(name, WIDTH, HEIGHT, lens().calibration_matrix(), pose)
+    write_manifest(folder, list(cameras), test=("view_0.png",))
+    return cameras
+
+
+def put_gripper(folder: Path, *, textured: bool = True) -> None:
+    """Put what moves with the camera into all photographs of a folder."""
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 255, (20, 20, 3)).repeat(5, axis=0).repeat(5, axis=1)
+    gripper = tiles[: HEIGHT - TOP, : RIGHT - LEFT] if textured else np.full((60, 80, 3), 240)
+    for index, path in enumerate(sorted(folder.iterdir())):
+        image = np.asarray(Image.open(path)).astype(float)
+        exposure = 1.0 - 0.01 * index
+        added = rng.normal(0, 3, gripper.shape)
+        image[TOP:, LEFT:RIGHT] = (gripper * exposure + added).clip(0, 255)
+        Image.fromarray(image.astype(np.uint8)).save(path)
+
+
+def matched_scene(folder: Path, config: ColmapConfig) -> tuple[Path, dict[str, Camera]]:
+    """Write eight photographs to `folder/scene`; return their database of matches, and cameras."""
+    cameras, _ = make_scene(folder / "scene", count=8)
+    database = build_database(
+        folder, folder / "scene" / "images", sorted(cameras), config,
+        cameras=[sorted(cameras)], seed=0, threads=2,
+    )  # fmt: skip
+    return database, cameras
 
 
 def write_sparse(

@@ -17,6 +17,7 @@ from gradiseg_core.stages.sfm import attempts
 from gradiseg_core.stages.sfm.appearance import neighbours
 from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.joining import join
+from gradiseg_core.stages.sfm.known_poses import Matched
 from gradiseg_core.stages.sfm.mapping import Mapping, map_images
 from gradiseg_core.stages.sfm.pairs import (
     image_ids,
@@ -34,28 +35,15 @@ from tests.stages.sfm.scenes import (
     lens,
     look_at,
     make_scene,
+    matched_scene,
+    noisy_scene,
     poses,
+    put_gripper,
     render,
     write_manifest,
 )
-from tests.stages.sfm.test_standing import put_gripper
 
 CONFIG = ColmapConfig(max_features=500)
-
-
-def noisy_scene(folder, *, noise=24.0, count=8):
-    """Grainy photographs, of which two register without guided matching."""
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    cameras = {}
-    for index, pose in enumerate(poses(count)):
-        name = f"view_{index}.png"
-        photograph, _ = render(lens(), pose)
-        grainy = (photograph + rng.normal(0, noise, photograph.shape)).clip(0, 255)
-        Image.fromarray(grainy.astype(np.uint8)).save(folder / "images" / name)
-        cameras[name] = Camera(name, WIDTH, HEIGHT, lens().calibration_matrix(), pose)
-    write_manifest(folder, list(cameras), test=("view_0.png",))
-    return cameras
 
 
 def test_guided_matching_is_tried_where_photographs_are_left_out(tmp_path, caplog, capfd):
@@ -99,12 +87,12 @@ def test_attempts_end_after_the_time_that_the_user_gives(tmp_path, caplog):
 def matched(tmp_path_factory):
     """Photographs and database of eight views of the corner."""
     folder = tmp_path_factory.mktemp("matched")
-    cameras, _ = make_scene(folder / "scene", count=8)
-    database = build_database(
-        folder, folder / "scene" / "images", sorted(cameras), CONFIG,
-        cameras=[sorted(cameras)], seed=0, threads=2,
-    )  # fmt: skip
-    return folder, database, cameras
+    return folder, *matched_scene(folder, CONFIG)
+
+
+def joined(matched, tmp_path, *models):
+    folder, database, _ = matched
+    return join(models, Matched(database, folder / "scene" / "images", tmp_path, 0, 1))
 
 
 def part_of(matched, tmp_path, keep):
@@ -125,14 +113,11 @@ def part_of(matched, tmp_path, keep):
 
 @pytest.mark.parametrize("second", [{5, 6, 7, 8}, {6, 7, 8}])  # an image in common, or none
 def test_models_that_overlap_are_joined(matched, tmp_path, caplog, second):
-    folder, database, cameras = matched
+    cameras = matched[2]
     caplog.set_level(logging.INFO)
     first = part_of(matched, tmp_path, {1, 2, 3, 4, 5})
     other = part_of(matched, tmp_path, second)
-    models = join(
-        [first, other], database, folder / "scene" / "images", tmp_path / "joining",
-        seed=0, threads=1,
-    )  # fmt: skip
+    models = joined(matched, tmp_path / "joining", first, other)
     assert [model.num_reg_images() for model in models] == [8]
     assert f"a model of {len(second)} images with one of 5, 8 images together" in caplog.text
     assert models[0].compute_mean_reprojection_error() < 0.5
@@ -148,16 +133,12 @@ def test_models_that_overlap_are_joined(matched, tmp_path, caplog, second):
 
 def test_models_of_two_places_stay_apart(matched, tmp_path):
     """What little two models share does not fit: the second one is bent out of shape."""
-    folder, database, _ = matched
     first = part_of(matched, tmp_path, {1, 2, 3, 4, 5})
     other = part_of(matched, tmp_path, {6, 7, 8})
     rng = np.random.default_rng(0)
     for point in other.points3D.values():
         point.xyz = rng.normal(0, 3, 3)
-    models = join(
-        [first, other], database, folder / "scene" / "images", tmp_path / "joining",
-        seed=0, threads=1,
-    )  # fmt: skip
+    models = joined(matched, tmp_path / "joining", first, other)
     assert [model.num_reg_images() for model in models] == [5, 3]
 
 

@@ -10,14 +10,12 @@ from gradiseg_core.config.colmap import ColmapConfig
 from gradiseg_core.files._pycolmap import pycolmap
 from gradiseg_core.files.colmap import load_cameras
 from gradiseg_core.stages.sfm import attempts, misplaced
-from gradiseg_core.stages.sfm.features import build_database
 from gradiseg_core.stages.sfm.mapping import Mapping, map_images
 from gradiseg_core.stages.sfm.misplaced import epipolar_errors, take_out_misplaced
 from gradiseg_core.stages.sfm.pairs import copy_of, image_ids
 from gradiseg_core.stages.sfm.stage import reconstruct
 from tests.stages.sfm.alignment_errors import errors_of
-from tests.stages.sfm.scenes import make_scene
-from tests.stages.sfm.test_attempts import noisy_scene
+from tests.stages.sfm.scenes import make_scene, matched_scene, noisy_scene
 
 CONFIG = ColmapConfig(max_features=500)
 
@@ -26,11 +24,7 @@ CONFIG = ColmapConfig(max_features=500)
 def mapped(tmp_path_factory):
     """Database and folder of eight photographs, and their model on disk."""
     folder = tmp_path_factory.mktemp("mapped")
-    cameras, _ = make_scene(folder / "scene", count=8)
-    database = build_database(
-        folder, folder / "scene" / "images", sorted(cameras), CONFIG,
-        cameras=[sorted(cameras)], seed=0, threads=2,
-    )  # fmt: skip
+    database, _ = matched_scene(folder, CONFIG)
     (model,) = map_images(
         database, folder / "scene" / "images", folder / "models", Mapping(),
         num_images=8, seed=0, threads=1,

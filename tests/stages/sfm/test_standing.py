@@ -23,9 +23,18 @@ from gradiseg_core.stages.sfm.standing_matches import (
     take_out,
 )
 from tests.stages.sfm.alignment_errors import errors_of
-from tests.stages.sfm.scenes import HEIGHT, WIDTH, lens, make_scene, poses, render
-
-TOP, LEFT, RIGHT = 120, 20, 100  # of the gripper, which reaches to the lower edge
+from tests.stages.sfm.scenes import (
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    lens,
+    make_scene,
+    poses,
+    put_gripper,
+    render,
+)
 
 
 @pytest.fixture
@@ -36,18 +45,6 @@ def photographs(tmp_path):
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-def put_gripper(folder, *, textured: bool = True) -> None:
-    rng = np.random.default_rng(0)
-    tiles = rng.integers(0, 255, (20, 20, 3)).repeat(5, axis=0).repeat(5, axis=1)
-    gripper = tiles[: HEIGHT - TOP, : RIGHT - LEFT] if textured else np.full((60, 80, 3), 240)
-    for index, name in enumerate(names_in(folder)):
-        image = np.asarray(Image.open(folder / name)).astype(float)
-        exposure = 1.0 - 0.01 * index
-        noise = rng.normal(0, 3, gripper.shape)
-        image[TOP:, LEFT:RIGHT] = (gripper * exposure + noise).clip(0, 255)
-        Image.fromarray(image.astype(np.uint8)).save(folder / name)
 
 
 def test_nothing_stands_in_a_normal_scene(photographs):
