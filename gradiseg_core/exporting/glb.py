@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gradiseg_core.errors import InputError
 from gradiseg_core.exporting.cloud import Cloud, activated_opacities
 from gradiseg_core.splatting.gaussians import SH_C0
+from gradiseg_core.srgb import linear_light
 
 _PREFIX = "KHR_gaussian_splatting:"
 _FLOAT, _ARRAY_BUFFER, _POINTS = 5126, 34962, 0
@@ -104,8 +105,7 @@ def _attributes(cloud: Cloud, object_id: bool) -> list[_Attribute]:
 
 def _colours(cloud: Cloud) -> NDArray[np.float32]:
     """Return COLOR_0, [N, 4]: linear light, as glTF has it, and opacity."""
-    encoded = np.clip(SH_C0 * cloud.sh0 + 0.5, 0.0, 1.0)
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear = linear_light(np.clip(SH_C0 * cloud.sh0 + 0.5, 0.0, 1.0))
     return np.concatenate([linear, activated_opacities(cloud)[:, None]], axis=1, dtype=np.float32)
 
 

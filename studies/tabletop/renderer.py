@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.errors import BackendUnavailableError
+from gradiseg_core.srgb import encoded
 from studies.tabletop.meshes import Mesh
 from studies.tabletop.objects import Part, Thing
 from studies.tabletop.room import Light
@@ -226,8 +227,7 @@ def develop(radiance: NDArray[np.float32]) -> NDArray[np.uint8]:
     knee = 0.7
     shoulder = knee + (1 - knee) * (1 - np.exp(-np.maximum(x - knee, 0.0) / (1 - knee)))
     x = np.where(x <= knee, x, shoulder)
-    srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-9) ** (1 / 2.4) - 0.055)
-    return (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return (np.clip(encoded(x), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _rectangle_mesh(light: Light) -> Mesh:

@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageFile
 
-from gradiseg_core.stages.scene.hdr import HLG, LINEAR, PQ, WIDE, srgb_of
+from gradiseg_core.srgb import encoded
+from gradiseg_core.stages.scene.hdr import HLG, LINEAR, PQ, WIDE
 from gradiseg_core.stages.scene.jxl_header import JxlHeader, read_header
 
 #: Formats whose decoders turn the pixels upright: the orientation is part of the picture itself,
@@ -122,7 +123,7 @@ def _eight_or_deep(values: np.ndarray, header: JxlHeader) -> np.ndarray:
     if linear:
         opaque = values.ndim == 2 or values.shape[-1] in (1, 3)
         colours = share if opaque else share[..., :-1]
-        colours[...] = srgb_of(colours)
+        colours[...] = encoded(colours)
     return (255.0 * share + 0.5).astype(np.uint8)
 
 

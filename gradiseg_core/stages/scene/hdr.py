@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from gradiseg_core.srgb import encoded, linear_light
+
 PQ, HLG, LINEAR = 16, 18, 8
 """Transfer characteristics (H.273)."""
 BT2020, P3 = 9, 12
@@ -48,14 +50,12 @@ def wide_to_srgb(picture: NDArray[np.uint8], primaries: int) -> NDArray[np.uint8
         picture: [H, W, 3].
         primaries: One of :data:`WIDE`.
     """
-    signal = np.linspace(0.0, 1.0, 256)
-    light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
-    light = light.astype(np.float32)
+    light = linear_light(np.linspace(0.0, 1.0, 256)).astype(np.float32)
     result = np.empty_like(picture)
     for top in range(0, len(picture), _ROWS):
         rows = slice(top, top + _ROWS)
         linear = np.clip(light[picture[rows]] @ WIDE[primaries].T, 0.0, 1.0)
-        result[rows] = (255.0 * srgb_of(linear) + 0.5).astype(np.uint8)
+        result[rows] = (255.0 * encoded(linear) + 0.5).astype(np.uint8)
     return result
 
 
@@ -77,7 +77,7 @@ def hdr_to_srgb(signal: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:
         linear = np.maximum(linear @ _TO_BT709.T, 0.0)
         brightest = np.maximum(linear.max(axis=-1), 1e-6)
         linear *= (compressed(brightest) / brightest)[..., None]
-        picture[rows] = (255.0 * srgb_of(linear) + 0.5).astype(np.uint8)
+        picture[rows] = (255.0 * encoded(linear) + 0.5).astype(np.uint8)
     return picture
 
 
@@ -90,12 +90,6 @@ def compressed(light: NDArray[np.float32]) -> NDArray[np.float32]:
     room = 1.0 - _KNEE
     beyond = np.maximum(light - _KNEE, 0.0) / room
     return np.where(light <= _KNEE, light, _KNEE + room * -np.expm1(-beyond)).astype(np.float32)
-
-
-def srgb_of(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return linear light from 0 to 1 with sRGB's transfer function."""
-    dark = linear <= 0.0031308
-    return np.where(dark, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
 
 
 @cache

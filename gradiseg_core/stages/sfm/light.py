@@ -20,12 +20,14 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from gradiseg_core.files.images import read_image
+from gradiseg_core.srgb import linear_light
+from gradiseg_core.stages.sfm.registered import registered
 
 logger = logging.getLogger(__name__)
 
-#: A point of the scene has one colour in training: smaller changes are made up for by spherical
-#: harmonics. Rendered captures were measured at 0.03 stops, bananas with automatic white balance at
-#: 0.62 and 0.73.
+#: From these changes on they are said. A point of the scene has one colour in training: smaller
+#: ones are made up for by spherical harmonics. Rendered captures have 0.03 stops of both, bananas
+#: taken with automatic white balance 0.62 and 0.73.
 EXPOSURE_STOPS, WHITE_BALANCE_STOPS = 0.7, 0.3
 _SIDE = 1000  # px, longest side at which colours are read
 _MOST_POINTS = 20_000
@@ -72,7 +74,7 @@ def measure_light(model: Any, image_dir: Path) -> Light | None:
         return None
     step = -(-len(ids) // _MOST_POINTS)
     number = {key: index for index, key in enumerate(ids[::step])}
-    images = [model.image(image_id) for image_id in sorted(model.reg_image_ids())]
+    images = registered(model)
     views, points, colors = [], [], []
     for index, image in enumerate(images):
         seen = [p for p in image.points2D if p.has_point3D() and p.point3D_id in number]
@@ -83,7 +85,7 @@ def measure_light(model: Any, image_dir: Path) -> Light | None:
         own = np.array([number[p.point3D_id] for p in seen])[good]
         views.append(np.full(len(own), index))
         points.append(own)
-        colors.append(np.log2(_linear(values[good])))
+        colors.append(np.log2(linear_light(values[good] / 255.0)))
     if not views:
         return None
     return _solved(
@@ -146,12 +148,6 @@ def _colors(path: Path, camera: Any, xy: NDArray[np.float64]) -> NDArray[np.floa
     column = (xy[:, 0] * size[0] / camera.width).astype(np.int64).clip(0, size[0] - 1)
     row = (xy[:, 1] * size[1] / camera.height).astype(np.int64).clip(0, size[1] - 1)
     return picture[row, column].astype(np.float64)
-
-
-def _linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return linear light of sRGB, 0..255."""
-    signal = values / 255.0
-    return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
 
 
 def _solved(
