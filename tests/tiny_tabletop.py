@@ -18,3 +18,22 @@ def make(folder: Path, *, views: int = 8, test_views: int = 2) -> None:
         write_sparse=True, sparse_points=300,
     )  # fmt: skip
     make_tabletop(config, folder, name="tiny", seed=0, threads=2)
+
+
+CONFIG = """\
+scenes:
+  tiny:
+    source: lerf_mask
+    path: tiny
+variants: [gradiseg]
+seeds: [0]
+train:
+  {iterations: 60, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
+   num_classes: 32}
+metrics: {lpips: false}
+exports: {small: {format: spz}}
+edits: {gold: [{recolour: everything, colour: gold}]}
+second_grounding: {backend: clicks}
+# So small that its views agree on no surface: segments are joined instead.
+geometry: {iterations: 200, longest_side: 96}
+"""

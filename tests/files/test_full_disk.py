@@ -69,14 +69,14 @@ def test_a_quota_shows_where_a_small_file_does_not_fit(tmp_path, monkeypatch):
     assert full_disk._full(tmp_path)
 
 
+def ran(script, folder):
+    command = [sys.executable, "-c", script, str(REPOSITORY / "workflow_scripts"), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_stage_ends_with_the_explanation_alone(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", STAGE, str(REPOSITORY / "workflow_scripts"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran(STAGE, tmp_path)
     assert done.returncode == 1
     assert "[train] the disk is full" in done.stderr
     assert f"MB free in {tmp_path}" in done.stderr
@@ -86,12 +86,7 @@ def test_a_stage_ends_with_the_explanation_alone(tmp_path):
 def test_a_stage_that_is_stopped_says_so_alone(tmp_path):
     body = STAGE.partition("with stage(job):")[0]
     body += 'with stage(job):\n    raise KeyboardInterrupt("stopped at iteration 3 of 9")\n'
-    done = subprocess.run(
-        [sys.executable, "-c", body, str(REPOSITORY / "workflow_scripts"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ran(body, tmp_path)
     assert done.returncode == 130
     assert done.stderr == "[train] stopped at iteration 3 of 9\n"
     assert "ERROR train: stopped at iteration 3 of 9" in (tmp_path / "log").read_text()

@@ -10,7 +10,7 @@ from gradiseg_core.geometry.flat import without_flat_things
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.segmentation import absorb_small, build_hierarchy
 from gradiseg_core.geometry.support import Support
-from tests.geometry.test_segmentation import strip
+from tests.geometry.surfaces import strip
 
 TABLE, GRAIN, THING = (70.0, 8.0, 20.0), (60.0, 10.0, 25.0), (40.0, 50.0, 0.0)
 BLACK, SHADOW = (20.0, 0.0, 0.0), (48.0, 6.0, 15.0)

@@ -11,7 +11,7 @@ from gradiseg_core.files.geometry import Surface
 from gradiseg_core.geometry import parts
 from gradiseg_core.geometry.options import SegmentationOptions
 from gradiseg_core.geometry.support import Support
-from tests.geometry.test_segmentation import strip
+from tests.geometry.surfaces import strip
 from tests.synthetic import ring_of_cameras
 
 TABLE, THING = (60.0, 0.0, 0.0), (60.0, 40.0, 0.0)

@@ -8,7 +8,7 @@ import pytest
 
 from gradiseg_core.config.tables import TablesConfig
 from studies.paired import write_paired
-from tests.stages.tables.test_tables import cells, run, write
+from tests.stages.tables.runs import cells, run, write
 
 
 def test_differences_are_paired_by_scene_and_seed(tmp_path: Path) -> None:

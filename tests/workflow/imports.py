@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,13 @@ ALSO_NEEDS = (
     ("segment_anything", "torchvision"),
     ("transformers", "torchvision"),  # the image processor of Grounding DINO
 )
+
+
+def host_packages() -> list[str]:
+    """What the Python that runs Snakemake needs if every job has an environment, by README.md."""
+    page = (PACKAGE_DIR.parent / "README.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"Snakemake itself needs only ([^.]*)\.", page)
+    return re.findall(r"`([^`]+)`", named)
 
 
 def third_party(files: Iterable[Path]) -> set[str]:

@@ -14,7 +14,7 @@ from gradiseg_core.config.grounding import GroundingConfig
 from gradiseg_core.config.masks import MasksConfig
 from gradiseg_core.config.tracking import TrackingConfig
 from gradiseg_core.errors import BackendUnavailableError, ConfigError, GradisegError
-from tests.workflow.test_new_backend import TOY
+from tests.workflow.toy_backend import TOY
 
 
 @pytest.fixture

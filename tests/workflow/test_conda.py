@@ -23,16 +23,15 @@ from uv import find_uv_bin
 from envs import lock as environments
 from gradiseg_core.compute.devices import VISIBLE
 from tests import tiny_grounding_dino, tiny_tabletop
+from tests.models.downloads.hub import DINO, publish
 from tests.models.downloads.server import serving
-from tests.models.downloads.test_hub import DINO, publish
+from tests.tiny_tabletop import CONFIG as SCENE
 from tests.workflow import conda_stand_in
 from tests.workflow.conftest import REPOSITORY
-from tests.workflow.test_end_to_end import CONFIG as SCENE
+from tests.workflow.imports import host_packages
 
 pytestmark = pytest.mark.slow
 
-# All that the Python that runs Snakemake needs; the README says so.
-HOST = ("numpy", "pydantic", "snakemake")
 # The Python of all environments, whichever runs this test.
 PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
 
@@ -107,7 +106,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     folder = tmp_path_factory.mktemp("conda")
     lock = environments.read_lock((REPOSITORY / "requirements-dev.lock").read_text())
     python = folder / "host" / "bin" / "python"
-    pins = [f"{name}=={lock[name].version}" for name in HOST]
+    pins = [f"{name}=={lock[name].version}" for name in host_packages()]
     uv = find_uv_bin()
     subprocess.run([uv, "venv", "--quiet", folder / "host"], check=True)
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *pins], check=True)

@@ -24,26 +24,8 @@ from gradiseg_core.files.geometry import (
 )
 from gradiseg_core.modules import runs_nothing
 from tests import tiny_tabletop
+from tests.tiny_tabletop import CONFIG
 from tests.workflow.conftest import REPOSITORY
-
-CONFIG = """\
-scenes:
-  tiny:
-    source: lerf_mask
-    path: tiny
-variants: [gradiseg]
-seeds: [0]
-train:
-  {iterations: 60, longest_side: 96, checkpoint_every: 20, log_every: 10, evaluations: 1,
-   num_classes: 32}
-metrics: {lpips: false}
-exports: {small: {format: spz}}
-edits: {gold: [{recolour: everything, colour: gold}]}
-second_grounding: {backend: clicks}
-# So small that its views agree on no surface: segments are joined instead.
-geometry: {iterations: 200, longest_side: 96}
-"""
-
 
 # Python runs this before anything else; at its end a job tells what it ran.
 RECORDER = """\

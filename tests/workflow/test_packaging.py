@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name as canonical
 from packaging.version import Version
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
@@ -18,7 +22,7 @@ from gradiseg_core import modules
 from gradiseg_core.config import backends
 from gradiseg_core.config.idle import ON_GPUS
 from tests.workflow.conftest import REPOSITORY
-from tests.workflow.imports import third_party
+from tests.workflow.imports import host_packages, third_party
 
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
 DISTRIBUTIONS["pillow_heif"] = "pillow-heif"
@@ -242,6 +246,40 @@ def test_what_the_package_imports_is_declared() -> None:
     files = list((REPOSITORY / "gradiseg_core").rglob("*.py"))
     tops = {DISTRIBUTIONS.get(top, top) for top in third_party(files)}
     assert tops <= dependencies
+
+
+WITHOUT = """\
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Absent())
+{imports}
+from pathlib import Path
+from gradiseg_core.config.reading import read_files
+from gradiseg_core.config.root import load
+load(read_files([Path("config.yaml")]), Path())
+"""
+
+
+def test_snakemake_needs_what_the_readme_says() -> None:
+    """The rules are read, and the configuration with them, where nothing else is installed."""
+    lock = environments.read_lock((REPOSITORY / "requirements-dev.lock").read_text())
+    hosts = set(host_packages())
+    while more := {name for name, locked in lock.items() if locked.parents & hosts} - hosts:
+        hosts |= more
+    assert "pyyaml" in hosts
+    installed = packages_distributions()
+    absent = {top for top, names in installed.items() if not {*map(canonical, names)} & hosts}
+    rules = (REPOSITORY / "rules" / "common.smk").read_text()
+    imports = re.findall(r"^from gradiseg_core.*import .*$", rules, flags=re.MULTILINE)
+    assert {"torch", "scipy", "skimage"} <= absent - {"gradiseg_core"}
+    assert imports
+    code = WITHOUT.format(absent=absent - {"gradiseg_core"}, imports="\n".join(imports))
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
 
 
 def test_closure_follows_lazy_and_relative_imports(

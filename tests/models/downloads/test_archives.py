@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import random
 import shutil
 import zipfile
 from collections import namedtuple
@@ -30,31 +29,12 @@ from gradiseg_core.models.downloads import disk
 from gradiseg_core.models.downloads.archive import checked_members, folder_of, unpack
 from gradiseg_core.models.downloads.fetch import fetch_dataset
 from tests.models.downloads.conftest import left_behind, no_sleep
+from tests.models.downloads.scenes import FILES, WANTED, contents, scene_files
 from tests.models.downloads.server import Fault, Server
 from tests.models.downloads.zips import hostile, zipped
 
 ZIP = "/360_v2.zip"
 Usage = namedtuple("Usage", "total used free")
-
-
-def scene_files(scene: str, sizes: tuple[int, int] = (20_000, 300_000)) -> dict[str, bytes]:
-    """A scene as in Mip-NeRF 360's archive; images at full size are larger."""
-    noise = random.Random(scene)
-    files = {f"{scene}/poses_bounds.npy": noise.randbytes(500)}
-    for k in range(4):
-        files[f"{scene}/images_8/DSC{k:04}.JPG"] = noise.randbytes(sizes[0])
-        files[f"{scene}/images/DSC{k:04}.JPG"] = noise.randbytes(sizes[1])
-    for part in ("cameras", "images", "points3D"):
-        files[f"{scene}/sparse/0/{part}.bin"] = noise.randbytes(1000)
-    return files
-
-
-FILES = {**scene_files("garden"), **scene_files("room")}
-WANTED = {
-    name.removeprefix("garden/"): content
-    for name, content in FILES.items()
-    if name.startswith(("garden/images_8/", "garden/sparse/"))
-}
 
 
 @pytest.fixture
@@ -73,10 +53,6 @@ def refused(dataset: Dataset, config: DownloadsConfig) -> str:
         fetch(dataset, config)
     assert left_behind(Path(config.folder)) == []
     return str(caught.value)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in left_behind(folder)}
 
 
 def body_bytes(server: Server) -> int:

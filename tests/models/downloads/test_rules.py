@@ -11,8 +11,8 @@ import pytest
 
 from gradiseg_core.config.datasets import DATASETS
 from gradiseg_core.config.weights import checkpoints
+from tests.models.downloads.scenes import FILES, WANTED, contents
 from tests.models.downloads.server import Server
-from tests.models.downloads.test_archives import FILES, WANTED, contents
 from tests.models.downloads.zips import zipped
 from tests.workflow.conftest import PARTS, REPOSITORY, Workflow, pretend_results
 

@@ -11,7 +11,7 @@ from plyfile import PlyData
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.trained import load_trained, read_ply, save_trained, write_ply
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from tests.splatting.gaussians.test_model import make
+from tests.splatting.gaussians.made import make
 
 
 @pytest.fixture

@@ -5,34 +5,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gradiseg_core.splatting.gaussians import PARAMETERS, SH_C0, Gaussians, gaussians_from_points
-
-
-def make(count: int = 5, seed: int = 0) -> Gaussians:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {
-        "means": (3,),
-        "quats": (4,),
-        "scales": (3,),
-        "opacities": (),
-        "sh0": (1, 3),
-        "shN": (15, 3),
-        "identities": (16,),
-    }
-    values = {
-        name: torch.randn(count, *shape, generator=generator) for name, shape in shapes.items()
-    }
-    return Gaussians(values, dict.fromkeys(PARAMETERS, 1e-2))
-
-
-def step(gaussians: Gaussians) -> None:
-    """One Adam step under a loss that gives every Gaussian another gradient."""
-    loss = sum(
-        (p * torch.arange(1.0, p.numel() + 1).reshape(p.shape)).sum()
-        for p in gaussians.params.values()
-    )
-    loss.backward()
-    gaussians.optimizer.step()
-    gaussians.optimizer.zero_grad(set_to_none=True)
+from tests.splatting.gaussians.made import make, step
 
 
 def test_rebuild_keeps_values_moments_and_statistics_together() -> None:

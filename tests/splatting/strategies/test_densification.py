@@ -4,19 +4,8 @@ import torch
 
 from gradiseg_core.config.parts import Densification
 from gradiseg_core.splatting.parts import Schedule
-from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.strategies.densification import DensificationStrategy
-from tests.splatting.gaussians.test_model import make
-
-
-def rendering_with(gradient: list[list[float]], visible: list[int]) -> Rendering:
-    """A view of 200 x 100 px in which projected centres got ``gradient``."""
-    means2d = torch.zeros(len(gradient), 2, requires_grad=True)
-    means2d.grad = torch.tensor(gradient)
-    empty = torch.zeros(100, 200)
-    return Rendering(
-        empty[..., None], empty[..., None], empty, means2d, torch.tensor(visible, dtype=torch.int32)
-    )
+from tests.splatting.gaussians.made import make, rendering_with
 
 
 def strategy(until: int = 12_000, max_gaussians: int | None = None) -> DensificationStrategy:

@@ -9,7 +9,7 @@ from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.strategies.igd import IgdStrategy, axis_across_boundary
-from tests.splatting.gaussians.test_model import make, step
+from tests.splatting.gaussians.made import make, step
 
 
 def strategy(**options: object) -> IgdStrategy:

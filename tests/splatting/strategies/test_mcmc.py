@@ -15,7 +15,7 @@ from gradiseg_core.splatting.strategies.mcmc import McmcStrategy, relocated
 from gradiseg_core.splatting.strategies.surgery import rotation_matrices
 from gradiseg_core.splatting.trainer import Trainer
 from gradiseg_core.stages.training.data import load_training_data
-from tests.splatting.gaussians.test_model import make, step
+from tests.splatting.gaussians.made import make, step
 from tests.synthetic import write_scene
 
 

@@ -8,7 +8,7 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.config.parts import NearPruning
 from gradiseg_core.splatting.parts import Schedule
 from gradiseg_core.splatting.strategies.near import NearPruningStrategy
-from tests.splatting.gaussians.test_model import make
+from tests.splatting.gaussians.made import make
 
 
 def camera(x: float) -> Camera:

@@ -14,7 +14,7 @@ from gradiseg_core.splatting.strategies.surgery import (
     split_along_axis,
     split_by_sampling,
 )
-from tests.splatting.gaussians.test_model import make, step
+from tests.splatting.gaussians.made import make, step
 
 
 def covariance(gaussians, index: int) -> torch.Tensor:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from gradiseg_core.config.grounding import GroundingConfig
-from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.id_maps import read_id_map, write_id_map
 from gradiseg_core.files.images import read_image
@@ -23,20 +22,10 @@ from gradiseg_core.stages.grounding.backends.clicks import Options, innermost, u
 from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.selection import MOST_PARTS, Choice, protocol_of
 from gradiseg_core.stages.grounding.stage import ground
-from gradiseg_core.stages.rendering.stage import render_views
-from tests import trained_scene
+from tests.stages.grounding.known import RIGHT
 from tests.trained_scene import PROMPTS, TRACKED, Folders
 
-RIGHT = {prompt: [int(TRACKED[gt_id])] for prompt, gt_id in PROMPTS.items()}
 TRAIN, TEST = "view_001.png", "view_000.png"
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    folders = trained_scene.make(tmp_path_factory.mktemp("trained"))
-    config = RenderConfig(rasterizer="reference")
-    render_views(folders.scene, folders.colmap, folders.train, folders.render, config, threads=1)
-    return folders
 
 
 @pytest.fixture

@@ -23,18 +23,8 @@ from gradiseg_core.stages.grounding.stage import (
     predict_mask,
 )
 from gradiseg_core.stages.rendering.stage import render_views
-from tests import trained_scene
+from tests.stages.grounding.known import RIGHT
 from tests.trained_scene import PROMPTS, TRACKED, Folders
-
-RIGHT = {prompt: [int(TRACKED[gt_id])] for prompt, gt_id in PROMPTS.items()}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    folders = trained_scene.make(tmp_path_factory.mktemp("trained"))
-    config = RenderConfig(rasterizer="reference")
-    render_views(folders.scene, folders.colmap, folders.train, folders.render, config, threads=1)
-    return folders
 
 
 def run(folders: Folders, out: Path, scene: Path | None = None, **options: object) -> dict:

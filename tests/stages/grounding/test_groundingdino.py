@@ -7,7 +7,6 @@ checkpoint folders and the files of the stage is what the published models go th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import pytest
 import torch
 
 from gradiseg_core.config.grounding import GroundingConfig
-from gradiseg_core.config.render import RenderConfig
 from gradiseg_core.errors import BackendUnavailableError, InputError
 from gradiseg_core.files.id_maps import read_id_map
 from gradiseg_core.files.images import read_image
@@ -33,19 +31,9 @@ from gradiseg_core.stages.grounding.interface import Request
 from gradiseg_core.stages.grounding.pictures import prompt_picture
 from gradiseg_core.stages.grounding.selection import Choice, Evidence, select_ids, vote_ids
 from gradiseg_core.stages.grounding.stage import ground
-from gradiseg_core.stages.rendering.stage import render_views
 from tests import tiny_grounding_dino, tiny_sam, trained_scene
-from tests.trained_scene import PROMPTS, TRACKED, Folders
-
-RIGHT = {prompt: [int(TRACKED[gt_id])] for prompt, gt_id in PROMPTS.items()}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    folders = trained_scene.make(tmp_path_factory.mktemp("trained"))
-    config = RenderConfig(rasterizer="reference")
-    render_views(folders.scene, folders.colmap, folders.train, folders.render, config, threads=1)
-    return folders
+from tests.stages.grounding.known import RIGHT, SMALL, KnownBoxes, Rectangles, around, config
+from tests.trained_scene import PROMPTS, Folders
 
 
 @pytest.fixture(scope="module")
@@ -66,53 +54,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry, "vit_b", lambda checkpoint=None: tiny_sam.build(seed=9))
 
 
-SMALL = {"model": "swint", "sam": {"model": "vit_b"}, "shorter_side": 64, "longer_side": 96}
-
-
-def config(**options: object) -> GroundingConfig:
-    return GroundingConfig(backend="groundingdino", groundingdino={**SMALL, **options})
-
-
 def inputs_of(folders: Folders, config: GroundingConfig) -> Request:
     manifest = SceneManifest.load(folders.scene)
     return Request(
         manifest, folders.scene, folders.colmap, folders.tracking, folders.render,
         manifest.test_views, trained_scene.NUM_CLASSES, config.options,
     )  # fmt: skip
-
-
-@dataclass
-class KnownBoxes:
-    """Finds the boxes that it was given for a prompt, and remembers what it was asked."""
-
-    boxes: dict[str, list[list[tuple[float, list[float]]]]]
-    asked: list[tuple[np.ndarray, str, groundingdino.Options]] = field(default_factory=list)
-
-    def detect(self, image: np.ndarray, prompt: str, options: groundingdino.Options) -> Detections:
-        view = sum(text == prompt for _, text, _ in self.asked)
-        self.asked.append((image, prompt, options))
-        listed = self.boxes[prompt][view]
-        boxes = np.array([box for _, box in listed], np.float32).reshape(-1, 4)
-        scores = np.array([score for score, _ in listed], np.float32)
-        return Detections(boxes, scores, [prompt] * len(listed), max([*scores.tolist(), 0.11]))
-
-
-class Rectangles:
-    """Takes every box as its own mask."""
-
-    def set_image(self, image: np.ndarray) -> None:
-        self.shape = image.shape[:2]
-
-    def union(self, boxes: np.ndarray) -> np.ndarray:
-        mask = np.zeros(self.shape, dtype=bool)
-        for x0, y0, x1, y1 in boxes.astype(int):
-            mask[y0:y1, x0:x1] = True
-        return mask
-
-
-def around(ids: np.ndarray, wanted: int) -> list[float]:
-    rows, columns = np.nonzero(ids == wanted)
-    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
 def boxes_of(folders: Folders, view: str) -> dict[str, list[float]]:

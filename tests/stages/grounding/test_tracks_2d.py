@@ -23,7 +23,7 @@ from gradiseg_core.stages.metrics.stage import evaluate_tracks
 from gradiseg_core.stages.tables.stage import build
 from gradiseg_core.stages.tracking.stage import Association, associate
 from tests import tiny_grounding_dino, tiny_sam, trained_scene
-from tests.stages.grounding.test_groundingdino import KnownBoxes, Rectangles, around, config
+from tests.stages.grounding.known import KnownBoxes, Rectangles, around, config
 from tests.trained_scene import PROMPTS, TRACKED, Folders
 
 TEST_VIEWS = ("view_000", "view_004")

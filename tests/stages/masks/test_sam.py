@@ -25,7 +25,7 @@ from gradiseg_core.stages.masks.backends.sam import run as make
 from gradiseg_core.stages.masks.interface import Request
 from gradiseg_core.stages.masks.stage import generate
 from tests import tiny_sam
-from tests.stages.masks.test_graph import drawing
+from tests.stages.masks.drawings import drawing
 from tests.stages.sfm.scenes import write_manifest
 
 NAMES = ["a.png", "b.jpg", "c.png", "test.png"]

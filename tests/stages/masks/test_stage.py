@@ -26,7 +26,7 @@ from gradiseg_core.stages.masks.backends import graph
 from gradiseg_core.stages.masks.backends.graph import segment
 from gradiseg_core.stages.masks.stage import generate
 from gradiseg_core.stages.sfm.stage import reconstruct
-from tests.stages.masks.test_graph import drawing
+from tests.stages.masks.drawings import drawing
 from tests.stages.sfm.scenes import lens, poses, write_manifest, write_sparse
 
 NAMES = [f"view_{index}.png" for index in range(4)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from gradiseg_core.stages.tables.runs import published
 from gradiseg_core.stages.tables.show import describe
 from gradiseg_core.stages.tables.stage import build, make_tables, terminal
 from gradiseg_core.stages.tables.writers import csv_rows, latex, markdown, text
+from tests.stages.tables.runs import cells, run, write
 
 TABLE = Table(
     name="scene-cup_1-strict",
@@ -78,41 +77,6 @@ def test_cell_over_seeds() -> None:
     assert Cell.of([0.5]).deviation is None
     assert Cell.of([0.5, None]).mean is None
     assert Cell.of([]).mean is None
-
-
-def run(scene: str, variant: str, seed: int, value: float | None, **changes: Any) -> dict[str, Any]:
-    masks = {"gg": {"miou": value, "mbiou": value}, "strict": {"miou": value, "mbiou": value}}
-    return {
-        "scene": scene, "variant": variant, "seed": seed, "source": "lerf_mask",
-        "grounding": "manual", "mask_rule": "probability", "num_gaussians": 1000,
-        "masks": masks, "argmax_masks": masks,
-        "objects": {"available": False, "why": "no exact IDs"},
-        "summary": {
-            "miou": value, "mbiou": value, "object_miou": None, "object_mbiou": None,
-            "object_fine_mbiou": None,
-            "psnr": 30.0, "ssim": 0.9, "lpips": None,
-        },
-        "photometric": {"lpips_about": {"available": False, "why": "no weights"}},
-        "coverage": {"masks_scored": 5, "masks_annotated": 6},
-    } | changes  # fmt: skip
-
-
-def write(folder: Path, runs: list[dict[str, Any]]) -> list[Path]:
-    paths = []
-    for entry in runs:
-        path = (
-            folder / entry["scene"] / entry["variant"] / f"seed{entry['seed']}" / "metrics"
-            / "metrics.json"
-        )  # fmt: skip
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(entry))
-        paths.append(path)
-    return paths
-
-
-def cells(table: Table, label: str, key: str) -> list[Cell]:
-    index = [column.key for column in table.columns].index(key)
-    return [row.cells[index] for row in table.rows if row.label.startswith(label)]
 
 
 def test_mean_over_scenes_then_over_seeds(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from gradiseg_core.splatting.terms.spatial import SpatialTerm
 from gradiseg_core.splatting.trainer import WATCH_EVERY, LossWatch, Trainer
 from gradiseg_core.splatting.views import Prefetcher, Views
 from gradiseg_core.stages.training.data import load_training_data
-from tests.splatting.gaussians.test_model import make
+from tests.splatting.gaussians.made import make
 from tests.splatting.rasterization.scenes import relative_error
 from tests.synthetic import write_scene
 
@@ -214,8 +214,7 @@ def test_training_through_the_adapter_is_training_through_the_reference(scene, g
 
 def test_absgrad_is_taken_where_asked_for() -> None:
     from gradiseg_core.splatting.strategies.densification import DensificationStrategy
-    from tests.splatting.gaussians.test_model import make
-    from tests.splatting.strategies.test_densification import rendering_with
+    from tests.splatting.gaussians.made import make, rendering_with
 
     rendering = rendering_with([[1e-4, 0.0]], [1])
     rendering.means2d.absgrad = torch.tensor([[3e-4, 4e-4]])

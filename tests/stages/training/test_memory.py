@@ -33,7 +33,7 @@ from gradiseg_core.stages.training.memory import (
     model_of,
     room_on,
 )
-from tests.splatting.gaussians.test_model import make
+from tests.splatting.gaussians.made import make
 
 CPU = torch.device("cpu")
 FUSED, PLAIN = LossBackends("triton", "triton"), LossBackends("torch", "torch")

@@ -14,8 +14,8 @@ import yaml
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.files.trained import TrainedScene, read_ply
 from tests.stages.view.browser import Viewer, psnr
+from tests.stages.view.clicking import click_on, inside
 from tests.stages.view.conftest import BLUE, GREEN, RED, SIZE, Made
-from tests.stages.view.test_clicking import click_on, inside
 
 pytestmark = pytest.mark.browser
 
