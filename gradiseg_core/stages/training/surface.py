@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gradiseg_core.config.train import TrainConfig
 from gradiseg_core.errors import ConfigError
@@ -52,6 +53,6 @@ def load_depth(
     return depth_of
 
 
-def _nearest(have: int, want: int) -> np.ndarray:
+def _nearest(have: int, want: int) -> NDArray[np.int64]:
     """Return for each of ``want`` pixels the index of the one at its centre among ``have``."""
     return ((np.arange(want) + 0.5) * have / want).astype(np.int64)
