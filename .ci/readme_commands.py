@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Commands that are not run here, and why.
 EXCEPTIONS = {
     "make demo": "the step of .ci/run before this one",
-    "make test": "another step of .ci/run: it installs the developers' packages",
+    "make run PHOTOS=photos/kitchen": "would install this clone over the environment",
     "pytest -m slow tests/workflow/test_conda.py": "for developers; minutes, and the index",
     "gradiseg doctor": "says no on a machine without a GPU, by its exit status",
     "pip install -e '.[models]'": "adds packages to what is tested here; weights follow",
