@@ -162,20 +162,16 @@ def option(
     return Field(default, description=description, json_schema_extra=extra or None, **constraints)
 
 
-def device_option(what: str) -> Any:
-    """Declare the field `device` of a model that runs on a GPU or a CPU.
-
-    Args:
-        what: What runs, with its verb, such as ``"SAM runs"``.
-    """
-    return option("auto", f"Where {what}; `auto`: a GPU if there is one.")
+def device_option() -> Any:
+    """Declare the field `device` of a model that runs on a GPU or a CPU."""
+    return option("auto", "`auto`: a GPU if there is one.")
 
 
 def autocast_option(source: str) -> Any:
     """Declare the field `half` of a model that runs in mixed precision on a GPU by default."""
     return option(
         True,
-        "Half precision on CUDA: faster, less memory.",
+        "Half precision on CUDA.",
         source=source,
     )
 

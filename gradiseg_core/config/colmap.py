@@ -34,8 +34,7 @@ class ColmapConfig(Section):
     )
     single_camera: bool | None = option(
         None,
-        "Whether all images share one camera (true) or each has its own (false); null: one a "
-        "size and, by EXIF data, lens.",
+        "One camera for all images (true), for each (false), or for each size and lens (null).",
         source="COLMAP FAQ",
     )
     max_image_size: int = option(
@@ -54,19 +53,17 @@ class ColmapConfig(Section):
     )
     leave_out_standing: bool = option(
         True,
-        "Take no features from what is at the same place in all photographs (a gripper, a date "
-        "stamp).",
+        "Leave out features of what stands in all photographs, such as a gripper.",
     )
     matcher: Literal["auto", "exhaustive", "sequential"] = option(
         "auto",
-        "Match all pairs (`exhaustive`), or each image with the next ten by name, ten at doubling "
-        "distances, and thirty images with one another (`sequential`). `auto`: all for up to 200 "
-        "images, or 60 frames of a video.",
+        "Match all pairs (`exhaustive`), or each image with some twenty later ones by name and "
+        "thirty images with one another (`sequential`). `auto`: all for up to 200 images, or 60 "
+        "frames of a video.",
     )
     guided_matching: bool = option(
         False,
-        "Search along epipolar lines for more matches: registers more noisy or distant images, "
-        "takes several times as long.",
+        "Search along epipolar lines for more matches; takes several times as long.",
         source="measured (studies/scenes.md)",
     )
     mapper: Literal["incremental", "global"] = option(
@@ -75,27 +72,25 @@ class ColmapConfig(Section):
     )
     retry_minutes: float = option(
         20.0,
-        "How long other ways are tried when photographs are left out (guided matching, more "
-        "features, lower thresholds, another initial pair, the other mapper), the best result "
-        "kept; 0 tries none.",
+        "How long other ways are tried when photographs are left out; 0 tries none.",
         unit="min",
         source="our choice",
         ge=0.0,
     )
     min_registered_share: float = option(
         0.8,
-        "Share of images that must get a camera; with less the job fails and names the others.",
+        "Share of images that must get a camera, or the job fails.",
         ge=0.0,
         le=1.0,
     )
     existing: Literal["auto", "require", "ignore"] = option(
         "auto",
-        "A COLMAP model that comes with the scene: `auto` uses it if there is one, `require` fails "
-        "without one, `ignore` reconstructs.",
+        "A COLMAP model that comes with the scene: used (`auto`), required (`require`), or not "
+        "used (`ignore`).",
     )
     deterministic: bool = option(
         True,
-        "Map on one thread, so that cameras can be repeated; false uses all (worth it from about "
-        "300 images).",
+        "Map on one thread, so that cameras can be repeated; false uses all (from about 300 "
+        "images).",
         source="measured: mapping alone depends on the number of threads",
     )

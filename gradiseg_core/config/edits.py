@@ -49,7 +49,8 @@ def shadow_option(default: bool = True) -> Any:
     """Return the field of an operation that may take a shadow along."""
     return option(
         default,
-        "With `fill`: also take its shadow from what it stood on, as far as it fades around it.",
+        "With `fill`: also take its shadow from what it stood on, as far as it fades around it; "
+        "`swap`: false.",
     )
 
 
@@ -79,9 +80,7 @@ class Recolour(Operation):
 
     name = "recolour"
     recolour: What = option(..., "What changes.")
-    colour: str = option(
-        ..., "A name of CSS, such as `gold`, `#rrggbb`, or a list of three, 0 to 255."
-    )
+    colour: str = option(..., "A name of CSS, `#rrggbb`, or a list of three, 0 to 255.")
 
     @field_validator("colour", mode="before")
     @classmethod
@@ -141,7 +140,7 @@ class Duplicate(_Placed):
     name = "duplicate"
     duplicate: What = option(..., "What is copied.")
     called: str | None = option(
-        None, "Name of what is new; null: its old name, with a number where that is taken."
+        None, "Name of what is new; null: its old name, numbered where that is taken."
     )
 
 
@@ -168,14 +167,14 @@ class Insert(Operation):
     scene: InputPath = option(..., "The other scene's run, `<results>/<scene>/<variant>/seed<n>`.")
     at_m: Vector | None = option(
         None,
-        "Where the middle of its foot comes to lie; null: in the middle of this scene's objects, "
-        "on what they stand on.",
+        "Where the middle of its foot comes to lie; null: the free place nearest to the middle of "
+        "this scene's objects.",
         unit=_UNITS,
     )
     rotate_deg: Vector = option((0.0, 0.0, 0.0), "Turn around x, then y, then z.", unit="degrees")
     factor: float = option(1.0, "Scale factor.", gt=0)
     called: str | None = option(
-        None, "Name of what is new; null: its old name, with a number where that is taken."
+        None, "Name of what is new; null: its old name, numbered where that is taken."
     )
 
 

@@ -82,5 +82,5 @@ def fill_option() -> Any:
     return option(
         True,
         "Close the hole that no training view saw; `{backend: lama, checkpoint: ...}`: in LaMa's "
-        "colours, which without `checkpoint` is downloaded.",
+        "colours.",
     )

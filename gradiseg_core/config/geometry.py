@@ -14,7 +14,7 @@ _MEASURED = "measured on two scenes (studies/geometry.md)"
 class GeometryConfig(Section):
     """The training from colour alone whose depth gives the surface."""
 
-    device: Device = device_option("it trains")
+    device: Device = device_option()
     iterations: int = option(
         1000, "Length of the training.", unit=ITERATIONS, source=_MEASURED, ge=1
     )

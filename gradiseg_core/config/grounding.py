@@ -31,9 +31,9 @@ class GroundingConfig(BackendConfig):
     )
     masks: Literal["auto", "probability", "argmax"] = option(
         "auto",
-        "A predicted mask is where any selected ID exceeds `probability_threshold` "
-        "(`probability`), or the selected IDs of the label map (`argmax`). `auto`: `argmax` with "
-        "`train.labels: probabilities`, else `probability`.",
+        "A mask is where any selected ID exceeds `probability_threshold` (`probability`), or the "
+        "selected IDs of the label map (`argmax`). `auto`: `argmax` with `train.labels: "
+        "probabilities`.",
         source="GG (render_lerf_mask.py); measured (studies/method.md)",
     )
     probability_threshold: float = option(

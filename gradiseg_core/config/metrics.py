@@ -30,13 +30,12 @@ class MetricsConfig(Section):
     lpips: bool = option(True, "Compute LPIPS (VGG) if its weights are there.")
     lpips_range: Literal["3dgs", "authors"] = option(
         "3dgs",
-        "Input range of the headline LPIPS: `3dgs` 0..1, `authors` -1..1. Both are recorded.",
+        "Input range of the headline LPIPS: `3dgs` 0..1, `authors` -1..1.",
         source="3DGS (metrics.py)",
     )
     lpips_weights: Literal["cache", "download"] | InputPath = option(
         "cache",
-        "VGG-16's weights: `cache` looks in torch hub's cache, `download` fetches them (0.6 GB), a "
-        "path names the file.",
+        "VGG-16's weights: in torch hub's `cache`, fetched (`download`, 0.6 GB), or a path.",
     )
 
     def weights(self) -> dict[str, Path | None]:

@@ -100,9 +100,9 @@ class Densification(PartOptions):
 
     kind: Literal["adc", "mcmc"] = option(
         "adc",
-        "`adc`: 3DGS's adaptive density control, as in the paper. `mcmc`: dead Gaussians are moved "
-        "within the budget `max_gaussians` (1,000,000 if null); it also reads `start`, `until`, "
-        "`every` and `prune_opacity`.",
+        "`adc`: 3DGS's, as in the paper. `mcmc`: dead Gaussians are moved within the budget "
+        "`max_gaussians` (1,000,000 if null); it also reads `start`, `until`, `every`, "
+        "`prune_opacity`.",
         source=PAPER,
     )
     mcmc: Mcmc = option(Mcmc(), "Parameters of kind `mcmc`.")
@@ -124,8 +124,7 @@ class Densification(PartOptions):
     )
     absgrad: bool = option(
         False,
-        "Sum that gradient's absolute values over pixels; needs a GPU and a larger `grow_grad2d` "
-        "(8e-4).",
+        "Sum that gradient's absolute values; needs a GPU and a larger `grow_grad2d` (8e-4).",
         source="AbsGS (Ye 2024)",
     )
     prune_opacity: float = option(
@@ -133,8 +132,7 @@ class Densification(PartOptions):
     )
     max_gaussians: int | None = option(
         None,
-        "Densification stops here, largest gradients first; IGD may add `igd.max_growth`. Null: no "
-        "limit.",
+        "Densification stops here; IGD may add `igd.max_growth`. Null: no limit.",
         source="3DGS has none",
         ge=1,
     )
@@ -161,7 +159,7 @@ class Igd(PartOptions):
     )
     monitor: Literal["sum", "mean"] = option(
         "sum",
-        "Sum of the gradient norms, or their mean over views that saw the Gaussian.",
+        "Sum of the gradient norms, or their mean over views.",
         source="Algorithm 1",
     )
     threshold: Literal["quantile", "absolute"] = option(
@@ -179,15 +177,14 @@ class Igd(PartOptions):
     split: Literal["sample", "longest_axis", "across"] = option(
         "across",
         "Where the two children go: drawn from the Gaussian (`sample`, 3DGS), along its "
-        "`longest_axis`, or `across` the boundary, along the axis in which the neighbours' "
-        "identities change most.",
+        "`longest_axis`, or `across` the boundary.",
     )
     scale_factor: float = option(
         1.6, "`split: sample` divides the children's scales by this.", source=THREE_DGS, gt=1
     )
     children_opacity: Literal["copied", "shared"] = option(
         "copied",
-        "The parent's o, or 1 - sqrt(1 - o), so that both together are as opaque as the parent.",
+        "The parent's o, or 1 - sqrt(1 - o), together as opaque as the parent.",
         source="Algorithm 1 adjusts position and scale only; `shared`: Bulo 2024, for clones",
     )
     prune: bool = option(
@@ -208,7 +205,7 @@ class NearPruning(PartOptions):
     ratio: float | None = option(
         None,
         "Prune Gaussians whose largest scale exceeds this share of their distance to the nearest "
-        "training camera. Null: none.",
+        "training camera.",
         source="beyond the paper (docs/method.md)",
         gt=0,
     )

@@ -123,8 +123,8 @@ class Pick(Section):
     )
     in_view: ViewBox | None = option(
         None,
-        "The objects that a view shows more inside the rectangle than outside: `{view: ..., box: "
-        "[left, top, right, bottom]}`, px.",
+        "Objects that a view shows more inside than outside: `{view: ..., box: [left, top, right, "
+        "bottom]}`, px.",
     )
     in_box: SpaceBox | None = option(
         None, "Gaussians with their centre in the box: `{centre: ..., size: ..., rotate_deg: ...}`."
@@ -135,7 +135,7 @@ class Pick(Section):
     )
     probability: float | None = option(
         None,
-        "Least probability of the IDs together; null: where one of them is the most probable.",
+        "Least probability of the IDs together; null: one is the most probable.",
         gt=0,
         lt=1,
     )
@@ -150,7 +150,7 @@ class Pick(Section):
     grow: float = option(0.0, "Add what is this near.", unit="units of the model", ge=0)
     hull: bool = option(
         False,
-        "Add all in the convex hull, as Gaussian Grouping does; takes neighbours along.",
+        "Add all in the convex hull, as Gaussian Grouping does.",
     )
 
     def conflicts(self) -> list[Conflict]:

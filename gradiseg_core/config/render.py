@@ -18,7 +18,7 @@ class RenderConfig(Section):
 
     device: Device = option(
         "auto",
-        "Where views are rendered; `auto` takes a GPU if there is one, and gsplat.",
+        "`auto`: a GPU if there is one, and gsplat.",
     )
     rasterizer: Literal["fast", "reference"] = option(
         "fast",
@@ -30,8 +30,8 @@ class RenderConfig(Section):
     )
     size: Literal["trained", "photograph"] = option(
         "trained",
-        "Render as large as in training, or as the photographs: finer outlines, colours that were "
-        "not trained for it.",
+        "As large as in training, or as the photographs: finer outlines, colours that were not "
+        "trained for it.",
         source="3DGS and GG: that of training",
     )
     train_views: bool = option(False, "Also render the training views; no score uses them.")

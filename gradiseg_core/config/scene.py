@@ -21,7 +21,7 @@ class SceneConfig(Section):
 
     source: Source = option(
         "demo",
-        "`folder`: a folder of photographs; `lerf_mask`, `mipnerf360`: the layouts of these "
+        "`folder`: photographs or videos; `lerf_mask`, `mipnerf360`: the layouts of these "
         "datasets; `demo`: the embedded scene; `copy`: another scene's (`of`).",
     )
     path: UserPath | None = option(
@@ -44,26 +44,24 @@ class SceneConfig(Section):
     )
     ignore: UserPath | None = option(
         None,
-        "Folder of masks, `<photograph>.png` or `.jpg.png`, white where a photograph shows what is "
-        "not the scene (a hand, a tripod): left out everywhere. null: `ignore/` beside the "
-        "photographs, if there is one.",
+        "Folder of masks, `<photograph>.png` or `.jpg.png`, white where a photograph shows what "
+        "is not the scene. null: `ignore/` beside the photographs, if there is one.",
     )
     skip_unreadable: bool = option(
         False,
-        "`folder`: go on without photographs that cannot be read, instead of naming them all and "
-        "stopping.",
+        "`folder`: go on without photographs that cannot be read.",
     )
     frames: int = option(
         120,
-        "Where `path` is a video, or a folder of videos alone: at most so many frames of them "
-        "become photographs, by how far the picture moves; 60 with `quality: draft`.",
+        "Of a video, or a folder of videos alone: most frames that become photographs; 60 with "
+        "`quality: draft`.",
         unit="images",
         source="our choice",
         ge=3,
     )
     test_every: int = option(
         8,
-        "Without a given split every n-th image by name, from the first, is a test view.",
+        "Without a given split every n-th image, from the first, is a test view.",
         unit="images",
         source="3DGS's evaluation on Mip-NeRF 360",
         ge=2,

@@ -71,7 +71,7 @@ class SceneEntry(SceneConfig):
 
     source: Source = option(
         "folder",
-        "`folder`: a folder of photographs; `lerf_mask`, `mipnerf360`: the layouts of these "
+        "`folder`: photographs or videos; `lerf_mask`, `mipnerf360`: the layouts of these "
         "datasets; `demo`: the embedded scene; `copy`: another scene's (`of`).",
     )
     quality: Quality | None = option(None, "That of this scene; null: the whole file's.")
@@ -108,20 +108,19 @@ class RootConfig(Section):
     scenes: dict[str, SceneEntry] = option(..., "The scenes by name.", min_length=1)
     absent_scenes: Literal["error", "skip"] = option(
         "error",
-        "What a scene without its photographs is: an `error`, or left out and missing in the "
-        "paper's tables (`skip`).",
+        "A scene without its photographs is an `error`, or left out and missing in the paper's "
+        "tables (`skip`).",
     )
     quality: Quality = option(
         "paper",
         "How much is trained where nothing else is written. `paper`: the defaults of the keys. "
-        "`draft`, `standard`: `gradiseg_plus` alone, with images, iterations and Gaussians by the "
-        "machine and the scene, on two cores for about 8 and 30 minutes in all.",
+        "`draft`, `standard`: `gradiseg_plus` alone, sized by machine and scene, on two cores for "
+        "about 8 and 30 minutes in all.",
     )
     variants: tuple[str, ...] = option(
         ("baseline", "igd", "la_knn", "gradiseg"),
-        "Trainings to compare: Gaussian Grouping (`baseline`), with IGD (`igd`), with LA-KNN "
-        "(`la_knn`), with both (`gradiseg`), beyond the paper (`gradiseg_plus`), and "
-        "`own_variants`.",
+        "Trainings to compare: Gaussian Grouping (`baseline`), with `igd`, with `la_knn`, with "
+        "both (`gradiseg`), beyond the paper (`gradiseg_plus`), `own_variants`.",
         source="GradiSeg Table 4",
         min_length=1,
     )
@@ -142,8 +141,7 @@ class RootConfig(Section):
     )
     made: tuple[InputPath, ...] = option(
         (),
-        "Folders that rules of an including workflow make; `path` and `folder` may name them, or "
-        "what is in them, before they exist.",
+        "Folders that rules of an including workflow make; they may be named before they exist.",
     )
     results: OutputPath = option("results", "Folder that everything is written to.")
     downloads: DownloadsConfig = option(

@@ -55,8 +55,8 @@ class TrackingConfig(BackendConfig):
 
     backend: str = option(
         "geometry",
-        "How every object gets one ID. Where `masks` or `tracking.sfm` is written and this is not, "
-        "it is `sfm`.",
+        "How objects get IDs. Where `masks` or `tracking.sfm` is written and this is not, it is "
+        "`sfm`.",
     )
     repair: Literal["none", "sfm"] = option(
         "none",
@@ -65,8 +65,7 @@ class TrackingConfig(BackendConfig):
     )
     overflow: Literal["merge_smallest", "error"] = option(
         "merge_smallest",
-        "More objects than classes: merge the smallest into the neighbour with the longest border, "
-        "or fail.",
+        "More objects than classes: merge the smallest into neighbours, or fail.",
     )
     repairing: RepairConfig = option(RepairConfig(), "Options of `repair: sfm`.")
 

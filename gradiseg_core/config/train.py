@@ -83,7 +83,7 @@ class Losses(Section):
 
     lambda_dssim: float = option(
         0.2,
-        "Share of 1 - SSIM in the colour loss; 0 is Eq. 5 as printed (L1 alone).",
+        "Share of 1 - SSIM in the colour loss; 0: L1 alone, as Eq. 5 is printed.",
         source="3DGS; Table 3 reports an SSIM that L1 alone would not reach",
         ge=0,
         le=1,
@@ -91,14 +91,13 @@ class Losses(Section):
     alpha: float = option(1.0, "Weight of the 2D identity loss.", source=PAPER, ge=0)
     blended: LabelRule = option(
         "encodings",
-        "What Eq. 2 blends for the 2D identity loss: encodings, or the probabilities F(e) of every "
-        "Gaussian.",
+        "What Eq. 2 blends for the 2D identity loss: encodings, or probabilities F(e).",
         source=f"{_GG}; {_MEASURED}",
     )
     robustness: float = option(
         0.0,
-        "q: weight a pixel's identity loss by p^q, p the probability of the mask's ID, so that "
-        "doubtful masks count less; 0 is the paper's cross-entropy.",
+        "q: weight a pixel's identity loss by p^q, p the probability of the mask's ID; 0 is the "
+        "paper's cross-entropy.",
         source=f"Zhang and Sabuncu 2018; {_MEASURED}",
         ge=0,
         le=1,
@@ -112,8 +111,8 @@ class Losses(Section):
     )
     disagreement_width: float = option(
         0.0,
-        "Leave out regions wider than twice this in which mask and rendered label disagree (a "
-        "missed, merged or renamed object). 0 leaves nothing out.",
+        "Leave out regions wider than twice this in which mask and rendered label disagree; 0: "
+        "none.",
         unit="share of the image diagonal",
         source=_MEASURED,
         ge=0,
@@ -121,8 +120,7 @@ class Losses(Section):
     )
     identity_geometry_start: int = option(
         0,
-        "First iteration in which the 2D identity loss also moves opacities, scales, rotations and "
-        "positions.",
+        "First iteration in which the 2D identity loss also moves the geometry.",
         unit=OF_30_000,
         source=f"GG: 0; {_MEASURED}",
         ge=0,
@@ -131,9 +129,7 @@ class Losses(Section):
     spatial_every: int = option(5, "Interval of the 3D loss.", unit=ITERATIONS, source=_GG, ge=1)
     samples: int = option(1000, "M: Gaussians sampled for the 3D loss.", source=PAPER, ge=1)
     neighbours: int = option(5, "K: neighbours of each sample.", source=PAPER, ge=1)
-    stop_target: bool = option(
-        False, "Stop the gradient of Eq. 3 at the neighbours: only the sample learns."
-    )
+    stop_target: bool = option(False, "Stop the gradient of Eq. 3 at the neighbours.")
 
 
 class LaKnn(Section):
@@ -152,8 +148,7 @@ class LaKnn(Section):
     )
     direction: Literal["first_moment", "last"] = option(
         "first_moment",
-        "Adam's first moment of the position, or its gradient in the last view that saw the "
-        "Gaussian.",
+        "Adam's first moment of the position, or its gradient in the last view.",
     )
 
     @field_validator("candidates")
@@ -173,14 +168,13 @@ class Gsplat(Section):
 
     channels: Literal["padded", "split"] = option(
         "split",
-        "Blend colour and identity in one call of 32 channels, or in two of 3 and 16: the same "
-        "numbers.",
+        "Blend colour and identity in two calls (`split`), or in one of 32 channels (`padded`): "
+        "the same numbers.",
         source="registers of the compiled kernels (studies/cuda_core.md); not yet timed",
     )
     packed: bool = option(
         False,
-        "Keep intermediate results of visible Gaussians only: less memory if views see little of "
-        "the scene.",
+        "Keep results of visible Gaussians only: less memory if views see little.",
     )
 
 
@@ -211,7 +205,7 @@ class TrainConfig(Section):
 
     device: Device = option(
         "auto",
-        "Where training runs; `auto` takes a GPU if there is one.",
+        "`auto`: a GPU if there is one.",
         changes_result=False,
     )
     iterations: int = option(
@@ -223,8 +217,8 @@ class TrainConfig(Section):
     )
     init_from: UserPath | None = option(
         None,
-        "PLY of Gaussians that another program trained with this COLMAP model: they are held, and "
-        "identities alone are trained (docs/exporting.md).",
+        "PLY of Gaussians that another program trained with this COLMAP model: identities alone "
+        "are trained (docs/exporting.md).",
     )
     init_transform: UserPath | None = option(
         None,
@@ -257,26 +251,24 @@ class TrainConfig(Section):
     near_pruning: NearPruning = option(NearPruning(), "Pruning of floaters near cameras.")
     labels: LabelRule = option(
         "encodings",
-        "How a pixel is labelled after training: classify the blended encodings (Eq. 2), or blend "
-        "the probabilities of every Gaussian, so that no third object appears between two.",
+        "How a pixel is labelled: by blended encodings (Eq. 2), or by blended probabilities, so "
+        "that no third object appears between two.",
         source=f"{_GG}; {_MEASURED}",
         changes_result=False,
     )
     strategies: FurtherParts = option(
         {},
-        "Further strategies: names of files in gradiseg_core/splatting/strategies/, with options; "
-        "null leaves one out.",
+        "Further strategies by name, with options (docs/architecture.md); null leaves one out.",
     )
     terms: FurtherParts = option(
         {},
-        "Further terms of the loss, likewise, of gradiseg_core/splatting/terms/. `surface_depth: "
-        "{weight: 0.2}` holds rendered depth to the surface of stage `geometry` (docs/objects.md).",
+        "Further terms of the loss, likewise. `surface_depth: {weight: 0.2}` holds rendered depth "
+        "to the surface of stage `geometry`.",
     )
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
         16.0,
-        "Main memory for photographs and ID maps (5 bytes a pixel); others are read again from "
-        "disk.",
+        "Main memory for photographs and ID maps (5 bytes a pixel).",
         unit="GB",
         ge=0,
         changes_result=False,

@@ -10,8 +10,7 @@ class ViewConfig(Section):
 
     max_gaussians: int = option(
         1_000_000,
-        "Most Gaussians in a page, about 24 bytes each; of more it keeps those that contribute "
-        "most to the photographs.",
+        "Most Gaussians in a page, about 24 bytes each.",
         source="our choice: a file that mails and phones take",
         ge=1000,
     )

@@ -82,21 +82,20 @@ class SamMasks(BackendOptions):
     )
     longest_side: int = option(
         1024,
-        "Larger photographs are reduced to this longest side; SAM sees 1024 px in any case. Memory "
-        "grows with its square.",
+        "Larger photographs are reduced to this longest side.",
         unit="px",
         source="what SAM resizes to",
         ge=64,
     )
     points_per_side: int = option(
         64,
-        "Points on a side of the grid: more find smaller objects; time grows with the square.",
+        "Points on a side of the grid; time grows with the square.",
         source=f"{_GG}; SAM's default is 32",
         ge=1,
     )
     points_per_batch: int = option(
         64,
-        "Points asked at once: changes speed and memory, not the result.",
+        "Points asked at once: speed and memory.",
         source=_SAM,
         ge=1,
     )
@@ -109,8 +108,7 @@ class SamMasks(BackendOptions):
     )
     stability_score_thresh: float = option(
         0.95,
-        "Drop masks whose shapes at a raised and a lowered threshold of the logits have a lower "
-        "IoU.",
+        "Drop masks that change more with the threshold of the logits.",
         source=_SAM,
         ge=0.0,
         le=1.0,

@@ -255,7 +255,8 @@ def test_defaults_are_written_with_unit_choices_and_limits() -> None:
     assert "| `until` | `12000` of 30,000 |" in page
     assert "| `longest_side` | `null` or integer px |" in page
     assert "| `device` | `auto` or `cuda`, `cpu` |" in page
-    assert "| `min_registered_share` | `0.8` (0 to 1) |" in page
+    assert "| `sh_degree` | `3` (0 to 3) |" in page
+    assert "| `min_registered_share` | `0.8` |" in page  # a share says so itself
     assert "| `format` | required | `ply` (3DGS)" in page  # the meaning names all choices
 
 

@@ -83,8 +83,7 @@ class Options(BackendOptions):
     prompts: dict[str, dict[str, Pixels]] = option(
         {},
         "For each prompt, photographs and pixels from 0: `teapot: {frame_0003.jpg: [column, "
-        "row]}`, or a list of pixels. Other prompts are clicked at the middle of their annotation. "
-        "A scene without prompts takes these.",
+        "row]}`, or a list of pixels. Others are clicked at the middle of their annotation.",
     )
     several: Literal["union", "vote"] = option(
         "union",

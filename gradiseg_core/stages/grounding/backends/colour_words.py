@@ -46,14 +46,14 @@ class Options(BackendOptions):
 
     max_area_share: float = option(
         0.15,
-        "IDs that on average cover a larger share of the views that show them count as background.",
+        "IDs that cover more of the views that show them count as background.",
         gt=0,
         le=1,
         source="measured on the embedded scene",
     )
     min_score: float = option(
         0.25,
-        "Least share of an object's pixels in the named colour; below it nothing is selected.",
+        "Least share of an object's pixels in the named colour.",
         ge=0,
         le=1,
         source="measured on the embedded scene",

@@ -109,18 +109,18 @@ class Options(BackendOptions):
     )
     image: Literal["rendered", "photograph"] = option(
         "rendered",
-        "Which picture is searched; a method for new views has no test photographs.",
+        "Which picture is searched.",
         source=_GG,
     )
     views: (
         Annotated[int, Field(ge=1)] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     ) = option(
         1,
-        "Test views to search: the first n, or a list of numbers from 0. Of several, more than "
-        "half that show an ID and have a box must select it.",
+        "Test views to search: the first n, or a list of numbers from 0. Of several that show an "
+        "ID and have a box, more than half must select it.",
         source="GG (render_lerf_mask.py): the first",
     )
-    device: Device = device_option("the models run")
+    device: Device = device_option()
     half: bool = option(
         False,
         "Half precision on CUDA; scores near a threshold may change.",

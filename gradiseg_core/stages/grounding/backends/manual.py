@@ -41,8 +41,8 @@ class Options(BackendOptions):
 
     selection: UserPath | None = option(
         None,
-        "File of `{prompt: [ids]}`, or an edited copy of a run's selection.json. Prompts without "
-        "an entry take the best overlap.",
+        "File of `{prompt: [ids]}`, or an edited selection.json. Other prompts take the best "
+        "overlap.",
     )
     overlap: Literal["pooled", "best_view"] = option(
         "pooled",
@@ -51,8 +51,8 @@ class Options(BackendOptions):
     )
     fragment_share: float | None = option(
         None,
-        "Also select IDs with more than this share of their pixels on the annotated object; null: "
-        "the best alone.",
+        "Also select IDs with more than this share of their pixels on the object; null: the best "
+        "alone.",
         gt=0,
         le=1,
     )

@@ -69,14 +69,13 @@ class Options(BackendOptions):
     )
     scale: float = option(
         30.0,
-        "Felzenszwalb's scale of observation in the first, fine segmentation.",
+        "Felzenszwalb's scale in the first, fine segmentation.",
         source=_MEASURED,
         gt=0.0,
     )
     merge_threshold: float = option(
         5.0,
-        "Regions merge while they differ by less: smaller makes more fragments, larger joins "
-        "objects.",
+        "Regions merge while they differ by less: smaller makes fragments, larger joins objects.",
         unit="CIELAB units",
         source=_MEASURED,
         ge=0.0,
@@ -90,7 +89,7 @@ class Options(BackendOptions):
     )
     coarse_threshold: float = option(
         6.0,
-        "Threshold of a second merging by the contrast at the border; 0 leaves it out.",
+        "Threshold of a second merging, by contrast at borders; 0: none.",
         unit="CIELAB units",
         source=_MEASURED,
         ge=0.0,

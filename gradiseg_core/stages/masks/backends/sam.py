@@ -54,7 +54,7 @@ class Options(SamMasks):
     values are those of the demo, or SAM's defaults.
     """
 
-    device: Device = device_option("SAM runs")
+    device: Device = device_option()
     half: bool = autocast_option("GG's DEVA: `--amp`")
 
 

@@ -79,8 +79,8 @@ class Options(BackendOptions):
     checkpoint: InputPath | None = option(None, "DEVA-propagation.pth; null downloads it.")
     detections: Literal["sam_points", "masks"] = option(
         "sam_points",
-        "What DEVA tracks: SAM's masks at points where nothing is tracked yet (`sam_points`), or "
-        "the segments of stage `masks`.",
+        "What DEVA tracks: SAM's masks where nothing is tracked yet (`sam_points`), or the "
+        "segments of stage `masks`.",
         source=_GG_DEMO,
     )
     size: int = option(
@@ -108,7 +108,7 @@ class Options(BackendOptions):
         ge=1,
     )
     half: bool = autocast_option(f"{_GG}: `--amp`")
-    device: Device = device_option("DEVA and SAM run")
+    device: Device = device_option()
     sam: DevaSam = option(DevaSam(), "SAM of `detections: sam_points`; it runs on DEVA's `device`.")
 
     @property

@@ -32,7 +32,7 @@ class Options(BackendOptions):
     )
     keep_ids: bool = option(
         False,
-        "Keep the given IDs; false numbers them by area, and `objects.json` lists the given ones.",
+        "Keep the given IDs; false numbers them by area.",
     )
 
     def problems(

@@ -31,8 +31,7 @@ class Options(BackendOptions):
     )
     join: Literal["auto", "always", "never"] = option(
         "auto",
-        "Also join clusters that are always side by side, such as stripes and print; `auto`: for "
-        "masks of `graph` only.",
+        "Also join clusters that are always side by side; `auto`: for masks of `graph` only.",
     )
     min_views: int = option(
         2,
@@ -42,7 +41,7 @@ class Options(BackendOptions):
     )
     fill: bool = option(
         True,
-        "Give pixels without a mask to the object whose points and outlines they clearly show.",
+        "Give pixels without a mask to the object that they clearly show.",
         source=_MEASURED,
     )
     split: bool = option(
