@@ -84,6 +84,8 @@ def duration(seconds: float) -> str:
     """Return a time as roughly as it is known."""
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"
+    if seconds < 5 * 60:
+        return f"{round(seconds / 30) / 2:g} min"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.{1 if seconds < 36_000 else 0}f} h"
