@@ -27,6 +27,7 @@ from gradiseg_core.config.edits import Operation, own_files
 from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.config.layers import Layer, conflicts, resolve
 from gradiseg_core.config.messages import explain, nearest
+from gradiseg_core.config.mistakes import InvalidConfigError, refused, with_others
 from gradiseg_core.config.overlaps import overlaps, reserved_variants, wrong_results
 from gradiseg_core.config.quality import (
     FRAMES,
@@ -169,12 +170,25 @@ def load(
     """
     if not isinstance(raw, Mapping):
         raise ConfigError("the configuration must be a mapping (key: value)")
-    folder = folder or Path()
+
+    def checked(raw: Mapping[str, Any]) -> Settings:
+        return _load(raw, folder or Path(), reserved, budget_of)
+
+    try:
+        return checked(raw)
+    except InvalidConfigError as error:
+        raise with_others(error, raw, checked) from error
+
+
+def _load(
+    raw: Mapping[str, Any], folder: Path, reserved: Iterable[str], budget_of: BudgetOf
+) -> Settings:
+    """As :func:`load`, up to the first step that finds something wrong."""
     taken = {*RootConfig.model_fields, "scene", *reserved}
-    _refuse([*checks.scene_names(raw.get("scenes"), taken), *_wrong_keys(raw)])
+    refused([*checks.scene_names(raw.get("scenes"), taken), *_wrong_keys(raw)])
 
     root = RootConfig.model_validate(raw, context=AS_LAYER)
-    _refuse(checks.copies(root.scenes))
+    refused(checks.copies(root.scenes))
     unused = _unused(raw)
     absent = _absent(root, folder)
     if absent:
@@ -182,7 +196,7 @@ def load(
         root = RootConfig.model_validate(raw, context=AS_LAYER)
     root = _with_frames(root)
     known = definitions(raw)
-    _refuse(_of_names(root, known, folder))
+    refused(_of_names(root, known, folder))
 
     problems = _of_edits_and_exports(raw, root, folder)
     trainings: dict[str, dict[str, TrainConfig]] = {}
@@ -200,10 +214,10 @@ def load(
         scenes[name], found = _sections(layers, root, name)
         trainings[name], of_variants = _trainings(layers["train"], own)
         problems += found + of_variants
-    _refuse(problems)
+    refused(problems)
 
     of_files = {n: _of_files(root, n, scenes, trainings[n], folder) for n in scenes}
-    _refuse(_where_written(raw, of_files))
+    refused(_where_written(raw, of_files))
     clashes = overlaps(
         {name: _used(sections, root, name) for name, sections in scenes.items()},
         of_scenes,
@@ -211,7 +225,7 @@ def load(
         Path(root.downloads.folder),
         folder,
     )
-    _refuse(_where_written(raw, clashes))
+    refused(_where_written(raw, clashes))
     variants = {
         name: OwnVariant.model_validate(entry, context=AS_LAYER) for name, entry in known.items()
     }
@@ -254,7 +268,7 @@ def _absent(root: RootConfig, folder: Path) -> dict[str, str]:
         return {}
     absent = checks.absent(root.scenes, root.downloads, folder, root.made)
     if len(absent) == len(root.scenes):
-        _refuse([f"scenes.{name}: {why}; no scene is left" for name, why in absent.items()])
+        refused([f"scenes.{name}: {why}; no scene is left" for name, why in absent.items()])
     return absent
 
 
@@ -440,9 +454,3 @@ def _without_overrides(entry: SceneEntry) -> SceneConfig:
     return SceneConfig.model_validate(
         {name: getattr(entry, name) for name in SceneConfig.model_fields}
     )
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        unique = list(dict.fromkeys(problems))
-        raise ConfigError("the configuration is not valid:\n  " + "\n  ".join(unique))
