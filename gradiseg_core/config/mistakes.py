@@ -8,7 +8,7 @@ to be wrong is taken out, and the rest checked again, until nothing more is foun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -53,7 +53,7 @@ def with_others(
         raw: The parsed file.
         check: Raises what is found first.
     """
-    problems, known = list(first.problems), [_key(line) for line in first.problems]
+    problems, known = list(first.problems), _keys(first.problems)
     rest, new = raw, known
     for _ in range(_MOST_ROUNDS):
         rest, some = _without(rest, new)
@@ -63,10 +63,12 @@ def with_others(
             check(rest)
             break
         except InvalidConfigError as error:
-            new = [_key(line) for line in error.problems]
+            new = _keys(error.problems)
             # What is above or below a key that was taken out may be wrong because of that.
             problems += [
-                line for line in error.problems if not any(_near(_key(line), one) for one in known)
+                line
+                for line in error.problems
+                if not any(_near(key, other) for key in _keys([line]) for other in known)
             ]
             known = [*known, *new]
         except Exception:  # the rest alone may be what no check expects; the first problems stand
@@ -74,14 +76,21 @@ def with_others(
     return InvalidConfigError(problems)
 
 
-def _key(line: str) -> tuple[str, ...]:
-    """Return the path of the key that a line begins with; of a list's item that of the list."""
-    return tuple(re.sub(r"\[\d+\].*", "", line.partition(": ")[0]).split("."))
+def _keys(lines: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the paths of the keys that lines begin with, of a list's item that of the list.
+
+    Of parts that conflict a line names both: `train.igd.start and scenes.a.train.igd.until: ...`.
+    """
+    written = [name for line in lines for name in line.partition(": ")[0].split(" and ")]
+    return [tuple(re.sub(r"\[\d+\].*", "", name).split(".")) for name in written]
 
 
 def _near(key: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Tell whether a key is above or below another, a scene's like those of the whole file."""
+    if (key[0] == "scenes") != (other[0] == "scenes"):
+        key, other = (one[2:] if one[0] == "scenes" else one for one in (key, other))
     length = min(len(key), len(other))
-    return key[:length] == other[:length]
+    return length > 0 and key[:length] == other[:length]
 
 
 def _without(raw: Mapping[str, Any], keys: list[tuple[str, ...]]) -> tuple[Mapping[str, Any], bool]:
