@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Commands that are not run here, and why.
 EXCEPTIONS = {
     "make demo": "the step of .ci/run before this one",
+    ".venv/bin/gradiseg run photos/kitchen": "the same further down, by its name alone",
     "make run PHOTOS=photos/kitchen": "would install this clone over the environment",
     "pytest -m slow tests/workflow/test_conda.py": "for developers; minutes, and the index",
     "gradiseg doctor": "says no on a machine without a GPU, by its exit status",
