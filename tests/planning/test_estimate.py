@@ -366,7 +366,7 @@ def test_snakemake_warns_of_the_papers_defaults_on_a_cpu(tmp_path: Path) -> None
         (5000, "83 min"),
         (7000, "1.9 h"),
         (9e4, "25 h"),
-    ],  # fmt: skip
+    ],
 )
 def test_times_are_as_rough_as_they_are_known(seconds: float, words: str) -> None:
     assert estimate.duration(seconds) == words
