@@ -29,6 +29,7 @@ from gradiseg_core.editing.painting import Painter
 from gradiseg_core.editing.patches import (
     CLEAR,
     Patch,
+    beside,
     footprint,
     local_ground,
     occupied,
@@ -227,12 +228,23 @@ def _ground_of(
     known = known_ground(scene)
     low, high = removed.min(axis=0), removed.max(axis=0)
     reach = _AROUND * diagonal
-    near = ((points > low - reach) & (points < high + reach)).all(axis=1) & (opacities > 0.3)
-    if known is not None:
-        height, lowest = points @ known.normal, float(np.quantile(removed @ known.normal, 0.03))
-        # What stands beside it is no support; neither is what lies far below.
-        near &= (height < lowest + 0.1 * diagonal) & (height > lowest - 0.3 * diagonal)
-    return local_ground(points[near], surface(scene.values)[near], 0.03 * diagonal, known)
+    solid, covers, close = opacities > 0.3, surface(scene.values), 0.03 * diagonal
+    near = ((points > low - reach) & (points < high + reach)).all(axis=1) & solid
+    if known is None:
+        return local_ground(points[near], covers[near], close, None)
+    level = solid & (np.abs(known.height(points)) < close)
+    main = np.bincount(scene.ids[level], covers[level]).argmax() if level.any() else -1
+    middle, lowest = 0.5 * (low + high), float(np.quantile(removed @ known.normal, 0.03))
+    points, covers, ids = points[near], covers[near], scene.ids[near]
+    height = points @ known.normal
+    above = height > lowest + 0.1 * diagonal
+    # What stands beside it is no support; neither is what lies far below.
+    others = beside(points, ids, covers, above, middle, known.normal) & (ids != main)
+    fits = ~above & ~others & (height > lowest - 0.3 * diagonal)
+    found = local_ground(points[fits], covers[fits], close, known, middle)
+    if found is None and -0.1 * diagonal < lowest - known.offset < 0.3 * diagonal:
+        return known  # nothing is seen of it here
+    return found
 
 
 def _pixel(view: Sight, point: NDArray[np.float64]) -> float:

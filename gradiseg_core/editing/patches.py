@@ -20,8 +20,16 @@ MOST_CELLS = 192
 _KNOWN = 3.0
 #: Trials of RANSAC for a plane.
 _TRIALS = 300
-#: Least cosine between a plane and what is known to be up.
-_UPRIGHT = 0.85
+#: Least cosine between a plane and what is known to be up: 8 degrees. A plane that leans more goes
+#: through something that stands beside it.
+_UPRIGHT = 0.99
+#: What carries a thing is seen around its foot in this many of so many directions. What stands
+#: beside it is not: as far as is looked, even a straight side takes up less.
+_SECTORS, _AROUND = 24, 11
+#: A direction counts from this share of what there would be in it if all had as much.
+_SOME = 0.25
+#: Of what carries a thing at most this share rises above its foot.
+_RISES = 0.3
 #: Depth up to which something counts as the plane itself, in cells.
 _TOLERANCE = 4.0
 #: Cells around what is unknown whose colours are mixtures.
@@ -97,11 +105,63 @@ def on_plane(
     return place.reshape(2, *depth.shape), depth, patch.thickness(cosine)
 
 
+def surrounds(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    normal: NDArray[np.float64],
+) -> bool:
+    """Whether points lie around a place, seen along a normal, rather than beside it.
+
+    Args:
+        points: [n, 3].
+        weights: [n], how much surface each covers.
+        middle: [3], the place.
+        normal: [3], unit length.
+    """
+    x, y, _ = Ground(normal, 0.0, "").axes
+    way = points - middle
+    angle = np.arctan2(way @ y, way @ x) / (2.0 * np.pi)
+    sector = np.floor(angle * _SECTORS).astype(np.int64) % _SECTORS
+    sums = np.bincount(sector, weights, _SECTORS)
+    return bool((sums > _SOME * sums.mean()).sum() >= _AROUND)
+
+
+def beside(
+    points: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    high: NDArray[np.bool_],
+    middle: NDArray[np.float64],
+    normal: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Return which Gaussians belong to what stands beside a thing, [n]: it rises above its foot.
+
+    Args:
+        points: [n, 3] around the thing.
+        ids: [n], their IDs.
+        weights: [n], how much surface each covers.
+        high: [n], those that are too high to carry it.
+        middle: [3], of the thing.
+        normal: [3], up.
+    """
+    result = np.zeros(len(points), bool)
+    for index in np.unique(ids):
+        own = ids == index
+        low = own & ~high
+        if weights[own & high].sum() <= _RISES * weights[own].sum():
+            continue
+        if not surrounds(points[low], weights[low], middle, normal):
+            result |= own
+    return result
+
+
 def local_ground(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
     near: float,
     known: Ground | None,
+    middle: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Ground | None:
     """Return the plane that surrounds the foot of an object.
@@ -110,7 +170,9 @@ def local_ground(
         points: [n, 3] opaque Gaussians around it.
         weights: [n], how much surface each covers.
         near: Distance up to which a point is on a plane.
-        known: What most things stand on; it is taken unless another plane holds far more.
+        known: What most things stand on; it is taken unless another plane, as level as it, holds
+            far more.
+        middle: [3], of the object; another plane must surround it. None: it need not.
         seed: Of RANSAC's trials.
 
     Returns:
@@ -135,13 +197,19 @@ def local_ground(
             normal = normal * np.sign(normal @ up)
             if normal @ up < _UPRIGHT:
                 continue
-        agree = float(weights[np.abs((points - a) @ normal) < near].sum())
-        if agree > best:
+        on = np.abs((points - a) @ normal) < near
+        agree = float(weights[on].sum())
+        if agree <= best:
+            continue
+        if middle is None or surrounds(points[on], weights[on], middle, normal):
             best, plane = agree, (a, normal)
     if plane is None:
         return None
     point, normal = plane
-    point, normal = refined_plane(points, point, normal, near, rounds=3, least=4)
+    point, fitted = refined_plane(points, point, normal, near, rounds=3, least=4)
+    # A strip of a plane, between other things, does not say how it leans.
+    if up is None or fitted @ up >= _UPRIGHT:
+        normal = fitted
     return Ground(normal, float(normal @ point), "local")
 
 
@@ -206,7 +274,10 @@ def support_id(
     ids: NDArray[np.int64],
     surface: NDArray[np.float64],
 ) -> int | None:
-    """Return the ID that makes most surface in the patch's plane; None where nothing lies there.
+    """Return the ID of what carries things on the patch; None where nothing lies in its plane.
+
+    It makes most surface there, and lies there with most of its surface: what stands on the plane
+    touches it with its foot alone.
 
     Args:
         patch: The patch.
@@ -214,9 +285,15 @@ def support_id(
         ids: [n], their IDs.
         surface: [n], how much each covers. There may be more of them in a thing beside it.
     """
+    height = np.abs(patch.ground.height(points))
     inside = patch.inside(points, np.ones(patch.shape, bool))
-    flat = inside & (np.abs(patch.ground.height(points)) < 0.5 * _TOUCHES * patch.cell)
-    return int(np.bincount(ids[flat], surface[flat]).argmax()) if flat.any() else None
+    inside &= height < max(patch.shape) * patch.cell
+    flat = inside & (height < 0.5 * _TOUCHES * patch.cell)
+    if not flat.any():
+        return None
+    level = np.bincount(ids[flat], surface[flat], minlength=int(ids.max()) + 1)
+    whole = np.bincount(ids[inside], surface[inside], minlength=len(level))
+    return int((level**2 / np.maximum(whole, 1e-300)).argmax())
 
 
 def occupied(
