@@ -268,7 +268,7 @@ class TrainConfig(Section):
     gsplat: Gsplat = option(Gsplat(), "The GPU's rasterizer.", changes_result=False)
     views_gb: float = option(
         16.0,
-        "Main memory for photographs and ID maps (5 bytes a pixel).",
+        "Main memory for photographs and ID maps: 5 bytes a pixel, with `surface_depth` 9.",
         unit="GB",
         ge=0,
         changes_result=False,

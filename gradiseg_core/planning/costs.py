@@ -279,7 +279,8 @@ def memory(settings: Settings, job: Job, scene: Scene, cores: int) -> float:
         section = settings.section(job.scene, "train", job.variant)
         assert isinstance(section, TrainConfig)
         megapixels = scene.reduced(section.longest_side, section.downsample)
-        kept = min(5e6 * megapixels * scene.views, section.views_gb * 1e9)
+        bytes_px = 9 if section.needs_geometry else 5
+        kept = min(1e6 * bytes_px * megapixels * scene.views, section.views_gb * 1e9)
         most = trainings.at_most(section, gaussians(section, scene))
         return 0.85e9 + 3000 * most + kept + 400e6 * megapixels
     return {"geometry": 1.3e9, "tracking": 1.1e9, "scene": 0.3e9}.get(job.stage, 0.9e9)

@@ -43,6 +43,9 @@ _PAIR = 3  # of Gaussian and tile: a key of 8 bytes and an index; twice while th
 
 _PHOTOMETRIC_TORCH = 336  # bytes a pixel at the peak of the PyTorch version, measured
 _PHOTOMETRIC_FUSED = 84  # of ours: four blurred pictures and three of partial derivatives
+#: Bytes a pixel of a term that holds depth to a surface: blended and divided by opacity, compared,
+#: the surface of this view and the next, gradients; measured. And floats a Gaussian, its gradient.
+_DEPTH_PX, _DEPTH = 43, 2
 _BLENDED_LOSS = (12, 8)  # bytes a pixel, and a pixel and ID, measured
 _HEAD_TORCH = 3 * _F  # a class and pixel: logits, their softmax, one of their gradients
 
@@ -83,7 +86,7 @@ class MemoryModel:
 
 
 def memory_model(
-    config: TrainConfig, losses: LossBackends, *, classes: int, pixels: int, views_bytes: int
+    config: TrainConfig, losses: LossBackends, *, classes: int, pixels: int, views_bytes: float
 ) -> MemoryModel:
     """Return the model of a training.
 
@@ -100,7 +103,7 @@ def memory_model(
     # Logits, probabilities and their gradient, from the forward pass to the backward pass.
     probable = 3 * classes if blends else 0
     # With the coefficients joined, kept for the backward pass.
-    rendered = probable + _SEEN + _COLOUR + _COLOURS
+    rendered = probable + _SEEN + _COLOUR + _COLOURS + (_DEPTH if config.needs_geometry else 0)
     sorting = rendered + _TILE_COUNTS + 2 * _PAIR * TILES
     # Joined, the zeros beside it, both joined again.
     blending = rendered + TILES + (2 * _PADDED if config.gsplat.channels == "padded" else 0)
@@ -108,6 +111,7 @@ def memory_model(
     colours = rendered - _COLOURS + dims + (2 + 3 + 1 + 3 + 3) + _COLOUR
     view = _blended_view(classes) if blends else _view(dims, classes, losses)
     view += 3 * _F + 2 * 5 + 8  # the photograph as floats, this view and the next, labels as int64
+    view += _DEPTH_PX if config.needs_geometry else 0
     view += _PHOTOMETRIC_TORCH if losses.photometric == "torch" else _PHOTOMETRIC_FUSED
     # The widest parameter beside its old self, and what is kept and then all of its moment. A
     # tenth is new, made from copies of its parents. Which are kept, as numbers in int64.
@@ -143,12 +147,13 @@ def _blended_view(classes: int) -> float:
 def model_of(data: TrainingData, config: TrainConfig, device: torch.device) -> MemoryModel:
     """Return the model of a training on a device."""
     pixels = [camera.width * camera.height for camera in data.train.cameras]
+    first = data.train[0]  # others have the same tensors
     return memory_model(
         config,
         loss_backends(device),
         classes=data.num_classes,
         pixels=max(pixels),
-        views_bytes=5 * sum(pixels),
+        views_bytes=first.bytes / pixels[0] * sum(pixels),
     )
 
 

@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_parts.iteration import made_up_views
 from benchmarks.gpu_parts.scenes import synthetic
+from gradiseg_core.cameras import Camera
 from gradiseg_core.compute.placement import LossBackends
 from gradiseg_core.config.parts import Densification, Mcmc
 from gradiseg_core.config.train import Gsplat, Losses, TrainConfig
@@ -20,10 +21,13 @@ from gradiseg_core.splatting.gaussians import Gaussians
 from gradiseg_core.splatting.losses.blended import GROUP, PADDED, blended_loss
 from gradiseg_core.splatting.losses.identity import IdentityClassifier, identity_loss
 from gradiseg_core.splatting.losses.photometric import photometric_loss
+from gradiseg_core.splatting.parts import Iteration
 from gradiseg_core.splatting.rasterization.gsplat import GsplatRasterizer, Operations
+from gradiseg_core.splatting.rasterization.interface import Rendering
 from gradiseg_core.splatting.strategies.surgery import clone, split_by_sampling
+from gradiseg_core.splatting.terms.surface_depth import SurfaceDepthTerm
 from gradiseg_core.splatting.trainer import Trainer
-from gradiseg_core.splatting.views import TrainingData, Views
+from gradiseg_core.splatting.views import TrainingData, TrainingView, Views
 from gradiseg_core.stages.training.memory import (
     TILES,
     MemoryModel,
@@ -307,4 +311,39 @@ def test_gpu_peak_stays_below_the_estimate(channels, tmp_path: Path) -> None:
     tensors = model.view + model.resident + len(trainer.gaussians) * (model.state + model.iteration)
     assert 0.6 * tensors < used < tensors, f"{used / 1e6:.0f} MB, model {tensors / 1e6:.0f}"
     assert room_on(device) > used
+    trainer.prefetcher.close()
+
+
+def test_pixels_of_a_term_that_reads_depth() -> None:
+    height, width = 96, 120
+    config = TrainConfig(terms={"surface_depth": {}})
+    sizes = {"classes": 8, "views_bytes": 0, "pixels": height * width}
+    plain, deep = (memory_model(one, FUSED, **sizes) for one in (TrainConfig(), config))
+    assert deep.iteration > plain.iteration
+    camera = Camera("0", width, height, np.eye(3), np.eye(4))
+    images = [torch.zeros(height, width), torch.zeros(height, width, 3), torch.eye(4), torch.eye(3)]
+
+    def run() -> None:
+        surface, following = torch.full((height, width), 2.0), torch.ones(height, width)
+        view = TrainingView(camera, images[1], None, images[2], images[3], surface_depth=surface)
+        blended = torch.ones(1, height, width, 1).requires_grad_()
+        alpha = torch.ones(height, width).requires_grad_()
+        depth = torch.where(alpha > 0, blended[0, ..., 0] / alpha.clamp(min=1e-10), 0.0)
+        rendering = Rendering(images[1], images[1], alpha, images[0], images[0], depth)
+        now = Iteration(1, view, rendering, None, None)  # type: ignore[arg-type]
+        SurfaceDepthTerm("surface_depth", 0.2).value(now).backward()
+        assert blended.grad is not None
+        del following
+
+    used = peak(run) / (height * width) - 4  # alpha is rendered without the term, too
+    assert used == pytest.approx((deep.view - plain.view) / (height * width), rel=0.05)
+
+
+def test_views_count_with_the_tensors_that_they_have() -> None:
+    trainer = trainer_of(TrainConfig())
+    view = trainer.data.train[0]
+    sizes = sum(camera.width * camera.height for camera in trainer.data.train.cameras)
+    assert model_of(trainer.data, trainer.config, CPU).resident == pytest.approx(
+        sizes * view.bytes / (view.camera.width * view.camera.height)
+    )
     trainer.prefetcher.close()
