@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.editing import EDITS, grown, timed
-from tests.editing.test_removal import make
+from tests.editing.tables import make
 
 
 @pytest.mark.parametrize("name", list(EDITS))

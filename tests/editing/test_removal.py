@@ -14,7 +14,6 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation
 
-from gradiseg_core.cameras import Frame
 from gradiseg_core.editing.patches import (
     Patch,
     inpainted,
@@ -33,67 +32,13 @@ from gradiseg_core.editing.removal import (
     sights,
     training_cameras,
 )
-from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.errors import InputError
 from gradiseg_core.files.trained import TrainedScene
-from gradiseg_core.splatting.gaussians import PARAMETERS
-from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from gradiseg_core.splatting.gaussians import PARAMETERS, SH_C0
 from tests import tiny_lama
+from tests.editing.tables import HALF, make, table_colour
 from tests.synthetic import ring_of_cameras
-
-HALF, TOP = 0.3, 0.5
-
-
-def table_colour(points: np.ndarray) -> np.ndarray:
-    x = points[:, :1]
-    return np.concatenate([0.5 + 0.2 * x, 0.45 - 0.15 * x, 0.3 + 0 * x], axis=1)
-
-
-def make() -> tuple[Scene, dict[str, np.ndarray]]:
-    generator = np.random.default_rng(0)
-    grid = np.arange(-1.2, 1.21, 0.06)
-    x, y = np.meshgrid(grid, grid)
-    table = np.c_[x.ravel(), y.ravel(), np.zeros(x.size)]
-    below = (np.abs(table[:, :2]) < HALF - 0.05).all(axis=1)
-    sides = np.arange(-HALF, HALF + 0.01, 0.06)
-    u, v = (array.ravel() for array in np.meshgrid(sides, np.arange(0.03, TOP, 0.06)))
-    walls = [np.c_[s * HALF + 0 * u, u, v] for s in (-1, 1)]
-    walls += [np.c_[u, s * HALF + 0 * u, v] for s in (-1, 1)]
-    u, v = (array.ravel() for array in np.meshgrid(sides, sides))
-    box = np.concatenate([*walls, np.c_[u, v, np.full(u.size, TOP)]])
-    halo = np.c_[generator.uniform(-0.25, 0.25, 20), np.full(20, -HALF - 0.01), np.full(20, 0.25)]
-    inside = generator.uniform(-0.15, 0.15, (30, 3)) + np.array([0, 0, 0.25])
-    points = np.concatenate([table, box, halo, inside])
-    kind = np.repeat(
-        ["table", "box", "halo", "inside"], [len(table), len(box), len(halo), len(inside)]
-    )
-    kind[: len(table)][below] = "junk"
-    colour = table_colour(points)
-    colour[kind == "box"] = colour[kind == "halo"] = (0.9, 0.1, 0.1)
-    colour[(kind == "junk") | (kind == "inside")] = 0.05
-    count = len(points)
-    opacity = np.where(kind == "halo", 0.3, 0.95)
-    encodings = np.zeros((count, 16))
-    encodings[np.arange(count), np.where(kind == "box", 1, 0)] = 1.0
-    trained = TrainedScene(
-        means=torch.tensor(points).float(),
-        quats=torch.eye(4)[[0] * count],
-        scales=torch.full((count, 3), float(np.log(0.035))),
-        opacities=torch.logit(torch.tensor(opacity)).float(),
-        sh0=torch.tensor((colour - 0.5) / 0.28209479177387814).float()[:, None],
-        shN=torch.zeros(count, 15, 3),
-        identities=torch.tensor(encodings).float(),
-        classifier=IdentityClassifier(4, 16),
-        metadata={"sh_degree": 0, "background": "black"},
-    )
-    with torch.no_grad():
-        trained.classifier.weight.copy_(12.0 * torch.eye(16)[:4])
-        trained.classifier.bias.zero_()
-    scene = Scene(trained, Run(Path(), Path(), None), Frame())
-    cameras = {camera.name: camera for camera in ring_of_cameras(8, 96, 72)}
-    scene.__dict__.update(cameras=cameras, splits=dict.fromkeys(cameras, "train"))
-    return scene, {name: kind == name for name in ("table", "box", "halo", "inside", "junk")}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +95,7 @@ def test_the_hole_is_filled_with_what_goes_on_around_it(
     # What a camera sees there is the table's colour, not red, not grey.
     bare = scene.kept(kinds["table"] | kinds["junk"])
     values = dict(bare.values)
-    truth = torch.tensor((table_colour(bare.points) - 0.5) / 0.28209479177387814).float()[:, None]
+    truth = torch.tensor((table_colour(bare.points) - 0.5) / SH_C0).float()[:, None]
     bare = bare.changed({**values, "sh0": truth}, np.arange(len(bare)))
     empty = scene.edit([{"remove": 1, "fill": False}])
     for view in ("view_000.png", "view_003.png"):
@@ -175,7 +120,7 @@ def test_the_hole_is_filled_in_the_colours_of_lama(
     assert record["filled"]["cells"] == usual.history[0]["filled"]["cells"]
     assert len(edited) == len(usual)
     new = np.arange(len(edited)) >= len(edited) - record["filled"]["new"]
-    colours = 0.5 + 0.28209479177387814 * edited.values["sh0"][new, 0].numpy()
+    colours = 0.5 + SH_C0 * edited.values["sh0"][new, 0].numpy()
     assert np.median(colours[:, 1]) > 0.8
     assert np.median(colours[:, [0, 2]]) < 0.2
     view = "view_003.png"

@@ -9,7 +9,7 @@ from gradiseg_core.editing.patches import Patch, on_plane
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.shading import light_left, lightened
 from gradiseg_core.splatting.rasterization.reference import SH_C0
-from tests.editing.test_removal import make, table_colour
+from tests.editing.tables import make, table_colour
 from tests.synthetic import ring_of_cameras
 
 SIZE = 81

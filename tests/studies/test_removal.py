@@ -20,7 +20,7 @@ from studies.removal_tables import ids_file, swapped, without
 from studies.removal_truth import render_truth
 from studies.runs import collect_removals
 from studies.tabletop.layout import arrange
-from tests.editing.test_removal import make
+from tests.editing.tables import make
 
 CONFIG = TabletopConfig(width=64, height=48, views=3, test_views=2, objects=4, samples_per_pixel=1)
 

@@ -248,6 +248,14 @@ def test_what_the_package_imports_is_declared() -> None:
     assert tops <= dependencies
 
 
+def test_no_test_imports_another() -> None:
+    """What several need is a module beside them, so that one can be read and run alone."""
+    imports = re.compile(r"^ *(?:from|import) (tests[\w.]*\.test_\w+)", re.MULTILINE)
+    paths = (REPOSITORY / "tests").rglob("*.py")
+    found = {path.name: imports.findall(path.read_text()) for path in paths}
+    assert {name: others for name, others in found.items() if others} == {}
+
+
 WITHOUT = """\
 import sys
 
