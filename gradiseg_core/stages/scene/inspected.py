@@ -1,6 +1,6 @@
 """Photographs that were inspected before their stage ran, so that it need not decode them again.
 
-`gradiseg run` looks at all of them before it plans (:mod:`.heads`). What it found lies in
+`gradiseg run` looks at all of them before it plans (:mod:`.before_plan`). What it found lies in
 `results/<scene>/.work/` until stage `scene` has used it; a file that changed since is looked at
 again.
 """
