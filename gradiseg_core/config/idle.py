@@ -2,8 +2,8 @@
 
 :func:`gradiseg_core.modules.closure` reads import statements, also those that only another
 configuration reaches. This module names the modules that it finds in excess. Such a module must be
-imported inside the function that needs it; ``tests/workflow/test_end_to_end.py`` runs the stages and
-checks that none of them was imported.
+imported inside the function that needs it; ``tests/workflow/test_end_to_end.py`` runs the stages
+and checks that none of them was imported.
 """
 
 from __future__ import annotations
