@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from gradiseg_core.files.colmap_text import text_images
+
 logger = logging.getLogger(__name__)
 
 # Parameters of COLMAP's camera models by model ID (src/colmap/sensor/models.h of 4.2).
@@ -34,7 +36,8 @@ def camera_sizes(sparse: Path) -> dict[str, Size]:
                 images = _images_bin(cameras.with_name("images.bin").read_bytes())
             elif cameras.suffix == ".txt":
                 sizes = dict(_cameras_txt(cameras.read_text()))
-                images = _images_txt(cameras.with_name("images.txt").read_text())
+                text = cameras.with_name("images.txt").read_text(encoding="utf-8")
+                images = ((name, camera_id) for _, camera_id, name in text_images(text))
             else:
                 continue
             for name, camera_id in images:
@@ -94,11 +97,3 @@ def _cameras_txt(text: str) -> Iterator[tuple[int, Size]]:
         if line.strip() and not line.startswith("#"):
             camera_id, _, width, height = line.split()[:4]
             yield int(camera_id), (int(width), int(height))
-
-
-def _images_txt(text: str) -> Iterator[tuple[str, int]]:
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    for line in lines[::2]:  # every other line lists the image's points and may be empty
-        if line.strip():
-            fields = line.split(maxsplit=9)
-            yield fields[9], int(fields[8])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.colmap_text import text_images
 from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.view_names import match_names
 from gradiseg_core.stages.sfm.fit import misfit
@@ -44,13 +45,11 @@ def readable_models(
         names: File names of the scene's images.
         originals: The user's own names of images that have another name in the scene.
     """
-    from gradiseg_core.files._pycolmap import pycolmap
-
     known = {name: (originals or {}).get(name, name) for name in names}
     sizes: dict[Path, tuple[int, int]] = {}
     for folder in folders:
         try:
-            model = pycolmap.Reconstruction(folder)
+            model = _read(folder)
         except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
             logger.warning("%s cannot be read and is passed over: %s", folder, str(error).strip())
             continue
@@ -86,15 +85,13 @@ def load_validated(
             its camera's, a pose or focal length is not finite, or points are far from where the
             images observe them.
     """
-    from gradiseg_core.files._pycolmap import pycolmap
-
     suffix = ".bin" if (folder / "cameras.bin").is_file() else ".txt"
     missing = [f"{stem}{suffix}" for stem in _STEMS if not (folder / f"{stem}{suffix}").is_file()]
     if missing:
         raise _invalid(folder, f"{', '.join(missing)} not found")
     _say_what_is_read(folder, suffix)
     try:
-        model = pycolmap.Reconstruction(folder)
+        model = _read(folder)
     except Exception as error:  # pycolmap raises several kinds, all meaning: not readable
         raise _invalid(folder, f"it cannot be read ({str(error).strip()})") from error
 
@@ -146,6 +143,19 @@ def load_validated(
     wrong = misfit(model)
     if wrong is not None:
         raise _invalid(folder, wrong)
+    return model
+
+
+def _read(folder: Path) -> Any:
+    """Read a model with the whole names of its images; pycolmap cuts those of text at spaces."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    model = pycolmap.Reconstruction(folder)
+    if not (folder / "cameras.bin").is_file():
+        text = (folder / "images.txt").read_text(encoding="utf-8", errors="surrogateescape")
+        for image_id, _, name in text_images(text):
+            if image_id in model.images:
+                model.images[image_id].name = name
     return model
 
 

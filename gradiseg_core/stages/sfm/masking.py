@@ -25,6 +25,8 @@ from gradiseg_core.stages.sfm.standing import find_standing, write_mask
 
 logger = logging.getLogger(__name__)
 
+_ROOM = 0.25  # share of the picture from which what stands still is rather a room than a gripper
+
 
 @dataclass(frozen=True)
 class FeatureMasks:
@@ -154,14 +156,18 @@ def _say_standing(standing: NDArray[np.bool_], which: str) -> None:
     logger.warning(
         "%.1f%% of the picture stands at the same place in all photographs%s (within %.0f to "
         "%.0f%% of its width, %.0f to %.0f%% of its height): features there are left out, because "
-        "they match whatever the scene; training still sees it. `colmap.leave_out_standing: false` "
-        "uses all features",
+        "they match whatever the scene. Training still sees it: %s. "
+        "`colmap.leave_out_standing: false` uses all features",
         100 * standing.mean(),
         which,
         100 * columns.min() / width,
         100 * (columns.max() + 1) / width,
         100 * rows.min() / height,
         100 * (rows.max() + 1) / height,
+        "give ignore masks of all but the object (folder `ignore/`), or it will be surrounded by "
+        "haze, if the object turned before a camera that stood"
+        if standing.mean() > _ROOM
+        else "a folder `ignore/` of masks leaves it out there too",
     )
 
 

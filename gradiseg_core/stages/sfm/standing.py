@@ -67,11 +67,14 @@ def find_standing(
         typical = float(np.percentile(counted, 90))
         if typical < _CHANGES:
             return None
-    agree = _same_edges(grey, known) & (change < _STEADY * typical)
+    steady = change < _STEADY * typical
+    agree = _same_edges(grey, known) & steady
     margin = max(2, round(_MARGIN * max(middle.shape)))
     closed = ndimage.binary_closing(np.pad(agree, margin), _disc(margin))
     closed = closed[margin:-margin, margin:-margin]
-    filled = ndimage.binary_fill_holes(closed)
+    # What changes inside is no part of it: the object on a turntable, of which the outline may
+    # stand still (a vase, a ball) as the room around it does.
+    filled = closed | (ndimage.binary_fill_holes(closed) & steady)
     # Edges that agree by chance are thin and scattered; a thing survives the opening.
     solid = ndimage.binary_opening(filled, _disc(1))
     labels, count = ndimage.label(solid)

@@ -150,7 +150,8 @@ def _cells_within(
         np.add.at(still, (row[stays], col[stays]), 1)
         where.append((row[stays], col[stays]))
     # A match that moves is often a wrong one: smoothed, single cells do not decide.
-    share = ndimage.uniform_filter(still, 3) / np.maximum(ndimage.uniform_filter(every, 3), 1e-9)
+    around = ndimage.uniform_filter(every, 3)
+    share = ndimage.uniform_filter(still, 3) / np.maximum(around, 1e-9)
     likely = (share >= _MOSTLY) & (still > 0)
     labels, count = ndimage.label(ndimage.binary_closing(np.pad(likely, 1), np.ones((3, 3))))
     labels = labels[1:-1, 1:-1]
@@ -162,7 +163,9 @@ def _cells_within(
             found |= region
     if not found.any() or found.mean() > _LARGEST:
         return None
-    mask = ndimage.binary_dilation(ndimage.binary_fill_holes(found), np.ones((3, 3)))
+    # Where things move inside, as on a turntable, they are no part of what stands around them.
+    holes = ndimage.binary_fill_holes(found) & ((share >= _MOSTLY / 2) | (around == 0))
+    mask = ndimage.binary_dilation(found | holes, np.ones((3, 3)))
     return mask, float(still[~mask].sum() / max(every[~mask].sum(), 1.0))
 
 

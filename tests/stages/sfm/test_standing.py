@@ -219,3 +219,56 @@ def test_cells_that_stand_still(still):
     truth[16:, :8] = True
     assert mask[truth].mean() > 0.95
     assert mask[~truth].mean() < 0.05
+
+
+def turntable(folder, *, room: bool) -> None:
+    """A ball that turns before a room or a white wall, seen by a camera that stands."""
+    texture, _ = render(lens(), poses(3)[0], seed=3)
+    wall, _ = render(lens(), poses(3)[1], seed=7)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    radius = 65.0
+    dx, dy = (x - WIDTH / 2) / radius, (y - HEIGHT / 2) / radius
+    inside = dx**2 + dy**2 < 1
+    side = np.sqrt(np.maximum(1 - dx**2 - dy**2, 0))
+    latitude = ((np.arcsin(dy.clip(-1, 1)) / np.pi + 0.5) * (HEIGHT - 1)).astype(int)
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        longitude = np.arctan2(dx, side) / (2 * np.pi) + index / 24
+        image = np.where(room, wall, 245).astype(float)
+        ball = texture[latitude, (longitude * WIDTH).astype(int) % WIDTH]
+        image[inside] = ball[inside]
+        noisy = image + rng.normal(0, 2, image.shape)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+
+
+def on_the_ball(mask):
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return mask[(x - WIDTH / 2) ** 2 + (y - HEIGHT / 2) ** 2 < 50**2].mean()
+
+
+def test_a_ball_on_a_turntable_is_left(tmp_path):
+    """Its outline stands still as the room does; what turns inside is the scene."""
+    turntable(tmp_path / "white", room=False)
+    white = find_standing(tmp_path / "white", names_in(tmp_path / "white"))
+    assert white is None or on_the_ball(white) < 0.02
+    turntable(tmp_path / "room", room=True)
+    room = find_standing(tmp_path / "room", names_in(tmp_path / "room"))
+    assert room is not None
+    assert room.mean() > 0.35
+    assert on_the_ball(room) < 0.02
+
+
+def test_what_moves_inside_of_what_stands_is_left():
+    """By matches: a frame that stands around things that move, as a room around a turntable."""
+    rng = np.random.default_rng(0)
+    matched = []
+    for _ in range(28):
+        first = rng.uniform([40, 20], [280, 220], (500, 2))
+        middle = (np.abs(first - [160, 120]) < [70, 60]).all(axis=1)
+        moved = np.where(middle[:, None], rng.uniform(15, 40, (500, 2)), 0)
+        matched.append((first, first + moved))
+    mask = standing_cells(matched, (320, 240))
+    assert mask is not None
+    assert not mask[8:16, 11:21].any()
+    assert mask[3:5, 6:26].all()
