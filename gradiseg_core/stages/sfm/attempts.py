@@ -209,6 +209,7 @@ _Attempt = Callable[[Photographs, Found, Path, Mapping, Any], Found | None]
 def _attempts() -> Iterator[tuple[str, _Attempt]]:
     yield "from the cameras that fit", _from_right_cameras
     yield "without matches that do not move", _without_still
+    yield "the lens as assumed at first", _with_the_lens_held
     yield "pairs that look alike", _alike
     yield "guided matching", _guided
     yield "lower thresholds", _relaxed
@@ -237,6 +238,16 @@ def _without_still(
     _verify(photos, best, database, pairs_with(database, everything), cancel, without_still=True)
     models = _mapped(photos, database, folder / "models", how, cancel)
     return Found(database, models, "", without_still=True)
+
+
+def _with_the_lens_held(
+    photos: Photographs, best: Found, folder: Path, how: Mapping, cancel: Any
+) -> Found | None:
+    if _few_left_out(photos, best) is not None or not verified(best.database):
+        return None
+    held = replace(how, mapper="incremental", held=True)
+    models = _mapped(photos, best.database, folder / "models", held, cancel)
+    return replace(best, models=models)
 
 
 def _alike(

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 logger = logging.getLogger(__name__)
 
 #: Thresholds of the relaxed mapper; COLMAP's own are 30 inliers, a share of 0.25, and 16 degrees.
 RELAXED_INLIERS = 15
 _RELAXED_SHARE = 0.15
 _RELAXED_ANGLE_DEG = 4.0
+#: The narrow view of a single object hardly tells distortion from depth. After a lens was held, it
+#: is adjusted where it moves a corner by little, or lowers the error to this share.
+_LITTLE, _TELLS = 0.1, 0.8
+_ROUNDS = 200  # of adjusting a lens that was held
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Mapping:
         relaxed: Whether fewer matches suffice for an image and for the initial pair.
         initial: IDs of the two images to start from; None lets COLMAP choose.
         continued: Folder of a model to which images are added; None starts anew.
+        held: Whether focal lengths and distortions stay as the database has them until all images
+            are placed: two images alone often do not tell them, and then no third one fits.
     """
 
     mapper: Literal["incremental", "global"] = "incremental"
@@ -33,6 +41,7 @@ class Mapping:
     relaxed: bool = False
     initial: tuple[int, int] | None = None
     continued: Path | None = None
+    held: bool = False
 
 
 def map_images(
@@ -104,6 +113,8 @@ def _incremental(
         options.init_image_id1, options.init_image_id2 = how.initial
         options.init_num_trials = 3  # the pair does not change between trials
         options.multiple_models = False  # each would start from this pair again
+    if how.held:
+        options.ba_refine_focal_length = options.ba_refine_extra_params = False
     step = max(1, num_images // 5)
     registered = 2  # the initial pair
 
@@ -123,7 +134,48 @@ def _incremental(
         next_image_callback=on_image,
         **extra,
     )
-    return list(models.values())
+    return [_adjusted(model, threads) if how.held else model for model in models.values()]
+
+
+def _adjusted(model: Any, threads: int) -> Any:
+    """Adjust a model together with focal lengths, and distortions where the images tell them."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(model.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+
+    def solved(start: Any, *, distortion: bool) -> Any:
+        result = pycolmap.Reconstruction(start)
+        options = pycolmap.BundleAdjustmentOptions()
+        options.print_summary = False
+        options.refine_extra_params = distortion
+        options.ceres.solver_options.num_threads = threads
+        options.ceres.solver_options.max_num_iterations = _ROUNDS
+        # Not `pycolmap.bundle_adjustment`, which turns logging to stderr on (4.2).
+        pycolmap.create_default_bundle_adjuster(options, config, result).solve()
+        result.update_point_3d_errors()
+        return result
+
+    plain = solved(model, distortion=False)
+    bent = solved(plain, distortion=True)
+    falls_to = bent.compute_mean_reprojection_error() / max(
+        plain.compute_mean_reprojection_error(), 1e-9
+    )
+    return bent if falls_to < _TELLS or _bending(bent) < _LITTLE else plain
+
+
+def _bending(model: Any) -> float:
+    """Return by how much distortion moves a corner, relative to its distance from the middle."""
+    most = 0.0
+    for camera in model.cameras.values():
+        K = camera.calibration_matrix()
+        corner = np.array([camera.width, camera.height, 1.0])
+        seen = camera.img_from_cam((np.linalg.inv(K) @ corner)[None])[0]
+        reach = np.linalg.norm(corner[:2] - K[:2, 2])
+        most = max(most, float(np.linalg.norm(seen - corner[:2]) / reach))
+    return most if np.isfinite(most) else np.inf
 
 
 def _global(

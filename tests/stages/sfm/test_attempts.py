@@ -211,6 +211,41 @@ def test_another_initial_pair_is_one_that_no_model_has(matched, tmp_path):
     assert model.num_reg_images() == 8
 
 
+@pytest.mark.parametrize("model", ["PINHOLE", "SIMPLE_RADIAL"])
+def test_a_lens_that_was_held_is_adjusted_at_last(tmp_path, model):
+    """COLMAP assumes a focal length of 1.2 times the width and no distortion."""
+    cameras, _ = make_scene(tmp_path / "scene", count=6, model=model)
+    database = build_database(
+        tmp_path, tmp_path / "scene" / "images", sorted(cameras), CONFIG,
+        cameras=[sorted(cameras)], seed=0, threads=2,
+    )  # fmt: skip
+    [found] = map_images(
+        database, tmp_path / "scene" / "images", tmp_path / "models", Mapping(held=True),
+        num_images=6, seed=0, threads=1,
+    )  # fmt: skip
+    assert found.num_reg_images() == 6
+    [camera] = found.cameras.values()
+    truth = lens(model)
+    assert camera.mean_focal_length() == pytest.approx(truth.mean_focal_length(), rel=0.02)
+    distortion = truth.params[3] if model == "SIMPLE_RADIAL" else 0.0
+    assert camera.params[3] == pytest.approx(distortion, abs=0.02)
+
+
+def test_the_lens_is_held_where_two_images_do_not_tell_it(matched, tmp_path, monkeypatch):
+    """The attempt takes what the mapper finds with it, and says so."""
+    folder, database, cameras = matched
+    part = part_of(matched, tmp_path, {1, 2})
+    photos = attempts.Photographs(
+        work=tmp_path, image_dir=folder / "scene" / "images", names=sorted(cameras),
+        config=CONFIG, build=lambda *_: database, all_pairs=True, seed=0, threads=1,
+    )  # fmt: skip
+    best = attempts.Found(database, [part], "as configured")
+    found = attempts._with_the_lens_held(photos, best, tmp_path / "held", Mapping(), None)
+    assert found.registered == 8
+    nearly = attempts.Found(database, found.models, "")
+    assert attempts._with_the_lens_held(photos, nearly, tmp_path, Mapping(), None) is None
+
+
 def test_matches_that_do_not_move_are_left_out(tmp_path):
     cameras, _ = make_scene(tmp_path / "scene", count=6)
     images = tmp_path / "scene" / "images"

@@ -306,3 +306,28 @@ def test_names_in_sub_folders_are_found(tmp_path):
 )  # fmt: skip
 def test_whose_photograph_a_name_means(wanted, known, found):
     assert match_names(wanted, known) == found
+
+
+@pytest.mark.parametrize("form", ["text", "transforms"])
+def test_names_with_spaces_are_whole(tmp_path, form):
+    """COLMAP's reader of text models cuts them at the first space, so that all are one."""
+    made, _ = make_scene(tmp_path / "made", count=4)
+    names = {f"cam {'ab'[k % 2]}/view no {k}.png": f"view_{k}.png" for k in range(4)}
+    views = {name: made[old].cam_from_world for name, old in names.items()}
+    folder = tmp_path / "mine"
+    for name, old in names.items():
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / "made" / "images" / old, folder / "images" / name)
+    if form == "text":
+        write_sparse(tmp_path / "binary", lens(), views)
+        (folder / "sparse").mkdir()
+        pycolmap.Reconstruction(tmp_path / "binary").write_text(folder / "sparse")
+    else:
+        write_transforms(folder, [frame(f"images/{name}", pose) for name, pose in views.items()],
+                         **TOP)  # fmt: skip
+    report = run(folder, tmp_path / "out")
+    assert (report["source"], report["registered"]) == ("existing", 4)
+    cameras = load_cameras(tmp_path / "out" / "colmap")
+    for name, pose in views.items():
+        found = cameras[name.replace("/", "_")].cam_from_world
+        assert np.allclose(found, pose, atol=1e-6)
