@@ -22,6 +22,7 @@ from tests.stages.view.browser import ARGUMENTS, Viewer, chromium
 _SIZE = {"width": 1180, "height": 700}
 _SHOWN = 900  # px, width of the picture
 _QUALITY = 72
+_PATIENCE_MS = 300_000  # for a frame: a processor draws, beside other work
 
 _POINTER = """() => {
   const dot = document.createElement("i");
@@ -101,7 +102,9 @@ def record(page: Path, first: str, second: str) -> Recorder:
     """Return the frames."""
     with sync_playwright() as playwright:
         browser: Any = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        viewer = Viewer(browser.new_page(viewport=_SIZE, reduced_motion="reduce"))
+        opened = browser.new_page(viewport=_SIZE, reduced_motion="reduce")
+        opened.set_default_timeout(_PATIENCE_MS)
+        viewer = Viewer(opened)
         viewer.open(page)
         viewer.page.evaluate(_POINTER)
         recorder = Recorder(viewer)
