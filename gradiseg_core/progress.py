@@ -107,7 +107,7 @@ class Progress:
             whole = f"{self.total / 1e6:.0f}" if self.unit == "B" else str(self.total)
             parts = [f"{100 * self.done / self.total:.0f} %, {number} of {whole}{unit}"]
             if rate > 0:
-                parts.append(f"{_duration((self.total - self.done) / rate)} left")
+                parts.append(f"{_duration((self.total - self.done) / rate)} left at this speed")
         parts += [f"{key} {value}" for key, value in self._facts.items()]
         shown = {"shown_as_bar": self._bar is not None}
         logger.info("%s: %s", self.title, ", ".join(parts), extra=shown)

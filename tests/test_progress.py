@@ -48,8 +48,8 @@ def test_a_line_each_tenth(clock: Clock, caplog: pytest.LogCaptureFixture) -> No
             bar.advance()
             bar.note(loss="0.5")
     assert len(lines(caplog)) == 10
-    assert lines(caplog)[0] == "demo: 10 %, 100 of 1000 it, 15 min left, loss 0.5"
-    assert lines(caplog)[-1].startswith("demo: 100 %, 1000 of 1000 it, 0 s left")
+    assert lines(caplog)[0] == "demo: 10 %, 100 of 1000 it, 15 min left at this speed, loss 0.5"
+    assert lines(caplog)[-1].startswith("demo: 100 %, 1000 of 1000 it, 0 s left at this speed")
 
 
 def test_lines_are_half_a_minute_apart(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -76,7 +76,7 @@ def test_a_slow_job_is_heard_of(clock: Clock, caplog: pytest.LogCaptureFixture) 
             clock.now += 10.0
             bar.advance()
     assert len(lines(caplog)) == 3
-    assert lines(caplog)[0] == "slow: 1 %, 60 of 10000 it, 27.6 h left"
+    assert lines(caplog)[0] == "slow: 1 %, 60 of 10000 it, 27.6 h left at this speed"
 
 
 def test_a_resumed_job_counts_from_where_it_is(
@@ -86,7 +86,7 @@ def test_a_resumed_job_counts_from_where_it_is(
     with Progress("again", 1000, "it", done=500) as bar:
         clock.now += 100.0
         bar.advance(100)  # one a second, of which 400 are left
-    assert lines(caplog) == ["again: 60 %, 600 of 1000 it, 7 min left"]
+    assert lines(caplog) == ["again: 60 %, 600 of 1000 it, 7 min left at this speed"]
 
 
 def test_bytes_and_an_unknown_size(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +95,10 @@ def test_bytes_and_an_unknown_size(clock: Clock, caplog: pytest.LogCaptureFixtur
         with Progress("sam.pth", total, "B") as bar:
             clock.now += 60.0
             bar.advance(100_000_000)
-    assert lines(caplog) == ["sam.pth: 33 %, 100 of 300 MB, 2 min left", "sam.pth: 100 MB"]
+    assert lines(caplog) == [
+        "sam.pth: 33 %, 100 of 300 MB, 2 min left at this speed",
+        "sam.pth: 100 MB",
+    ]
 
 
 JOB = """

@@ -163,14 +163,14 @@ def jobs_to_do(settings: Settings, *, views: bool) -> list[Job]:
         views: Whether the pages in 3D are made as well.
     """
     known = known_jobs(settings, views=views)
-    return [_job(job, settings) for job in known if job.state != "done"]
+    return [job_of(job, settings) for job in known if job.state != "done"]
 
 
 def all_jobs(settings: Settings) -> list[Job]:
     """Return the jobs of a configuration, those included that geometry may make necessary."""
     known = known_jobs(settings, views=True)
     masks = [Job("masks", name) for name in settings.scenes]
-    return list(dict.fromkeys([*(_job(job, settings) for job in known), *masks]))
+    return list(dict.fromkeys([*(job_of(job, settings) for job in known), *masks]))
 
 
 def unfinished_jobs(settings: Settings) -> list[Job]:
@@ -182,7 +182,7 @@ def unfinished_jobs(settings: Settings) -> list[Job]:
         settings: The configuration.
     """
     known = known_jobs(settings, views=True)
-    return [_job(job, settings) for job in known if job.state in _BEGUN]
+    return [job_of(job, settings) for job in known if job.state in _BEGUN]
 
 
 def known_jobs(settings: Settings, *, views: bool) -> list[status.Job]:
@@ -208,15 +208,26 @@ def _place(job: status.Job, results: Path) -> tuple[Path, str]:
     return (folder if job.seed is None else folder / f"seed{job.seed}"), job.stage
 
 
-def _job(known: status.Job, settings: Settings) -> Job:
-    """Return what is known of a job as its costs need it; other variants are not the settings'."""
+def job_of(known: status.Job, settings: Settings) -> Job:
+    """Return a job as its costs need it; other variants are not the settings'.
+
+    Args:
+        known: The job and its state.
+        settings: The configuration.
+    """
     trainings = {} if known.scene is None else settings.trainings[known.scene]
     return Job(
         known.stage, known.scene, known.variant if known.variant in trainings else None, known.seed
     )
 
 
-def remaining(settings: Settings, known: Iterable[status.Job], cores: int, rates: Rates) -> float:
+def remaining(
+    settings: Settings,
+    known: Iterable[status.Job],
+    cores: int,
+    rates: Rates,
+    pace: float = 1.0,
+) -> float:
     """Return how long the rest will take, seconds, while a run goes on.
 
     Args:
@@ -224,19 +235,20 @@ def remaining(settings: Settings, known: Iterable[status.Job], cores: int, rates
         known: Its jobs and their states (:func:`known_jobs`).
         cores: That the workflow may use.
         rates: Of this machine.
+        pace: How many times as long as planned what has ended took (:mod:`.pace`).
     """
     known = list(known)
-    waiting = [_job(job, settings) for job in known if job.state not in ("done", "running")]
-    left = estimate(settings, waiting, cores, rates).total
+    waiting = [job_of(job, settings) for job in known if job.state not in ("done", "running")]
+    left = pace * estimate(settings, waiting, cores, rates).total
     running = [job for job in known if job.state == "running"]
-    return left + max((_rest(settings, job, cores, rates) for job in running), default=0.0)
+    return left + max((_rest(settings, job, cores, rates, pace) for job in running), default=0.0)
 
 
-def _rest(settings: Settings, running: status.Job, cores: int, rates: Rates) -> float:
+def _rest(settings: Settings, running: status.Job, cores: int, rates: Rates, pace: float) -> float:
     """Return how long a job will still run: as its log says, or as it was expected to."""
-    job, said = _job(running, settings), _SAID.search(running.message or "")
+    job, said = job_of(running, settings), _SAID.search(running.message or "")
     if said is None:
-        whole = estimate(settings, [job], cores, rates).total
+        whole = pace * estimate(settings, [job], cores, rates).total
         return max(_LEAST_LEFT * whole, whole - (running.seconds or 0.0))
     left = float(said[2]) * _UNITS[said[3]]
     if said[1] is not None and job.stage == "train" and job.variant is not None:

@@ -61,6 +61,15 @@ def is_at_work(results: Path) -> bool:
     return ours and is_active(Path().resolve())
 
 
+def begun() -> float | None:
+    """Return when the Snakemake of the working directory began, s since 1970; None: none is there.
+
+    By its oldest lock.
+    """
+    times = [lock.stat().st_mtime for lock in _LOCKS.glob("*.lock") if lock.is_file()]
+    return min(times, default=None)
+
+
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
     """Note, while the body runs Snakemake, that it does on this machine.

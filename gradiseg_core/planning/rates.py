@@ -117,7 +117,7 @@ def learn_from(settings: Settings, jobs: Iterable[costs.Job], cores: int, since:
         measured = read_benchmark(path)
         if measured is None or measured.seconds < _SHORTEST_S or path.stat().st_mtime < since:
             continue
-        if _was_otherwise(folder / "logs" / f"{job.stage}.log"):
+        if was_otherwise(folder / "logs" / f"{job.stage}.log"):
             continue
         scene = costs.scene_of(settings, job.scene or next(iter(settings.scenes)))
         device = "cuda" if costs.on_gpu(settings, job) else "cpu"
@@ -125,8 +125,12 @@ def learn_from(settings: Settings, jobs: Iterable[costs.Job], cores: int, since:
     rates.save()
 
 
-def _was_otherwise(log: Path) -> bool:
-    """Tell whether a job compiled kernels first, or did the rest of one that was stopped."""
+def was_otherwise(log: Path) -> bool:
+    """Tell whether a job compiled kernels first, or did the rest of one that was stopped.
+
+    Args:
+        log: Its log file.
+    """
     try:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError:

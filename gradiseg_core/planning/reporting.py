@@ -17,6 +17,7 @@ from gradiseg_core.errors import GradisegError
 from gradiseg_core.planning import rates
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.estimate import all_jobs, duration, estimate, known_jobs, remaining
+from gradiseg_core.planning.pace import in_words, pace
 from gradiseg_core.stages.report.status import Job as Known
 
 PLANNED = "GRADISEG_PLANNED"
@@ -65,7 +66,7 @@ def _report(
         if not ((done != before and passed > _APART_S) or passed > _STEADY_S):
             continue
         if done < len(known):
-            print(f"[plan] {left(settings, known, cores, known_rates)}", flush=True)
+            print(f"[plan] {left(settings, known, cores, known_rates, begun)}", flush=True)
         said, before = time.monotonic(), done
 
 
@@ -93,6 +94,7 @@ def left(
     known: Iterable[Known],
     cores: int | None = None,
     known_rates: rates.Rates | None = None,
+    begun: float | None = None,
 ) -> str:
     """Return in words how many jobs are done and how long the others will take.
 
@@ -101,13 +103,17 @@ def left(
         known: Jobs and their states; those of other configurations are left out.
         cores: That the workflow may use; None: all of this machine.
         known_rates: Of this machine; None: as written down.
+        begun: When the run began, s since 1970; None: it is not known how it goes.
     """
     own = [job for job in known if job.scene is None or job.scene in settings.scenes]
     done = sum(job.state == "done" for job in own)
     known_rates = known_rates or rates.load()
-    seconds = remaining(settings, own, cores or machine.cores(), known_rates)
+    cores = cores or machine.cores()
+    so_far = 1.0 if begun is None else pace(settings, own, cores, known_rates, begun)
+    seconds = remaining(settings, own, cores, known_rates, so_far)
     end = (datetime.now() + timedelta(seconds=seconds)).strftime("%H:%M")
-    return f"{done} of {len(own)} jobs done, about {duration(seconds)} left, until {end}"
+    whole = f"about {duration(seconds)} left of the whole run, until {end}"
+    return f"{done} of {len(own)} jobs done, {whole}{in_words(so_far)}"
 
 
 def say_plan(settings: Settings, jobs: Iterable[Job], cores: int) -> Iterator[str]:

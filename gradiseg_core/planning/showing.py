@@ -12,6 +12,7 @@ from pathlib import Path
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import Settings, load
 from gradiseg_core.errors import GradisegError
+from gradiseg_core.planning.locks import begun
 from gradiseg_core.planning.place import Place, is_configuration
 from gradiseg_core.planning.reporting import left
 from gradiseg_core.planning.workflow import Command
@@ -80,7 +81,7 @@ def _below(
         unknown -= settings.scenes.keys()
         of_scenes = [job for job in own if job.scene is not None]
         if any(job.state == "running" for job in of_scenes):
-            yield left(settings, own)
+            yield left(settings, own, begun=begun())
         elif _unfinished(own) and len(files) < 2:
             mended = any(job.state == "failed" for job in own)
             when = ", once what failed is mended" if mended else ""
@@ -111,8 +112,8 @@ def _found(results: Path) -> dict[Path, Settings]:
             continue
         if settings is None or Path(settings.root.results).resolve() != results.resolve():
             continue
-        begun = not settings.scenes.keys().isdisjoint(scenes)
-        if begun or (file == _SHIPPED and not found):
+        has_begun = not settings.scenes.keys().isdisjoint(scenes)
+        if has_begun or (file == _SHIPPED and not found):
             found[file] = settings
     return found
 

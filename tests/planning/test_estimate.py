@@ -281,7 +281,9 @@ def test_what_is_left_while_it_runs(tmp_path: Path) -> None:
     assert half == pytest.approx(train / 2 + render)
     assert left(train=("running", 100 * train)) == pytest.approx(0.1 * train)
     (told,) = known(train=("running", 1.0))
-    told = replace(told, message="demo: 50 %, 1500 of 3000 it, 1.5 min left, loss 0.1")
+    told = replace(
+        told, message="demo: 50 %, 1500 of 3000 it, 1.5 min left at this speed, loss 0.1"
+    )
     assert estimate.remaining(made, [told], 2, Rates()) == 90
     (tmp_path / "a.log").write_text("a line\n")
     os.utime(tmp_path / "a.log", (time.time() - 30, time.time() - 30))
@@ -331,13 +333,13 @@ def test_status_says_how_long_it_takes(
     (tmp_path / "my.yaml").write_text(text)
     (tmp_path / "results" / "a" / "logs").mkdir(parents=True)
     assert cli.main(["status", "--configfile", "my.yaml"]) == 0
-    assert "left, until" not in capsys.readouterr().out  # nothing runs
+    assert "left of the whole" not in capsys.readouterr().out  # nothing runs
     (tmp_path / "results" / "a" / "logs" / "scene.log").write_text("working\n")
     begun = {(tmp_path / "results" / "a" / "scene"): time.time()}
     marks = status._Marks(begun, kept=True, active=True, locked=True)
     monkeypatch.setattr(status._Marks, "of", lambda results: marks)
     assert cli.main(["status", "--configfile", "my.yaml"]) == 0
-    told = r"0 of 13 jobs done, about \d min left, until \d\d:\d\d"
+    told = r"0 of 13 jobs done, about [\d.]+ min left of the whole run, until \d\d:\d\d"
     assert re.search(told, capsys.readouterr().out)
 
 
