@@ -36,6 +36,9 @@ SEQUENTIAL_OVERLAP = 10
 LOOP_IMAGES = 30
 #: Most frames of a video of which `matcher: auto` matches all pairs: their order says which matter.
 EXHAUSTIVE_FRAMES = 60
+#: Focal lengths that a photograph can have, times its longer side: 5 mm to 1,000 mm of 35 mm film.
+_FOCALS = (0.15, 30.0)
+_GUESS = 1.2  # COLMAP's, where EXIF data do not say
 
 
 def build_database(
@@ -191,6 +194,7 @@ def _extract(
                 image_names=group,
                 options=reader,
             )
+    _forget_impossible_lenses(database)
     options = pycolmap.FeatureExtractionOptions()
     options.max_image_size = config.max_image_size
     options.num_threads = threads
@@ -227,6 +231,33 @@ def _extract(
         )
     if empty:
         logger.warning("no features in: %s", ", ".join(in_order(empty)))
+
+
+def _forget_impossible_lenses(database: Path) -> None:
+    """Give cameras whose EXIF data cannot be right (0 mm, 65535 mm) COLMAP's guess instead."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        images = db.read_all_images()
+        for camera in db.read_all_cameras():
+            longest = max(camera.width, camera.height)
+            focal = camera.mean_focal_length() / longest
+            if not camera.has_prior_focal_length or _FOCALS[0] < focal < _FOCALS[1]:
+                continue
+            params = camera.params
+            params[camera.focal_length_idxs()] = _GUESS * longest
+            camera.params = params.tolist()
+            camera.has_prior_focal_length = False
+            db.update_camera(camera)
+            own = [image.name for image in images if image.camera_id == camera.camera_id]
+            logger.warning(
+                "the focal length in the EXIF data of %d photographs cannot be right (%.3g times "
+                "the width): it is estimated instead: %s",
+                len(own), focal, ", ".join(own[:5]) + (", ..." if len(own) > 5 else ""),
+            )  # fmt: skip
+    finally:
+        db.close()
 
 
 def _match(database: Path, names: list[str], config: ColmapConfig, seed: int, threads: int) -> None:
