@@ -17,6 +17,7 @@ _WINDOW = 0.35  # of the distance between taken frames: how far one may be from 
 _KEPT_PX = 2.0  # motion up to this is measured against one frame, so that trembling does not add up
 _DARK, _CLIPPED = 16.0, 240.0  # of 255: brightness is compared between these
 _LEAST_EXPOSED = 0.05  # of the pixels
+_CUT = 0.5  # widths that a motion counts at most
 _LEVELS = (4, 2, 1)
 _ITERATIONS = 3
 
@@ -42,6 +43,8 @@ class Travel:
         """
         if self._reference is None:
             self._reference = grey
+        if grey.shape != self._reference.shape:  # a cut to another size: cameras turned, joined
+            self._reference, self._so_far = grey, self.path[-1] + _CUT
         width = grey.shape[1]
         flow = _flow(self._reference, grey)
         moved_px = _mean_px(flow, grey.shape)
@@ -120,7 +123,7 @@ def _mean_px(flow: NDArray, shape: tuple[int, ...]) -> float:
     dcolumn = flow[1, 0] * rows + flow[1, 1] * columns + flow[1, 2]
     moved = float(np.hypot(drow, dcolumn).mean())
     # Beyond this, frames hardly overlap and the fit means nothing: a cut, or a very fast turn.
-    return min(moved, 0.5 * width) if np.isfinite(moved) else 0.5 * width
+    return min(moved, _CUT * width) if np.isfinite(moved) else _CUT * width
 
 
 def _reduced(grey: Grey, level: int) -> Grey:

@@ -95,6 +95,24 @@ def test_a_phones_rotation_is_applied(tmp_path: Path, turn: int) -> None:
     assert np.abs(written - shown).mean() < 6
 
 
+def test_a_video_that_changes_its_size(tmp_path: Path) -> None:
+    """Streams joined as they are, as recorders and phones that are turned make them."""
+    (tmp_path / "in").mkdir()
+    joined = b""
+    for index, size in enumerate(((320, 180), (180, 320))):
+        part = tmp_path / f"{index}.ts"
+        write_video(part, pan(walk(40), size))
+        joined += part.read_bytes()
+    video = tmp_path / "in" / "joined.mts"
+    video.write_bytes(joined)
+    manifest = run(video, tmp_path / "out", frames=20)
+    assert set(manifest.sizes) == {(320, 180), (180, 320)}
+    assert min(manifest.sizes.values()) >= 6
+    for view in manifest.views:
+        shape = read_image(tmp_path / "out" / "images" / view.name).shape
+        assert shape == (view.height, view.width, 3)
+
+
 def test_uneven_times(tmp_path: Path) -> None:
     frames = pan(walk(40))
     times = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.2, 40)).round(3)
