@@ -125,6 +125,7 @@ def find_hole(
     *,
     shadow: bool = True,
     ground: Ground | None = None,
+    covered: NDArray[np.float64] | None = None,
 ) -> tuple[Hole | None, str]:
     """Return what a removal exposed that no training view saw, and what lies in its shadow.
 
@@ -135,6 +136,8 @@ def find_hole(
         paint: What makes the hole's colours of those around it.
         shadow: Whether its shadow goes.
         ground: The plane, training frame; None: the one around its foot.
+        covered: [m, 3] centres of what comes to stand there, training frame. Nothing is filled
+            below it and next to it: it is as dark there as below what was removed.
 
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
@@ -198,9 +201,15 @@ def find_hole(
     cells = under(patch, removed, (exposed & ~seen) | dark)
     if not cells.any() and left.min() > _FULL:
         return None, "training views saw all that it hid"
+    below = np.zeros(patch.shape, bool)
+    if covered is not None:
+        below = binary_dilation(footprint(patch, covered), iterations=2 * CLEAR)
+        cells &= ~below
+        if not cells.any() and left.min() > _FULL:
+            return None, "what comes to stand there covers it"
     if cells.any():
         # Cells around it were seen as mixtures with the object and with what lies unseen.
-        cells |= binary_dilation(cells, iterations=CLEAR) & seen & ~others
+        cells |= binary_dilation(cells, iterations=CLEAR) & seen & ~others & ~below
         colours = paint(colours, (known if known.any() else count > 0) & ~dark, cells)
     # What is drawn at a rim takes colours from beyond it.
     _, nearest = distance_transform_edt(~(known | cells), return_indices=True)

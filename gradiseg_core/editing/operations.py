@@ -22,7 +22,7 @@ from gradiseg_core.editing.cutting import cut_across
 from gradiseg_core.editing.filling import fill, find_hole
 from gradiseg_core.editing.objects import free_name
 from gradiseg_core.editing.painting import painter
-from gradiseg_core.editing.placing import Ground, foot, free_place, rotation
+from gradiseg_core.editing.placing import Ground, foot, free_place, rotation, turn_to
 from gradiseg_core.editing.regions import body
 from gradiseg_core.editing.removal import (
     ALONE,
@@ -193,7 +193,20 @@ def _take_out(
     filled: bool | Fill,
     shadow: bool,
     whole: bool = True,
+    covered: NDArray[np.float64] | None = None,
 ) -> _Taken:
+    """Take something out of a scene.
+
+    Args:
+        scene: The scene.
+        what: What is meant.
+        cut: Whether straddlers are cut.
+        halo: Whether its halo and inside go with it.
+        filled: Whether and how its hole is closed.
+        shadow: Whether its shadow goes.
+        whole: All of what is meant; else the things themselves, as what moves.
+        covered: [n, 3] centres of what comes to stand there, training frame.
+    """
     scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
     views = []
@@ -212,7 +225,8 @@ def _take_out(
     rest = scene.kept(~gone)
     record["removed"] = int(gone.sum())
     if filled:
-        hole, why = find_hole(rest, removed, views, painter(filled), shadow=shadow)
+        how: dict[str, Any] = {"shadow": shadow, "covered": covered}
+        hole, why = find_hole(rest, removed, views, painter(filled), **how)
         if hole is None:
             record["filled"] = {"new": 0, "why": why}
             logger.info("%s: nothing is filled: %s", shown(what), why)
@@ -333,6 +347,17 @@ def _scale(scene: Scene, step: config.Scale) -> tuple[Scene, Record]:
     return _in_place(scene, step.scale, step)
 
 
+def _way(
+    points: list[NDArray[np.float64]], values: list[dict[str, Tensor]], ground: Ground
+) -> NDArray[np.float64]:
+    """Return the way from the foot of one of two things to that of the other, [3]."""
+    feet = [_foot(own, of, ground) for own, of in zip(points, values, strict=True)]
+    way = feet[1] - feet[0]
+    rise = float(way @ ground.normal)
+    heights = [float(np.ptp(np.quantile(ground.height(own), [0.03, 0.97]))) for own in points]
+    return way - rise * ground.normal if abs(rise) < _LEVEL * min(heights) else way
+
+
 def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     first, second = step.swap
     shared = chosen(scene, first) & chosen(scene, second)
@@ -344,15 +369,14 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     ground = _ground(scene, scene.points)
     how: dict[str, Any] = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
     how["shadow"] = step.shadow
-    one = _take_out(scene, first, **how)
+    masks = [_bodies(scene, chosen(scene, what)) for what in step.swap]
+    points = [scene.points[mask] for mask in masks]
+    way = _way(points, [_of(scene, mask) for mask in masks], ground)
+    coming = [scene.to_training(points[1] - way), scene.to_training(points[0] + way)]
+    one = _take_out(scene, first, **how, covered=coming[0])
     # The second is taken out of what the first left, so that its hole is filled there.
-    two = _take_out(one.rest, second, **how)
-    way = _foot(two.points, two.values, ground) - _foot(one.points, one.values, ground)
-    rise = float(way @ ground.normal)
-    heights = [float(np.ptp(np.quantile(ground.height(taken.points), [0.03, 0.97])))
-               for taken in (one, two)]  # fmt: skip
-    if abs(rise) < _LEVEL * min(heights):
-        way = way - rise * ground.normal
+    two = _take_out(one.rest, second, **how, covered=coming[1])
+    way = _way([one.points, two.points], [one.values, two.values], ground)
     rest, shift = two.rest, scene.frame.scale * way
     for taken, by in ((one, shift), (two, -shift)):
         rest = rest.joined(transformed(taken.values, shift=by), remembered=taken.remembered)
@@ -413,7 +437,7 @@ def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
     other, mask, record = _selected(other, step.insert, True, whole=False)
     points = other.points[mask]
     here, there = _ground(scene, scene.points), _ground(other, other.points)
-    turn = rotation(step.rotate_deg) @ _turn_to(there.normal, here.normal)
+    turn = rotation(step.rotate_deg) @ turn_to(there.normal, here.normal)
     device = scene.trained.means.device
     values = {name: value.to(device) for name, value in _of(other, mask).items()}
     if values["shN"].shape[1] != scene.values["shN"].shape[1]:
@@ -433,18 +457,6 @@ def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
     added, new = _as_new(scene, values, other.ids[mask], names, step.called)
     degree = max(int(other.trained.metadata["sh_degree"]), int(scene.trained.metadata["sh_degree"]))
     return added.noted(sh_degree=degree), record | new | {"added": int(mask.sum())}
-
-
-def _turn_to(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the shortest rotation [3, 3] from one direction to another."""
-    from scipy.spatial.transform import Rotation
-
-    axis = np.cross(start, end)
-    sine, cosine = np.linalg.norm(axis), start @ end
-    if sine < 1e-9:
-        axis = np.linalg.svd(start[None])[2][1]
-        return np.eye(3) if cosine > 0 else Rotation.from_rotvec(np.pi * axis).as_matrix()
-    return Rotation.from_rotvec(np.arctan2(sine, cosine) * axis / sine).as_matrix()
 
 
 def _width(points: NDArray[np.float64], values: dict[str, Tensor], ground: Ground) -> float:

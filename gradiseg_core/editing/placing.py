@@ -71,6 +71,18 @@ def rotation(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
     return around_z @ around_y @ around_x
 
 
+def turn_to(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the shortest rotation [3, 3] from one direction to another."""
+    from scipy.spatial.transform import Rotation
+
+    axis = np.cross(start, end)
+    sine, cosine = np.linalg.norm(axis), start @ end
+    if sine < 1e-9:
+        axis = np.linalg.svd(start[None])[2][1]
+        return np.eye(3) if cosine > 0 else Rotation.from_rotvec(np.pi * axis).as_matrix()
+    return Rotation.from_rotvec(np.arctan2(sine, cosine) * axis / sine).as_matrix()
+
+
 def foot(points: NDArray[np.float64], ground: Ground) -> NDArray[np.float64]:
     """Return the middle of what a thing stands on, [3]: below the middle of its footprint."""
     along = points @ ground.axes.T

@@ -14,8 +14,10 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation
 
+from gradiseg_core.editing.filling import find_hole
 from gradiseg_core.editing.patches import (
     Patch,
+    footprint,
     inpainted,
     local_ground,
     occupied,
@@ -141,6 +143,28 @@ def test_the_hole_is_filled_in_the_colours_of_lama(
     Path("downloads/checkpoints/lama.pth").write_text("<html>")
     with pytest.raises(InputError, match=r"operation 1 \(remove\): .*lama\.pth .* cannot be read"):
         scene.edit([lama])
+
+
+def test_below_what_comes_to_stand_there_nothing_is_filled(
+    made: tuple[Scene, dict[str, np.ndarray]],
+) -> None:
+    """A light table under a thing's foot would shine through it; below others it is dark."""
+    scene, kinds = made
+    views = sights(scene, kinds["box"], training_cameras(scene))
+    rest = scene.kept(kinds["table"] | kinds["junk"])
+    box = scene.points[kinds["box"]]
+    hole, _ = find_hole(rest, box, views, inpainted, shadow=False)
+    small = box * [0.2, 0.2, 1.0]
+    around, _ = find_hole(rest, box, views, inpainted, shadow=False, covered=small)
+    assert hole is not None
+    assert around is not None
+    below = footprint(hole.patch, small)
+    assert hole.cells[below].all()
+    assert not around.cells[below].any()
+    assert 20 < around.cells.sum() < hole.cells.sum()
+    assert not (around.cells & ~hole.cells).any()
+    alike, why = find_hole(rest, box, views, inpainted, shadow=False, covered=box)
+    assert (alike, why) == (None, "what comes to stand there covers it")
 
 
 def test_what_stands_on_nothing_leaves_no_hole(made: tuple[Scene, dict[str, np.ndarray]]) -> None:

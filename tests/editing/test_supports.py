@@ -14,8 +14,8 @@ from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.files.trained import TrainedScene
+from gradiseg_core.splatting.gaussians import SH_C0
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from gradiseg_core.splatting.rasterization.reference import SH_C0
 from tests.synthetic import ring_of_cameras
 
 UP = np.array([0.0, 0.0, 1.0])
