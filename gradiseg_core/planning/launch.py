@@ -26,6 +26,7 @@ from gradiseg_core.planning.closing import conclude
 from gradiseg_core.planning.costs import Job
 from gradiseg_core.planning.estimate import (
     check,
+    duration,
     estimate,
     jobs_to_do,
     named,
@@ -109,12 +110,14 @@ class _Ready:
         settings: The configuration.
         cores: That it may use.
         again: Outputs that are made again.
+        planned: What was said that it takes, seconds.
     """
 
     command: Command
     settings: Settings
     cores: int
     again: frozenset[Path]
+    planned: float
 
 
 def _prepared(
@@ -154,9 +157,10 @@ def _prepared(
         if done is not None:
             print(done)
     again: frozenset[Path] = frozenset()
+    planned = 0.0
     if runs:
         jobs, again = _to_do(scene, settings, command, may_shrink=replace or plan_only)
-        _plan(settings, usable, jobs)
+        planned = _plan(settings, usable, jobs)
     if plan_only:
         print(f"\nthe same without `gradiseg run`{_once_written(scene, place)}:\n  {command}")
         return None
@@ -166,7 +170,7 @@ def _prepared(
     keep_budgets(settings)
     keep_inputs(settings, inspected)
     print(f"\nrunning\n  {command}\n", flush=True)
-    return _Ready(command, settings, usable, again)
+    return _Ready(command, settings, usable, again, planned)
 
 
 def _run(ready: _Ready) -> int:
@@ -174,6 +178,9 @@ def _run(ready: _Ready) -> int:
     begun = time.time()
     with noted(), reporting(ready.settings, ready.cores, ready.again):
         status = watched(ready.command.program)
+    if status == 0 and ready.planned:
+        took = duration(time.time() - begun)
+        print(f"\ntook {took}, and was planned to take {duration(ready.planned)}")
     conclude(ready.command, ready.settings, status, begun)
     return status
 
@@ -301,8 +308,8 @@ def _to_do(
     return list(jobs), frozenset(made.output for made in outputs)
 
 
-def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:
-    """Say what the run will take.
+def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> float:
+    """Say what the run will take; return its time, seconds.
 
     Raises:
         InputError: If the disk has not enough room for it.
@@ -320,6 +327,7 @@ def _plan(settings: Settings, cores: int, jobs: Sequence[Job]) -> None:
     print(made.line)
     for line in check(made, Path(settings.root.results)):
         print(f"warning: {line}")
+    return made.total
 
 
 def _once_written(scene: OwnScene, place: Place) -> str:

@@ -140,7 +140,7 @@ def test_what_was_looked_at_is_not_decoded_again(
     Image.fromarray(NOISE[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
     Image.fromarray(NOISE).rotate(90).save(folder / "other.bmp")
     every = sorted(path.name for path in folder.iterdir())
-    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    monkeypatch.setattr(launch, "_plan", lambda *_: 0.0)
     monkeypatch.setattr(launch, "watched", lambda _: 0)
     assert cli.main(["run", "cup"]) == 0
     assert sorted(looked) == every
@@ -173,7 +173,7 @@ def test_damaged_notes_of_photographs_are_of_no_use(tmp_path: Path, looked: list
 def test_what_is_passed_over_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    monkeypatch.setattr(launch, "_plan", lambda *_: 0.0)
     folder = photographs(tmp_path / "cup")
     assert cli.main(["run", "cup", "--plan"]) == 0
     assert "left out" not in capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_what_is_passed_over_is_said(
 def test_frames_of_a_video_are_those_that_were_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch, "_plan", lambda *_: None)
+    monkeypatch.setattr(launch, "_plan", lambda *_: 0.0)
     write_video(tmp_path / "walk.mp4", pan([(300 + 12 * step, 400) for step in range(30)]))
     assert cli.main(["run", "walk.mp4", "--plan"]) == 0
     assert "walk: up to 30 frames of the video, quality" in capsys.readouterr().out

@@ -44,6 +44,7 @@ def test_a_folder_is_run_by_the_snakemake_that_is_printed(
     said = capsys.readouterr().out
     assert f"  {shlex.join([*programs.snakemake(), *wanted[3:]])}\n" in said
     assert "9 photographs, quality draft: gradiseg_plus, 3,500 iterations at 40 px" in said
+    assert "\ntook 10 s, and was planned to take " in said
     assert "quality: draft" in (tmp_path / "My_kitchen.yaml").read_text()
     assert (tmp_path / "results" / "My_kitchen" / "budget.json").is_file()
 
