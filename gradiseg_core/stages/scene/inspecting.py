@@ -116,7 +116,9 @@ def inspect(path: Path) -> Photograph:
         plain = (
             file.mode in ("RGB", "L")
             and file.format in FORMATS.get(suffix, ())
-            and getattr(file, "n_frames", 1) == 1
+            # Of an MPO, a JPEG with further pictures (a phone's HDR gain map, depth), every program
+            # reads the first; pages of other formats are another matter.
+            and (file.format == "MPO" or getattr(file, "n_frames", 1) == 1)
             and not shortened
             and not has_alpha(file)
             and foreign_profile(file) is None

@@ -127,6 +127,24 @@ def test_every_format_is_turned_upright_once(tmp_path: Path, name: str, orientat
         assert file.getexif().get(0x0112, 1) == 1
 
 
+def test_a_jpeg_with_a_gain_map_is_used_as_it_is(tmp_path: Path) -> None:
+    """As phones write them since 2023: Pillow calls them MPO, COLMAP and Pillow read the first."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    fill(tmp_path / "in")
+    small = Image.fromarray(picture((24, 16))).convert("L")
+    Image.fromarray(picture()).save(
+        tmp_path / "in" / "a.jpg", "MPO", save_all=True, append_images=[small], quality=97
+    )
+    run(tmp_path / "in", tmp_path / "out")
+    path = tmp_path / "out" / "images" / "a.jpg"
+    assert path.samefile(tmp_path / "in" / "a.jpg")
+    by_colmap = pycolmap.Bitmap.read(str(path), True).to_array().astype(int)
+    assert np.abs(by_colmap - picture()).mean() < 4
+    assert np.abs(read_image(path).astype(int) - picture()).mean() < 4
+    assert read_image(path, (48, 32)).shape == (32, 48, 3)
+
+
 def test_colmap_finds_the_focal_length_of_a_heic_photograph(tmp_path: Path) -> None:
     from gradiseg_core.files._pycolmap import pycolmap
 
