@@ -20,6 +20,11 @@ APART_S = 30.0
 """but none sooner after the last than this,"""
 LATEST_S = 600.0
 """and none later."""
+#: As tqdm has it, with what its time is said.
+_BAR = (
+    "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left at this speed, "
+    "{rate_fmt}{postfix}]"
+)
 
 
 class Progress:
@@ -53,7 +58,7 @@ class Progress:
 
             self._bar = tqdm(
                 total=total, initial=done, desc=title, unit=unit, unit_scale=unit == "B",
-                mininterval=1.0, leave=keep,
+                mininterval=1.0, leave=keep, bar_format=_BAR if total else None,
             )  # fmt: skip
 
     def advance(self, count: int = 1) -> None:

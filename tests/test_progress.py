@@ -147,6 +147,7 @@ def test_one_bar_on_a_terminal_and_lines_of_the_others() -> None:
     first.communicate("\n")
     text = read(ours, b"first: 100%")
     assert "first: 100%" in text
+    assert "left at this speed, " in text
     assert "first: 100 %" not in text  # nor its lines beside the bar
     third = job("third", theirs)  # the terminal is free again
     assert "third:   0%" in read(ours, b"third:   0%")

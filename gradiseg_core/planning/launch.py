@@ -135,7 +135,8 @@ def _prepared(
     """
     reserved = {*RootConfig.model_fields, "scene", *rule_names()}
     scene = scene_of(path, quality or "standard", reserved)
-    given = quality if scene.text is None else None
+    in_file = None if scene.text is not None else read_files([scene.configfile]).get("quality")
+    given = None if scene.text is not None or quality == in_file else quality
     settings = settings_of(scene, given, cores, reserved)
     runs = not {*extra} & _RUN_NOTHING
     usable = cores or machine.cores()
@@ -147,7 +148,7 @@ def _prepared(
             raise InputError(_with_its_place(str(error), scene, place)) from error
     command = Command(scene.configfile, cores, given, extra, place=place)
     _introduce(scene, settings, place, plan_only)
-    if given is not None and read_files([scene.configfile]).get("quality", "paper") != given:
+    if given is not None and (in_file or "paper") != given:
         print(
             f"this run takes quality {given}, which {place.shown(scene.configfile)} does not say: "
             "write it there, or the next run without --quality trains again"

@@ -65,6 +65,8 @@ def test_it_goes_on_with_its_configuration_and_hands_arguments_on(
         *("--config", "quality=draft"),
     ]
     assert (started[1].count("--quality"), started[0].count("--config")) == (0, 0)
+    assert cli.main(["run", "kitchen.yaml", "--quality", "standard"]) == 0  # as the file says
+    assert started[2].count("--config") == 0
 
 
 def test_a_wrong_key_is_told_with_the_file_that_has_it(
