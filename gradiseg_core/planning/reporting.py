@@ -65,7 +65,7 @@ def _report(
             before = done
         if not ((done != before and passed > _APART_S) or passed > _STEADY_S):
             continue
-        if done < len(known):
+        if done < len(known) and not ended.is_set():  # looking takes a while
             print(f"[plan] {left(settings, known, cores, known_rates, begun)}", flush=True)
         said, before = time.monotonic(), done
 

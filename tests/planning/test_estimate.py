@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -372,3 +373,29 @@ def test_snakemake_warns_of_the_papers_defaults_on_a_cpu(tmp_path: Path) -> None
 )
 def test_times_are_as_rough_as_they_are_known(seconds: float, words: str) -> None:
     assert estimate.duration(seconds) == words
+
+
+def test_nothing_is_said_of_a_run_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may end while the files of its jobs are looked at."""
+    made = settings(tmp_path)
+    looks = threading.Semaphore(0)
+    states = iter(["missing", "done"])
+
+    def known(*_: Any, **__: Any) -> list[Known]:
+        state = next(states, "done")
+        looks.release()
+        if state == "done":
+            time.sleep(0.3)
+        scene = Known("a", None, None, "scene", state, Path("scene"))
+        return [scene, Known("a", None, None, "colmap", "missing", Path("colmap"))]
+
+    monkeypatch.setattr(reporting, "known_jobs", known)
+    monkeypatch.setattr(reporting, "_LOOK_S", 0.01)
+    monkeypatch.setattr(reporting, "_APART_S", 0.0)
+    with reporting.reporting(made, 2):
+        looks.acquire()
+        looks.acquire()
+    time.sleep(0.5)
+    assert capsys.readouterr().out == ""
