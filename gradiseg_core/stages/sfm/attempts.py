@@ -28,6 +28,7 @@ from gradiseg_core.stages.sfm.misplaced import Misplaced, take_out_misplaced
 from gradiseg_core.stages.sfm.pairs import (
     FEWEST_MATCHES,
     copy_of,
+    forget_lenses,
     image_ids,
     pairs_with,
     share_that_stands,
@@ -209,6 +210,7 @@ _Attempt = Callable[[Photographs, Found, Path, Mapping, Any], Found | None]
 def _attempts() -> Iterator[tuple[str, _Attempt]]:
     yield "from the cameras that fit", _from_right_cameras
     yield "without matches that do not move", _without_still
+    yield "without focal lengths of EXIF data", _without_exif
     yield "the lens as assumed at first", _with_the_lens_held
     yield "pairs that look alike", _alike
     yield "guided matching", _guided
@@ -248,6 +250,20 @@ def _with_the_lens_held(
     held = replace(how, mapper="incremental", held=True)
     models = _mapped(photos, best.database, folder / "models", held, cancel)
     return replace(best, models=models)
+
+
+def _without_exif(
+    photos: Photographs, best: Found, folder: Path, how: Mapping, cancel: Any
+) -> Found | None:
+    """Pictures that were cropped or scanned have focal lengths that are wrong."""
+    if _few_left_out(photos, best) is not None or len(photos.names) > _MOST_MATCHED_AGAIN:
+        return None
+    database = copy_of(best.database, folder)
+    if not forget_lenses(database):
+        return None
+    _verify(photos, best, database, pairs_with(database, set(image_ids(database).values())), cancel)
+    models = _mapped(photos, database, folder / "models", how, cancel)
+    return replace(best, database=database, models=models)
 
 
 def _alike(
@@ -317,7 +333,7 @@ def _more_features(
     return replace(best, database=database, models=_without_doubtful(models, best))
 
 
-#: Photographs of which all pairs are matched once more, with more features.
+#: Photographs of which all pairs are verified or, with more features, matched once more.
 _MOST_MATCHED_AGAIN = 100
 
 

@@ -22,7 +22,7 @@ from gradiseg_core.files.manifest import in_order
 from gradiseg_core.files.work_files import UNREADABLE, read_json, set_aside, write_whole
 from gradiseg_core.stages.sfm.colmap_log import progress_of_table
 from gradiseg_core.stages.sfm.masking import FeatureMasks, feature_masks
-from gradiseg_core.stages.sfm.pairs import image_ids, match_pairs, numbered, own_name
+from gradiseg_core.stages.sfm.pairs import forget_lens, image_ids, match_pairs, numbered, own_name
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ LOOP_IMAGES = 30
 EXHAUSTIVE_FRAMES = 60
 #: Focal lengths that a photograph can have, times its longer side: 5 mm to 1,000 mm of 35 mm film.
 _FOCALS = (0.15, 30.0)
-_GUESS = 1.2  # COLMAP's, where EXIF data do not say
 
 
 def build_database(
@@ -245,10 +244,7 @@ def _forget_impossible_lenses(database: Path) -> None:
             focal = camera.mean_focal_length() / longest
             if not camera.has_prior_focal_length or _FOCALS[0] < focal < _FOCALS[1]:
                 continue
-            params = camera.params
-            params[camera.focal_length_idxs()] = _GUESS * longest
-            camera.params = params.tolist()
-            camera.has_prior_focal_length = False
+            forget_lens(camera)
             db.update_camera(camera)
             own = [image.name for image in images if image.camera_id == camera.camera_id]
             logger.warning(

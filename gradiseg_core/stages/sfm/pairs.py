@@ -17,6 +17,8 @@ from gradiseg_core.files.manifest import in_order
 
 #: Fewest verified matches of a pair, where thresholds are lowered; COLMAP's own is 15.
 FEWEST_MATCHES = 10
+#: Focal length that COLMAP assumes where EXIF data do not say, times the longer side.
+GUESS = 1.2
 _MARK, _SPACE = "\x1f", "\x1e"  # no file name has them
 _STILL_PX, _STILL = 2.0, 0.002  # px, and share of the longer side, that a standing thing may move
 
@@ -39,6 +41,29 @@ def image_ids(database: Path) -> dict[str, int]:
     finally:
         db.close()
     return {name: found[name] for name in in_order(found)}
+
+
+def forget_lens(camera: Any) -> None:
+    """Let a `pycolmap.Camera` have COLMAP's guess for its focal length instead of EXIF data."""
+    params = camera.params
+    params[camera.focal_length_idxs()] = GUESS * max(camera.width, camera.height)
+    camera.params = params.tolist()
+    camera.has_prior_focal_length = False
+
+
+def forget_lenses(database: Path) -> bool:
+    """Forget the focal lengths that EXIF data gave; return whether there were any."""
+    from gradiseg_core.files._pycolmap import pycolmap
+
+    db = pycolmap.Database.open(database)
+    try:
+        known = [camera for camera in db.read_all_cameras() if camera.has_prior_focal_length]
+        for camera in known:
+            forget_lens(camera)
+            db.update_camera(camera)
+    finally:
+        db.close()
+    return bool(known)
 
 
 def verified(database: Path) -> dict[tuple[int, int], NDArray[np.int64]]:

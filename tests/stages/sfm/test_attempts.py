@@ -20,6 +20,7 @@ from gradiseg_core.stages.sfm.joining import join
 from gradiseg_core.stages.sfm.known_poses import Matched
 from gradiseg_core.stages.sfm.mapping import Mapping, map_images
 from gradiseg_core.stages.sfm.pairs import (
+    copy_of,
     image_ids,
     keypoints,
     pairs_with,
@@ -244,6 +245,39 @@ def test_the_lens_is_held_where_two_images_do_not_tell_it(matched, tmp_path, mon
     assert found.registered == 8
     nearly = attempts.Found(database, found.models, "")
     assert attempts._with_the_lens_held(photos, nearly, tmp_path, Mapping(), None) is None
+
+
+def test_focal_lengths_of_exif_data_are_forgotten(matched, tmp_path):
+    """Of the database of an attempt alone; where EXIF data name none, there is nothing to try."""
+    folder, database, cameras = matched
+    wrong = copy_of(database, tmp_path / "wrong")
+    db = pycolmap.Database.open(wrong)
+    for camera in db.read_all_cameras():
+        camera.params = [3.3 * WIDTH, *camera.params[1:]]
+        camera.has_prior_focal_length = True
+        db.update_camera(camera)
+    db.close()
+    photos = attempts.Photographs(
+        work=tmp_path, image_dir=folder / "scene" / "images", names=sorted(cameras),
+        config=CONFIG, build=lambda *_: database, all_pairs=True, seed=0, threads=1,
+    )  # fmt: skip
+    part = part_of(matched, tmp_path, {1, 2})
+
+    def attempt(start):
+        best = attempts.Found(start, [part], "as configured")
+        return attempts._without_exif(photos, best, tmp_path / "new", Mapping(), None)
+
+    def assumed(path):
+        db = pycolmap.Database.open(path)
+        [camera] = db.read_all_cameras()
+        db.close()
+        return camera.mean_focal_length() / WIDTH, camera.has_prior_focal_length
+
+    found = attempt(wrong)
+    assert found.registered == 8
+    assert assumed(found.database) == (pytest.approx(1.2), False)
+    assert assumed(wrong) == (pytest.approx(3.3), True)
+    assert attempt(database) is None
 
 
 def test_matches_that_do_not_move_are_left_out(tmp_path):
