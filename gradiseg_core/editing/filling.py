@@ -75,6 +75,8 @@ _PAINTED = {"sh0": 0.01, "shN": 0.001}
 _PURE = 0.9
 #: A cell with less light than this is in shadow.
 _FULL = 0.99
+#: The foot of what comes to stand there, in heights of it.
+_FOOT = 0.1
 #: Surroundings of an object, in diagonals around it: of its foot, and as far as its shadow fades.
 _AROUND, _FADES = 0.4, 0.6
 
@@ -136,13 +138,18 @@ def find_hole(
         paint: What makes the hole's colours of those around it.
         shadow: Whether its shadow goes.
         ground: The plane, training frame; None: the one around its foot.
-        covered: [m, 3] centres of what comes to stand there, training frame. Nothing is filled
-            below it and next to it: it is as dark there as below what was removed.
+        covered: [m, 3] centres of what comes to stand there, training frame. Below its foot no
+            light falls: what is filled in there is dark, or would shine through it.
 
     Returns:
         The hole and an empty text; or None and why there is nothing to fill.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt, maximum_filter
+    from scipy.ndimage import (
+        binary_dilation,
+        distance_transform_edt,
+        gaussian_filter,
+        maximum_filter,
+    )
 
     if not views:
         return None, "no training view shows it"
@@ -201,20 +208,28 @@ def find_hole(
     cells = under(patch, removed, (exposed & ~seen) | dark)
     if not cells.any() and left.min() > _FULL:
         return None, "training views saw all that it hid"
-    below = np.zeros(patch.shape, bool)
-    if covered is not None:
-        below = binary_dilation(footprint(patch, covered), iterations=2 * CLEAR)
-        cells &= ~below
-        if not cells.any() and left.min() > _FULL:
-            return None, "what comes to stand there covers it"
     if cells.any():
         # Cells around it were seen as mixtures with the object and with what lies unseen.
-        cells |= binary_dilation(cells, iterations=CLEAR) & seen & ~others & ~below
+        cells |= binary_dilation(cells, iterations=CLEAR) & seen & ~others
         colours = paint(colours, (known if known.any() else count > 0) & ~dark, cells)
     # What is drawn at a rim takes colours from beyond it.
     _, nearest = distance_transform_edt(~(known | cells), return_indices=True)
     colours = colours[tuple(nearest)]
+    if covered is not None:
+        contact = gaussian_filter(_foot_of(covered, patch).astype(np.float64), CLEAR)
+        colours *= (1.0 - (1.0 - DARK) * contact)[..., None]
     return Hole(patch, cells, dark & cells, colours, left, known & ~cells, behind, support), ""
+
+
+def _foot_of(points: NDArray[np.float64], patch: Patch) -> NDArray[np.bool_]:
+    """Return the cells that a thing stands on, [rows, columns]; a ball is wider than its foot."""
+    from skimage.morphology import convex_hull_image
+
+    height = patch.ground.height(points)
+    low, high = np.quantile(height, [0.03, 0.97])
+    foot = footprint(patch, points[height <= low + _FOOT * (high - low)])
+    hull: NDArray[np.bool_] = convex_hull_image(foot) if foot.any() else foot
+    return hull
 
 
 def known_ground(scene: Scene) -> Ground | None:

@@ -17,7 +17,6 @@ from scipy.ndimage import binary_dilation
 from gradiseg_core.editing.filling import find_hole
 from gradiseg_core.editing.patches import (
     Patch,
-    footprint,
     inpainted,
     local_ground,
     occupied,
@@ -39,7 +38,7 @@ from gradiseg_core.errors import InputError
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.gaussians import PARAMETERS, SH_C0
 from tests import tiny_lama
-from tests.editing.tables import HALF, make, table_colour
+from tests.editing.tables import HALF, TOP, make, table_colour
 from tests.synthetic import ring_of_cameras
 
 
@@ -145,26 +144,32 @@ def test_the_hole_is_filled_in_the_colours_of_lama(
         scene.edit([lama])
 
 
-def test_below_what_comes_to_stand_there_nothing_is_filled(
+def test_what_is_filled_in_below_what_comes_is_dark(
     made: tuple[Scene, dict[str, np.ndarray]],
 ) -> None:
-    """A light table under a thing's foot would shine through it; below others it is dark."""
+    """A light table shines through the foot of what is put there; below others it is dark."""
     scene, kinds = made
     views = sights(scene, kinds["box"], training_cameras(scene))
     rest = scene.kept(kinds["table"] | kinds["junk"])
     box = scene.points[kinds["box"]]
+    small = box * [0.5, 0.5, 1.0]
+    away = np.maximum(1.0 - 2.0 * small[:, 2:] / TOP, 0.0)  # narrow at its foot, as a ball is
+    ball = small * np.concatenate([1.0 - away, 1.0 - away, np.ones_like(away)], axis=1)
     hole, _ = find_hole(rest, box, views, inpainted, shadow=False)
-    small = box * [0.2, 0.2, 1.0]
-    around, _ = find_hole(rest, box, views, inpainted, shadow=False, covered=small)
     assert hole is not None
-    assert around is not None
-    below = footprint(hole.patch, small)
-    assert hole.cells[below].all()
-    assert not around.cells[below].any()
-    assert 20 < around.cells.sum() < hole.cells.sum()
-    assert not (around.cells & ~hole.cells).any()
-    alike, why = find_hole(rest, box, views, inpainted, shadow=False, covered=box)
-    assert (alike, why) == (None, "what comes to stand there covers it")
+    middle, rim, far = (
+        tuple(hole.patch.cells(np.array([[x, 0.0, 0.0]]))[0].round().astype(int))
+        for x in (0.0, 0.15, 0.5)
+    )
+    light = []
+    for thing in (small, ball):
+        shaded, _ = find_hole(rest, box, views, inpainted, shadow=False, covered=thing)
+        assert shaded is not None
+        np.testing.assert_array_equal(shaded.cells, hole.cells)
+        light.append((shaded.colours / hole.colours).mean(axis=-1))
+    assert light[0][middle] < 0.6
+    assert light[0][rim] < light[1][rim] - 0.05
+    assert light[0][far] > 0.95
 
 
 def test_what_stands_on_nothing_leaves_no_hole(made: tuple[Scene, dict[str, np.ndarray]]) -> None:
