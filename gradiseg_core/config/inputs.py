@@ -18,7 +18,7 @@ from gradiseg_core.config.backends import BackendConfig
 from gradiseg_core.config.base import Section
 from gradiseg_core.config.datasets import DATASETS, dataset_path, images_folder
 from gradiseg_core.config.given_model import find_given, find_ignore
-from gradiseg_core.config.photo_files import files_below
+from gradiseg_core.config.photo_files import files_below, is_photo, videos_of
 from gradiseg_core.config.scene import DEMO_FOLDER, SceneConfig
 from gradiseg_core.config.weights import checkpoints
 
@@ -33,8 +33,8 @@ LERF_MASK_INPUTS = (
     "ground_truth.json",
     "surface.npz",
 )
-#: Endings of configurations.
-_WRITTEN = (".yaml", ".yml")
+#: Parts of published layouts in which only photographs are read.
+_OF_PHOTOGRAPHS = {"images", "images_train", "images_2", "images_4", "images_8"}
 
 
 def named_paths(section: Section, key: str = "") -> Iterator[tuple[str, Path]]:
@@ -63,6 +63,8 @@ def made_folder(path: Path, made: Iterable[Path]) -> Path | None:
 
 def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
     """Return every file below the paths that a section names, sorted; hidden files are left out.
+
+    Of a scene's folders of photographs and masks only the pictures: other files there are not read.
 
     A path that does not exist is skipped: :mod:`gradiseg_core.config.checks` has refused those that
     must exist.
@@ -99,18 +101,28 @@ def given_files(section: Section, made: Iterable[Path] = ()) -> list[Path]:
             # Points beside them: which one is named in the file, which is not read here.
             found.update(file for one in scene.transforms[:1] for file in one.parent.glob("*.ply"))
     for path in masks:
-        found.update(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+        found.update(
+            file
+            for file in path.rglob("*")
+            if is_photo(file) and file.is_file() and not _hidden(file, path)
+        )
     for path in paths:
         if path.is_file():
             found.add(path)
         elif path.is_dir():
             if isinstance(section, SceneConfig) and section.source == "folder":
-                # A configuration beside its photographs (`path: .`) is none of them.
-                files = (file for file in files_below(path) if file.suffix.lower() not in _WRITTEN)
-                found.update(files)
+                # What lies beside the photographs (notes, Thumbs.db, a configuration) is not read.
+                found.update(videos_of(path) or filter(is_photo, files_below(path)))
                 continue
+            only_photos = isinstance(section, SceneConfig) and path.name in _OF_PHOTOGRAPHS
             files = path.rglob("*")
-            found.update(file for file in files if file.is_file() and not _hidden(file, path))
+            found.update(
+                file
+                for file in files
+                if file.is_file()
+                and not _hidden(file, path)
+                and (is_photo(file) or not only_photos)
+            )
     return sorted(found)
 
 

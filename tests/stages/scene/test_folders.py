@@ -323,3 +323,27 @@ def test_what_a_run_writes_beside_its_photographs_is_no_photograph(tmp_path: Pat
         (results / folder).mkdir()
     (results / "scene" / "scene.json").write_text("{}")
     assert given_files(section) == [tmp_path / "a.jpg"]
+
+
+def test_only_pictures_of_a_scene_rerun_it(tmp_path: Path) -> None:
+    """Notes and what systems leave behind, live videos and raw files of photographs do not."""
+    pictures = [tmp_path / "in" / name for name in ("1.jpg", "more/2.JPG", "ignore/1.png")]
+    for path in pictures:
+        save_photo(path)
+    section = SceneConfig(source="folder", path=tmp_path / "in")
+    assert given_files(section) == sorted(pictures)
+    for name in ("notes.txt", "Thumbs.db", "1.MOV", "1.dng", "more/desktop.ini", "ignore/Thumbs.db"):
+        (tmp_path / "in" / name).write_bytes(b"other")
+    assert given_files(section) == sorted(pictures)
+
+
+@pytest.mark.parametrize("source", ["lerf_mask", "mipnerf360"])
+def test_only_pictures_of_a_published_layout_rerun_it(tmp_path: Path, source: str) -> None:
+    used = [tmp_path / name for name in ("images/1.jpg", "sparse/0/cameras.bin")]
+    for path in (*used, tmp_path / "images" / "Thumbs.db", tmp_path / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    section = SceneConfig.model_validate({"source": source, "path": tmp_path})
+    if source == "mipnerf360":
+        section = section.model_copy(update={"factor": 1})
+    assert given_files(section) == used
