@@ -352,7 +352,7 @@ def watched(program: Sequence[str]) -> int:
             with contextlib.suppress(KeyboardInterrupt):  # a second one must not leave it behind
                 if stop.args:  # this process alone was told
                     child.send_signal(signal.SIGINT)
-                _end(child)
+                _end(child, _LAST_WAIT_S / 3 if stop.args else _LAST_WAIT_S)
             if child.poll() is None:
                 child.kill()
                 child.wait()
@@ -363,11 +363,17 @@ def _status(code: int) -> int:
     return 130 if code in (-signal.SIGINT, 130) else code if code >= 0 else 128 - code
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Let it end by itself, then ask it to, as Ctrl+C does."""
-    for _ in range(2):
+def _end(child: subprocess.Popen[bytes], first_wait: float) -> None:
+    """Let it end by itself, then ask it to, as Ctrl+C does.
+
+    Args:
+        child: The program. Jobs that the terminal told as well keep what they did, which takes
+            them a while; jobs that it did not tell run on until their Snakemake ends.
+        first_wait: How long it is let alone, s.
+    """
+    for wait in (first_wait, _LAST_WAIT_S / 3):
         try:
-            child.wait(_LAST_WAIT_S / 3)
+            child.wait(wait)
             return
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)

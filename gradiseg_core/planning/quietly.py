@@ -28,8 +28,17 @@ def main() -> None:
     signal.signal(signal.SIGINT, before)
     try:
         program.main()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _is_of_a_stop(error):
+            raise
         raise SystemExit(STOPPED) from None
+
+
+def _is_of_a_stop(error: BaseException | None) -> bool:
+    """Tell whether an error is Ctrl+C, or came of it, as where it is pressed twice."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 if __name__ == "__main__":

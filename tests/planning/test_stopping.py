@@ -74,7 +74,7 @@ def test_nothing_is_left_running(how: str) -> None:
     assert waited(lambda: ended(child) and ended(job))
 
 
-@pytest.mark.parametrize("moment", ["import", "later"])
+@pytest.mark.parametrize("moment", ["import", "later", "twice"])
 def test_snakemake_that_is_stopped_while_it_starts_says_nothing(
     moment: str, tmp_path: Path
 ) -> None:
@@ -84,6 +84,11 @@ def test_snakemake_that_is_stopped_while_it_starts_says_nothing(
     package.mkdir()
     (package / "__init__.py").touch()
     text = stop if moment == "import" else "def main():\n    " + stop
+    if moment == "twice":
+        text = (
+            "def main():\n    try:\n        raise KeyboardInterrupt\n"
+            "    finally:\n        raise RuntimeError('cannot close a running loop')\n"
+        )
     (package / "cli.py").write_text(text)
     done = subprocess.run(
         [sys.executable, quietly.__file__, "slow", "--cores", "2"],
@@ -91,6 +96,7 @@ def test_snakemake_that_is_stopped_while_it_starts_says_nothing(
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as of a terminal
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -108,3 +114,19 @@ def test_a_stop_before_snakemake_is_one_line(
     assert cli.main(["run", "kitchen"]) == 130
     assert capsys.readouterr().err == "\nstopped before anything ran\n"
     assert not (tmp_path / "kitchen.yaml").exists()
+
+
+def test_an_error_of_snakemake_stays_one(tmp_path: Path) -> None:
+    package = tmp_path / "slow"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text("def main():\n    raise RuntimeError('of its own')\n")
+    done = subprocess.run(
+        [sys.executable, quietly.__file__, "slow"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: of its own" in done.stderr
