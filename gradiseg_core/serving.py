@@ -84,9 +84,16 @@ def serve(
 
 
 def _without_cameras(folder: Path, run_dir: Path) -> str:
-    """Return what to do with a run that was copied without its scene."""
+    """Return what to do with a run that was copied without its scene, or whose cameras are gone."""
     page = run_dir / _PAGE
     opened = f"Open {page} in any browser, which needs nothing else" if page.is_file() else ""
+    results = run_dir.parent.parent
+    if (results / "logs").is_dir():  # in its place: Snakemake removes what is made again
+        return (
+            f"{folder} lacks the cameras of its scene: {results / 'colmap'} is not there. They are "
+            "being made again, or a run that did so was stopped or failed: let it finish, or go on "
+            "with it (`gradiseg status` says how)." + (f" {opened}." if opened else "")
+        )
     return (
         f"{folder} lacks the cameras and photographs of its scene, as it was copied without them. "
         + (f"{opened}. To ask for objects and to save edits, copy" if opened else "Copy")

@@ -70,6 +70,11 @@ def test_a_run_that_was_copied_without_its_scene_says_what_to_do(
         serve(copied, edits_file=tmp_path / "edits.yaml")
     with pytest.raises(InputError, match=r"no trained scene .*; give one of .*baseline/seed0"):
         serve(scene / "baseline", edits_file=tmp_path / "edits.yaml")
+    (scene / "logs").mkdir()
+    (scene / "colmap").rename(tmp_path / "away")  # as Snakemake does before it makes it again
+    with pytest.raises(InputError, match=r"results/balls/colmap is not there\. They are being"):
+        serve(scene / "baseline" / "seed0", edits_file=tmp_path / "edits.yaml")
+    (tmp_path / "away").rename(scene / "colmap")
     whole = tmp_path / "elsewhere"
     shutil.copytree(scene, whole)
 

@@ -242,7 +242,7 @@ def _export_cameras(source: Source, out: Path, config: ExportConfig) -> None:
     if source.colmap is None:
         raise InputError(
             "the scene has no cameras: its Gaussians lie outside of results/<scene>, where stage "
-            "`colmap` puts them"
+            "`colmap` puts them, or a run that makes these again is not finished"
         )
     from gradiseg_core.exporting.cameras import write_colmap, write_nerfstudio
     from gradiseg_core.files.colmap import load_points, load_user_cameras, load_user_points

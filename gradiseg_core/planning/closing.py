@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from gradiseg_core.config.root import Settings
@@ -18,7 +19,13 @@ from gradiseg_core.stages.report import plan, status
 _WIDTH = 100  # of what is said where there is no terminal
 
 
-def conclude(command: Command, settings: Settings, code: int, begun: float) -> None:
+def conclude(
+    command: Command,
+    settings: Settings,
+    code: int,
+    begun: float,
+    earlier: Collection[Path] = (),
+) -> None:
     """Say where to look, or how to go on; why a run failed comes last.
 
     Args:
@@ -26,6 +33,7 @@ def conclude(command: Command, settings: Settings, code: int, begun: float) -> N
         settings: The configuration.
         code: Its exit status.
         begun: When it began, s since 1970.
+        earlier: Results that were there before, and were to be made again.
     """
     place, again = command.place, command.again
     if code == 0:
@@ -35,7 +43,7 @@ def conclude(command: Command, settings: Settings, code: int, begun: float) -> N
         return
     unfinished = _unfinished(settings, begun)
     if code == 130:
-        print(f"\nstopped; {_kept(settings, unfinished)}. To go on:\n  {again}")
+        print(f"\nstopped; {_kept(settings, unfinished, earlier)}. To go on:\n  {again}")
         return
     seen = place.command("status", "--configfile", command.configfile)
     if is_at_work(Path(settings.root.results)):
@@ -74,14 +82,17 @@ def _unfinished(settings: Settings, begun: float) -> list[status.Job]:
     ]
 
 
-def _kept(settings: Settings, stopped: list[status.Job]) -> str:
-    """Return in words what of a run that was stopped is kept."""
-    on, anew = [], []
+def _kept(settings: Settings, stopped: list[status.Job], earlier: Collection[Path]) -> str:
+    """Return in words what of a run that was stopped is kept, and what was removed for it."""
+    on, anew, removed = [], [], []
     for job in stopped:
         known = Job(job.stage, job.scene, job.variant, job.seed)
         done = costs.done_before(settings, known)
         if not done:
             anew.append(job.stage)
+            # Snakemake removes what a job made before it runs again.
+            if job.output in earlier and not job.output.exists():
+                removed.append(str(job.output))
             continue
         config = settings.section(known.scene or "", "train", known.variant)
         assert isinstance(config, TrainConfig)
@@ -90,6 +101,8 @@ def _kept(settings: Settings, stopped: list[status.Job]) -> str:
         on.append(f"training {job.place} goes on at iteration {step:,} of {whole:,}")
     if anew:
         on.append(f"what was being made is made anew: {', '.join(named(anew))}")
+    if removed:
+        on.append(f"their earlier results are removed: {', '.join(removed)}")
     return "; ".join(["what is finished is kept", *on])
 
 

@@ -177,12 +177,13 @@ def _prepared(
 def _run(ready: _Ready) -> int:
     """Run what is prepared, and say where to look or how to go on."""
     begun = time.time()
+    earlier = [path for path in ready.again if path.exists()]
     with noted(), reporting(ready.settings, ready.cores, ready.again):
         status = watched(ready.command.program)
     if status == 0 and ready.planned:
         took = duration(time.time() - begun)
         print(f"\ntook {took}, and was planned to take {duration(ready.planned)}")
-    conclude(ready.command, ready.settings, status, begun)
+    conclude(ready.command, ready.settings, status, begun, earlier)
     return status
 
 
@@ -296,6 +297,10 @@ def _to_do(
     causes, rules = made_again(outputs)
     if rules:
         print(f"made again, because {' and '.join(causes)} changed: {', '.join(named(rules))}")
+        print(
+            "each of these results is removed when it is made again; to keep them, copy "
+            f"{settings.root.results} first"
+        )
     said = replaced(settings, outputs)
     if said.smaller and not may_shrink:
         raise InputError(

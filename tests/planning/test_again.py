@@ -74,6 +74,7 @@ def test_results_that_are_made_again_are_named(
     said = capsys.readouterr().out
     assert f"made again, because {cause}" in said
     assert " changed: cameras, training\n" in said
+    assert "each of these results is removed when it is made again" in said
     assert ": cameras " in said
     assert "objects" not in said  # their results stay
     monkeypatch.setattr(launch, "pending", lambda _: again.read_summary("Error in line 3\n"))

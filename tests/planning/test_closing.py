@@ -12,6 +12,7 @@ from gradiseg_core import cli
 from gradiseg_core.config.reading import read_files
 from gradiseg_core.config.root import load
 from gradiseg_core.planning import budgets, launch
+from gradiseg_core.planning.again import Pending
 from gradiseg_core.stages.training.progress import save_checkpoint
 from tests.planning.photographs import photographs
 
@@ -73,8 +74,15 @@ def test_what_is_kept_of_a_run_that_is_stopped(
     monkeypatch.chdir(tmp_path)
     photographs(tmp_path / "kitchen")
     scene = tmp_path / "results" / "kitchen"
+    earlier = Path("results/kitchen/scene")
+    (tmp_path / earlier).mkdir(parents=True)
+    Path("kitchen.yaml").write_text("scenes: {kitchen: {path: kitchen}}\nquality: draft\n")
+    Path(".snakemake").mkdir()
+    remade = [Pending(earlier, "scene", "updated input files")]
+    monkeypatch.setattr(launch, "pending", lambda _: remade)
 
     def stopped(program: list[str]) -> int:
+        (tmp_path / earlier).rmdir()  # as Snakemake does
         for log in (scene / "logs" / "scene.log", scene / "gradiseg_plus/seed0/logs/train.log"):
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("2026-11-26 10:00:00,1 ERROR train: stopped\n")
@@ -89,6 +97,7 @@ def test_what_is_kept_of_a_run_that_is_stopped(
     told = capsys.readouterr().out
     assert told.endswith(
         "stopped; what is finished is kept; training kitchen, gradiseg_plus, seed 0 goes on at "
-        "iteration 1,432 of 3,000; what was being made is made anew: photographs. To go on:\n"
+        "iteration 1,432 of 3,000; what was being made is made anew: photographs; their earlier "
+        "results are removed: results/kitchen/scene. To go on:\n"
         "  gradiseg run kitchen.yaml --cores 2\n"
     )

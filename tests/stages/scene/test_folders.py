@@ -332,7 +332,7 @@ def test_only_pictures_of_a_scene_rerun_it(tmp_path: Path) -> None:
         save_photo(path)
     section = SceneConfig(source="folder", path=tmp_path / "in")
     assert given_files(section) == sorted(pictures)
-    for name in ("notes.txt", "Thumbs.db", "1.MOV", "1.dng", "more/desktop.ini", "ignore/Thumbs.db"):
+    for name in ("notes.txt", "Thumbs.db", "1.MOV", "1.dng", "more/a.ini", "ignore/Thumbs.db"):
         (tmp_path / "in" / name).write_bytes(b"other")
     assert given_files(section) == sorted(pictures)
 
