@@ -61,9 +61,10 @@ def serve(
         configfiles: As for ``snakemake --configfile``; what they say of questions and pages holds.
 
     Raises:
-        InputError: If there is no trained scene, or the port is taken.
+        InputError: If there is no trained scene, the port is taken, or edits cannot be saved.
         ConfigError: If the configuration is not valid, or does not have the scene.
     """
+    _check_writable(edits_file)
     scene = load(folder, device="cpu")
     scene_dir = scene.run.scene
     if scene_dir is None:
@@ -81,6 +82,25 @@ def serve(
         if opens:
             webbrowser.open(server.address)
         server.serve_forever()
+
+
+def _check_writable(edits_file: Path) -> None:
+    """Refuse a file that Save could not write, before anything is edited.
+
+    Raises:
+        InputError: If its folder is not there, or it cannot be written.
+    """
+    folder = edits_file.parent
+    if not folder.is_dir():
+        raise InputError(
+            f"--edits {edits_file}: there is no folder {folder} to save edits in; make it, or give "
+            "another file"
+        )
+    if edits_file.is_dir() or not os.access(edits_file if edits_file.exists() else folder, os.W_OK):
+        raise InputError(
+            f"--edits {edits_file} cannot be written to, so that no edit could be saved; give "
+            "another file"
+        )
 
 
 def _without_cameras(folder: Path, run_dir: Path) -> str:

@@ -85,3 +85,14 @@ def test_a_run_that_was_copied_without_its_scene_says_what_to_do(
     monkeypatch.setattr(serving, "Server", served)
     with pytest.raises(InterruptedError):
         serve(whole / "baseline" / "seed0", opens=False, edits_file=tmp_path / "edits.yaml")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("nowhere/x.yaml", "there is no folder .*nowhere to save"), (".", "cannot be written to")],
+)
+def test_a_file_that_edits_cannot_be_saved_to_is_refused_at_once(
+    file: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        serve(tmp_path / "no_run", edits_file=tmp_path / file)

@@ -160,11 +160,11 @@ class Server(ThreadingHTTPServer):
             keep: Whether to go on when no page is open.
 
         Raises:
-            InputError: If the port is taken.
+            InputError: If the port is taken, or there is none of this number.
         """
         try:
             super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise InputError(f"port {port} cannot be used ({error}); give another --port") from (
                 error
             )

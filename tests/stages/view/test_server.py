@@ -185,6 +185,12 @@ def test_a_taken_port_is_named(served: Served) -> None:
         Server(served.session, served.server.server_port)
 
 
+@pytest.mark.parametrize("port", [-1, 80080])
+def test_a_port_out_of_range_is_named(port: int) -> None:
+    with pytest.raises(InputError, match=rf"port {port} cannot be used \(.*0-65535.*--port"):
+        Server(None, port)  # type: ignore[arg-type]  # which is not reached
+
+
 def test_the_command_serves_answers_and_leaves_nothing(made: Made, tmp_path: Path) -> None:
     """Colour words, as the run has no backend that reads text; Ctrl+C ends it."""
     command = [sys.executable, "-m", "gradiseg_core", "view", str(made.run), "--no-browser"]
