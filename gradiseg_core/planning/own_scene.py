@@ -79,10 +79,22 @@ class OwnScene:
     note: str | None = None
 
     def write(self) -> None:
-        """Write the configuration, where it is new."""
-        if self.text is not None:
+        """Write the configuration, where it is new.
+
+        Raises:
+            InputError: If another run has written it since this one began.
+        """
+        if self.text is None:
+            return
+        try:
             with self.configfile.open("x", encoding="utf-8") as file:
                 file.write(self.text)
+        except FileExistsError as error:
+            raise InputError(
+                f"another run is at work here: it has just written {self.configfile}. "
+                "`gradiseg status` shows it; let it end, or stop it (Ctrl+C in its terminal), and "
+                "give this command again"
+            ) from error
 
 
 def one_path(paths: Sequence[Path]) -> Path:

@@ -12,7 +12,7 @@ from gradiseg_core.config.checks import is_scene_name
 from gradiseg_core.config.photo_files import LEAST_PHOTOGRAPHS
 from gradiseg_core.config.root import RootConfig, load
 from gradiseg_core.errors import ConfigError, InputError
-from gradiseg_core.planning.own_scene import one_path, scene_name, scene_of
+from gradiseg_core.planning.own_scene import OwnScene, one_path, scene_name, scene_of
 from gradiseg_core.planning.workflow import rule_names
 
 RESERVED = {*RootConfig.model_fields, "scene", *rule_names()}
@@ -217,3 +217,14 @@ def test_one_of_an_embedded_scene_is_another_folders() -> None:
     path = photographs("kitchen")
     Path("kitchen.yaml").write_text("scenes: {kitchen: {source: demo}}")
     assert scene_of(path, "draft", RESERVED).configfile == Path("kitchen_2.yaml")
+
+
+def test_of_two_runs_that_begin_at_once_the_second_is_told_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (OwnScene(Path("few.yaml"), text) for text in ("first", "second"))
+    first.write()
+    with pytest.raises(InputError, match=r"another run is at work here: .* few\.yaml"):
+        second.write()
+    assert Path("few.yaml").read_text() == "first"
