@@ -38,6 +38,7 @@ from gradiseg_core.planning.inputs import Inspected, check_inputs, keep_inputs, 
 from gradiseg_core.planning.locks import make_way, noted
 from gradiseg_core.planning.own_scene import OwnScene, naming, scene_of
 from gradiseg_core.planning.place import Place, is_configuration
+from gradiseg_core.planning.quietly import ALONE
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
 from gradiseg_core.planning.trainings import at_most
@@ -344,8 +345,9 @@ def _once_written(scene: OwnScene, place: Place) -> str:
 def watched(program: Sequence[str]) -> int:
     """Run a program that ends with this process; return its exit status, 130 where it was stopped.
 
-    Ctrl+C reaches both through the terminal. A signal to this process alone is handed on, and Linux
-    tells the program if this process is killed.
+    :mod:`gradiseg_core.planning.quietly` runs it and answers the signals. Ctrl+C reaches both
+    through the terminal. A signal to this process alone is handed on, and Linux tells the program
+    if this process is killed.
     """
     with _signals_raised():
         child = subprocess.Popen(
@@ -356,8 +358,8 @@ def watched(program: Sequence[str]) -> int:
         except KeyboardInterrupt as stop:
             with contextlib.suppress(KeyboardInterrupt):  # a second one must not leave it behind
                 if stop.args:  # this process alone was told
-                    child.send_signal(signal.SIGINT)
-                _end(child, _LAST_WAIT_S / 3 if stop.args else _LAST_WAIT_S)
+                    child.send_signal(ALONE)
+                _end(child)
             if child.poll() is None:
                 child.kill()
                 child.wait()
@@ -368,29 +370,29 @@ def _status(code: int) -> int:
     return 130 if code in (-signal.SIGINT, 130) else code if code >= 0 else 128 - code
 
 
-def _end(child: subprocess.Popen[bytes], first_wait: float) -> None:
-    """Let it end by itself, then ask it to, as Ctrl+C does.
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let it end by itself, then end its jobs, for which it waits.
 
-    Args:
-        child: The program. Jobs that the terminal told as well keep what they did, which takes
-            them a while; jobs that it did not tell run on until their Snakemake ends.
-        first_wait: How long it is let alone, s.
+    It is not asked twice: Ctrl+C has reached its jobs too, and a computation that cannot be
+    interrupted (COLMAP's matching) ends when it is done.
     """
-    for wait in (first_wait, _LAST_WAIT_S / 3):
-        try:
-            child.wait(wait)
-            return
-        except subprocess.TimeoutExpired:
-            child.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    import psutil
+
+    try:
         child.wait(_LAST_WAIT_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for job in psutil.Process(child.pid).children(recursive=True):
+                job.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_LAST_WAIT_S)
 
 
 def _end_with_parent() -> None:
     # What a shell starts in the background ignores Ctrl+C; the program must end when it is told to.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ALONE)
 
 
 @contextlib.contextmanager

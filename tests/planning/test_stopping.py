@@ -19,20 +19,35 @@ from tests.workflow.conftest import REPOSITORY
 
 LAUNCHER = """\
 import sys
+from gradiseg_core.planning import quietly
 from gradiseg_core.planning.launch import watched
-sys.exit(watched([sys.executable, "-c", sys.argv[1]]))
+sys.exit(watched([sys.executable, quietly.__file__, "slow"]))
 """
-CHILD = """\
-import os, signal, subprocess, sys, time
-job = subprocess.Popen(["sleep", "100"])
-try:
-    print(os.getpid(), job.pid, flush=True)
-    time.sleep(100)
-except KeyboardInterrupt:
-    job.terminate()
-    job.wait()
-    raise SystemExit(1)
+#: As Snakemake: it waits for its job, which may need its time, and calls a stop a failure.
+SLOW = """\
+import os, subprocess, sys, time
+
+JOB = "import time\\ntry: time.sleep(100)\\nexcept KeyboardInterrupt: time.sleep(SECONDS)"
+
+def main():
+    job = subprocess.Popen([sys.executable, "-c", JOB])
+    time.sleep(0.5)
+    try:
+        print(os.getpid(), job.pid, flush=True)
+        time.sleep(100)
+    except KeyboardInterrupt:
+        job.wait()
+        raise SystemExit(1)
 """
+
+
+def slow(folder: Path, seconds: float) -> Path:
+    """Write a package that stands in for Snakemake, with a job that takes this long to stop."""
+    package = folder / "slow"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(SLOW.replace("SECONDS", str(seconds)))
+    return folder
 
 
 def ended(pid: int) -> bool:
@@ -51,11 +66,12 @@ def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", ["terminal", "SIGTERM", "SIGHUP", "SIGKILL"])
-def test_nothing_is_left_running(how: str) -> None:
+def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     # A shell makes what it starts in the background ignore Ctrl+C; a terminal does not.
     ctrl_c = signal.SIG_DFL if how == "terminal" else signal.SIG_IGN
     process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, CHILD],
+        [sys.executable, "-c", LAUNCHER],
+        cwd=slow(tmp_path, 0.0),
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
@@ -72,6 +88,27 @@ def test_nothing_is_left_running(how: str) -> None:
     process.stdout.close()
     assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
     assert waited(lambda: ended(child) and ended(job))
+
+
+def test_a_second_stop_leaves_a_slow_job_its_time_and_says_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, quietly.__file__, "slow"],
+        cwd=slow(tmp_path, 2.0),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    _, job = map(int, process.stdout.readline().split())
+    process.send_signal(quietly.ALONE)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    assert not ended(job)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (quietly.STOPPED, "")
+    assert ended(job)
 
 
 @pytest.mark.parametrize("moment", ["import", "later", "twice"])
