@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SerializeAsAny,
@@ -18,9 +19,12 @@ from pydantic import (
 
 from gradiseg_core.config.base import Conflict, InputPath, Section, option
 from gradiseg_core.config.filling import Fill, Filled, fill_option
-from gradiseg_core.config.picks import StoredSelection, Vector, What, stored
+from gradiseg_core.config.picks import EVERYTHING, StoredSelection, Vector, What, stored
 
 _UNITS = "units of the model"
+#: Names that always mean the same, and no new object may have.
+RESERVED = (EVERYTHING, "background")
+_LONGEST_NAME = 100
 
 
 class Operation(Section):
@@ -51,6 +55,39 @@ def shadow_option(default: bool = True) -> Any:
         default,
         "With `fill`: also take its shadow from what it stood on, as far as it fades around it; "
         "`swap`: false.",
+    )
+
+
+def _new_name(value: str | None) -> str | None:
+    """Return a name that a new object may have, blanks tidied.
+
+    Raises:
+        ValueError: If it is empty or too long, or a word or number that means something else.
+    """
+    if value is None:
+        return None
+    name = " ".join(value.split())
+    if not name:
+        raise ValueError("a name cannot be empty; leave `called` out for the old name")
+    if name.lower() in RESERVED:
+        raise ValueError(f"{name!r} has a meaning of its own; choose another name")
+    if re.fullmatch(r"(id ?)?\d+", name.lower()):
+        raise ValueError(f"{name!r} reads as an ID, and IDs are given; choose a name")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"a name has at most {_LONGEST_NAME} characters, got {len(name)}")
+    return name
+
+
+Called = Annotated[str | None, AfterValidator(_new_name)]
+"""The name of a new object."""
+
+
+def called_option() -> Any:
+    """Return the field of an operation that makes a new object."""
+    return option(
+        None,
+        "Name of what is new, of several things the largest; no other may have it. null: its old "
+        "name, with a number.",
     )
 
 
@@ -139,9 +176,7 @@ class Duplicate(_Placed):
 
     name = "duplicate"
     duplicate: What = option(..., "What is copied.")
-    called: str | None = option(
-        None, "Name of what is new; null: its old name, numbered where that is taken."
-    )
+    called: Called = called_option()
 
 
 class Swap(Operation):
@@ -173,9 +208,7 @@ class Insert(Operation):
     )
     rotate_deg: Vector = option((0.0, 0.0, 0.0), "Turn around x, then y, then z.", unit="degrees")
     factor: float = option(1.0, "Scale factor.", gt=0)
-    called: str | None = option(
-        None, "Name of what is new; null: its old name, numbered where that is taken."
-    )
+    called: Called = called_option()
 
 
 class Style(Operation):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradiseg_core.config import edits as config
 from gradiseg_core.config.picks import EVERYTHING, Pick, entries
-from gradiseg_core.editing.objects import free_name, ids_of
+from gradiseg_core.editing.objects import check_free, free_name, ids_of
 from gradiseg_core.editing.painting import painter
 from gradiseg_core.errors import InputError
 
@@ -41,6 +41,7 @@ class _Known:
 
     Attributes:
         sure: Whether no operation has added what only its run can tell.
+        all_there: Whether none has taken away what only its run can tell.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -48,7 +49,7 @@ class _Known:
         self.prompts = {name: list(ids) for name, ids in scene.prompts.items()}
         self.names = dict(scene.names_of_ids)
         self.next = scene.trained.classifier.num_classes
-        self.sure = True
+        self.sure = self.all_there = True
 
     def ids_of(self, what: int | str) -> list[int]:
         try:
@@ -66,23 +67,35 @@ class _Known:
                 own = {index for name in _names(what) for index in self.ids_of(name)}
                 kept = isinstance(step, config.Keep)
                 self.present = [index for index in self.present if (index in own) == kept]
+            else:
+                self.all_there = False
         elif isinstance(step, config.Duplicate):
-            ids = self.ids_of(step.duplicate) if isinstance(step.duplicate, int | str) else []
-            self._add(self.names.get(ids[0], f"ID {ids[0]}") if len(ids) == 1 else None, step)
+            what = step.duplicate
+            one = isinstance(what, int | str) and what != EVERYTHING
+            ids = self.ids_of(what) if one else []
+            self._add(
+                self.names.get(ids[0], f"copy of ID {ids[0]}") if len(ids) == 1 else None, step
+            )
         elif isinstance(step, config.Insert):
             self._add(None, step)
 
     def _add(self, name: str | None, step: config.Duplicate | config.Insert) -> None:
         """Note one more object; None: what it is called without `called` is not known."""
         self.sure &= name is not None
-        wanted = step.called or name
+        wanted = step.called
+        if wanted is None and name is not None:
+            wanted = free_name(name, {*self.prompts, *config.RESERVED})
         if wanted is not None:
-            self.prompts[free_name(wanted, set(self.prompts))] = [self.next]
+            self.prompts[wanted] = [self.next]
+            self.names[self.next] = wanted
         self.present.append(self.next)
         self.next += 1
 
 
 def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
+    called = getattr(step, "called", None)
+    if called is not None and known.all_there:
+        check_free(called, known.present, known.prompts)
     if isinstance(step, config.Insert):
         scene, known = (other := scene.another(step.scene)), _Known(other)
     painter(getattr(step, "fill", True))

@@ -143,6 +143,25 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return free
 
 
+def check_free(name: str, present: Sequence[int], prompts: Mapping[str, Sequence[int]]) -> None:
+    """Check that no object of the scene has a name, in small or large letters.
+
+    Args:
+        name: Of what is new.
+        present: IDs that Gaussians have; names of what is gone are free.
+        prompts: IDs by name.
+
+    Raises:
+        InputError: If one has.
+    """
+    for other, ids in prompts.items():
+        own = sorted(set(ids) & set(present))
+        if own and other.lower() == name.lower():
+            raise InputError(
+                f"called: {other!r} is ID {', '.join(map(str, own))} already; choose another name"
+            )
+
+
 def _first_of(name: str) -> str | None:
     """Return what :func:`free_name` gave a number to; None where it has none."""
     first, _, number = name.rpartition(" ")

@@ -17,10 +17,9 @@ from gradiseg_core.config import edits as config
 from gradiseg_core.config.filling import Fill
 from gradiseg_core.editing import colours
 from gradiseg_core.editing.checking import check_names
-from gradiseg_core.editing.classes import with_new_class
+from gradiseg_core.editing.classes import as_new, things
 from gradiseg_core.editing.cutting import cut_across
 from gradiseg_core.editing.filling import fill, find_hole
-from gradiseg_core.editing.objects import free_name
 from gradiseg_core.editing.painting import painter
 from gradiseg_core.editing.placing import Ground, foot, free_place, rotation, turn_to
 from gradiseg_core.editing.regions import body
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
-#: An ID with less than this share of what is copied is a fringe, and gets the main one's new ID.
-_FRINGE = 0.05
 #: What moves is an object's body and what is that near to it, in diagonals of the body.
 _AROUND = 0.1
 #: Two feet that differ by less than this share of a thing's height are on one level: what lies
@@ -169,18 +166,20 @@ def _selected(
 
 
 def _bodies(scene: Scene, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the part of a selection that is the thing itself: what moves with it.
+    """Return the part of a selection that is the things themselves: what moves with them.
 
-    Gaussians of its class that lie elsewhere are mistakes of the classifier, and stay there.
+    Gaussians of a thing's class that lie elsewhere are mistakes of the classifier, and stay there.
     """
-    rows = np.flatnonzero(mask)
-    opacities = scene.trained.opacities[torch.from_numpy(rows)].sigmoid().cpu().numpy()
-    own = scene.points[rows]
-    core = own[body(own, opacities)]
-    reach = _AROUND * float(np.linalg.norm(np.ptp(core, axis=0)))
-    low, high = core.min(axis=0) - reach, core.max(axis=0) + reach
-    result = mask.copy()
-    result[rows] = ((own >= low) & (own <= high)).all(axis=1)
+    result = np.zeros_like(mask)
+    for _, own in things(scene.ids, mask):
+        rows = np.flatnonzero(own)
+        index = torch.from_numpy(rows).to(scene.trained.opacities.device)
+        opacities = scene.trained.opacities[index].sigmoid().cpu().numpy()
+        points = scene.points[rows]
+        core = points[body(points, opacities)]
+        reach = _AROUND * float(np.linalg.norm(np.ptp(core, axis=0)))
+        low, high = core.min(axis=0) - reach, core.max(axis=0) + reach
+        result[rows] = ((points >= low) & (points <= high)).all(axis=1)
     return result
 
 
@@ -385,51 +384,21 @@ def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     return rest, record | {"first": one.record, "second": two.record}
 
 
-def _as_new(
-    scene: Scene,
-    values: dict[str, Tensor],
-    ids: NDArray[np.int64],
-    names: dict[int, str],
-    called: str | None,
-) -> tuple[Scene, Record]:
-    """Return the scene with Gaussians that become objects of their own.
-
-    Args:
-        scene: Where they come to.
-        values: Parameters, [n, ...]; encodings are replaced.
-        ids: [n], what they were.
-        names: What these IDs were called.
-        called: What the largest of them is called now; None: its name, with a number.
-    """
-    found, counts = np.unique(ids, return_counts=True)
-    order = np.argsort(-counts)
-    main = [int(i) for i, n in zip(found[order], counts[order], strict=True)
-            if n >= _FRINGE * len(ids)]  # fmt: skip
-    classifier, like = scene.trained.classifier, scene.trained.identities
-    encodings = like.new_zeros(len(ids), like.shape[1])
-    known = dict(scene.trained.metadata.get("names", {}))
-    new: dict[str, list[int]] = {}
-    for position, index in enumerate(main):
-        own = ids == index if position else ~np.isin(ids, main[1:])
-        classifier, number, encoding = with_new_class(
-            classifier, torch.cat([scene.trained.identities, encodings]), seed=position
-        )
-        encodings[torch.from_numpy(own)] = encoding
-        wanted = called if called is not None and position == 0 else names.get(index)
-        new[free_name(wanted or f"ID {index}", {*scene.prompts, *known, *new})] = [number]
-    added = scene.joined(
-        values | {"identities": encodings}, classifier=classifier, names=known | new
-    )
-    return added, {"new_ids": {name: number[0] for name, number in new.items()}}
-
-
 def _duplicate(scene: Scene, step: config.Duplicate) -> tuple[Scene, Record]:
     cut, mask, record = _selected(scene, step.duplicate, step.cut, whole=False)
     values = _placed(cut, _of(cut, mask), cut.points[mask], step)
     # The original stays as it was; only the copy is cut.
-    ids = cut.ids[mask]
-    added, names = _as_new(scene, values, ids, scene.names_of_ids, step.called)
-    return added, record | names | {"added": int(mask.sum())}
+    added, new = as_new(scene, values, *_sources(cut, mask, "copy of"), step.called)
+    return added, record | new | {"added": int(mask.sum())}
+
+
+def _sources(
+    scene: Scene, mask: NDArray[np.bool_], unnamed: str
+) -> tuple[list[tuple[int, NDArray[np.bool_]]], dict[int, str]]:
+    """Return the things that are copied, IDs and Gaussians [n] of the selection, and names."""
+    parts = [(index, own[mask]) for index, own in things(scene.ids, mask)]
+    names = {index: scene.names_of_ids.get(index, f"{unnamed} ID {index}") for index, _ in parts}
+    return parts, names
 
 
 def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
@@ -453,8 +422,7 @@ def _insert(scene: Scene, step: config.Insert) -> tuple[Scene, Record]:
         pivot=pivot,
         shift=scene.to_training(target) - pivot,
     )
-    names = {i: name for i, name in other.names_of_ids.items() if i > 0}
-    added, new = _as_new(scene, values, other.ids[mask], names, step.called)
+    added, new = as_new(scene, values, *_sources(other, mask, "inserted"), step.called)
     degree = max(int(other.trained.metadata["sh_degree"]), int(scene.trained.metadata["sh_degree"]))
     return added.noted(sh_degree=degree), record | new | {"added": int(mask.sum())}
 

@@ -76,7 +76,8 @@ def body(
     if solid.sum() < 4:
         return np.ones(len(points), bool)
     part = parts(points[solid])
-    solid[solid] = (np.bincount(part) >= share * len(part))[part]
+    sizes = np.bincount(part)
+    solid[solid] = (sizes >= min(share * len(part), sizes.max()))[part]  # the largest at least
     return solid
 
 

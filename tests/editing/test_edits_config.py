@@ -38,6 +38,9 @@ more:           [{scale: {of: 3, grow: 0.1}, factor: 2}, {rotate: 3, rotate_deg:
 """
 
 
+COPY = {"duplicate": "a", "by_m": [1, 0, 0]}
+
+
 def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
     edits = yaml.safe_load(ISSUE)
     names = set()
@@ -86,6 +89,17 @@ def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
             r"operation 1: colour: expected a name of CSS, #",
         ),
         ([{"recolour": "a", "colour": 7}], r"operation 1: colour: "),
+        ([{**COPY, "called": ""}], r"operation 1: called: a name cannot be empty"),
+        ([{**COPY, "called": " \t "}], r"operation 1: called: a name cannot be empty"),
+        ([{**COPY, "called": "Everything"}], r"called: 'Everything' has a meaning of its own"),
+        ([{**COPY, "called": "background"}], r"called: 'background' has a meaning of its own"),
+        ([{**COPY, "called": "7"}], r"called: '7' reads as an ID"),
+        ([{**COPY, "called": "ID 7"}], r"called: 'ID 7' reads as an ID"),
+        ([{**COPY, "called": "a" * 101}], r"called: a name has at most 100 characters, got 101"),
+        (
+            [{"insert": "a", "scene": "other", "called": " "}],
+            r"operation 1: called: a name cannot be empty",
+        ),
         (
             [{"remove": "a", "fill": "lama"}],
             r"operation 1: fill: expected true, false or a mapping",

@@ -13,6 +13,7 @@ from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.classes import with_new_class
 from gradiseg_core.editing.colours import mapped, recolouring, transport
 from gradiseg_core.editing.transforms import transformed, turned_harmonics
+from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.losses.identity import IdentityClassifier
 from gradiseg_core.splatting.rasterization.reference import rasterize, sh_basis
 from tests.synthetic import look_at
@@ -173,3 +174,40 @@ def test_a_new_class_takes_its_own_and_nothing_else(dim: int) -> None:
     assert second == 10
     assert again(other).argmax() == 10
     assert again(encoding).argmax() == 9
+
+
+@pytest.mark.parametrize(("dim", "count"), [(8, 60), (16, 200)])
+def test_many_new_classes_fit_beside_each_other(dim: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(dim)
+    classifier = IdentityClassifier(9, dim, generator=generator)
+    with torch.no_grad():
+        classifier.weight.mul_(20.0)
+    encodings = torch.randn(300, dim, generator=generator)
+    before = classifier(encodings).argmax(dim=1)
+    length = 2.0 * float(encodings.norm(dim=1).max())
+    for _ in range(count):
+        classifier, _, own = with_new_class(classifier, encodings, length=length)
+        encodings = torch.cat([encodings, own[None]])
+    expected = torch.cat([before, torch.arange(9, 9 + count)])
+    assert torch.equal(classifier(encodings).argmax(dim=1), expected)
+    assert classifier(encodings[300:]).softmax(dim=1).amax(dim=1).min() > 0.99
+
+
+def test_where_no_class_fits_any_more_it_is_refused() -> None:
+    classifier = IdentityClassifier(2, 1, generator=torch.Generator().manual_seed(0))
+    encodings = torch.tensor([[-1.0], [1.0]])
+    before = classifier(encodings).argmax(dim=1)
+    refused = None
+    while refused is None and classifier.num_classes < 60:
+        try:
+            classifier, _, own = with_new_class(classifier, encodings)
+        except InputError as error:
+            refused = str(error)
+        else:
+            encodings = torch.cat([encodings, own[None]])
+    fits = f"of 1 numbers have no room for more than the {classifier.num_classes} IDs"
+    assert refused is not None
+    assert fits in refused
+    # What fitted is what it was made as.
+    fitted = torch.cat([before, torch.arange(2, classifier.num_classes)])
+    assert torch.equal(classifier(encodings).argmax(dim=1), fitted)
