@@ -195,7 +195,11 @@ def export(parser: argparse.ArgumentParser) -> Run:
         "colmap; default: by the end of --out",
     )
     parser.add_argument(
-        "--objects", nargs="+", default=(), metavar="NAME", help="names or IDs; default: all"
+        "--objects",
+        nargs="+",
+        default=(),
+        metavar="WHAT",
+        help="names, IDs, or what edits take: '{of: mug, largest_part: true}'; default: all",
     )
     parser.add_argument("--split", action="store_true", help="one file for each object")
     parser.add_argument("--object-id", action="store_true", help="ply, glb: IDs of Gaussians")
@@ -203,8 +207,9 @@ def export(parser: argparse.ArgumentParser) -> Run:
 
     def run(options: argparse.Namespace) -> int:
         from gradiseg_core.editing.scene import load
+        from gradiseg_core.editing.written import read_what
 
-        objects = [int(name) if name.isdecimal() else name for name in options.objects]
+        objects = [read_what(text) for text in options.objects]
         written = load(options.folder, device="cpu").export(
             options.out,
             options.format,
@@ -270,13 +275,14 @@ def edit(parser: argparse.ArgumentParser) -> Run:
         from gradiseg_core.editing.written import read_edit
         from gradiseg_core.stages.edits.stage import edit_run
 
+        steps = read_edit(options.operations)
         edited = edit_run(
             run_dir=options.folder,
             out_dir=options.out,
-            edit=read_edit(options.operations),
+            edit=steps,
             video=not options.no_video,
         )
-        for record in edited.history:
+        for record in edited.history[-len(steps) :]:  # those before are of the folder's own edit
             print(f"{record['operation']}: {record['selected']} Gaussians selected, "
                   f"{record['after']} in the scene")  # fmt: skip
         print(options.out)

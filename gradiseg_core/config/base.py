@@ -57,6 +57,9 @@ AS_LAYER = {"layer": True}
 #: (``<name>``), warns about (line breaks), or cannot write (bytes that are not UTF-8).
 _MARKS = re.compile("[{}<>\x00-\x1f\x7f\ud800-\udfff]")
 
+#: What a name looks like that becomes a folder and a target.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
 #: What a file must hold, by name: a description, and a test.
 Contents = Mapping[str, tuple[str, Callable[[Any], bool]]]
 
@@ -76,7 +79,10 @@ class Conflict(NamedTuple):
 class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # `.nan` and `.inf` are numbers of YAML, and would spread to whatever they touch.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     #: Removed keys and what to write instead; ``"key: value"`` stands for a removed value.
     removed: ClassVar[dict[str, str]] = {}

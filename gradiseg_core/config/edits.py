@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from gradiseg_core.config.base import Conflict, InputPath, Section, option
+from gradiseg_core.config.base import NAME, Conflict, InputPath, Section, option
 from gradiseg_core.config.filling import Fill, Filled, fill_option
 from gradiseg_core.config.picks import EVERYTHING, StoredSelection, Vector, What, stored
 
@@ -117,7 +118,9 @@ class Recolour(Operation):
 
     name = "recolour"
     recolour: What = option(..., "What changes.")
-    colour: str = option(..., "A name of CSS, `#rrggbb`, or a list of three, 0 to 255.")
+    colour: str = option(
+        ..., "A name of CSS, `#rrggbb`, `rgb(r, g, b)`, or a list of three, 0 to 255."
+    )
 
     @field_validator("colour", mode="before")
     @classmethod
@@ -125,6 +128,7 @@ class Recolour(Operation):
         if isinstance(value, list | tuple):
             return _hexadecimal(value)
         if isinstance(value, str):
+            value = value.strip()
             rgb(value)
         return value
 
@@ -238,10 +242,12 @@ def operation(given: Any) -> Operation:
     if not isinstance(given, Mapping):
         raise ValueError(f"expected a mapping such as {{remove: red apple}}, got {given!r}")
     names = [key for key in given if key in OPERATIONS]
+    if not given:
+        raise ValueError(f"the entry is empty; write one of {', '.join(OPERATIONS)}")
     if not names:
         from gradiseg_core.config.messages import nearest
 
-        key = next(iter(given), "")
+        key = next(iter(given))
         raise ValueError(f"{key!r} is no operation{nearest(key, OPERATIONS)}")
     if len(names) > 1:
         raise ValueError(
@@ -299,7 +305,7 @@ Edit = Annotated[
 ]
 """A list of operations, done one after the other."""
 
-Edits = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], Edit]
+Edits = dict[Annotated[str, Field(pattern=NAME)], Edit]
 """Edits by name; each name is a folder and a target."""
 
 
@@ -324,12 +330,17 @@ def rgb(colour: str) -> tuple[float, float, float]:
     from PIL import ImageColor
 
     try:
-        values = ImageColor.getrgb(colour)[:3]
+        values = ImageColor.getrgb(colour)
     except ValueError as error:
-        raise ValueError(f"there is no colour {colour!r}; write #rrggbb or a name of CSS") from (
-            error
+        near = get_close_matches(colour.lower(), ImageColor.colormap, n=1, cutoff=0.7)
+        meant = f"did you mean {near[0]!r}?" if near else "write #rrggbb or a name of CSS"
+        raise ValueError(f"there is no colour {colour!r}; {meant}") from error
+    if len(values) > 3:
+        raise ValueError(
+            f"{colour!r} has a fourth number, for transparency, which no colour of an edit has; "
+            f"write {'#{:02x}{:02x}{:02x}'.format(*values[:3])}"
         )
-    return tuple(value / 255.0 for value in values)  # type: ignore[return-value]
+    return tuple(value / 255.0 for value in values[:3])  # type: ignore[return-value]
 
 
 def _hexadecimal(values: Sequence[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gradiseg_core.config.base import Conflict, Section, option
+from gradiseg_core.config.base import NAME, Conflict, Section, option
 from gradiseg_core.config.picks import StoredSelection, What, stored
 
 Format = Literal[
@@ -80,5 +80,5 @@ class ExportConfig(Section):
             yield Conflict(("axes", "format"), f"{self.format} {FIXED_AXES[self.format]}")
 
 
-Exports = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], ExportConfig]
+Exports = dict[Annotated[str, Field(pattern=NAME)], ExportConfig]
 """Exports by name; each name is a folder."""

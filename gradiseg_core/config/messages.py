@@ -9,6 +9,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from gradiseg_core.config.base import NAME
+
 _PLAIN = {
     "int_parsing": "expected a whole number",
     "int_type": "expected a whole number",
@@ -59,23 +61,24 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         model: The model that was validated.
         prefix: Path of the model's own key, such as ``"scenes.kitchen"``.
     """
-    lines: dict[str, list[str]] = {}
+    lines: dict[tuple[str, bool], list[str]] = {}
     items = error.errors(include_url=False)
     for item in items:
         if item["type"] == "too_short" and any(
             other is not item and other["loc"][: len(item["loc"])] == item["loc"] for other in items
         ):
             continue  # a consequence of the wrong items that the other errors name
-        keys, holder = _walk(model, item["loc"])
+        of_name = item["loc"][-1:] == ("[key]",)  # the name of an entry, not what it holds
+        keys, holder = _walk(model, item["loc"][:-1] if of_name else item["loc"])
         path = _dotted([prefix, *keys] if prefix else keys)
         raised = item.get("ctx", {}).get("error")
         if isinstance(raised, BelowError):
             for line in raised.lines:
                 key, _, what = line.partition(": ")
-                lines.setdefault(f"{path}.{key}", []).append(what)
+                lines.setdefault((f"{path}.{key}", False), []).append(what)
             continue
-        lines.setdefault(path, []).append(_what(item, keys, holder))
-    return [f"{path or 'config'}: {_merge(whats)}" for path, whats in lines.items()]
+        lines.setdefault((path, of_name), []).append(_what(item, keys, holder))
+    return [f"{path or 'config'}: {_merge(whats)}" for (path, _), whats in lines.items()]
 
 
 def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) -> str:
@@ -100,8 +103,21 @@ def _what(item: Any, keys: Sequence[str | int], holder: type[BaseModel] | None) 
             text.strip("' ") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")
         ]
         return f"expected one of {', '.join(valid)}, got {given!r}{_did_you_mean(given, valid)}"
+    if kind == "too_short":
+        count = item["ctx"]["min_length"]
+        return f"expected at least {count} entr{'y' if count == 1 else 'ies'}, got {_plain(given)}"
+    if kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == NAME:
+        return (
+            "the name becomes a folder: it must begin with a letter (a to z) or a digit, and have "
+            "letters, digits, _ and - alone"
+        )
     text = _PLAIN.get(kind) or item["msg"].replace("Input should be", "must be")
     return f"{text}, got {given!r}"
+
+
+def _plain(given: object) -> object:
+    """Return a list as YAML has it."""
+    return list(given) if isinstance(given, tuple) else given
 
 
 def _key_of_entries(key: str, holder: type[BaseModel] | None) -> str | None:

@@ -38,6 +38,20 @@ class ViewBox(Section):
         ..., "Left, top, right, bottom in the photograph as `colmap/images` has it.", unit="px"
     )
 
+    def conflicts(self) -> list[Conflict]:
+        """Its sides are in order."""
+        left, top, right, bottom = self.box
+        wrong = [
+            f"{names[0]} ({low:g}) must be less than {names[1]} ({high:g})"
+            for names, low, high in (
+                (("left", "right"), left, right),
+                (("top", "bottom"), top, bottom),
+            )
+            if low >= high
+        ]
+        why = " and ".join(wrong) + "; write [left, top, right, bottom]"
+        return [Conflict(("box",), why)] if wrong else []
+
 
 class StoredSelection(Section):
     """A selection in a file of `gradiseg select`."""

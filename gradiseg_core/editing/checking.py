@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradiseg_core.config import edits as config
 from gradiseg_core.config.picks import EVERYTHING, Pick, entries
-from gradiseg_core.editing.objects import check_free, free_name, ids_of
+from gradiseg_core.editing.objects import check_all, check_free, free_name, ids_of
 from gradiseg_core.editing.painting import painter
 from gradiseg_core.errors import InputError
 
@@ -59,6 +59,11 @@ class _Known:
                 raise
             return []
 
+    def check(self, names: Iterable[int | str]) -> None:
+        """Check that all names are there, as far as that can be known."""
+        if self.sure:
+            check_all(names, self.present, self.prompts)
+
     def after(self, step: config.Operation) -> None:
         """Follow an operation."""
         if isinstance(step, config.Remove | config.Keep):
@@ -103,10 +108,8 @@ def _check(scene: Scene, step: config.Operation, known: _Known) -> None:
         raise InputError(f"{step.like}: there is no such picture")
     for selection in step.stored:
         scene.stored(selection)
+    known.check(name for what in step.whats for name in _names(what) if name != EVERYTHING)
     for what in step.whats:
-        for name in _names(what):
-            if name != EVERYTHING:
-                known.ids_of(name)
         for view in _views(what):
             scene.camera(view)
 

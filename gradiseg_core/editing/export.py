@@ -50,21 +50,30 @@ def export_scene(
 
     Raises:
         InputError: If the format is not known, options do not go together, an object is not there,
-            or the scene lacks what the format needs.
+            the scene lacks what the format needs, or ``out`` cannot be written.
     """
     out, source = Path(out), source_of(scene)
     objects = options.get("objects")
     if isinstance(objects, Selection):
         source = replace(source, cloud=source.cloud.take(scene.select(objects).mask))
         options = {**options, "objects": ()}
-    return export(source, out, options_of(out, format, **options))
+    config = options_of(out, format, **options)
+    try:
+        return export(source, out, config)
+    except OSError as error:  # no right to write, something in the way, disk full
+        if error.strerror is None:
+            raise
+        raise InputError(
+            f"{error.filename or out} cannot be written ({error.strerror}); name another place"
+        ) from error
 
 
 def options_of(out: Path, format: str | None, **options: Any) -> ExportConfig:
     """Return the options of an export, checked.
 
     Raises:
-        InputError: If the format is not known, or options do not go together.
+        InputError: If the format is not known, options do not go together, or ``out`` is called,
+            or is already, what the format does not make.
     """
     if format is None:
         format = _format_of(out)
@@ -72,9 +81,32 @@ def options_of(out: Path, format: str | None, **options: Any) -> ExportConfig:
     if isinstance(objects, int | str | Mapping):
         objects = (objects,)
     try:
-        return ExportConfig(**{**options, "format": format, "objects": objects})
+        config = ExportConfig(**{**options, "format": format, "objects": objects})
     except ValidationError as error:
         raise InputError("; ".join(_lines(error))) from error
+    _check_place(out, config)
+    return config
+
+
+def _check_place(out: Path, config: ExportConfig) -> None:
+    """Check that a name does not promise another format, and that nothing is in the way."""
+    own = None if config.split else SUFFIXES.get(config.format)
+    ends = [end for end in SUFFIXES.values() if out.name.lower().endswith(end)]
+    if own is None:
+        if ends and not out.is_dir():
+            what = "split" if config.split else config.format
+            raise InputError(f"{out}: {what} makes a folder of several files; name a folder")
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file; name a folder for the files")
+        return
+    # A compressed PLY is a PLY, which programs tell by its header.
+    if ends and not any(own.endswith(end) or end.endswith(own) for end in ends):
+        raise InputError(
+            f"{out.name} ends like another format than {config.format}; let it end in {own}, or "
+            "leave the format out"
+        )
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name a file in it, such as {out / ('scene' + own)}")
 
 
 def _format_of(out: Path) -> str:
@@ -98,9 +130,6 @@ def _formats() -> Sequence[str]:
 
 
 def _lines(error: ValidationError) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(map(str, problem["loc"]))
-        text = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {text}" if where else text)
-    return lines
+    from gradiseg_core.config.messages import explain
+
+    return [line.removeprefix("config: ") for line in explain(error, ExportConfig)]

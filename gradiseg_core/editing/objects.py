@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -126,13 +127,46 @@ def ids_of(
             f"{what!r} may be {', '.join(map(repr, matches))}; write one of them in full, or an ID"
         )
     else:
-        raise InputError(f"no object is called {what!r}; {listing(present, prompts)}")
+        meant = _meant(words, {name for name in named if set(named[name]) & set(present)})
+        raise InputError(f"no object is called {what!r}{meant}; {listing(present, prompts)}")
     if not set(found) & set(present):
         raise InputError(
             f"{what!r} was not found in this scene: no ID was chosen for it, or no Gaussian has "
             f"its IDs; {listing(present, prompts)}"
         )
     return sorted(set(found) & set(present))
+
+
+def check_all(
+    names: Iterable[int | str], present: Sequence[int], prompts: Mapping[str, Sequence[int]]
+) -> None:
+    """Check that there is an object for each of some IDs and names.
+
+    Args:
+        names: As a user writes them.
+        present: IDs that Gaussians have.
+        prompts: IDs by prompt.
+
+    Raises:
+        InputError: If one is not there, or may be several; of all that are wrong.
+    """
+    there, wrong = f"; {listing(present, prompts)}", []
+    for name in dict.fromkeys(names):
+        try:
+            ids_of(name, present, prompts)
+        except InputError as error:
+            wrong.append(str(error))
+    if wrong:
+        listed = there if any(text.endswith(there) for text in wrong) else ""
+        raise InputError("; ".join(text.removesuffix(there) for text in wrong) + listed)
+
+
+def _meant(words: str, names: Collection[str]) -> str:
+    """Return `` (did you mean 'apple'?)`` of the nearest name or word of one; empty if far."""
+    known = {name.lower() for name in names}
+    known |= {word for name in known for word in name.split() if len(word) > 2}
+    near = get_close_matches(words, sorted(known), n=1, cutoff=0.7)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ class Run:
         gaussians: Holds `point_cloud.ply` and what belongs to it.
         run: `<results>/<scene>/<variant>/seed<n>`: of an edited scene, what it was made from.
         scene: `<results>/<scene>`, or None where the Gaussians lie outside of results.
+        done: What edits did to the run's own Gaussians, an entry for every operation.
     """
 
     gaussians: Path
     run: Path
     scene: Path | None
+    done: tuple[dict[str, Any], ...] = ()
 
     @property
     def colmap(self) -> Path | None:
@@ -91,11 +94,19 @@ def find_run(folder: Path | str) -> Run:
     if gaussians is None:
         raise InputError(f"no trained scene in {folder}{_below(folder)}")
     origin = _json(gaussians / EDIT_FILE, "make the edit again")
-    run = gaussians.resolve().parent
-    if origin is not None and origin.get("made_from"):
-        run = (gaussians.resolve() / origin["made_from"]).resolve()
+    run, done = gaussians.resolve().parent, []
+    if origin is not None:
+        if origin.get("made_from"):
+            run = (gaussians.resolve() / origin["made_from"]).resolve()
+        done = origin.get("done", [])
+        if not isinstance(done, list) or not all(
+            isinstance(record, dict) and "operation" in record for record in done
+        ):
+            raise InputError(
+                f"{gaussians / EDIT_FILE} does not say what was done; make the edit again"
+            )
     scene = next((above for above in run.parents if (above / "colmap" / "sparse").is_dir()), None)
-    return Run(gaussians, run, scene)
+    return Run(gaussians, run, scene, tuple(done))
 
 
 def made_from(run: Run, folder: Path) -> str:
@@ -103,17 +114,30 @@ def made_from(run: Run, folder: Path) -> str:
     return os.path.relpath(run.run, folder.resolve())
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, edited: Path) -> None:
     """Check that an edited scene can be written to ``folder``.
 
+    Args:
+        folder: Folder to write.
+        edited: Folder of the scene that is edited.
+
     Raises:
-        InputError: If it is a file, or a trained scene, which no edit may change.
+        InputError: If it is a file, a trained scene, which no edit may change, or what is edited.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder for the edited scene")
     trained = (folder / _GAUSSIANS).is_file() and not (folder / EDIT_FILE).is_file()
     if trained or (folder / "train" / _GAUSSIANS).is_file():
         raise InputError(f"{folder} holds a trained scene; name another folder for the edited one")
+    if folder.resolve() == edited.resolve():
+        raise InputError(f"{folder} is the scene that is edited; name another folder for the copy")
+
+
+def forget_pictures(folder: Path) -> None:
+    """Delete the pictures of an edit that the folder of another one held before."""
+    if (folder / EDIT_FILE).is_file():
+        shutil.rmtree(folder / "views", ignore_errors=True)
+        (folder / "turntable.mp4").unlink(missing_ok=True)
 
 
 def _below(folder: Path) -> str:

@@ -25,10 +25,17 @@ from gradiseg_core.cameras import Camera, Frame, training_size
 from gradiseg_core.compute.placement import training_device
 from gradiseg_core.config.base import Device
 from gradiseg_core.editing.labels import most_probable
-from gradiseg_core.editing.objects import BACKGROUND, SceneObject, ids_of, object_table
+from gradiseg_core.editing.objects import BACKGROUND, SceneObject, check_all, ids_of, object_table
 from gradiseg_core.editing.placing import Ground, estimated_ground, saved_ground
 from gradiseg_core.editing.rendering import Picture, picture, rasterizer_for, surface
-from gradiseg_core.editing.run import EDIT_FILE, Run, check_output, find_run, made_from
+from gradiseg_core.editing.run import (
+    EDIT_FILE,
+    Run,
+    check_output,
+    find_run,
+    forget_pictures,
+    made_from,
+)
 from gradiseg_core.editing.selection import (
     Selection,
     fingerprint,
@@ -61,7 +68,9 @@ def load(folder: Path | str, device: Device = "auto") -> Scene:
     """
     run = find_run(folder)
     where = training_device(device, "device")
-    return Scene(load_trained(run.gaussians).to(where), run, Frame.load(run.gaussians))
+    scene = Scene(load_trained(run.gaussians).to(where), run, Frame.load(run.gaussians))
+    scene.history = run.done
+    return scene
 
 
 class Scene:
@@ -178,8 +187,15 @@ class Scene:
         Raises:
             InputError: If there is no such object, or several are meant.
         """
-        present = np.flatnonzero(np.bincount(self.ids)) if len(self) else ()
-        return ids_of(what, [int(index) for index in present], self.prompts)
+        return ids_of(what, self._present, self.prompts)
+
+    def check_names(self, names: Iterable[int | str]) -> None:
+        """Check that there is an object for each of some IDs and names.
+
+        Raises:
+            InputError: Of all that are not there.
+        """
+        check_all(names, self._present, self.prompts)
 
     def camera(self, view: str) -> Camera:
         """Return the camera of a view, by its file name with or without suffix.
@@ -313,11 +329,13 @@ class Scene:
         """Write the scene in the trained scene's format, and `edit.json`: what was done to it.
 
         Raises:
-            InputError: If the folder holds a trained scene, or is a file.
+            InputError: If the folder holds a trained scene or the one that this was loaded from,
+                or is a file.
         """
         folder = Path(folder)
-        check_output(folder)
+        check_output(folder, self.run.gaussians)
         folder.mkdir(parents=True, exist_ok=True)
+        forget_pictures(folder)
         metadata = {**self.trained.metadata, "num_gaussians": len(self)}
         values = {name: value.detach().cpu() for name, value in self.values.items()}
         classifier = self.trained.classifier.cpu()
@@ -417,6 +435,11 @@ class Scene:
     def noted(self, **metadata: Any) -> Scene:
         """Return the scene with other metadata."""
         return self.changed(self.values, np.arange(len(self)), metadata=metadata)
+
+    @cached_property
+    def _present(self) -> list[int]:
+        """IDs that Gaussians have."""
+        return [int(index) for index in np.flatnonzero(np.bincount(self.ids))]
 
     @cached_property
     def _photographs(self) -> dict[str, Camera]:

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradiseg_core.cameras import Camera
-from gradiseg_core.config.picks import EVERYTHING, Click, Pick, SpaceBox, ViewBox, parsed, plain
+from gradiseg_core.config.picks import (
+    EVERYTHING,
+    Click,
+    Pick,
+    SpaceBox,
+    ViewBox,
+    entries,
+    parsed,
+    plain,
+)
 from gradiseg_core.editing.boxes import Box, box_around
 from gradiseg_core.editing.labels import probability_of
 from gradiseg_core.editing.placing import rotation
@@ -55,7 +64,11 @@ def selected(scene: Scene, what: Any) -> Selection:
     Raises:
         InputError: If it is not clear, there is no such object or view, or nothing is selected.
     """
-    return select(scene, parsed(what))
+    what = parsed(what)
+    scene.check_names(
+        name for name in entries(what) if not isinstance(name, Pick) and name != EVERYTHING
+    )
+    return select(scene, what)
 
 
 def shown(what: Any) -> str:

@@ -123,7 +123,11 @@ def load_selections(path: Path, scene: str) -> dict[str, Selection]:
             f"{path}: there is no such file of selections; `gradiseg select` makes one"
         ) from error
     except (*_DAMAGED, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no file of selections ({error}); select again") from error
+        why = getattr(error, "strerror", None)
+        raise InputError(
+            f"{path} {f'cannot be read ({why})' if why else 'is no file of selections, or damaged'}"
+            "; `gradiseg select` makes one"
+        ) from error
     if made["scene"] != scene:
         raise InputError(
             f"{path} holds selections of another scene: its Gaussians were trained or edited since;"

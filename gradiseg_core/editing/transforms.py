@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradiseg_core.errors import InputError
 from gradiseg_core.splatting.rasterization.reference import sh_basis
 
 _BANDS = (1, 2, 3)
@@ -90,6 +91,9 @@ def transformed(
         scale: s.
         pivot: p, [3], the point that stays where it is but for ``shift``; None: the origin.
         shift: t, [3]; None: none.
+
+    Raises:
+        InputError: If Gaussians would come to lie, or grow, beyond what float32 holds.
     """
     result = dict(values)
     means = values["means"]
@@ -104,4 +108,12 @@ def transformed(
     if shift is not None:
         result["means"] = result["means"] + torch.as_tensor(shift).to(means)
     result["scales"] = values["scales"] + math.log(scale)
+    for name in ("means", "scales"):
+        # Squares of lengths are taken everywhere.
+        lengths = result[name].exp() if name == "scales" else result[name]
+        if not bool((lengths.square().isfinite() | ~values[name].isfinite()).all()):
+            raise InputError(
+                "what is moved would come to lie too far away, or grow too large, for numbers to "
+                "hold; give smaller by_m, at_m or factor"
+            )
     return result

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -47,11 +48,24 @@ def read_selections(scene: Scene, text: str, name: str) -> dict[str, Selection]:
     """
     if text.endswith(".npz"):
         return scene.load_selections(text)
+    return {name: scene.select(read_what(text))}
+
+
+def read_what(text: str) -> Any:
+    """Return what is meant, of a name, an ID, or a list or mapping in YAML.
+
+    Raises:
+        ConfigError: If it is no YAML.
+    """
+    text = text.strip()
+    if text.isdecimal():
+        return int(text)
     try:
         what = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"what is meant is no valid YAML: {error}") from error
-    return {name: scene.select(what)}
+    # A name such as `yes` or `12-1` is no truth value and no date here.
+    return what if isinstance(what, Mapping | list | str) else text
 
 
 def _is_file(text: str) -> bool:

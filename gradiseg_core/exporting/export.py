@@ -28,6 +28,8 @@ SUFFIXES = {
     "labels": ".ply",
     "objects": ".json",
 }
+#: Bytes of a name in a file's name, which may have 255 in all.
+_LONGEST = 150
 _FLIP = np.array([1.0, -1.0, -1.0])
 
 
@@ -104,7 +106,8 @@ def file_name(name: str, config: ExportConfig) -> str:
 
 def slug(text: str) -> str:
     """Return a name as part of a file's name: letters and digits, joined by ``_``."""
-    return "_".join(re.findall(r"[^\W_]+", text.lower())) or "object"
+    joined = "_".join(re.findall(r"[^\W_]+", text.lower())) or "object"
+    return joined.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _export_gaussians(source: Source, out: Path, config: ExportConfig) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,40 @@ def test_every_operation_is_read_and_written_as_a_user_writes_it() -> None:
         ([{"move": "a"}], r"operation 1: nothing would change: give by_m, rotate_deg or factor"),
         ([{"scale": "a", "factor": 0}], r"operation 1: factor: must be greater than 0"),
         (
+            [{"rotate": "a", "rotate_deg": [math.nan, 0, 0]}],
+            r"operation 1: rotate_deg\[0\]: must be a finite number, got nan",
+        ),
+        ([{"move": "a", "by_m": [0, math.inf, 0]}], r"by_m\[1\]: must be a finite number, got inf"),
+        (
+            [{"insert": "a", "scene": "b", "at_m": [0, 0, math.nan]}],
+            r"at_m\[2\]: must be a finite number",
+        ),
+        ([{"scale": "a", "factor": math.inf}], r"factor: must be a finite number"),
+        ([{"remove": {"of": "a", "grow": math.inf}}], r"grow: must be a finite number"),
+        (
+            [{"remove": {"in_box": {"centre": [math.nan, 0, 0], "size": [1, 1, 1]}}}],
+            r"in_box.centre\[0\]: must be a finite number",
+        ),
+        (
             [{"recolour": "a", "colour": "golden"}],
             r"operation 1: colour: there is no colour 'golden'",
         ),
         ([{"recolour": "a"}], r"operation 1: colour: is required"),
+        ([{"recolour": "a", "colour": "goldd"}], r"no colour 'goldd'; did you mean 'gold'\?"),
+        (
+            [{"recolour": "a", "colour": "#00ff0080"}],
+            r"colour: '#00ff0080' has a fourth number, .*; write #00ff00",
+        ),
+        ([{}], r"operation 1: the entry is empty; write one of remove, keep,"),
+        (
+            [{"remove": {"any": []}}],
+            r"operation 1: remove: any: expected at least 1 entry, got \[\]",
+        ),
+        (
+            [{"remove": {"in_view": {"view": "a", "box": [90, 80, 10, 20]}}}],
+            r"in_view: left \(90\) must be less than right \(10\) and top \(80\) must be less than "
+            r"bottom \(20\); write \[left, top, right, bottom\]",
+        ),
         (
             [{"remove": "a", "keep": "b"}],
             r"operation 1: remove and keep are 2 operations in one entry",
@@ -185,3 +216,24 @@ def test_lama_is_fetched_where_an_edit_names_no_file(tmp_path: Path) -> None:
     (tmp_path / "mine.pt").unlink()
     with pytest.raises(ConfigError, match=r"edits\.x\[0\]\.fill\.checkpoint: no such file: mine"):
         load(raw, tmp_path)
+
+
+def test_names_of_edits_and_exports_become_folders() -> None:
+    content = {
+        "edits": {"ohne_äpfel": [{"remove": "a", "fil": True}], "fine-1": [{"remove": "a"}]},
+        "exports": {"a/b": {"format": "ply"}},
+    }
+    with pytest.raises(ConfigError) as error:
+        load({**content, "scenes": {"x": {"path": "photos"}}})
+    lines = str(error.value).splitlines()
+    words = "the name becomes a folder: it must begin with a letter (a to z) or a digit, and have "
+    assert sum(words in line for line in lines) == 2
+    assert any(f"exports.a/b: {words}" in line for line in lines)
+    assert any("edits.ohne_äpfel: operation 1: fil: unknown key" in line for line in lines)
+    assert "pattern" not in str(error.value)
+
+
+def test_colours_are_read_as_css_has_them() -> None:
+    (step,) = operations([{"recolour": "a", "colour": " Gold "}])
+    assert written(step)["colour"] == "Gold"
+    assert rgb("rgb(255, 0, 51)") == pytest.approx((1.0, 0.0, 0.2))

@@ -215,6 +215,19 @@ def test_moves_are_along_the_support_or_the_world(scene: gradiseg_core.Scene) ->
     assert np.abs(own[:, :2] - POINTS[OWNER == RED][:, :2]).mean() > 0.2
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"move": "red ball", "by_m": [1e300, 0, 0], "fill": False},
+        {"duplicate": "red ball", "by_m": [1e38, 0, 0], "cut": False},
+        {"scale": "red ball", "factor": 1e30},
+    ],
+)
+def test_what_no_file_can_hold_is_refused(step: dict, scene: gradiseg_core.Scene) -> None:
+    with pytest.raises(InputError, match=r"operation 1 .*too far away, or grow too large"):
+        scene.edit([step])
+
+
 def test_a_larger_ball_stands_where_it_stood(scene: gradiseg_core.Scene) -> None:
     edited = scene.edit([{"scale": "red ball", "factor": 2.0, "cut": False}])
     own, old = edited.points[edited.ids == RED], POINTS[OWNER == RED]
@@ -303,6 +316,11 @@ def test_a_name_that_comes_late_is_looked_up_first(
     with pytest.raises(InputError, match=r"operation 3 \(move\): 'red ball' was not found"):
         scene.edit([first, {"remove": "red ball"}, {"move": "red ball", "by_m": [1, 0, 0]}])
     assert ran == []
+
+
+def test_all_names_that_are_not_there_are_named(scene: gradiseg_core.Scene) -> None:
+    with pytest.raises(InputError, match=r"called 'samovar'; no object is called 'kettle'; there"):
+        scene.edit([{"remove": ["samovar", "red ball", "kettle"]}])
 
 
 def test_names_that_operations_make_are_known_to_those_after_them(

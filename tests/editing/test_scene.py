@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,11 @@ def test_where_there_is_no_scene(tmp_path: Path, folders: trained_scene.Folders)
         gradiseg_core.load(tmp_path / "none")
     with pytest.raises(InputError, match=r"give one of .*seed0"):
         gradiseg_core.load(folders.scene.parent)
+    shutil.copytree(folders.train, tmp_path / "train")
+    (tmp_path / "train" / "edit.json").write_text('{"made_from": "..", "done": ["remove"]}')
+    with pytest.raises(InputError, match="does not say what was done; make the edit again"):
+        gradiseg_core.load(tmp_path / "train")
+    shutil.rmtree(tmp_path / "train")
     (tmp_path / "edit.json").write_text("[")
     (tmp_path / "point_cloud.ply").write_text("")
     with pytest.raises(InputError, match=r"edit\.json cannot be read .* make the edit again"):

@@ -104,11 +104,28 @@ def test_a_box_in_space(scene: gradiseg_core.Scene) -> None:
         ({"click": {"view": "a"}}, "click.at: is required"),
         ({"in_box": {"centre": (0, 0, 0), "size": (1, 1, 0)}}, "in_box.size"),
         ({"of": "red ball", "all": ["x", None]}, "expected an ID, a name"),
+        (
+            ["samovar", "red ball", {"without": "kettle"}, "samovar", 99],
+            r"^no object is called 'samovar'; no object is called 'kettle'; no Gaussian has ID 99; "
+            r"there are 'red ball'[^;]*; [^;]*; 'background' \(ID 0\)$",
+        ),
+        ("rad bal", r"no object is called 'rad bal' \(did you mean 'red ball'\?\); there are"),
+        ("grene", r"no object is called 'grene' \(did you mean 'green'\?\); there are"),
     ],
 )
 def test_what_is_written_wrong(what: Any, message: str, scene: gradiseg_core.Scene) -> None:
     with pytest.raises(InputError, match=message):
         scene.select(what)
+
+
+def test_a_picture_is_no_file_of_selections(scene: gradiseg_core.Scene, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    what = {"selection": {"file": tmp_path / "a.png", "name": "b"}}
+    with pytest.raises(InputError, match=r"a.png is no file of selections, or damaged; `grad") as e:
+        scene.select(what)
+    assert "pickle" not in str(e.value)
 
 
 def test_an_empty_selection_is_an_error(scene: gradiseg_core.Scene) -> None:

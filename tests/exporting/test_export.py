@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gradiseg_core
+from gradiseg_core import cli
 from gradiseg_core.config.exports import ExportConfig
 from gradiseg_core.editing.export import options_of
 from gradiseg_core.errors import InputError
@@ -210,8 +211,8 @@ def test_a_scene_far_from_its_origin(tmp_path: Path, folders: trained_scene.Fold
         ({"format": "spz", "object_id": True}, "spz holds no single property.*ply and glb do"),
         ({"format": "labels", "object_id": True}, "object_id in any case"),
         ({"format": "spz", "axes": "y_up"}, "always stored with y up"),
-        ({"format": "obj"}, "format: Input should be 'ply'"),
-        ({"format": "ply", "obj": 1}, "obj: Extra"),
+        ({"format": "plyy"}, "format: expected one of ply, .*got 'plyy'; did you mean 'ply'"),
+        ({"format": "ply", "objectid": 1}, "objectid: unknown key; did you mean 'object_id'"),
     ],
 )
 def test_options_that_do_not_go_together(keys: dict, message: str, tmp_path: Path) -> None:
@@ -234,9 +235,66 @@ def test_the_format_by_the_name(tmp_path: Path) -> None:
         options_of(tmp_path / "folder", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "message"),
+    [
+        ("b.ply", {"format": "spz"}, "b.ply ends like another format than spz; let it end in .spz"),
+        ("b.compressed.ply", {"format": "glb"}, "ends like another format than glb"),
+        ("b.json", {"format": "nerfstudio"}, "nerfstudio makes a folder of several files"),
+        ("b.ply", {"format": None, "split": True}, "split makes a folder of several files"),
+        ("file", {"format": "colmap"}, "file is a file; name a folder"),
+        ("file", {"format": "ply", "split": True}, "file is a file; name a folder"),
+        (
+            "folder",
+            {"format": "ply"},
+            r"folder is a folder; name a file in it, such as .*scene.ply",
+        ),
+        ("folder.glb", {"format": None}, "folder.glb is a folder"),
+        ("file/b.ply", {"format": None}, "file.* cannot be written .*; name another place"),
+    ],
+)
+def test_places_that_a_format_does_not_make(
+    name: str, keys: dict, message: str, tmp_path: Path, scene: gradiseg_core.Scene
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.glb").mkdir()
+    with pytest.raises(InputError, match=message):
+        scene.export(tmp_path / name, **keys)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "b.ply").exists()
+
+
+def test_a_compressed_ply_is_a_ply(tmp_path: Path) -> None:
+    assert options_of(tmp_path / "a.ply", "compressed_ply").format == "compressed_ply"
+    assert options_of(tmp_path / "a.ply", "labels").format == "labels"
+    assert options_of(tmp_path / "mine", "spz").format == "spz"
+
+
 def test_names_of_files() -> None:
+    assert len((slug("ä" * 5000) + ".compressed.ply").encode()) < 255
+    assert slug("ä" * 5000).startswith("ä" * 50)
     assert slug("Tea pot, (white)/2") == "tea_pot_white_2"
     assert slug("../..") == "object"
     assert file_name("small", ExportConfig(format="compressed_ply")) == "small.compressed.ply"
     assert file_name("each", ExportConfig(format="ply", split=True)) == "each"
     assert file_name("gg", ExportConfig(format="gaussian_grouping")) == "gg"
+
+
+def test_the_command_takes_what_edits_take(
+    folders: trained_scene.Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points, owner = synthetic.balls()
+    run, out = str(folders.train.parent), str(tmp_path / "a.ply")
+    what = "{of: red ball, without: {in_box: {centre: [-5, 0, 0], size: [10, 10, 10]}}}"
+    command = ["export", run, "--out", out, "--objects"]
+    assert cli.main([*command, what, str(BLUE)]) == 0
+    own = ((owner == 1) & (points[:, 0] > 0)) | (owner == 3)
+    np.testing.assert_array_equal(clouds.properties(tmp_path / "a.ply")["x"], found_x(points[own]))
+    assert cli.main([*command, "{of: red ball"]) == 1
+    assert "what is meant is no valid YAML" in capsys.readouterr().err
+    assert cli.main([*command, "012", "yes", "green ball"]) == 1
+    error = capsys.readouterr().err
+    assert "no Gaussian has ID 12" in error
+    assert cli.main([*command, "yes"]) == 1
+    assert "no object is called 'yes'" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,19 +52,18 @@ def edit_run(
 
     Raises:
         InputError: If an operation means something that there is not, or ``out_dir`` holds a
-            trained scene.
+            trained scene or the one that is edited.
         BackendUnavailableError: Without a package or GPU that is needed.
     """
     if threads is not None:
         set_threads(threads)
-    check_output(out_dir)
+    check_output(out_dir, run_dir)
     if lama is not None:
         edit = with_weights(edit, lama)
     scene = load(run_dir, device=device)
     edited, records = apply(scene, edit)
     edited.history = (*scene.history, *records)
     edited.save(out_dir)
-    shutil.rmtree(out_dir / "views", ignore_errors=True)
     for view in shown_views(scene):
         write_image(
             out_dir / "views" / f"{scene.camera(view).stem}.png", beside(scene, edited, view)

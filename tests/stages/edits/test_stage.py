@@ -55,7 +55,44 @@ def test_what_it_writes_is_a_trained_scene(
     assert summary["num_gaussians"] == len(scene)
     again = scene.edit([{"keep": "red ball"}])
     again.save(tmp_path / "again")
-    assert len(json.loads((tmp_path / "again" / "edit.json").read_text())["edit"]) == 1
+    chain = json.loads((tmp_path / "again" / "edit.json").read_text())
+    assert chain["edit"] == [*done["edit"], {"keep": "red ball"}]
+    assert [entry["selected"] for entry in chain["done"]] == [150, 150, 150]
+    # What it was made from, edited by what it says, is the same again.
+    assert (tmp_path / "again" / chain["made_from"]).resolve() == folders.train.parent.resolve()
+    whole = gradiseg_core.load(folders.train.parent, device="cpu").edit(chain["edit"])
+    assert whole.fingerprint == gradiseg_core.load(tmp_path / "again", device="cpu").fingerprint
+
+
+def test_an_edit_is_not_written_over_itself(
+    edited: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (edited / "edit.json").read_bytes()
+    arguments = ["edit", str(edited), "[{remove: red ball, fill: false}]", "--no-video", "--out"]
+    assert cli.main([*arguments, str(edited / ".." / edited.name)]) == 1
+    assert "is the scene that is edited; name another folder" in capsys.readouterr().err
+    with pytest.raises(InputError, match="is the scene that is edited"):
+        gradiseg_core.load(edited, device="cpu").save(edited)
+    assert (edited / "edit.json").read_bytes() == before
+
+
+def test_an_edit_keeps_no_pictures_of_another_one(
+    folders: trained_scene.Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run = str(folders.train.parent)
+    assert cli.main(["edit", run, "[{keep: red ball}]", "--out", str(out), "--no-video"]) == 0
+    (out / "turntable.mp4").write_bytes(b"of this edit")
+    (out / "views" / "old.png").write_bytes(b"of this edit")
+    (out / "mine.txt").write_text("kept")
+    assert cli.main(["edit", str(out), "[{recolour: red ball, colour: gold}]",
+                     "--out", str(tmp_path / "next"), "--no-video"]) == 0  # fmt: skip
+    printed = capsys.readouterr().out
+    assert printed.count("'keep'") == 1  # the command says what it did, not what was done before
+    gradiseg_core.load(run, device="cpu").edit([{"keep": GREEN}]).save(out)
+    assert not (out / "turntable.mp4").exists()
+    assert not (out / "views").exists()
+    assert (out / "mine.txt").exists()
 
 
 def test_held_out_views_before_and_after(edited: Path, folders: trained_scene.Folders) -> None:
