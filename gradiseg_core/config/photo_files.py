@@ -29,15 +29,11 @@ _OF_OTHERS = {
 _REDUCED = {"images_2", "images_4", "images_8"}  # copies of `images`, in COLMAP's and 3DGS's layout
 
 
-def needed(least: int = LEAST_PHOTOGRAPHS) -> str:
-    """Return how many photographs a scene needs, for messages that say that there are too few.
-
-    Args:
-        least: Fewer cannot be used where the message is said.
-    """
+def needed() -> str:
+    """Return how many photographs a scene needs, for messages that say that there are too few."""
     return (
-        f"a scene needs at least {least} photographs, better {GOOD_PHOTOGRAPHS} or more, that "
-        "overlap"
+        f"a scene needs at least {LEAST_PHOTOGRAPHS} photographs, better {GOOD_PHOTOGRAPHS} or "
+        "more, that overlap"
     )
 
 
@@ -89,11 +85,16 @@ def skipped(folder: Path, *, siblings: list[str]) -> bool:
         name.startswith(".")
         or name in _OF_OTHERS
         or (name in _REDUCED and "images" in siblings)
-        or (folder / "budget.json").is_file()  # results that have only begun
+        or is_begun(folder)
         or (folder / "scene.json").is_file()
         or (folder / "scene" / "scene.json").is_file()
         or ((folder / "logs").is_dir() and (folder / "benchmarks").is_dir())
     )
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds results of a scene that may have only begun."""
+    return (folder / "budget.json").is_file()
 
 
 def videos_of(path: Path) -> list[Path]:

@@ -98,14 +98,17 @@ def photographs_of(scene: SceneConfig) -> Photographs:
 
 
 def views_of(settings: Settings, name: str) -> Photographs:
-    """Return what is known of a scene's photographs, of a video once its frames are chosen."""
+    """Return what is known of a scene's photographs; of those that are used once it is prepared."""
     found = photographs_of(settings.origin(name))
-    if not found.frames or found.count is None:
+    if found.count is None:
         return found
     try:
-        views = len(SceneManifest.load(Path(settings.root.results, name, "scene")).views)
+        manifest = SceneManifest.load(Path(settings.root.results, name, "scene"))
     except InputError:
         return found
+    views = len(manifest.views)
+    if not found.frames and views + len(manifest.unused) != found.count:
+        return found  # photographs came or went since
     return replace(found, count=min(found.count, views), chosen=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import signal
 import subprocess
@@ -144,11 +145,11 @@ def _prepared(
     inspected: Inspected = {}
     if runs:
         try:
-            inspected = check_inputs(settings, usable)
+            inspected = check_inputs(settings, usable, is_new=scene.text is not None)
         except InputError as error:
             raise InputError(_with_its_place(str(error), scene, place)) from error
     command = Command(scene.configfile, cores, given, extra, place=place)
-    _introduce(scene, settings, place, plan_only)
+    _introduce(scene, settings, place, plan_only, inspected)
     if given is not None and (in_file or "paper") != given:
         print(
             f"this run takes quality {given}, which {place.shown(scene.configfile)} does not say: "
@@ -241,7 +242,9 @@ def _with_its_place(refused: str, scene: OwnScene, place: Place) -> str:
     return f"{refused}\nFor that, write {file} and run it:\n\n{text}"
 
 
-def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: bool) -> None:
+def _introduce(
+    scene: OwnScene, settings: Settings, place: Place, plan_only: bool, inspected: Inspected
+) -> None:
     if scene.note is not None:
         print(scene.note)
     if scene.text is not None and plan_only:
@@ -249,6 +252,9 @@ def _introduce(scene: OwnScene, settings: Settings, place: Place, plan_only: boo
     for name in settings.scenes:
         made = settings.budgets.get(name)
         found = views_of(settings, name)  # a budget keeps what was there at the first run
+        checked = inspected.get(name)
+        if checked is not None and checked.used is not None:
+            found = dataclasses.replace(found, count=checked.used)
         count, quality = found.count, "paper" if made is None else made.quality
         print(f"{name}: {_views(found)}, quality {quality}: {_training(settings, name)}")
         for reason in passed_over(settings.origin(name)):

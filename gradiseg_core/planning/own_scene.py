@@ -20,6 +20,7 @@ from gradiseg_core.config.photo_files import (
     LEAST_PHOTOGRAPHS,
     VIDEO_SUFFIXES,
     files_below,
+    is_begun,
     is_photo,
     is_video,
     needed,
@@ -45,6 +46,9 @@ _OF_MACHINES = {
     *("home", "users", "mnt", "media", "volumes", "run", "tmp", "root", "data", "work"),
     *("desktop", "documents", "downloads", "download", "library", "sdcard", "storage"),
 }
+
+#: Folders of a scene's results with pictures.
+_MADE = {"scene", "colmap", "geometry", "masks", "tracking", "tracks_2d", "figures", "association"}
 
 _TEXT = """\
 # Made by `gradiseg run`, and yours to change: what is written here is never overwritten.
@@ -270,9 +274,16 @@ def _check(path: Path) -> None:
         return
     if not any(path.iterdir()):
         raise InputError(f"{path} is empty; {needed()}")
+    results = _results_around(path.resolve())
+    if results is not None:
+        raise InputError(
+            f"{path} belongs to the results of a scene, {results}: its pictures are no photographs "
+            "to begin with. To go on with that scene, give its configuration; for a new one, the "
+            "folder of its photographs"
+        )
     count = photographs_of(SceneConfig(source="folder", path=path.absolute())).count
     if count is not None and count < LEAST_PHOTOGRAPHS:
-        raise InputError(too_few(path, count, LEAST_PHOTOGRAPHS, nested=True))
+        raise InputError(too_few(path, count, nested=True))
     try:
         os.fspath(path.resolve()).encode()
     except UnicodeEncodeError as error:
@@ -280,6 +291,17 @@ def _check(path: Path) -> None:
             f"the name of {os.fsencode(path)!r} is not in UTF-8, so that no configuration can hold "
             "it; rename the folder, or make a link of another name to it"
         ) from error
+
+
+def _results_around(path: Path) -> Path | None:
+    """Return the scene's results that a folder is or that a stage made it in; None if in none."""
+    for folder in (path, *path.parents):
+        if not ((folder / "scene" / "scene.json").is_file() or is_begun(folder)):
+            continue
+        inner = path.relative_to(folder).parts
+        if not inner or inner[0] in _MADE or any(re.fullmatch(r"seed\d+", part) for part in inner):
+            return folder
+    return None
 
 
 def _like(path: Path) -> str:

@@ -10,5 +10,5 @@ from PIL import Image
 def photographs(folder: Path, count: int = 9) -> Path:
     folder.mkdir(parents=True)
     for number in range(count):
-        Image.new("RGB", (40, 30), (number, 0, 0)).save(folder / f"{number}.jpg")
+        Image.new("RGB", (40, 30), (12 * number, 0, 0)).save(folder / f"{number}.jpg")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from gradiseg_core import cli
 from gradiseg_core.config.scene import SceneConfig
 from gradiseg_core.errors import InputError
-from gradiseg_core.planning import launch
+from gradiseg_core.planning import budgets, launch
 from gradiseg_core.planning.budgets import photographs_of
 from gradiseg_core.stages.scene import photographs as photographs_module
 from gradiseg_core.stages.scene.inspecting import Photograph, inspect
@@ -42,6 +43,7 @@ def _nothing_is_planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         raise AssertionError("planned")
 
     monkeypatch.setattr(launch, "_plan", never)
+    budgets._measured.cache_clear()  # by paths from where a test works
     monkeypatch.chdir(tmp_path)
 
 
@@ -82,6 +84,41 @@ def test_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "2 of 11 images" in told
     assert "10.jpg: unreadable" in told
     Path("cup.yaml").write_text("scenes: {cup: {path: cup, skip_unreadable: true}}")
+    with pytest.raises(AssertionError, match="planned"):
+        cli.main(["run", "cup", "--plan"])
+    assert "cup: 9 photographs," in capsys.readouterr().out  # of 11 files
+
+
+def test_only_photographs_that_are_used_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photographs(tmp_path / "cup")
+    for number in range(9):
+        shutil.copy(folder / f"{number}.jpg", folder / f"{number} - copy.jpg")
+    with pytest.raises(AssertionError, match="planned"):
+        cli.main(["run", "cup", "--plan"])
+    assert "cup: 9 photographs," in capsys.readouterr().out
+    prepare(SceneConfig(source="folder", path=folder), Path("results/cup/scene"), name="cup")
+    Path("cup.yaml").write_text("scenes: {cup: {path: cup}}")
+    with pytest.raises(AssertionError, match="planned"):
+        cli.main(["run", "cup", "--plan"])
+    assert "cup: 9 photographs," in capsys.readouterr().out
+    Image.fromarray(255 - NOISE).save(folder / "new.jpg")
+    budgets._measured.cache_clear()
+    with pytest.raises(AssertionError, match="planned"):
+        cli.main(["run", "cup", "--plan"])
+    assert "cup: 19 photographs," in capsys.readouterr().out  # chosen anew by the stage
+    Path("cup.yaml").unlink()
+    shutil.rmtree("results")
+    for name in ("new", "3", "3 - copy", "4", "4 - copy"):
+        (folder / f"{name}.jpg").unlink()
+    budgets._measured.cache_clear()
+    assert cli.main(["run", "cup", "--plan"]) == 1
+    told = capsys.readouterr()
+    assert "7 of 14 images in cup are there twice" in told.err
+    assert "Only 7 differ, and a scene needs at least 8 photographs" in told.err
+    assert told.out == ""
+    Path("cup.yaml").write_text("scenes: {cup: {path: cup}}")  # of a user who wants so few
     with pytest.raises(AssertionError, match="planned"):
         cli.main(["run", "cup", "--plan"])
 

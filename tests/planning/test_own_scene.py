@@ -28,7 +28,7 @@ def photographs(folder: str | Path, count: int = LEAST_PHOTOGRAPHS) -> Path:
     path = Path(folder)
     path.mkdir(parents=True)
     for number in range(count):
-        Image.new("RGB", (40, 30)).save(path / f"{number}.jpg")
+        Image.new("RGB", (40, 30), (12 * number, 0, 0)).save(path / f"{number}.jpg")
     return path
 
 
@@ -185,6 +185,23 @@ def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=message):
             scene_of(Path(path), "draft", RESERVED)
+
+
+def test_results_are_no_photographs() -> None:
+    scene = Path("results/kitchen")
+    inner = ("scene/images", "colmap/images", "gradiseg_plus/seed0/render")
+    for folder in inner:
+        photographs(scene / folder)
+    (scene / "scene" / "scene.json").write_text("{}")
+    for path in (scene, *(scene / folder for folder in ("scene", *inner))):
+        with pytest.raises(
+            InputError, match=r"belongs to the results of a scene, .*results/kitchen:"
+        ):
+            scene_of(path, "draft", RESERVED)
+    (scene / "scene" / "scene.json").rename(scene / "budget.json")  # has only begun
+    with pytest.raises(InputError, match="belongs to the results"):
+        scene_of(scene, "draft", RESERVED)
+    assert scene_of(photographs(scene / "my own"), "draft", RESERVED).text is not None
 
 
 def test_a_file_in_the_way_that_is_no_configuration_is_named() -> None:

@@ -82,9 +82,9 @@ def _beside_photographs(files: Sequence[Path], others: Sequence[Path]) -> set[Pa
     }
 
 
-def too_few(folder: Path, count: int, least: int, *, nested: bool = False) -> str:
-    """Return the error message for a folder with fewer than ``least`` photographs."""
-    message = f"{folder} holds {count} images ({_READABLE}); {needed(least)}."
+def too_few(folder: Path, count: int, *, nested: bool = False) -> str:
+    """Return the error message for a folder with too few photographs."""
+    message = f"{folder} holds {count} images ({_READABLE}); {needed()}."
     reasons = left_out(folder, nested=nested)
     if reasons:
         message += f" Left out: {'; '.join(reasons)}."

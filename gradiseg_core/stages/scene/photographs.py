@@ -40,7 +40,7 @@ __all__ = ["Photograph", "inspect_folder", "link", "link_tree", "place_image", "
 
 logger = logging.getLogger(__name__)
 
-MIN_IMAGES = 3
+MIN_IMAGES = 3  # with fewer nothing can be made; messages name what is needed for a good scene
 JPEG_OPTIONS: dict[str, Any] = {"quality": 97, "subsampling": 0}
 _LEAST_PEAK = 64  # of 255: 16-bit colours that all stay below it have 14 bits or fewer
 _SMALL = 0.25  # of the longest side of the largest photograph
@@ -87,7 +87,7 @@ def inspect_folder(
         raise InputError(f"no such folder of photographs: {folder}; set the scene's `path`")
     files = list_photographs(folder, nested=own)
     if len(files) < MIN_IMAGES:
-        raise InputError(too_few(folder, len(files), MIN_IMAGES, nested=own))
+        raise InputError(too_few(folder, len(files), nested=own))
     inner = {path: str(path.relative_to(folder)) for path in files}
     wrong_names = [shown for path in files if (shown := unreadable_name(inner[path]))]
     if wrong_names:
@@ -101,15 +101,7 @@ def inspect_folder(
     photographs, skipped = inspect_all(files, inner, threads, known)
     unusable = said_unreadable(skipped)
     if unusable and skip_unreadable:
-        logger.warning(
-            "%s: %d of %d images cannot be read and are left out (`skip_unreadable`):\n%s",
-            folder, len(unusable), len(files), "\n".join(unusable),
-        )  # fmt: skip
-        if len(photographs) < MIN_IMAGES:
-            raise InputError(
-                f"only {len(photographs)} of {len(files)} images in {folder} can be read, and "
-                f"{needed(MIN_IMAGES)}:\n" + "\n".join(unusable)
-            )
+        say_skipped(unusable, len(files), folder)
         unusable = []
     photographs = _in_frame(photographs, folder, sparse, factor)
     photographs, ranges = _with_white(photographs)
@@ -120,12 +112,57 @@ def inspect_folder(
         raise unusable_images(problems, len(files), folder, go_on=go_on)
     if own:
         if sparse is None:
-            photographs, panoramas = _without_panoramas(photographs, folder)
-            photographs, copies = _without_duplicates(photographs, folder)
-            skipped += [*panoramas, *copies]
+            photographs, left_out = _chosen(photographs, folder)
+            skipped += left_out
         photographs = _named(photographs, folder)
     _report(folder, photographs)
     return photographs, skipped
+
+
+def count_used(photographs: list[Photograph], folder: Path, *, least: int = MIN_IMAGES) -> int:
+    """Return how many photographs of a user's folder without cameras become views.
+
+    Args:
+        photographs: As :func:`inspect_all` found them.
+        folder: Where.
+        least: Fewer are refused.
+
+    Raises:
+        InputError: If too few are left without panoramas and what is there twice.
+    """
+    upright = _in_frame(photographs, folder, None, 1)
+    return len(_chosen(upright, folder, least)[0])
+
+
+def _chosen(
+    photographs: list[Photograph], folder: Path, least: int = MIN_IMAGES
+) -> tuple[list[Photograph], list[Unused]]:
+    photographs, panoramas = _without_panoramas(photographs, folder, least)
+    photographs, copies = _without_duplicates(photographs, folder, least)
+    return photographs, [*panoramas, *copies]
+
+
+def say_skipped(unusable: list[str], total: int, folder: Path) -> None:
+    """Warn of files that cannot be read, with which `skip_unreadable` goes on.
+
+    Args:
+        unusable: A line for each.
+        total: How many photographs there are, with them.
+        folder: Where.
+
+    Raises:
+        InputError: If too few others are left.
+    """
+    left = total - len(unusable)
+    lines = "\n".join(unusable)
+    if left < MIN_IMAGES:
+        raise InputError(
+            f"only {left} of {total} images in {folder} can be read, and {needed()}:\n{lines}"
+        )
+    logger.warning(
+        "%s: %d of %d images cannot be read and are left out (`skip_unreadable`):\n%s",
+        folder, len(unusable), total, lines,
+    )  # fmt: skip
 
 
 def unusable_images(problems: list[str], total: int, folder: Path, *, go_on: bool) -> InputError:
@@ -187,7 +224,7 @@ def _named(photographs: list[Photograph], folder: Path) -> list[Photograph]:
 
 
 def _without_duplicates(
-    photographs: list[Photograph], folder: Path
+    photographs: list[Photograph], folder: Path, least: int
 ) -> tuple[list[Photograph], list[Unused]]:
     twice = find_duplicates(photographs)
     if not twice:
@@ -199,9 +236,9 @@ def _without_duplicates(
     shown = [f"{one.file} (as {Path(one.detail).name})" for one in copies]
     left = [photo for index, photo in enumerate(photographs) if index not in twice]
     said = f"{len(twice)} of {len(photographs)} images in {folder} are there twice"
-    if len(left) < MIN_IMAGES:
+    if len(left) < least:
         raise InputError(
-            f"{said}: {some(shown)}. Only {len(left)} differ, and {needed(MIN_IMAGES)}, from "
+            f"{said}: {some(shown)}. Only {len(left)} differ, and {needed()}, from "
             "different places."
         )
     logger.warning("%s and are used once: %s", said, some(shown))
@@ -209,7 +246,7 @@ def _without_duplicates(
 
 
 def _without_panoramas(
-    photographs: list[Photograph], folder: Path
+    photographs: list[Photograph], folder: Path, least: int
 ) -> tuple[list[Photograph], list[Unused]]:
     """Leave out what cameras stitched: its lines bend, so that it has no place among the others."""
     stitched = [photo for photo in photographs if photo.panorama]
@@ -220,10 +257,10 @@ def _without_panoramas(
         f"{len(stitched)} of {len(photographs)} images in {folder} are panoramas by their metadata "
         f"({some([photo.path.name for photo in stitched])}), which no camera with a lens shows"
     )
-    if len(left) < MIN_IMAGES:
+    if len(left) < least:
         raise InputError(
-            f"{said}. A scene needs at least {MIN_IMAGES} photographs, better 20 or more, from "
-            "different places; of a 360-degree camera export perspective views"
+            f"{said}. {len(left)} others are left, and {needed()}, from different places; of "
+            "a 360-degree camera export perspective views"
         )
     logger.warning("%s: left out", said)
     return left, [

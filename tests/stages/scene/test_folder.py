@@ -112,7 +112,7 @@ def test_duplicate_stems_too_few_and_missing(tmp_path: Path) -> None:
         )
     save_photo(tmp_path / "few" / "one" / "a.jpg")
     (tmp_path / "few" / "IMG.DNG").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"holds 1 images.*at least 3.*IMG\.DNG.*develop"):
+    with pytest.raises(InputError, match=r"holds 1 images.*at least 8.*IMG\.DNG.*develop"):
         run(tmp_path / "few", tmp_path / "out")
     with pytest.raises(InputError, match="no such folder"):
         run(tmp_path / "nowhere", tmp_path / "out")

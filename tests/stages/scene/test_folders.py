@@ -172,7 +172,7 @@ def test_panoramas_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert (one.file, one.why, one.detail) == ("PANO.jpg", "panorama", "200 x 100 px")
     for name in "ab":
         (tmp_path / "in" / f"{name}.jpg").unlink()
-    with pytest.raises(InputError, match=r"PANO\.jpg.*at least 3 photographs.*perspective views"):
+    with pytest.raises(InputError, match=r"PANO\.jpg.*at least 8 photographs.*perspective views"):
         run(tmp_path / "in", tmp_path / "out")
 
 
@@ -259,7 +259,7 @@ def test_too_few_different_photographs(tmp_path: Path) -> None:
     for name in "abcd":
         (tmp_path / "in").mkdir(exist_ok=True)
         texture(0).save(tmp_path / "in" / f"{name}.png")
-    with pytest.raises(InputError, match=r"3 of 4 images.*there twice.*Only 1 differ"):
+    with pytest.raises(InputError, match=r"3 of 4 images.*there twice.*Only 1 differ.*at least 8"):
         run(tmp_path / "in", tmp_path / "out")
 
 
