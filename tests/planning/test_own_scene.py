@@ -151,8 +151,9 @@ def test_what_the_user_wrote_is_never_overwritten() -> None:
     assert again.text is None
     again.write()
     assert scene.configfile.read_text() == mine
-    with pytest.raises(FileExistsError):
+    with pytest.raises(InputError, match=r"another run .* has just written kitchen\.yaml"):
         scene.write()
+    assert scene.configfile.read_text() == mine
 
 
 def test_a_configuration_is_taken_as_it_is() -> None:
