@@ -31,7 +31,13 @@ from gradiseg_core.editing.removal import (
     training_cameras,
 )
 from gradiseg_core.editing.rendering import surface
-from gradiseg_core.editing.selecting import chosen, shown
+from gradiseg_core.editing.selecting import (
+    check_swapped,
+    chosen,
+    chosen_thing,
+    is_background,
+    shown,
+)
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.editing.transforms import transformed
 from gradiseg_core.editing.walls import hole_behind
@@ -154,7 +160,7 @@ def _selected(
         cut: Whether straddlers are cut.
         whole: All of it; else the things themselves, as what moves.
     """
-    mask = chosen(scene, what)
+    mask = chosen_thing(scene, what)
     if not whole:
         mask = _bodies(scene, mask)
     record: Record = {"selected": int(mask.sum()), "cut": 0}
@@ -208,8 +214,8 @@ def _take_out(
     """
     scene, mask, record = _selected(scene, what, cut, whole=whole)
     values, ids, points = _of(scene, mask), scene.ids[mask], scene.points[mask]
-    views = []
-    if halo or filled:
+    views, background = [], is_background(scene, what, mask)
+    if (halo or filled) and not background:
         crop = WITH_SHADOW if filled and shadow else ALONE
         views = sights(scene, mask, training_cameras(scene), crop)
     remembered, gone = scene.remembered_of(mask), mask
@@ -223,7 +229,9 @@ def _take_out(
     removed = values["means"].cpu().numpy().astype(np.float64)[body(points, opacities)]
     rest = scene.kept(~gone)
     record["removed"] = int(gone.sum())
-    if filled:
+    if filled and background:
+        record["filled"] = {"new": 0, "why": "there is nothing around the background"}
+    elif filled:
         how: dict[str, Any] = {"shadow": shadow, "covered": covered}
         hole, why = find_hole(rest, removed, views, painter(filled), **how)
         if hole is None:
@@ -359,12 +367,7 @@ def _way(
 
 def _swap(scene: Scene, step: config.Swap) -> tuple[Scene, Record]:
     first, second = step.swap
-    shared = chosen(scene, first) & chosen(scene, second)
-    if shared.any():
-        raise InputError(
-            f"{shown(first)} and {shown(second)} share {int(shared.sum())} Gaussians; what is "
-            "swapped must be two things"
-        )
+    check_swapped(scene, first, second)
     ground = _ground(scene, scene.points)
     how: dict[str, Any] = {"cut": step.cut, "halo": True, "filled": step.fill, "whole": False}
     how["shadow"] = step.shadow

@@ -2,7 +2,8 @@
 
 Training views decide. A Gaussian whose weight lies mostly in pixels that show the object is seen as
 a part of it: a half-transparent remainder on its neighbours. One in its hull that no view sees is
-its inside, which would come to light without it.
+its inside, which would come to light without it. What is surely another object is neither: a lemon
+lies in the hull of its bowl, and no view sees where it lies on it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.rays import seen_and_weighed
-from gradiseg_core.editing.regions import body, within_hull
+from gradiseg_core.editing.regions import FLOATER_SHARE, body, parts, within_hull
 from gradiseg_core.editing.rendering import rasterizer_for
 from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.rasterization.interface import Rendering
@@ -34,6 +35,10 @@ SHOWN = 0.5
 _HALO = 0.5
 #: A Gaussian that makes less than this share of what it would make alone is seen by no view.
 _UNSEEN = 0.1
+#: From this probability on a Gaussian of another object surely belongs to that.
+_SURE = 0.9
+#: A connected part of another object of which nothing is left is kept from this mean probability.
+_LIKELY = 0.5
 #: How far beyond the object's bounding box its halo may lie, in diagonals of the box.
 _REACH = 0.15
 #: Half the size of an object's crop in a view, in projected radii: for its halo, and for a shadow.
@@ -137,6 +142,8 @@ def halo_and_inside(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which other Gaussians are an object's halo, [N], and which its inside, [N].
 
+    The background has neither: all that stands on it lies in its hull.
+
     Args:
         scene: With the object.
         mask: [N], the object.
@@ -145,7 +152,7 @@ def halo_and_inside(
     trained = scene.trained
     points = trained.means.cpu().numpy().astype(np.float64)
     halo, inside = np.zeros(len(mask), bool), np.zeros(len(mask), bool)
-    if not views:
+    if not views or holds(scene, mask, 0):
         return halo, inside
     core = _body(trained, mask)
     low, high = points[core].min(axis=0), points[core].max(axis=0)
@@ -159,7 +166,45 @@ def halo_and_inside(
     within = unseen & within_hull(points[near], covered(trained, core))
     inside[near] = within
     halo[near] = ~within & (own > _HALO * (own + rest))
-    return halo, inside
+    others = _of_others(scene, points, mask, halo | inside)
+    return halo & ~others, inside & ~others
+
+
+def holds(scene: Scene, mask: NDArray[np.bool_], index: int) -> bool:
+    """Return whether most Gaussians of an ID are in a mask, [N]."""
+    own = mask[scene.ids == index]
+    return bool(2 * own.sum() > len(own))
+
+
+def _of_others(
+    scene: Scene,
+    points: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    taken: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Return which Gaussians, [N], are surely parts of other objects than a mask is of.
+
+    They have another object's ID with a high probability, or belong to a connected part of it.
+    Single ones of an unsure class inside of something are no part of what they are called.
+
+    Args:
+        scene: With the objects.
+        points: [N, 3] centres.
+        mask: [N], the object.
+        taken: [N], what seems to be its halo or inside; other IDs than theirs are not looked at.
+    """
+    result = np.zeros(len(mask), bool)
+    for index in np.unique(scene.ids[taken]):
+        if index == 0 or holds(scene, mask, index):
+            continue
+        own = np.flatnonzero(scene.ids == index)
+        part, certainty = parts(points[own]), scene.certainty[own]
+        size = np.bincount(part)
+        left = size - np.bincount(part, weights=taken[own])
+        likely = np.bincount(part, weights=certainty) > _LIKELY * size
+        stays = (size >= FLOATER_SHARE * len(own)) & ((left > 0) | likely)
+        result[own] = stays[part] | (certainty > _SURE)
+    return result
 
 
 def covered(trained: TrainedScene, mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -248,7 +248,7 @@ class Scene:
         """Return the Gaussians that are meant.
 
         ``scene.select("red apple")``, ``scene.select([3, 4])``, ``scene.select(click={"view":
-        "test_0", "at": (310, 220)}, grow=0.01)``.
+        "test_0", "at": (157, 128)}, grow=0.01)``.
 
         Args:
             what: An ID, a name or prompt, a list of them, a mapping of keys, or a selection.

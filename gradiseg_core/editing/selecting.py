@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,15 @@ from gradiseg_core.editing.labels import probability_of
 from gradiseg_core.editing.placing import rotation
 from gradiseg_core.editing.rays import weights_by_id
 from gradiseg_core.editing.regions import grown, in_hull, largest_part, shrunk, without_floaters
+from gradiseg_core.editing.removal import holds
 from gradiseg_core.editing.rendering import rasterizer_for
 from gradiseg_core.editing.selection import Selection
 from gradiseg_core.errors import InputError
 
 if TYPE_CHECKING:
     from gradiseg_core.editing.scene import Scene
+
+logger = logging.getLogger(__name__)
 
 #: A pixel that the scene covers less than this shows nothing that could be clicked.
 _COVERED = 0.5
@@ -56,6 +60,61 @@ def chosen(scene: Scene, what: Any) -> NDArray[np.bool_]:
     if not mask.any():
         raise InputError(f"{shown(what)}: no Gaussian is selected; choose more of the scene")
     return mask
+
+
+def chosen_thing(scene: Scene, what: Any) -> NDArray[np.bool_]:
+    """Return :func:`chosen` of what is to be taken as a thing, [N].
+
+    Raises:
+        InputError: If a click has hit the background, which is most of a scene.
+    """
+    mask = chosen(scene, what)
+    if holds(scene, mask, 0):
+        for entry in entries(what):
+            if isinstance(entry, Pick) and entry.click and _clicked(scene, entry.click) == 0:
+                column, row = entry.click.at
+                raise InputError(
+                    f"at ({column:g}, {row:g}) of {entry.click.view} is the background, no object; "
+                    "click on an object, or say it by name: `remove: background` or `keep: "
+                    "{without: background}` leave the objects"
+                )
+    return mask
+
+
+def is_background(scene: Scene, what: Any, mask: NDArray[np.bool_]) -> bool:
+    """Return whether what is meant, [N], is the background; warn where its name does not say so."""
+    if not holds(scene, mask, 0):
+        return False
+    named = any(
+        entry.without is not None
+        if isinstance(entry, Pick)
+        else entry == EVERYTHING or 0 in scene.ids_of(entry)
+        for entry in entries(what)
+    )
+    if not named:
+        logger.warning(
+            "%s is most of the background; write `background` where that is meant", shown(what)
+        )
+    return True
+
+
+def check_swapped(scene: Scene, first: Any, second: Any) -> None:
+    """Check that each of two is a thing, and no part of the other.
+
+    Raises:
+        InputError: If one is not.
+    """
+    masks = [chosen_thing(scene, what) for what in (first, second)]
+    for what, mask in zip((first, second), masks, strict=True):
+        if holds(scene, mask, 0):
+            raise InputError(
+                f"{shown(what)} is the background, which stands nowhere; swap two objects"
+            )
+    if shared := int((masks[0] & masks[1]).sum()):
+        raise InputError(
+            f"{shown(first)} and {shown(second)} share {shared} Gaussians; what is swapped must be "
+            "two things"
+        )
 
 
 def selected(scene: Scene, what: Any) -> Selection:

@@ -7,6 +7,7 @@ seen: grey junk lies there. On one side are faint red Gaussians that call themse
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation
 
+from gradiseg_core.cameras import Frame
 from gradiseg_core.editing.filling import find_hole
 from gradiseg_core.editing.patches import (
     Patch,
@@ -58,6 +60,57 @@ def test_halo_and_inside_are_found(made: tuple[Scene, dict[str, np.ndarray]]) ->
     far = kinds["table"] & (np.abs(scene.points[:, :2]) > HALF + 0.04).any(axis=1)
     assert (halo | inside)[far].mean() < 0.02
     assert not (halo | inside)[kinds["box"]].any()
+
+
+def test_another_object_is_neither_halo_nor_inside(
+    made: tuple[Scene, dict[str, np.ndarray]],
+) -> None:
+    """What no view sees in the box is one end of another thing; one of an unsure class is not."""
+    scene, kinds = made
+    rows = np.flatnonzero(kinds["inside"])
+    # A bar of Gaussians from within the box to outside of it, of an unsure class 2.
+    thing, alone = rows[:24], rows[24]
+    encodings = torch.zeros_like(scene.trained.identities)
+    encodings[:] = scene.trained.identities
+    encodings[thing] = torch.tensor([0.42, 0.4, 0.45] + 13 * [0.0])
+    encodings[alone] = torch.tensor([0.42, 0.4, 0.45] + 13 * [0.0])
+    means = scene.trained.means.clone()
+    x, y, z = torch.arange(0.1, 0.5, 0.07), torch.tensor([0.0, 0.01]), torch.tensor([0.2, 0.21])
+    means[thing] = torch.cartesian_prod(x, y, z)
+    means[alone] = torch.tensor([-0.15, 0.1, 0.4])
+    mixed = Scene(replace(scene.trained, means=means, identities=encodings), scene.run, Frame())
+    mixed.__dict__.update(cameras=scene.cameras, splits=scene.splits)
+    assert mixed.certainty[thing].max() < 0.6
+    views = sights(mixed, kinds["box"], training_cameras(mixed))
+    halo, inside = halo_and_inside(mixed, kinds["box"], views)
+    assert not (halo | inside)[thing].any()
+    assert inside[alone]
+    assert inside[rows[25:]].all()  # the table's class, hidden
+    # One that surely is of the other class stays wherever it lies.
+    encodings[alone] = torch.tensor([0.0, 0.0, 1.0] + 13 * [0.0])
+    sure = Scene(replace(mixed.trained, identities=encodings), scene.run, Frame())
+    sure.__dict__.update(cameras=scene.cameras, splits=scene.splits)
+    halo, inside = halo_and_inside(sure, kinds["box"], views)
+    assert not (halo | inside)[alone]
+    assert inside[rows[25:]].all()
+    # Where the thing itself is removed, it has its inside.
+    both = kinds["box"] | np.isin(np.arange(len(scene)), thing)
+    assert halo_and_inside(mixed, both, views)[1][alone]
+
+
+def test_the_background_has_no_halo_and_no_inside(
+    made: tuple[Scene, dict[str, np.ndarray]], caplog: pytest.LogCaptureFixture
+) -> None:
+    scene, kinds = made
+    edited = scene.edit([{"remove": "background", "cut": False}])
+    (record,) = edited.history
+    assert len(edited) == kinds["box"].sum()
+    assert (record["halo"], record["inside"], record["filled"]["new"]) == (0, 0, 0)
+    assert not caplog.records
+    # A box that holds most of it is said to.
+    everything = {"in_box": {"centre": [0, 0, 0], "size": [9, 9, 0.2]}}
+    scene.edit([{"remove": everything, "fill": False, "cut": False}])
+    assert "is most of the background; write `background`" in caplog.text
 
 
 def test_a_thing_of_few_large_gaussians_reaches_beyond_their_centres(

@@ -14,11 +14,13 @@ from gradiseg_core import cli
 from gradiseg_core.editing.regions import grown, in_hull, largest_part, shrunk, without_floaters
 from gradiseg_core.editing.selection import Selection, load_selections, save_selections
 from gradiseg_core.errors import InputError
+from gradiseg_core.files.images import read_image
 from tests import synthetic, trained_scene
 from tests.editing.conftest import BLUE, GREEN, RED
 
 OWNER = trained_scene.TRACKED[synthetic.balls()[1]]
 VIEW = "view_001.png"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def picked(scene: gradiseg_core.Scene, *what: Any, **pick: Any) -> set[int]:
@@ -72,6 +74,30 @@ def test_a_click_takes_what_makes_most_of_the_pixel(scene: gradiseg_core.Scene) 
         scene.select(click={"view": VIEW, "at": (99, 1)})
     with pytest.raises(InputError, match=r"there is nothing at \(2, 1\) of view_001\.png"):
         scene.select(click={"view": VIEW, "at": (2, 1)})
+
+
+def test_a_click_on_the_background_is_no_thing(scene: gradiseg_core.Scene) -> None:
+    rendered = scene.render(VIEW)
+    row, column = np.argwhere((rendered.ids == 0) & (rendered.alpha > 0.95))[0]
+    click = {"click": {"view": VIEW, "at": (column + 0.5, row + 0.5)}}
+    for step in ({"remove": click}, {"keep": click}, {"duplicate": click, "by_m": [1, 0, 0]}):
+        message = rf"operation 1 \({next(iter(step))}\): at \(.*\) of {VIEW} is the background, no"
+        with pytest.raises(InputError, match=message):
+            scene.edit([step])
+    assert picked(scene, click) == {0}  # it can be coloured
+    scene.edit([{"recolour": click, "colour": "gold"}])
+    with pytest.raises(InputError, match=r"operation 1 \(swap\): at .* is the background, no obj"):
+        scene.edit([{"swap": [RED, click]}])
+    with pytest.raises(InputError, match=r"'background' is the background, which stands nowhere"):
+        scene.edit([{"swap": ["red ball", "background"]}])
+
+
+def test_the_click_of_the_docs_hits_an_object_of_the_demo() -> None:
+    text = (REPOSITORY / "docs/editing.md").read_text()
+    view, column, row = re.findall(r"click: {view: test_(\d), at: \[(\d+), (\d+)\]}", text)[0]
+    masks = (REPOSITORY / "resources/demo/test_mask" / view).glob("*.png")
+    hit = [path.stem for path in masks if read_image(path)[int(row), int(column)].max() > 0]
+    assert hit == ["white teapot"]
 
 
 def test_a_rectangle_takes_what_it_holds_most_of(scene: gradiseg_core.Scene) -> None:
