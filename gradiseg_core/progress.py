@@ -31,7 +31,7 @@ class Progress:
     """Progress of one piece of work; a context manager.
 
     Lines go to the log, so a rule's log file has them on a terminal too. There they carry
-    ``shown_as_bar``, by which a handler leaves out what the bar shows.
+    ``not_shown``, by which a handler leaves out what the bar shows.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Progress:
             if rate > 0:
                 parts.append(f"{_duration((self.total - self.done) / rate)} left at this speed")
         parts += [f"{key} {value}" for key, value in self._facts.items()]
-        shown = {"shown_as_bar": self._bar is not None}
+        shown = {"not_shown": self._bar is not None}
         logger.info("%s: %s", self.title, ", ".join(parts), extra=shown)
         self._last, self._next = (now, self.done), self._after(self.done)
 

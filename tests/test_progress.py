@@ -107,7 +107,7 @@ from gradiseg_core import progress
 progress.APART_S = 0.0
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 for handler in logging.getLogger().handlers:
-    handler.addFilter(lambda record: not getattr(record, "shown_as_bar", False))
+    handler.addFilter(lambda record: not getattr(record, "not_shown", False))
 with progress.Progress(sys.argv[1], 10, "it", keep=True) as bar:
     print(sys.argv[1], "ready", flush=True)
     sys.stdin.readline()

@@ -1,6 +1,7 @@
 """Shared by all scripts, around their one call into the core: import path, logging, errors.
 
-Messages go to the terminal and to the rule's log file. An expected error ends the job with only its
+Messages go to the terminal and to the rule's log file, to that alone where they carry `not_shown`
+(what a bar shows, numbers that a file holds as well). An expected error ends the job with only its
 message, an unexpected one with its traceback. A job whose rule asks for a GPU holds one. A job ends
 when its Snakemake is killed.
 """
@@ -27,7 +28,7 @@ def stage(snakemake: Any) -> Iterator[logging.Logger]:
     # On a terminal, a line of one job may come upon the progress bar of another: wipe that first.
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     terminal.setFormatter(logging.Formatter(f"{start}[{snakemake.rule}] %(message)s"))
-    terminal.addFilter(lambda record: not getattr(record, "shown_as_bar", False))
+    terminal.addFilter(lambda record: not getattr(record, "not_shown", False))
     file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)

@@ -216,10 +216,16 @@ def _leave_core(core: int) -> None:
 def announce_compilation(*functions: Any) -> None:
     """Tell the user, once a process, when one of the kernels is about to be compiled."""
     global _announced
-    if _announced or not any(is_cold(function) for function in functions):
+    if _announced:
+        return
+    cold = next((function for function in functions if is_cold(function)), None)
+    if cold is None:
         return
     _announced = True
-    logger.warning("compiling CPU kernels, once on this machine, about 20 s")
+    what = cold.py_func.__module__.rpartition(".")[2]  # each stage has kernels of its own
+    logger.warning(
+        "compiling CPU kernels of %s, once on this machine, about 20 s where it is idle", what
+    )
 
 
 def is_cold(function: Any) -> bool:

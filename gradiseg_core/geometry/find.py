@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,6 +161,7 @@ def segment_scene(
     colours: Sequence[NDArray[np.float32]],
     cameras: Sequence[Camera],
     options: GeometryOptions,
+    advance: Callable[[], None] = lambda: None,
 ) -> Segmented:
     """Fuse the surface of a scene and cut it into objects.
 
@@ -170,6 +171,7 @@ def segment_scene(
         colours: Per view [h, w, 3] float32 RGB, 0 to 1.
         cameras: Per view, of the maps' size.
         options: All parameters.
+        advance: Called after each view that is fused.
 
     Raises:
         NoSurfaceError: If views are too few, or do not agree on a surface, or no object stands
@@ -183,11 +185,12 @@ def segment_scene(
             f"{options.failure.min_views} are needed",
             measured,
         )
-    fused = fuse(depths, alphas, colours, cameras, options.fusion)
+    fused = fuse(depths, alphas, colours, cameras, options.fusion, advance)
     clock.lap("fusion")
     surface = extract(fused, options.surface)
     measured |= {"surface_voxels": len(surface), "voxel": surface.voxel}
     clock.lap("surface")
+    logger.info("cutting the surface of %s voxels into objects", f"{len(surface):,}")
     _check_surface(surface, fused, depths, alphas, cameras, options, measured)
     clock.lap("check")
     support = find_support(surface, options.support)
@@ -217,7 +220,7 @@ def segment_scene(
             support,
         )
     measured["seconds"] = clock.seconds
-    logger.info("objects from geometry: %s", measured)
+    logger.info("objects from geometry: %s", measured, extra={"not_shown": True})
     return Segmented(surface, support, hierarchy, cuts, measured)
 
 
@@ -241,6 +244,7 @@ def sharpened(
     cameras: Sequence[Camera],
     photographs: Sequence[NDArray[np.uint8]],
     options: GeometryOptions,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[NDArray[np.float32]]:
     """Return the depth maps, sharpened by the photographs where the options ask for it.
 
@@ -250,6 +254,7 @@ def sharpened(
         cameras: Per view, of the maps' size.
         photographs: Per view [H, W, 3] uint8, of any size.
         options: All parameters.
+        advance: Called after each view.
     """
     if options.stereo.iterations == 0:
         return list(depths)
@@ -259,7 +264,7 @@ def sharpened(
     ]
     greys = [(image @ np.array([0.299, 0.587, 0.114])).astype(np.float32) for image in small]
     volume = volume_of(cameras, options.fusion)
-    found = refine(depths, alphas, cameras, greys, volume, options.stereo)
+    found = refine(depths, alphas, cameras, greys, volume, options.stereo, advance)
     return [entry.depth for entry in found]
 
 

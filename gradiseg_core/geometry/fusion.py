@@ -11,7 +11,7 @@ SIGGRAPH 1996. The weight is ours: opacity, less at steps of depth, less from af
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +112,7 @@ def fuse(
     colours: Sequence[NDArray[np.float32]],
     cameras: Sequence[Camera],
     options: FusionOptions,
+    advance: Callable[[], None] = lambda: None,
 ) -> Field:
     """Fuse the views.
 
@@ -121,6 +122,7 @@ def fuse(
         colours: Per view [H, W, 3] RGB, 0 to 1.
         cameras: Per view, of the maps' size.
         options: Voxels and weights.
+        advance: Called after each view.
     """
     from skimage.color import rgb2lab
 
@@ -142,6 +144,7 @@ def fuse(
             rgb2lab(colour).astype(np.float32), options.truncation * grid.voxel,
             distance, weight, views, lab, near,
         )  # fmt: skip
+        advance()
     enough = views >= options.min_views
     np.divide(distance, weight, out=distance, where=weight > 0)
     np.divide(lab, near[:, None], out=lab, where=near[:, None] > 0)

@@ -117,7 +117,13 @@ def render_cameras(
     trainer: Trainer, cameras: Sequence[Camera], depth: Literal["centres", "planes"]
 ) -> Renderings:
     """As :func:`render_all`, of any cameras, at the size to render; no photograph is read."""
-    rendered = [_render(trainer, camera, depth) for camera in cameras]
+    from gradiseg_core.progress import Progress
+
+    rendered = []
+    with Progress("rendering depth", len(cameras), "views") as progress:
+        for camera in cameras:
+            rendered.append(_render(trainer, camera, depth))
+            progress.advance()
     depths, alphas, colours = (list(maps) for maps in zip(*rendered, strict=True))
     return Renderings(list(cameras), depths, alphas, colours)
 

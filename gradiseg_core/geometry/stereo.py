@@ -17,7 +17,7 @@ that threads change nothing. The start, and the pull towards it, are ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,7 @@ def refine(
     greys: Sequence[NDArray[np.float32]],
     volume: Volume,
     options: StereoOptions,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[Refined]:
     """Sharpen the depth of all views.
 
@@ -76,6 +77,7 @@ def refine(
         greys: Per view [H, W] float32 photograph, 0 to 255.
         volume: What is searched.
         options: Length of the search.
+        advance: Called after each view.
     """
     shape = tuple(np.max([grey.shape for grey in greys], axis=0))
     stack = np.zeros((len(greys), *shape), np.float32)
@@ -94,14 +96,15 @@ def refine(
             matrices, vectors = _motions(camera, [cameras[other] for other in others])
             shared = (
                 greys[view], np.ascontiguousarray(stack[others]), sizes, matrices, vectors,
-                np.linalg.inv(camera.K), start, depth, plane_normals(start, camera), cost, searched,
-                volume.voxel,
+                np.linalg.inv(camera.K), start, depth, plane_normals(start, camera), cost,
+                searched, volume.voxel,
             )  # fmt: skip
             run_queue(_search, len(start), *shared, -1, 0)
             for iteration in range(options.iterations):
                 for parity in (0, 1):
                     run_queue(_search, len(start), *shared, parity, iteration)
         refined.append(Refined(depth, cost))
+        advance()
     return refined
 
 

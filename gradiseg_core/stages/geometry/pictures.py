@@ -16,6 +16,7 @@ from gradiseg_core.files.pictures import depth_picture, overlay_ids, panel_row, 
 from gradiseg_core.geometry.labels import draw, surface_labels
 from gradiseg_core.geometry.normals import surface_normals, view_normals
 from gradiseg_core.geometry.options import LabelOptions
+from gradiseg_core.progress import Progress
 
 #: Views in the overview, evenly spaced.
 _OVERVIEW = 5
@@ -58,29 +59,31 @@ def write_pictures(
     near, far = _range(shown.depths)
     picked = np.linspace(0, len(shown.cameras) - 1, min(_OVERVIEW, len(shown.cameras))).round()
     rows = []
-    for place, (camera, depth) in enumerate(zip(shown.cameras, shown.depths, strict=True)):
-        save_depth(out_dir, camera.stem, depth / frame.scale, unit)
-        if shown.surface is None:
-            normals = view_normals(depth, camera)
-        else:
-            normals = surface_normals(shown.surface, depth, camera, options.disc)
-        save_normals(out_dir, camera.stem, normals)
-        size = (camera.width, camera.height)
-        photograph = shown_photograph(colmap_dir, camera.name, size)
-        rgb = np.where(normals.any(axis=-1, keepdims=True), (normals + 1.0) * 127.5, 0.0)
-        panels = [
-            (camera.stem, photograph),
-            ("depth", depth_picture(depth, depth > 0, near, far)),
-            ("normals", rgb.round().astype(np.uint8)),
-        ]
-        if shown.surface is not None and shown.object_of is not None:
-            node, _ = draw(shown.surface, camera, options.disc)
-            ids = surface_labels(node, shown.object_of, shown.surface, depth, camera, options)
-            panels.append(("objects", overlay_ids(photograph, ids.clip(0), _OPACITY)))
-        row = panel_row(panels)
-        write_image(out_dir / "previews" / f"{camera.stem}.png", row)
-        if place in picked:
-            rows.append(row)
+    with Progress("pictures of the surface", len(shown.cameras), "views") as progress:
+        for place, (camera, depth) in enumerate(zip(shown.cameras, shown.depths, strict=True)):
+            save_depth(out_dir, camera.stem, depth / frame.scale, unit)
+            if shown.surface is None:
+                normals = view_normals(depth, camera)
+            else:
+                normals = surface_normals(shown.surface, depth, camera, options.disc)
+            save_normals(out_dir, camera.stem, normals)
+            size = (camera.width, camera.height)
+            photograph = shown_photograph(colmap_dir, camera.name, size)
+            rgb = np.where(normals.any(axis=-1, keepdims=True), (normals + 1.0) * 127.5, 0.0)
+            panels = [
+                (camera.stem, photograph),
+                ("depth", depth_picture(depth, depth > 0, near, far)),
+                ("normals", rgb.round().astype(np.uint8)),
+            ]
+            if shown.surface is not None and shown.object_of is not None:
+                node, _ = draw(shown.surface, camera, options.disc)
+                ids = surface_labels(node, shown.object_of, shown.surface, depth, camera, options)
+                panels.append(("objects", overlay_ids(photograph, ids.clip(0), _OPACITY)))
+            row = panel_row(panels)
+            write_image(out_dir / "previews" / f"{camera.stem}.png", row)
+            if place in picked:
+                rows.append(row)
+            progress.advance()
     width = max(row.shape[1] for row in rows)  # views may be of different sizes
     rows = [
         np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)

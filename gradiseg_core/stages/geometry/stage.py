@@ -38,6 +38,7 @@ from gradiseg_core.geometry.find import (
 from gradiseg_core.geometry.options import GeometryOptions
 from gradiseg_core.geometry.prepare import Renderings, render_cameras, train_colours
 from gradiseg_core.geometry.support import Support
+from gradiseg_core.progress import Progress
 from gradiseg_core.stages.geometry.pictures import Shown, write_pictures
 
 logger = logging.getLogger(__name__)
@@ -178,22 +179,26 @@ def _sharpened(
         if mask is not None:
             shown = (255.0 * renderings.colours[view] + 0.5).astype(np.uint8)
             photographs[view] = np.where(mask[..., None], shown, photographs[view])
-    depths = sharpened(
-        renderings.depths[:training], renderings.alphas[:training], cameras, photographs, options
-    )
+    with Progress("sharpening depth", training, "views") as progress:
+        depths = sharpened(
+            renderings.depths[:training], renderings.alphas[:training], cameras, photographs,
+            options, progress.advance,
+        )  # fmt: skip
     return replace(renderings, depths=[*depths, *renderings.depths[training:]])
 
 
 def _segment(renderings: Renderings, training: int, options: GeometryOptions) -> _Outcome:
     """Fuse and cut the first ``training`` views."""
     try:
-        segmented = segment_scene(
-            renderings.depths[:training],
-            renderings.alphas[:training],
-            renderings.colours[:training],
-            renderings.cameras[:training],
-            options,
-        )
+        with Progress("fusing the surface", training, "views") as progress:
+            segmented = segment_scene(
+                renderings.depths[:training],
+                renderings.alphas[:training],
+                renderings.colours[:training],
+                renderings.cameras[:training],
+                options,
+                progress.advance,
+            )
     except NoSurfaceError as error:
         return _Outcome(error.surface, error.support, None, str(error), error.diagnostics)
     return _Outcome(segmented.surface, segmented.support, segmented, None, segmented.diagnostics)
@@ -230,7 +235,8 @@ def _finish(
     }
     saved.save_facts(out_dir, facts, frame)
     if outcome.reason is None:
-        logger.info("objects at each cut: %s", outcome.measured["objects"])
+        numbers = outcome.measured["objects"]
+        logger.info("found %s", ", ".join(f"{count} {cut}" for cut, count in numbers.items()))
     else:
         logger.warning(
             "no objects from geometry: %s. Stage `tracking` will join the segments of `masks` "

@@ -28,12 +28,27 @@ from gradiseg_core.files.manifest import SceneManifest, SceneView
 from gradiseg_core.files.masks import read_mask
 from gradiseg_core.prompts import mask_file
 from gradiseg_core.stages.metrics.aggregation import MaskScore, aggregate
+from gradiseg_core.stages.metrics.availability import list_reasons
 from gradiseg_core.stages.metrics.images import IMAGE_METRICS, no_images, score_images
 from gradiseg_core.stages.metrics.iou import boundary_iou, iou
 from gradiseg_core.stages.metrics.objects import score_objects
 from gradiseg_core.stages.metrics.ownership import score_gaussians
 
 logger = logging.getLogger(__name__)
+
+#: Of a summary's scores: name, factor and decimals in which they are logged.
+_TITLES = {
+    "miou": ("mIoU", 100.0, 1),
+    "mbiou": ("mBIoU", 100.0, 1),
+    "object_miou": ("object mIoU", 100.0, 1),
+    "object_mbiou": ("object mBIoU", 100.0, 1),
+    "object_fine_mbiou": ("object fine mBIoU", 100.0, 1),
+    "psnr": ("PSNR", 1.0, 2),
+    "ssim": ("SSIM", 1.0, 3),
+    "lpips": ("LPIPS", 1.0, 3),
+    "lpips_3dgs": ("LPIPS as of 3DGS", 1.0, 3),
+    "lpips_authors": ("LPIPS as of its authors", 1.0, 3),
+}
 
 Predictor = Callable[[SceneView, str], NDArray[np.bool_] | None]
 
@@ -247,11 +262,19 @@ def _score(
 
 def _log(manifest: SceneManifest, metrics: dict[str, Any]) -> None:
     """Log the summary, what is not available, and which means do not cover all."""
-    logger.info("%s: %s", manifest.name, metrics["summary"])
-    for key, why in metrics["not_available"].items():
-        logger.info("%s: %s is not available: %s", manifest.name, key, why)
+    name, summary = manifest.name, metrics["summary"]
+    logger.info("%s: %s", name, summary, extra={"not_shown": True})
+    scores = [
+        f"{title} {factor * summary[key]:.{decimals}f}"
+        for key, (title, factor, decimals) in _TITLES.items()
+        if summary[key] is not None
+    ]
+    logger.info("%s: %s", name, ", ".join(scores) or "no scores")
+    missing = {_TITLES[key][0]: why for key, why in metrics["not_available"].items()}
+    if missing:
+        logger.info("%s: not available: %s", name, list_reasons(missing))
     for key, over in metrics["partial"].items():
-        logger.warning("%s: %s is a mean %s", manifest.name, key, over)
+        logger.warning("%s: %s is a mean %s", name, _TITLES[key][0], over)
 
 
 def _summary(

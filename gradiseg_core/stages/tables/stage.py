@@ -122,7 +122,7 @@ def _table(name: str, title: str, runs: list[Run], mode: Mode, config: TablesCon
         for row in rows
     ]
     absent = [column for column in COLUMNS if column not in columns]
-    caption = _caption(runs, scenes, mode)
+    caption = _caption(runs, scenes, mode, {column.key for column in columns})
     missing = _why_missing(runs, absent)
     return Table(name, title, f"{caption} {missing}".strip(), columns, tuple(rows), tuple(notes))
 
@@ -227,19 +227,22 @@ def _published_rows(runs: list[Run], scenes: list[str], notes: list[str]) -> lis
     return rows
 
 
-def _caption(runs: list[Run], scenes: list[str], mode: Mode) -> str:
+def _caption(runs: list[Run], scenes: list[str], mode: Mode, shown: set[str]) -> str:
+    """Say what the numbers are, of the columns that are shown."""
     grounding = ", ".join(dict.fromkeys(_grounded(run) for run in runs))
     rule = ", ".join(dict.fromkeys(run["mask_rule"] for run in runs))
     seeds = len({run["seed"] for run in runs})
-    parts = [
-        f"mIoU and mBIoU in percent: prompts grounded by {grounding}, {rule} masks (argmax: the "
-        "same IDs, pixels of the label map), aggregation "
-        + (
-            "gg (as Gaussian Grouping's script: missing predictions are skipped)."
-            if mode == "gg"
-            else "strict (nothing is skipped; a missing prediction scores 0)."
+    parts = []
+    if not shown.isdisjoint({"miou", "mbiou", "argmax_miou", "argmax_mbiou"}):
+        parts.append(
+            f"mIoU and mBIoU in percent: prompts grounded by {grounding}, {rule} masks (argmax: "
+            "the same IDs, pixels of the label map), aggregation "
+            + (
+                "gg (as Gaussian Grouping's script: missing predictions are skipped)."
+                if mode == "gg"
+                else "strict (nothing is skipped; a missing prediction scores 0)."
+            )
         )
-    ]
     if any(run["summary"]["object_miou"] is not None for run in runs):
         parts.append("Object scores: argmax labels against exact IDs, without prompts.")
     if len(scenes) > 1:

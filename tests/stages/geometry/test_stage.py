@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from plyfile import PlyData
 
+from gradiseg_core import progress
 from gradiseg_core.cameras import Frame
 from gradiseg_core.config.geometry import GeometryConfig
 from gradiseg_core.errors import InputError
@@ -158,6 +159,8 @@ def test_that_nothing_is_found_is_a_result(
     out = tmp_path / "geometry"
     (out / "depth").mkdir(parents=True)
     (out / "depth" / "stale.png").touch()
+    monkeypatch.setattr(progress, "APART_S", 0.0)
+    caplog.set_level("INFO")
     options = GeometryOptions.model_validate({"fusion": {"voxel_px": 3.0}})
     strict = options.failure.model_copy(update={"min_agreement": 0.6})
     options = options.model_copy(update={"failure": strict})
@@ -167,6 +170,8 @@ def test_that_nothing_is_found_is_a_result(
     assert reason in facts["reason"]
     assert reason in caplog.text
     assert "`sfm`" in caplog.text
+    for title in ("sharpening depth", "fusing the surface", "pictures of the surface"):
+        assert (f"{title}: 100 %" in caplog.text) == has_surface
     assert (out / "surface.ply").is_file() == has_surface
     assert (out / "overview.png").is_file() == has_surface
     assert not (out / "surface.npz").exists()

@@ -152,12 +152,18 @@ def test_object_without_a_tracked_id_scores_zero(folders: Folders) -> None:
     assert 0.6 < metrics["summary"]["object_miou"] < 0.7
 
 
-def test_scene_without_annotations(folders: Folders) -> None:
+def test_scene_without_annotations(folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     shutil.rmtree(folders.scene / "test_mask")
     shutil.rmtree(folders.scene / "gt_ids")
     (folders.grounding / "gt_match.json").write_text('{"available": false, "why": "no truth"}')
     metrics = score(folders)
     assert metrics["summary"]["miou"] is None
+    said = [record.getMessage() for record in caplog.records if not hasattr(record, "not_shown")]
+    scores, missing = [line.partition(": ")[2] for line in said if metrics["scene"] in line]
+    assert scores == "SSIM 1.000"
+    assert missing.startswith("not available: mIoU, mBIoU: ")
+    assert "None" not in "".join(said)
     assert metrics["summary"]["object_miou"] is None
     assert metrics["objects"]["why"] == "no truth"
     assert metrics["not_available"]["object_miou"] == "no truth"

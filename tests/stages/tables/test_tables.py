@@ -152,6 +152,7 @@ def test_what_is_absent_says_why(tmp_path: Path) -> None:
     assert "no weights" in table.caption
     assert "no exact IDs" in table.caption
     assert "No mIoU: no prompt of the scene is annotated." in table.caption
+    assert "argmax" not in table.caption  # what is not in the table is not explained
     [table] = make_tables(write(tmp_path / "b", [run("b", "igd", 0, None)]), TablesConfig())
     assert "5 of 6" in table.caption
     assert table.columns[0].key == "miou"
