@@ -107,11 +107,12 @@ def _kept(settings: Settings, stopped: list[status.Job], earlier: Collection[Pat
 
 
 def pages(settings: Settings, scene: str) -> list[Path]:
-    """Return what of a scene is worth opening and is there: its report, its pages in 3D."""
+    """Return what of a scene is worth opening and is there: report, objects, pages in 3D."""
     folder = Path(settings.root.results) / scene
     runs = [
         folder / variant / f"seed{seed}" / "view.html"
         for variant in settings.variants_of(scene)
         for seed in settings.seeds_of(scene)
     ]
-    return [page for page in (folder / "report.html", *runs) if page.is_file()]
+    found = (folder / "report.html", folder / "tracking" / "contact_sheet.png", *runs)
+    return [page for page in found if page.is_file()]

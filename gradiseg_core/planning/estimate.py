@@ -345,11 +345,6 @@ def check(made: Estimate, results: Path) -> list[str]:
         path for path in (results.absolute(), *results.absolute().parents) if path.exists()
     )
     free = shutil.disk_usage(place).free
-    if free < made.disk + _LEFT_FREE:
-        raise InputError(
-            f"the run writes about {_size(made.disk)} to {results}, and the disk has "
-            f"{_size(free)} free: make room, or set `results` to another disk"
-        )
     warnings = []
     whole, now = machine.memory_bytes(), machine.free_memory_bytes()
     if made.memory > whole:
@@ -363,6 +358,12 @@ def check(made: Estimate, results: Path) -> list[str]:
             f"the run needs about {made.memory / 1e9:.1f} GB of memory, of which {now / 1e9:.1f} "
             "are free: close other programs"
         )
+    if free < made.disk + _LEFT_FREE:
+        full = (
+            f"the run writes about {_size(made.disk)} to {results}, and the disk has "
+            f"{_size(free)} free: make room, or set `results` to another disk"
+        )
+        raise InputError("; and ".join([full, *warnings]))
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY * machine.cores():
         warnings.append(
             f"other programs are at work here ({os.getloadavg()[0]:.0f} want one of "

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from gradiseg_core.compute import machine
+from gradiseg_core.config.messages import nearest
 from gradiseg_core.config.photo_files import GOOD_PHOTOGRAPHS
 from gradiseg_core.config.quality import Quality
 from gradiseg_core.config.reading import read_files
@@ -43,7 +44,14 @@ from gradiseg_core.planning.quietly import ALONE
 from gradiseg_core.planning.rates import load as load_rates
 from gradiseg_core.planning.reporting import PLANNED, reporting
 from gradiseg_core.planning.trainings import at_most
-from gradiseg_core.planning.workflow import Command, conflicting, environment, rule_names, snakefile
+from gradiseg_core.planning.workflow import (
+    Command,
+    conflicting,
+    environment,
+    rule_names,
+    snakefile,
+    unknown_rule,
+)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LAST_WAIT_S = 30.0
@@ -79,7 +87,8 @@ def run(
     Raises:
         InputError: If the photographs or the workflow are not there, the folder is read-only,
             another run is at work in it, or results of a larger quality would be lost.
-        ConfigError: If the configuration is not valid, or an argument is given twice.
+        ConfigError: If the configuration is not valid, or an argument is given twice or names no
+            rule.
     """
     twice = conflicting(extra)
     if twice is not None:
@@ -88,8 +97,11 @@ def run(
             "command of Snakemake that it prints"
         )
     snakefile()
+    wrong = unknown_rule(extra)
+    if wrong is not None:
+        raise ConfigError(f"after --: no rule is called '{wrong}'{nearest(wrong, rule_names())}")
     place = Place.of(path if is_configuration(path) else None)
-    if not plan_only and not os.access(place.folder, os.W_OK):
+    if not os.access(place.folder, os.W_OK):  # a plan, too: it is of a run that cannot be
         raise InputError(_not_writable(place))
     if place.moved:
         print(f"working in {place.shown(place.folder)}: what {path} names and makes is there")

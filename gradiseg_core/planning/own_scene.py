@@ -94,6 +94,8 @@ class OwnScene:
             with self.configfile.open("x", encoding="utf-8") as file:
                 file.write(self.text)
         except FileExistsError as error:
+            if not self.configfile.exists():  # a link that leads nowhere
+                raise
             raise InputError(
                 f"another run is at work here: it has just written {self.configfile}. "
                 "`gradiseg status` shows it; let it end, or stop it (Ctrl+C in its terminal), and "

@@ -137,6 +137,25 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
+#: Arguments of Snakemake that take names of rules.
+_OF_RULES = {"--forcerun", "-R", "--until", "-U", "--omit-from", "-O"}
+
+
+def unknown_rule(extra: Iterable[str]) -> str | None:
+    """Return what among arguments of Snakemake should name a rule and does not, if it is there.
+
+    A name with a slash or a dot is a file's, which Snakemake takes there too.
+    """
+    option, rules = "", {*rule_names()}
+    for text in extra:
+        name = text
+        if text.startswith("-"):
+            option, _, name = text.partition("=")
+        if option in _OF_RULES and name and not {"/", "."} & {*name} and name not in rules:
+            return name
+    return None
+
+
 def conflicting(extra: Sequence[str]) -> str | None:
     """Return the argument of Snakemake that `gradiseg run` sets itself, if it is there."""
     own = (

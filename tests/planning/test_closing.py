@@ -35,8 +35,14 @@ def test_how_to_go_on_is_said(
     monkeypatch.setattr(launch, "watched", lambda program: 0)
     page = tmp_path / "results" / "kitchen" / "report.html"
     page.write_text("page")
+    objects = page.parent / "tracking" / "contact_sheet.png"
+    objects.parent.mkdir()
+    objects.write_text("picture")
     assert cli.main(["run", "kitchen"]) == 0
-    assert capsys.readouterr().out.endswith("Where to look\n  results/kitchen/report.html\n")
+    assert capsys.readouterr().out.endswith(
+        "Where to look\n  results/kitchen/report.html\n"
+        "  results/kitchen/tracking/contact_sheet.png\n"
+    )
 
 
 def test_why_it_failed_comes_last(

@@ -240,6 +240,10 @@ def test_disk_and_memory_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "2.0 GB of memory, of which 1.0 are free" in estimate.check(made, results)[0]
     monkeypatch.setattr(machine, "memory_bytes", lambda: 1_500_000_000)
     assert "this machine has 1.5: lower" in estimate.check(made, results)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(estimate.shutil, "disk_usage", lambda path: Usage(9e9, 0, 5.1e9))
+        with pytest.raises(InputError, match=r"5\.1 GB free.* this machine has 1\.5"):
+            estimate.check(made, results)
     monkeypatch.setattr(estimate.os, "getloadavg", lambda: (40.0, 0.5, 0.5))
     assert "other programs are at work here (40 want" in estimate.check(made, results)[1]
     assert estimate.check(Estimate(), results) == []

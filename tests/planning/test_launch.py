@@ -14,7 +14,7 @@ from PIL import Image
 
 from gradiseg_core import cli, programs
 from gradiseg_core.planning import budgets, launch, quietly, workflow
-from gradiseg_core.planning.workflow import Command
+from gradiseg_core.planning.workflow import Command, unknown_rule
 from tests.planning.photographs import photographs
 from tests.workflow.conftest import REPOSITORY
 
@@ -150,10 +150,11 @@ def test_nothing_is_said_to_be_written_before_it_is(
     (tmp_path / "kitchen.yaml").unlink()
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
-    assert cli.main(["run", "kitchen"]) == 1
-    said = capsys.readouterr()
-    assert f"gradiseg: {tmp_path} cannot be written to" in said.err
-    assert said.out == ""
+    for more in ([], ["--plan"]):
+        assert cli.main(["run", "kitchen", *more]) == 1
+        said = capsys.readouterr()
+        assert f"gradiseg: {tmp_path} cannot be written to" in said.err
+        assert said.out == ""
     assert not started
     monkeypatch.setattr(os, "access", allowed)
     assert cli.main(["run", "kitchen"]) == 0
@@ -269,3 +270,12 @@ def test_how_to_go_on_keeps_what_was_asked_for(
     asked = "gradiseg run my.yaml --quality draft --cores 3 -- --sdm conda --keep-going"
     assert command.again == asked
     assert Command(Path("my.yaml")).again == "gradiseg run my.yaml"
+
+
+@pytest.mark.parametrize("extra", [["--forcerun", "render", "traain"], ["--until=traain"]])
+def test_a_rule_that_is_not_there_is_named_before_a_plan(
+    extra: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "kitchen", "--plan", "--", *extra]) == 1
+    assert "no rule is called 'traain'; did you mean 'train'?" in capsys.readouterr().err
+    assert unknown_rule(["--forcerun", "train", "results/a.png", "--cores", "2"]) is None
