@@ -130,7 +130,8 @@ def status(parser: argparse.ArgumentParser) -> Run:
         "results",
         nargs="?",
         type=Path,
-        help="folder, or a configuration; default: the configuration's, or results",
+        help="folder of results, of a scene, or a configuration; default: the configuration's, or "
+        "results",
     )
     parser.add_argument(
         "--configfile",

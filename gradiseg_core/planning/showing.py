@@ -25,8 +25,8 @@ def show_status(results: Path | None, configfiles: Sequence[Path], *, as_json: b
     """Print what is done, running, failed, stopped and missing, and how to go on.
 
     Args:
-        results: Folder of results; None: that of the configuration, or `results`. A configuration
-            in its place is one of ``configfiles``.
+        results: Folder of results, or of one scene in them; None: that of the configuration, or
+            `results`. A configuration in its place is one of ``configfiles``.
         configfiles: As for ``snakemake --configfile``; relative paths start in the folder of the
             first, as in `gradiseg run`. Jobs are those of its scenes. None: all jobs of the folder.
         as_json: Print a list of jobs.
@@ -37,6 +37,10 @@ def show_status(results: Path | None, configfiles: Sequence[Path], *, as_json: b
     """
     if results is not None and not configfiles and is_configuration(results):
         configfiles, results = [results], None
+    scene = None
+    if results is not None and _is_of_a_scene(results):
+        whole = results.resolve()
+        results, scene = whole.parent, whole.name
     files = [path.absolute() for path in configfiles]
     place = Place.where_ran(files[0] if files else None)
     if results is not None and place.moved:
@@ -59,6 +63,9 @@ def show_status(results: Path | None, configfiles: Sequence[Path], *, as_json: b
             own = {*first.scenes, None}
             others = list(dict.fromkeys(job.scene or "" for job in jobs if job.scene not in own))
             jobs = [job for job in jobs if job.scene in own]
+        if scene is not None:
+            jobs = [job for job in jobs if job.scene == scene]
+            known = {file: own for file, own in known.items() if scene in own.scenes}
         below = [] if as_json else list(_below(known, jobs, place, files))
     if others:
         below.append(f"also in {place.shown(folder)}, of other configurations: {', '.join(others)}")
@@ -69,6 +76,11 @@ def show_status(results: Path | None, configfiles: Sequence[Path], *, as_json: b
     print(status.table(jobs, status.terminal_width()))
     for text in below:
         print(f"\n{text}")
+
+
+def _is_of_a_scene(folder: Path) -> bool:
+    """Tell whether a folder is that of one scene: its jobs' logs lie in it, or its runs."""
+    return (folder / "logs").is_dir() or any(folder.glob("*/seed*/logs"))
 
 
 def _below(

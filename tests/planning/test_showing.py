@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,16 @@ def test_how_to_go_on(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("kitchen.yaml").rename("mine.yaml")  # its name says no longer of what it is
     assert cli.main(["status"]) == 0
     assert "to go on, give the command again that began it\n" in capsys.readouterr().out
+
+
+def test_a_scene_that_was_copied_has_a_status(
+    tmp_path: Path, clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log("demo", "logs/colmap.log", FAILED)
+    assert scenes("results/kitchen", capsys=capsys) == {"kitchen"}
+    copy = tmp_path / "copies" / "kitchen"
+    shutil.copytree("results/kitchen", copy)
+    monkeypatch.chdir(copy)
+    assert scenes(".", capsys=capsys) == {"kitchen"}
+    assert cli.main(["status", "."]) == 0
+    assert "kitchen, gradiseg_plus, seed 0: train: stopped at" in capsys.readouterr().out
