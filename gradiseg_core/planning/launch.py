@@ -415,12 +415,16 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _signals_raised() -> Iterator[None]:
-    """Make a request to end (SIGTERM, a closed terminal) what Ctrl+C is."""
+    """Make a request to end (SIGTERM, a closed terminal) what Ctrl+C is.
+
+    One that is ignored stays so: under ``nohup`` a run goes on when its terminal is closed.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(number)
 
-    chosen = (signal.SIGTERM, signal.SIGHUP)
+    asked = (signal.SIGTERM, signal.SIGHUP)
+    chosen = [number for number in asked if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in chosen}
     try:
         yield

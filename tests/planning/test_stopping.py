@@ -69,6 +69,11 @@ def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     # A shell makes what it starts in the background ignore Ctrl+C; a terminal does not.
     ctrl_c = signal.SIG_DFL if how == "terminal" else signal.SIG_IGN
+
+    def as_a_shell() -> None:
+        signal.signal(signal.SIGINT, ctrl_c)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` may have started the tests
+
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER],
         cwd=slow(tmp_path, 0.0),
@@ -76,7 +81,7 @@ def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
+        preexec_fn=as_a_shell,
     )
     assert process.stdout is not None
     child, job = map(int, process.stdout.readline().split())
@@ -88,6 +93,30 @@ def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     process.stdout.close()
     assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
     assert waited(lambda: ended(child) and ended(job))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER],
+        cwd=slow(tmp_path, 0.0),
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert process.stdout is not None
+    child, job = map(int, process.stdout.readline().split())
+    os.killpg(process.pid, signal.SIGHUP)
+    time.sleep(1.0)
+    assert process.poll() is None
+    assert not ended(child)
+    assert not ended(job)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=100)
+    process.stdout.close()
+    assert process.returncode == 130
 
 
 def test_a_second_stop_leaves_a_slow_job_its_time_and_says_nothing(tmp_path: Path) -> None:
