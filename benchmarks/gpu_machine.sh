@@ -110,6 +110,7 @@ run_tests() {
         done | awk '!seen[$0]++'
     )
     local rest=$((LIMIT - SECONDS)) status=0
+    ((rest > 0)) || rest=1 # 0 is no limit for `timeout`
     echo "tests, $rest s"
     PYTHONPATH="$SITE${PYTHONPATH:+:$PYTHONPATH}" PATH="$SITE/bin:$PATH" timeout "$rest" python3 \
         -m pytest -m gpu -v -rfEs --durations=10 "${files[@]}" 2>&1 | tee "$OUT/gpu_tests.txt" ||

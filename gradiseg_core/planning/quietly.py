@@ -28,7 +28,7 @@ class _Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Stop the program the first time; after that it waits for its jobs, and goes on to."""
         if number == ALONE:
-            import psutil  # which Snakemake needs, and has imported
+            import psutil
 
             for job in psutil.Process().children(recursive=True):
                 try:

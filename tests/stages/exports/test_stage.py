@@ -83,7 +83,7 @@ def test_the_command(
     for name in ("a.spz", "a.ply", "a.compressed.ply", "a.glb", "a.json"):
         (tmp_path / "taken" / name).mkdir(parents=True)
         assert cli.main(["export", run, "--out", str(tmp_path / "taken" / name)]) == 1
-        assert f"{name}: Is a directory" in capsys.readouterr().err
+        assert f"{name} is a folder; name a file in it" in capsys.readouterr().err
 
 
 def test_a_scene_of_gaussian_grouping_becomes_a_run(
