@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,59 +65,63 @@ def waited(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     return condition()
 
 
+@contextlib.contextmanager
+def launched(
+    folder: Path, signals: Mapping[signal.Signals, signal.Handlers]
+) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
+    """Start the stand-in as `gradiseg run` does; yields it, its child and the child's job.
+
+    Args:
+        folder: Where it works.
+        signals: How signals are taken at the start, as a shell or `nohup` leaves them.
+    """
+
+    def take() -> None:
+        for number, how in signals.items():
+            signal.signal(number, how)
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER],
+        cwd=slow(folder, 0.0),
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=take,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        child, job = map(int, process.stdout.readline().split())
+        yield process, child, job
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", ["terminal", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     # A shell makes what it starts in the background ignore Ctrl+C; a terminal does not.
     ctrl_c = signal.SIG_DFL if how == "terminal" else signal.SIG_IGN
-
-    def as_a_shell() -> None:
-        signal.signal(signal.SIGINT, ctrl_c)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` may have started the tests
-
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER],
-        cwd=slow(tmp_path, 0.0),
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=as_a_shell,
-    )
-    assert process.stdout is not None
-    child, job = map(int, process.stdout.readline().split())
-    if how == "terminal":  # which tells its whole group
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.send_signal(getattr(signal, how))
-    code = process.wait(timeout=100)
-    process.stdout.close()
+    # `nohup` may have started the tests.
+    signals = {signal.SIGINT: ctrl_c, signal.SIGHUP: signal.SIG_DFL}
+    with launched(tmp_path, signals) as (process, child, job):
+        if how == "terminal":  # which tells its whole group
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(getattr(signal, how))
+        code = process.wait(timeout=100)
     assert code == (-signal.SIGKILL if how == "SIGKILL" else 130)
     assert waited(lambda: ended(child) and ended(job))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER],
-        cwd=slow(tmp_path, 0.0),
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )
-    assert process.stdout is not None
-    child, job = map(int, process.stdout.readline().split())
-    os.killpg(process.pid, signal.SIGHUP)
-    time.sleep(1.0)
-    assert process.poll() is None
-    assert not ended(child)
-    assert not ended(job)
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=100)
-    process.stdout.close()
-    assert process.returncode == 130
+    with launched(tmp_path, {signal.SIGHUP: signal.SIG_IGN}) as (process, child, job):
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(1.0)
+        assert process.poll() is None
+        assert not ended(child)
+        assert not ended(job)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=100) == 130
 
 
 def test_a_second_stop_leaves_a_slow_job_its_time_and_says_nothing(tmp_path: Path) -> None:
