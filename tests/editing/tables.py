@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gradiseg_core.cameras import Frame
+from gradiseg_core.cameras import Camera, Frame
 from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.files.trained import TrainedScene
@@ -45,18 +46,49 @@ def make() -> tuple[Scene, dict[str, np.ndarray]]:
     colour = table_colour(points)
     colour[kind == "box"] = colour[kind == "halo"] = (0.9, 0.1, 0.1)
     colour[(kind == "junk") | (kind == "inside")] = 0.05
-    count = len(points)
     opacity = np.where(kind == "halo", 0.3, 0.95)
-    encodings = np.zeros((count, 16))
-    encodings[np.arange(count), np.where(kind == "box", 1, 0)] = 1.0
+    scene = scene_of(
+        points,
+        colour,
+        np.where(kind == "box", 1, 0),
+        0.035,
+        torch.logit(torch.tensor(opacity)),
+        ring_of_cameras(8, 96, 72),
+    )
+    return scene, {name: kind == name for name in ("table", "box", "halo", "inside", "junk")}
+
+
+def scene_of(
+    points: np.ndarray,
+    colour: np.ndarray,
+    ids: np.ndarray,
+    scales: np.ndarray | float,
+    opacities: torch.Tensor | float,
+    cameras: Sequence[Camera],
+    **known: object,
+) -> Scene:
+    """A scene of Gaussians whose IDs are certain, as if it had been trained.
+
+    Args:
+        points: Centres, [N, 3].
+        colour: From every side, 0 to 1, [N, 3].
+        ids: Below 4, [N].
+        scales: Standard deviations, [N, 3], or one for all.
+        opacities: Logits, [N], or one for all.
+        cameras: Of the training views.
+        known: Attributes of the scene that it would find by itself.
+    """
+    count = len(points)
+    encodings = torch.zeros(count, 16)
+    encodings[torch.arange(count), torch.tensor(ids).long()] = 1.0
     trained = TrainedScene(
         means=torch.tensor(points).float(),
         quats=torch.eye(4)[[0] * count],
-        scales=torch.full((count, 3), float(np.log(0.035))),
-        opacities=torch.logit(torch.tensor(opacity)).float(),
+        scales=torch.tensor(np.broadcast_to(np.log(scales), (count, 3)).copy()).float(),
+        opacities=torch.as_tensor(opacities).float().expand(count).clone(),
         sh0=torch.tensor((colour - 0.5) / SH_C0).float()[:, None],
         shN=torch.zeros(count, 15, 3),
-        identities=torch.tensor(encodings).float(),
+        identities=encodings,
         classifier=IdentityClassifier(4, 16),
         metadata={"sh_degree": 0, "background": "black"},
     )
@@ -64,6 +96,6 @@ def make() -> tuple[Scene, dict[str, np.ndarray]]:
         trained.classifier.weight.copy_(12.0 * torch.eye(16)[:4])
         trained.classifier.bias.zero_()
     scene = Scene(trained, Run(Path(), Path(), None), Frame())
-    cameras = {camera.name: camera for camera in ring_of_cameras(8, 96, 72)}
-    scene.__dict__.update(cameras=cameras, splits=dict.fromkeys(cameras, "train"))
-    return scene, {name: kind == name for name in ("table", "box", "halo", "inside", "junk")}
+    views = {camera.name: camera for camera in cameras}
+    scene.__dict__.update(cameras=views, splits=dict.fromkeys(views, "train"), **known)
+    return scene

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 
-from gradiseg_core.cameras import Frame
 from gradiseg_core.editing.patches import Patch, beside, local_ground, support_id, surrounds
 from gradiseg_core.editing.placing import Ground
-from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
-from gradiseg_core.files.trained import TrainedScene
 from gradiseg_core.splatting.gaussians import SH_C0
-from gradiseg_core.splatting.losses.identity import IdentityClassifier
+from tests.editing.tables import scene_of
 from tests.synthetic import ring_of_cameras
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -52,26 +46,9 @@ def crowded() -> Scene:
     ids = np.repeat([number for _, number, *_ in parts], sizes)
     colour = np.repeat([colour for _, _, colour, _ in parts], sizes, axis=0)
     scales = np.repeat([scale for *_, scale in parts], sizes, axis=0)
-    encodings = torch.zeros(len(ids), 16)
-    encodings[torch.arange(len(ids)), torch.tensor(ids)] = 1.0
-    trained = TrainedScene(
-        means=torch.tensor(np.concatenate([points for points, *_ in parts])).float(),
-        quats=torch.eye(4)[[0] * len(ids)],
-        scales=torch.tensor(np.log(scales)).float(),
-        opacities=torch.full((len(ids),), 3.0),
-        sh0=torch.tensor((colour - 0.5) / SH_C0).float()[:, None],
-        shN=torch.zeros(len(ids), 15, 3),
-        identities=encodings,
-        classifier=IdentityClassifier(4, 16),
-        metadata={"sh_degree": 0, "background": "black"},
-    )
-    with torch.no_grad():
-        trained.classifier.weight.copy_(12.0 * torch.eye(16)[:4])
-        trained.classifier.bias.zero_()
-    scene = Scene(trained, Run(Path(), Path(), None), Frame())
-    views = {camera.name: camera for camera in ring_of_cameras(8, 96, 72)}
-    scene.__dict__.update(cameras=views, splits=dict.fromkeys(views, "train"), ground=TABLE)
-    return scene
+    points = np.concatenate([points for points, *_ in parts])
+    views = ring_of_cameras(8, 96, 72)
+    return scene_of(points, colour, ids, scales, 3.0, views, ground=TABLE)
 
 
 def test_between_other_things_a_hole_is_the_tables() -> None:

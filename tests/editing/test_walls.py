@@ -7,21 +7,16 @@ behind the box, so nothing was trained there.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from gradiseg_core.cameras import Camera, Frame
+from gradiseg_core.cameras import Camera
 from gradiseg_core.editing.placing import Ground
 from gradiseg_core.editing.removal import sights, training_cameras
-from gradiseg_core.editing.run import Run
 from gradiseg_core.editing.scene import Scene
 from gradiseg_core.editing.walls import hole_behind, shadow_on
-from gradiseg_core.files.trained import TrainedScene
-from gradiseg_core.splatting.losses.identity import IdentityClassifier
-from gradiseg_core.splatting.rasterization.reference import SH_C0
+from tests.editing.tables import scene_of
 from tests.synthetic import look_at
 
 HALF, TOP, WALL, STEP = 0.25, 0.5, 0.5, 0.06
@@ -66,35 +61,15 @@ def make(depth: float = 0.0) -> tuple[Scene, Scene]:
     ]
     points, colour = np.concatenate([table, back, box]), np.concatenate(colours)
     is_box = np.arange(len(points)) >= len(points) - len(box)
-    full = scene_of(points, colour, is_box)
+    full = certain(points, colour, is_box)
     never = ~seen(full) & ~is_box
     assert never[len(table) : -len(box)].sum() > 20  # of the wall
-    return full.kept(~never), scene_of(points[~is_box], colour[~is_box], is_box[~is_box])
+    return full.kept(~never), certain(points[~is_box], colour[~is_box], is_box[~is_box])
 
 
-def scene_of(points: np.ndarray, colour: np.ndarray, is_box: np.ndarray) -> Scene:
-    count = len(points)
-    encodings = torch.zeros(count, 16)
-    encodings[torch.arange(count), torch.tensor(is_box).long()] = 1.0
-    trained = TrainedScene(
-        means=torch.tensor(points).float(),
-        quats=torch.eye(4)[[0] * count],
-        scales=torch.full((count, 3), float(np.log(0.035))),
-        opacities=torch.full((count,), 3.0),
-        sh0=torch.tensor((colour - 0.5) / SH_C0).float()[:, None],
-        shN=torch.zeros(count, 15, 3),
-        identities=encodings,
-        classifier=IdentityClassifier(4, 16),
-        metadata={"sh_degree": 0, "background": "black"},
-    )
-    with torch.no_grad():
-        trained.classifier.weight.copy_(12.0 * torch.eye(16)[:4])
-        trained.classifier.bias.zero_()
-    scene = Scene(trained, Run(Path(), Path(), None), Frame())
-    views = {camera.name: camera for camera in cameras()}
+def certain(points: np.ndarray, colour: np.ndarray, is_box: np.ndarray) -> Scene:
     ground = Ground(np.array([0.0, 0.0, 1.0]), 0.0, "test")
-    scene.__dict__.update(cameras=views, splits=dict.fromkeys(views, "train"), ground=ground)
-    return scene
+    return scene_of(points, colour, is_box, 0.035, 3.0, cameras(), ground=ground)
 
 
 def seen(scene: Scene) -> np.ndarray:
